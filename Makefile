@@ -1,0 +1,33 @@
+# One command for everything. `make demo` and `make test` need Python 3.11 and nothing else.
+PYTHON ?= python3
+TORCH  ?= torch==2.13.0
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: install demo test lint bench clean
+
+install: $(VENV)/.installed
+
+# PyTorch first and by itself, so that another build of it (TORCH=...) can be chosen by hand.
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,sb3]"
+	touch $@
+
+demo: install
+	$(BIN)/isoclone run breakout
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check src tests studies benchmarks
+	$(BIN)/ruff format --check src tests studies benchmarks
+	$(BIN)/mypy
+
+bench: install
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

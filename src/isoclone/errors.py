@@ -1,0 +1,81 @@
+"""Every error isoclone raises on purpose.
+
+    IsocloneError                 exit code 1: something failed; nothing finished is lost
+    ├── UsageError                exit code 2: what was asked for cannot be done as asked
+    │   ├── UnknownNameError      no game, expert, policy, recipe, law or study of that name
+    │   ├── SpecError             a field of a study, plan or recipe has a value it cannot have
+    │   ├── SpecMismatchError     the directory holds a study with a different specification
+    │   ├── TrustError            the file is pickled, and nobody said to trust it
+    │   └── MissingExtraError     the feature needs an optional dependency
+    ├── DataError                 demonstrations, tables or recordings are damaged or unfit
+    │   └── FitError              too little usable data for the law that was asked for
+    ├── CheckpointError           weights are damaged, or belong to another policy
+    ├── StoreError                the study directory cannot be read or written
+    └── ExecutionError            a run kept failing, or a worker was lost for good
+
+A message is one line: what is wrong, where (file, field or flag), and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class IsocloneError(Exception):
+    """Base of all errors meant for users; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class UsageError(IsocloneError):
+    """What was asked for cannot be done as asked."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that no registry knows. Says what is known, nearest first."""
+
+    def __init__(self, kind: str, name: str, known: list[str]):
+        import difflib
+
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known[:12])}"
+        super().__init__(f"unknown {kind} '{name}'; {hint}")
+
+
+class SpecError(UsageError):
+    """A field has a value it cannot have."""
+
+
+class SpecMismatchError(UsageError):
+    """The directory holds a study with a different specification."""
+
+
+class TrustError(UsageError):
+    """A pickled file was met without an explicit trust flag."""
+
+
+class MissingExtraError(UsageError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, feature: str, extra: str):
+        super().__init__(f"{feature} needs the extra '{extra}': pip install 'isoclone[{extra}]'")
+
+
+class DataError(IsocloneError):
+    """Demonstrations, tables or recordings are damaged or unfit."""
+
+
+class FitError(DataError):
+    """Too little usable data for the law that was asked for."""
+
+
+class CheckpointError(IsocloneError):
+    """Weights are damaged, or belong to another policy."""
+
+
+class StoreError(IsocloneError):
+    """The study directory cannot be read or written."""
+
+
+class ExecutionError(IsocloneError):
+    """A run kept failing, or a worker was lost for good."""

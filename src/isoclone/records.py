@@ -1,0 +1,166 @@
+"""The frozen records that pass between the rooms: Run, Point, Interval, Status, Forecast.
+
+All are plain data, hold no torch object, and go to JSON and back without loss. A float that is
+not finite travels as `null` and comes back as `None`: what is missing stays missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value: sorted keys, no white space, floats by their shortest repr."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def stable_id(value: Any, length: int = 12) -> str:
+    """First `length` hex digits of the SHA-256 of the value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+
+
+def jsonable(value: Any) -> Any:
+    """The value with tuples as lists, records as dicts, and non-finite floats as None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(v) for v in value]
+    if hasattr(value, "tolist"):  # NumPy scalars and arrays
+        return jsonable(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+class Record:
+    """What every record can do: become JSON, and come back from it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as plain JSON values."""
+        return jsonable(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """A record from `to_json`'s result; unknown keys are refused by the constructor."""
+        return cls(**data)
+
+
+@dataclass(frozen=True)
+class Run(Record):
+    """One planned training. Its id is the hash of these fields and of nothing else.
+
+    Device, paths and log settings are not here: they change where a run happens, not what it is.
+    `horizon_flops` is set only when the recipe's schedule depends on where training ends
+    (a cosine per budget); a constant-rate run crosses any number of budgets under one id.
+    """
+
+    game: str
+    demos: str  # the demonstrations' fingerprint
+    policy: str
+    width: int
+    policy_options: dict[str, Any]
+    recipe: dict[str, Any]
+    seed: int
+    flop_convention: str = "exact"
+    horizon_flops: float | None = None
+
+    @property
+    def id(self) -> str:
+        """12 hex digits, the same on every machine."""
+        return stable_id(self.to_json())
+
+    @property
+    def label(self) -> str:
+        """A short name for people: policy, width, seed, id."""
+        return f"{self.policy}-w{self.width}-s{self.seed}-{self.id[:6]}"
+
+
+@dataclass(frozen=True)
+class Point(Record):
+    """One measured policy: what it cost, how well it predicts the expert, how well it plays.
+
+    `status` is 'ok', 'diverged' (loss not finite) or 'failed'; `reason` says why in the latter
+    cases, and the figures that were not reached are None, never 0.
+    """
+
+    run_id: str
+    budget_flops: float  # the nominal budget this point belongs to
+    flops: float  # what was really spent: flops_per_sample x samples
+    params: int
+    samples: int  # training samples seen, repeats included (D)
+    unique_samples: int
+    epochs: float
+    dev_loss: float | None  # nats per action, teacher-forced, held-out episodes
+    dev_loss_se: float | None  # standard error over episodes
+    dev_accuracy: float | None
+    train_loss: float | None  # mean over the last tenth of the samples since the last point
+    return_mean: float | None
+    return_se: float | None
+    episodes: int
+    game: str
+    policy: str
+    width: int
+    seed: int
+    recipe: str
+    flop_convention: str
+    checkpoint: str | None  # relative to the study directory
+    status: str = "ok"
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Interval(Record):
+    """A value with a two-sided interval at `level`; unbounded sides are None."""
+
+    value: float
+    low: float | None
+    high: float | None
+    level: float = 0.95
+
+    def holds(self, x: float) -> bool:
+        """Whether x lies inside the interval, ends included."""
+        above = self.low is None or x >= self.low
+        return above and (self.high is None or x <= self.high)
+
+
+@dataclass(frozen=True)
+class Status(Record):
+    """Soft trouble, said aloud: a code for programs and a sentence for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Forecast(Record):
+    """What a law expects at a compute budget.
+
+    `decades_beyond` is log10 of the budget over the largest budget with evidence (0 inside it).
+    `params` and `samples` are intervals too: their `.value` is what to train.
+    """
+
+    flops: float
+    params: Interval
+    samples: Interval
+    dev_loss: Interval
+    return_mean: Interval | None
+    decades_beyond: float
+    method: dict[str, Any] = field(default_factory=dict)
+    status: tuple[Status, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Forecast:
+        """A forecast from `to_json`'s result."""
+        read = dict(data)
+        for name in ("params", "samples", "dev_loss", "return_mean"):
+            if read[name] is not None:
+                read[name] = Interval(**read[name])
+        read["status"] = tuple(Status(**s) for s in read["status"])
+        return cls(**read)
