@@ -1,0 +1,41 @@
+"""FLOPs per sample as a function of size, read off the points themselves.
+
+C = f(N) D holds for every convention; 6ND is the case f = 6N. A convolutional net has another f,
+and the table shows it: log f is interpolated in log N and continued with its end slopes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+
+
+class FlopRule:
+    """f(N) in FLOPs per sample through the medians of flops / samples per size."""
+
+    def __init__(self, params: Any, flops_per_sample: Any):
+        n, f = np.log(np.asarray(params, float)), np.log(np.asarray(flops_per_sample, float))
+        self._n = np.unique(n)
+        self._f = np.array([np.median(f[n == one]) for one in self._n])
+        rise = np.diff(self._f) / np.diff(self._n) if len(self._n) > 1 else np.array([1.0])
+        self._low, self._high = float(rise[0]), float(rise[-1])
+
+    @classmethod
+    def six_nd(cls) -> FlopRule:
+        """The convention C = 6 N D of dense language models."""
+        return cls([1.0], [6.0])
+
+    def per_sample(self, params: Any) -> Array:
+        """f(N), FLOPs per sample."""
+        n = np.log(np.asarray(params, float))
+        inside = np.interp(n, self._n, self._f)
+        below = self._low * np.minimum(n - self._n[0], 0.0)
+        above = self._high * np.maximum(n - self._n[-1], 0.0)
+        return np.exp(inside + below + above)
+
+    def samples(self, flops: Any, params: Any) -> Array:
+        """D = C / f(N)."""
+        return np.asarray(flops, float) / self.per_sample(params)

@@ -1,0 +1,147 @@
+"""IsoFLOP curves: at one budget, the loss against the model size, and where it is lowest.
+
+Paper's way: log10 L = p0 + p1 n + p2 n^2 with n = log10 N, over all sizes of the budget, vertex
+n* = -p1 / (2 p2) (Tuyls et al. 2023; approach 2 of Hoffmann et al. 2022, arXiv 2203.15556).
+Local way: the same parabola over the sizes around the best one only. Under-trained large models
+bend the curve far from a parabola, and would otherwise move the vertex of the fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from isoclone.laws.points import Points
+from isoclone.records import jsonable
+
+Array = np.ndarray
+LOCAL_SIZES = 5
+
+
+@dataclass(frozen=True)
+class IsoFlop:
+    """One budget's curve. Logs are natural for losses, base 10 for sizes.
+
+    `interior` says that the curve turns upwards on both sides of its minimum inside the sampled
+    sizes; where it does not, the optimum is only known to lie at or beyond the end named by
+    `edge` ('low' or 'high'), `params` is the best sampled size, and exponents leave it out.
+    """
+
+    budget: float
+    params: float
+    samples: float
+    loss: float
+    params_sd_log10: float
+    interior: bool
+    edge: str | None
+    coefficients: tuple[float, float, float] | None  # of log L in (log10 N - log10 params_ref)
+    params_ref: float
+    sizes: tuple[float, ...]
+    losses: tuple[float, ...]
+    used: tuple[bool, ...]
+    best_params: float
+    best_samples: float
+    best_loss: float
+    best_loss_se: float | None
+
+    @property
+    def curvature(self) -> float | None:
+        """Second derivative of log L by log10 N."""
+        return None if self.coefficients is None else 2 * self.coefficients[2]
+
+    def curve(self, count: int = 60) -> dict[str, Array]:
+        """The fitted parabola over the sizes it was fitted to, for drawing."""
+        inside = [s for s, u in zip(self.sizes, self.used, strict=True) if u]
+        if self.coefficients is None or not inside:
+            return {"params": np.array([]), "dev_loss": np.array([])}
+        n = np.linspace(np.log10(min(inside)), np.log10(max(inside)), count)
+        c, dn = self.coefficients, n - np.log10(self.params_ref)
+        return {"params": 10.0**n, "dev_loss": np.exp(c[0] + c[1] * dn + c[2] * dn**2)}
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, with the curvature."""
+        return {**jsonable(self), "curvature": self.curvature}
+
+
+def fit_isoflops(points: Points, local: bool = True) -> list[IsoFlop]:
+    """One `IsoFlop` per budget, budgets ascending. `local=False` is the paper's way."""
+    return [_fit_one(points.keep(points.budget == b), float(b), local) for b in points.budgets]
+
+
+def _by_size(points: Points) -> tuple[Array, Array, Array, Array]:
+    """Sizes ascending with geometric-mean loss, samples, and loss SE (relative) over replicas."""
+    sizes, group = np.unique(points.params, return_inverse=True)
+    count = np.bincount(group)
+    loss = np.bincount(group, np.log(points.loss)) / count
+    samples = np.bincount(group, np.log(points.samples)) / count
+    relative = np.nan_to_num(points.loss_se / points.loss)
+    se = np.sqrt(np.bincount(group, relative**2)) / count
+    return sizes, loss, samples, se
+
+
+def _fit_one(points: Points, budget: float, local: bool) -> IsoFlop:
+    sizes, loss, samples, se = _by_size(points)
+    n = np.log10(sizes)
+    best = int(np.argmin(loss))
+    used = _window(n, loss, best) if local else np.ones(len(n), dtype=bool)
+    fitted = _parabola(n[used], loss[used], se[used], n[best])
+    at_end = best in (0, len(n) - 1)
+    vertex, level, sd, interior = n[best], loss[best], np.nan, False
+    if fitted is not None and fitted[0][2] > 0:
+        c = fitted[0]
+        turn = n[best] - c[1] / (2 * c[2])
+        inside = n[used].min() <= turn <= n[used].max()
+        if inside and (not local or not at_end):
+            vertex, level, sd = turn, c[0] - c[1] ** 2 / (4 * c[2]), fitted[1]
+            interior = True
+    edge = None
+    if not interior:
+        edge = "low" if best < len(n) / 2 else "high"
+    own = int(np.argmin(points.loss))
+    own_se = points.loss_se[own]
+    return IsoFlop(
+        budget=budget,
+        params=float(10**vertex),
+        samples=float(np.exp(np.interp(vertex, n, samples))),
+        loss=float(np.exp(level)),
+        params_sd_log10=float(sd),
+        interior=interior,
+        edge=edge,
+        coefficients=None if fitted is None else tuple(float(v) for v in fitted[0]),  # type: ignore[arg-type]
+        params_ref=float(sizes[best]),
+        sizes=tuple(sizes.tolist()),
+        losses=tuple(np.exp(loss).tolist()),
+        used=tuple(bool(u) for u in used),
+        best_params=float(points.params[own]),
+        best_samples=float(points.samples[own]),
+        best_loss=float(points.loss[own]),
+        best_loss_se=float(own_se) if np.isfinite(own_se) else None,
+    )
+
+
+def _window(n: Array, loss: Array, best: int) -> Array:
+    """The sizes nearest the best one, by rank, at most `LOCAL_SIZES`; wild losses left out."""
+    order = np.argsort(np.abs(np.arange(len(n)) - best), kind="stable")
+    used = np.zeros(len(n), dtype=bool)
+    used[order[:LOCAL_SIZES]] = True
+    steep = used & (loss > loss[best] + 0.4)  # e^.4 = 1.5 times the best loss
+    if used.sum() - steep.sum() >= 4:
+        used &= ~steep
+    return used
+
+
+def _parabola(n: Array, loss: Array, se: Array, ref: float) -> tuple[Array, float] | None:
+    """Coefficients of log L around `ref`, and the delta-method SD of the vertex (log10 N)."""
+    if len(n) < 3:
+        return None
+    dn = n - ref
+    design = np.column_stack([np.ones_like(dn), dn, dn**2])
+    c = np.linalg.lstsq(design, loss, rcond=None)[0]
+    dof = len(n) - 3
+    rss = float(((design @ c - loss) ** 2).sum())
+    noise = max(rss / dof if dof else 0.0, float(np.mean(se**2)), 0.01**2)
+    covariance = noise * np.linalg.pinv(design.T @ design)
+    gradient = np.array([0.0, -1 / (2 * c[2]), c[1] / (2 * c[2] ** 2)]) if c[2] else np.zeros(3)
+    return c, float(np.sqrt(gradient @ covariance @ gradient))

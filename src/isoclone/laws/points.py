@@ -1,0 +1,237 @@
+"""The points a law is fitted to: clean arrays, with every dropped row counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from isoclone.errors import DataError, FitError
+from isoclone.records import Status
+
+Array = np.ndarray
+
+REQUIRED = ("params", "samples", "dev_loss")
+OPTIONAL = ("flops", "budget_flops", "dev_loss_se", "return_mean", "return_se")
+PLAUSIBLE = (1e-12, 1e40)  # what FLOPs, parameters, samples and losses can be at all
+SAME_BUDGET_DECADES = 0.08  # runs whose spent FLOPs lie closer than this share a budget
+
+
+@dataclass(frozen=True)
+class Points:
+    """Rows of a runs table as arrays of one length n; NaN where a figure is missing.
+
+    `run` holds integer codes (checkpoints of one run share a code and are correlated), `budget`
+    the nominal FLOPs that group rows into isoFLOP curves, `flops` what was really spent.
+    """
+
+    run: Array
+    budget: Array
+    flops: Array
+    params: Array
+    samples: Array
+    loss: Array
+    loss_se: Array
+    returns: Array
+    returns_se: Array
+    dropped: dict[str, int] = field(default_factory=dict)
+    status: tuple[Status, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    @property
+    def budgets(self) -> Array:
+        """The distinct budgets, ascending, in FLOPs."""
+        return np.unique(self.budget)
+
+    def keep(self, mask: Array) -> Points:
+        """The rows where `mask` holds."""
+        columns = {name: getattr(self, name)[mask] for name in _COLUMNS}
+        return Points(**columns, dropped=self.dropped, status=self.status)
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> Points:
+        """Points from columns; rows no law can use are left out and counted by reason.
+
+        Needs `params`, `samples`, `dev_loss`, and `flops` or `budget_flops`. Optional: `run_id`,
+        `dev_loss_se`, `return_mean`, `return_se`, `status` (only 'ok' rows are kept).
+        Raises `DataError` when a column is missing, `FitError` when no usable row is left.
+        """
+        return _from_table(table)
+
+
+_COLUMNS = (
+    "run",
+    "budget",
+    "flops",
+    "params",
+    "samples",
+    "loss",
+    "loss_se",
+    "returns",
+    "returns_se",
+)
+
+
+def to_float(column: Any) -> Array:
+    """A column as float64, with NaN for what is missing or is not a number."""
+    try:
+        return np.asarray(column, dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        return np.array([_one_float(value) for value in column], dtype=float)
+
+
+def _one_float(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _from_table(table: Mapping[str, Any]) -> Points:
+    missing = [name for name in REQUIRED if name not in table]
+    if missing:
+        raise DataError(f"the table lacks the column {missing[0]}; it has: {_names(table)}")
+    if "flops" not in table and "budget_flops" not in table:
+        raise DataError(f"the table lacks the column flops; it has: {_names(table)}")
+    rows = len(table["dev_loss"])
+    columns = {name: to_float(table[name]) for name in (*REQUIRED, *OPTIONAL) if name in table}
+    for name in OPTIONAL:
+        columns.setdefault(name, np.full(rows, np.nan))
+    if any(len(values) != rows for values in columns.values()):
+        raise DataError("the columns of the table have different lengths")
+    if "flops" not in table:
+        columns["flops"] = columns["budget_flops"]
+    reasons = _reasons(table, columns, rows)
+    keep = reasons == ""
+    dropped = {str(r): int((reasons == r).sum()) for r in np.unique(reasons[~keep])}
+    if not keep.any():
+        why = "; ".join(f"{count} rows: {reason}" for reason, count in dropped.items())
+        raise FitError(f"no usable row in the table ({why or 'it is empty'})")
+    columns = {name: values[keep] for name, values in columns.items()}
+    return _assemble(table, columns, keep, dropped)
+
+
+def _names(table: Mapping[str, Any]) -> str:
+    return ", ".join(str(name) for name in list(table)[:12]) or "no columns"
+
+
+def _reasons(table: Mapping[str, Any], columns: dict[str, Array], rows: int) -> Array:
+    """Why each row cannot be used; the first reason wins; empty text for a usable row."""
+    reasons = np.full(rows, "", dtype=object)
+
+    def drop(mask: Array, reason: str) -> None:
+        reasons[mask & (reasons == "")] = reason
+
+    if "status" in table:
+        said = np.array([str(s) if s is not None else "ok" for s in table["status"]], dtype=object)
+        for name in sorted(set(said) - {"ok", ""}):
+            drop(said == name, f"status is '{name}'")
+    for name in ("flops", "params", "samples", "dev_loss"):
+        values = columns[name]
+        drop(~np.isfinite(values), f"{name} is missing or not a finite number")
+        drop(values <= 0, f"{name} is not positive")
+        inside = (values >= PLAUSIBLE[0]) & (values <= PLAUSIBLE[1])
+        drop(~inside, f"{name} is outside {PLAUSIBLE[0]:g} to {PLAUSIBLE[1]:g}")
+    key = np.column_stack([columns[n] for n in ("flops", "params", "samples", "dev_loss")])
+    ids = _codes(table.get("run_id"), rows)
+    _, first = np.unique(np.column_stack([key, ids]), axis=0, return_index=True)
+    again = np.ones(rows, dtype=bool)
+    again[first] = False
+    drop(again, "repeats another row exactly")
+    return reasons
+
+
+def _codes(run_ids: Any, rows: int) -> Array:
+    """Integer codes of run ids; without ids, every row is a run of its own."""
+    if run_ids is None:
+        return np.arange(rows)
+    names = [str(r) if r is not None else f"\0{i}" for i, r in enumerate(run_ids)]
+    return np.unique(np.array(names, dtype=object), return_inverse=True)[1]
+
+
+def _assemble(
+    table: Mapping[str, Any], columns: dict[str, Array], keep: Array, dropped: dict[str, int]
+) -> Points:
+    nominal = columns["budget_flops"]
+    usable = np.isfinite(nominal) & (nominal > 0)
+    budget = np.where(usable, nominal, np.nan)
+    if not usable.all():
+        budget = cluster_budgets(columns["flops"])
+    status = _sanity(columns)
+    if dropped:
+        said = "; ".join(f"{count} ({reason})" for reason, count in dropped.items())
+        status.append(Status("rows_dropped", f"rows left out: {said}"))
+    loss_se = np.where(columns["dev_loss_se"] >= 0, columns["dev_loss_se"], np.nan)
+    returns = columns["return_mean"]
+    returns = np.where(np.abs(returns) <= PLAUSIBLE[1], returns, np.nan)
+    returns_se = np.where(columns["return_se"] >= 0, columns["return_se"], np.nan)
+    return Points(
+        run=_codes(table.get("run_id"), len(keep))[keep],
+        budget=budget,
+        flops=columns["flops"],
+        params=columns["params"],
+        samples=columns["samples"],
+        loss=columns["dev_loss"],
+        loss_se=loss_se,
+        returns=returns,
+        returns_se=returns_se,
+        dropped=dropped,
+        status=tuple(status),
+    )
+
+
+def cluster_budgets(flops: Array) -> Array:
+    """A nominal budget for each row: runs of spent FLOPs with no gap share their geometric mean.
+
+    Two neighbours in sorted log10 FLOPs belong together when they are closer than .08 decades and
+    the cluster stays narrower than twice that (so that a dense cloud is cut, not swallowed).
+    """
+    logs = np.log10(flops)
+    order = np.argsort(logs, kind="stable")
+    label = np.zeros(len(logs), dtype=int)
+    start = previous = logs[order[0]]
+    for position, index in enumerate(order[1:], start=1):
+        new = logs[index] - previous > SAME_BUDGET_DECADES
+        new = new or logs[index] - start > 2 * SAME_BUDGET_DECADES
+        start = logs[index] if new else start
+        label[position] = label[position - 1] + int(new)
+        previous = logs[index]
+    count = np.bincount(label)
+    mean = np.bincount(label, weights=logs[order]) / count
+    budget = np.empty(len(logs))
+    budget[order] = 10.0 ** mean[label]
+    return budget
+
+
+def _sanity(columns: dict[str, Array]) -> list[Status]:
+    """Soft trouble that the units betray."""
+    found = []
+    ratio = columns["flops"] / (columns["params"] * columns["samples"])
+    middle = float(np.median(np.log10(ratio)))
+    if not -2 <= middle <= 5:  # 6 for dense layers, some hundreds for convolutions
+        found.append(
+            Status(
+                "units_suspect",
+                f"flops / (params x samples) is about {10**middle:.1g}; 1 to 10,000 is usual: "
+                "is one of the columns in other units (millions, PFLOPs)?",
+            )
+        )
+    spread = float(np.ptp(np.log10(ratio)))
+    if spread > 4:
+        found.append(
+            Status(
+                "units_mixed",
+                f"flops / (params x samples) varies by 10^{spread:.1f} between rows: "
+                "some rows may be in other units than the rest",
+            )
+        )
+    if columns["dev_loss"].max() > 50:
+        found.append(
+            Status("loss_large", f"the largest dev_loss is {columns['dev_loss'].max():.3g} nats")
+        )
+    return found

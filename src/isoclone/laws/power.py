@@ -1,0 +1,141 @@
+"""Power laws: y = a x^k by ordinary least squares in logs, and y = a x^k + b by a scan over b.
+
+The t-intervals are the ones of the paper's regressions (Tuyls et al. 2023, arXiv 2307.09423).
+They take the residuals as independent, which checkpoints of one run are not: see `bootstrap`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from scipy import stats
+
+from isoclone.errors import FitError
+from isoclone.records import Interval
+
+Array = np.ndarray
+
+
+class PowerLaw:
+    """y = a x^k, fitted as log10 y = c + k log10 x by weighted least squares.
+
+    `prior_exponent` and `prior_sd` (both or neither) pull k towards a prior belief, as one more
+    observation of k would; with few points that keeps a forecast from swinging wildly.
+    After `fit`: `exponent_`, `log10_factor_`, `sd_` (residual, log10), `covariance_` (2 x 2, of
+    c at the mean of log10 x and k), `dof_`.
+    """
+
+    def __init__(self, prior_exponent: float | None = None, prior_sd: float = 0.25):
+        self.prior_exponent = prior_exponent
+        self.prior_sd = prior_sd
+
+    def fit(self, x: Any, y: Any, weights: Any = None, noise_sd: float = 0.0) -> Self:
+        """Fit to positive x[n], y[n]; `noise_sd` is a floor on the residual spread, in log10.
+
+        Raises `FitError` with fewer than two distinct x (one, with a prior).
+        """
+        lx, ly = np.log10(np.asarray(x, float)), np.log10(np.asarray(y, float))
+        w = np.ones_like(lx) if weights is None else np.asarray(weights, float)
+        needed = 2 if self.prior_exponent is None else 1
+        if len(np.unique(lx)) < needed or not np.isfinite(lx).all() or not np.isfinite(ly).all():
+            raise FitError(f"a power law needs {needed} distinct positive x; got {lx.size} points")
+        self.x_ref_ = float(np.average(lx, weights=w))
+        dx, y_ref = lx - self.x_ref_, float(np.average(ly, weights=w))
+        sxx, sxy = float(np.sum(w * dx**2)), float(np.sum(w * dx * (ly - y_ref)))
+        self.dof_ = max(len(lx) - 2, 1)
+        slope = sxy / sxx if sxx > 0 else self.prior_exponent or 0.0
+        rss = float(np.sum(w * (ly - y_ref - slope * dx) ** 2))
+        self.sd_ = max(np.sqrt(rss / self.dof_), noise_sd)
+        if self.prior_exponent is not None:
+            pull = max(self.sd_, 1e-6) ** 2 / self.prior_sd**2
+            slope = (sxy + pull * self.prior_exponent) / (sxx + pull)
+            sxx += pull
+        self.exponent_, self.level_ = float(slope), y_ref
+        self.log10_factor_ = y_ref - self.exponent_ * self.x_ref_
+        self.covariance_ = np.diag([self.sd_**2 / w.sum(), self.sd_**2 / sxx])
+        return self
+
+    def exponent_interval(self, level: float = 0.95) -> Interval:
+        """k with its t-interval."""
+        half = self._t(level) * float(np.sqrt(self.covariance_[1, 1]))
+        return Interval(self.exponent_, self.exponent_ - half, self.exponent_ + half, level)
+
+    def predict(self, x: Any, interval: float | None = None) -> Any:
+        """y at x; with `interval`, (y, low, high) of a new observation at that level."""
+        dx = np.log10(np.asarray(x, float)) - self.x_ref_
+        middle = self.level_ + self.exponent_ * dx
+        if interval is None:
+            return 10.0**middle
+        half = self._t(interval) * self.prediction_sd(x)
+        return 10.0**middle, 10.0 ** (middle - half), 10.0 ** (middle + half)
+
+    def prediction_sd(self, x: Any, new_observation: bool = True) -> Array:
+        """Standard error of log10 y at x, with or without the spread of a new observation."""
+        dx = np.log10(np.asarray(x, float)) - self.x_ref_
+        variance = self.covariance_[0, 0] + dx**2 * self.covariance_[1, 1]
+        return np.sqrt(variance + (self.sd_**2 if new_observation else 0.0))
+
+    def _t(self, level: float) -> float:
+        return float(stats.t.ppf(0.5 + level / 2, self.dof_))
+
+    def to_json(self) -> dict[str, Any]:
+        """Coefficients as plain values."""
+        return {
+            "formula": "y = 10^log10_factor * x^exponent",
+            "exponent": self.exponent_interval().to_json(),
+            "log10_factor": self.log10_factor_,
+            "residual_sd_log10": self.sd_,
+            "points": self.dof_ + 2,
+        }
+
+
+class OffsetPowerLaw:
+    """y = a x^k + b with b <= min(y) (or b >= max(y) for rising laws), least squares in logs.
+
+    b is scanned on a grid of the distance to the extreme value; for each b the rest is a straight
+    line in logs, so no start values are needed. `rising` says whether y grows with x towards b.
+    After `fit`: `factor_`, `exponent_`, `offset_`.
+    """
+
+    def __init__(self, rising: bool = False, grid: int = 200):
+        self.rising = rising
+        self.grid = grid
+
+    def fit(self, x: Any, y: Any) -> Self:
+        """Fit to positive x[n] and finite y[n]. Raises `FitError` with fewer than three x."""
+        lx, y = np.log10(np.asarray(x, float)), np.asarray(y, float)
+        if len(np.unique(lx)) < 3:
+            raise FitError(f"a power law with offset needs 3 distinct x; got {len(np.unique(lx))}")
+        scale = max(float(np.ptp(y)), 1e-12 * max(1.0, float(np.abs(y).max())))
+        gaps = scale * np.logspace(-3, 3, self.grid)
+        offsets = y.max() + gaps if self.rising else y.min() - gaps
+        if not self.rising and y.min() > 0:  # a loss cannot fall below zero
+            offsets = np.append(offsets[offsets > 0], 0.0)
+        z = np.log10(np.abs(y[None, :] - offsets[:, None]))
+        dx = lx - lx.mean()
+        slope = (z * dx).sum(1) / (dx**2).sum()
+        line = z.mean(1)[:, None] + slope[:, None] * dx
+        fitted = offsets[:, None] + (-1 if self.rising else 1) * 10.0**line
+        positive = bool((y > 0).all())
+        error = np.log(np.maximum(fitted, 1e-300)) - np.log(y) if positive else fitted - y
+        best = int(np.argmin((error**2).sum(1)))
+        self.offset_, self.exponent_ = float(offsets[best]), float(slope[best])
+        self.factor_ = float(10.0 ** (z[best].mean() - slope[best] * lx.mean()))
+        self.factor_ *= -1 if self.rising else 1
+        self.sd_ = float(np.sqrt((error[best] ** 2).sum() / max(len(y) - 3, 1)))
+        self.dof_ = max(len(y) - 3, 1)
+        return self
+
+    def predict(self, x: Any) -> Any:
+        """y at x."""
+        return self.factor_ * np.asarray(x, float) ** self.exponent_ + self.offset_
+
+    def to_json(self) -> dict[str, Any]:
+        """Coefficients as plain values."""
+        return {
+            "formula": "y = factor * x^exponent + offset",
+            "factor": self.factor_,
+            "exponent": self.exponent_,
+            "offset": self.offset_,
+        }
