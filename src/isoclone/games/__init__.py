@@ -1,0 +1,56 @@
+"""Games: the protocol, the built-in ones, and the lookup by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from isoclone.errors import SpecError
+from isoclone.games.atari import Atari
+from isoclone.games.base import Env, FrameSpec, Game, VectorEnv, stack_indices, vector_env
+from isoclone.games.gym import Gym
+from isoclone.games.toy import Toy
+from isoclone.registry import Registry
+
+__all__ = [
+    "Env",
+    "FrameSpec",
+    "Game",
+    "VectorEnv",
+    "game",
+    "game_names",
+    "register_game",
+    "stack_indices",
+    "vector_env",
+]
+
+_GAMES = Registry("game")
+_GAMES.add("toy", Toy)
+_GAMES.add("atari/", Atari.named)
+_GAMES.add("gym/", Gym.named)
+
+
+def game(name: str, **options: Any) -> Game:
+    """The game of that name: 'toy', 'atari/Breakout', 'gym/CartPole-v1', or a registered one.
+
+    Raises:
+        UnknownNameError: no such game.
+        SpecError: an option the game does not have, or a value it cannot take.
+    """
+    try:
+        return _GAMES.make(name, **options)
+    except TypeError as error:
+        raise SpecError(f"game '{name}': {error}") from error
+
+
+def register_game(name: str, maker: Callable[..., Game]) -> None:
+    """Add a game under a name; `maker(**options)` returns it."""
+    _GAMES.add(name, maker)
+
+
+def game_names() -> list[str]:
+    """Every name `game` accepts, families spelled out where they can be listed."""
+    from isoclone.games.atari import rom_names
+
+    listed = [name for name in _GAMES.names() if not name.endswith("/")]
+    return listed + [f"atari/{rom}" for rom in rom_names()] + ["gym/<any Gymnasium id>"]

@@ -1,0 +1,150 @@
+"""What a game is: a frame specification, an action count, single and vectorised environments.
+
+A game hands out *single* frames. Stacking is done in one place for demonstrations, training and
+rollouts alike (`stack_indices`), so a policy sees the same stack wherever the frame came from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class FrameSpec:
+    """One frame as the game emits it, and how many of them make an observation.
+
+    `dtype` is 'uint8' for images and 'float32' for vectors. At the start of an episode the first
+    frame stands in for the ones that are missing, so no stack crosses a reset.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    stack: int
+
+    @property
+    def size(self) -> int:
+        """Numbers in one frame."""
+        return int(np.prod(self.shape))
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the frame is an image of bytes."""
+        return self.dtype == "uint8"
+
+
+class Env(Protocol):
+    """One environment. Experts that need more (RAM, emulator state) find it on the concrete class."""
+
+    def reset(self, seed: int) -> np.ndarray:
+        """Start the episode that belongs to `seed`; returns the first frame."""
+        ...
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool]:
+        """Act once; returns (frame, reward, terminated, truncated)."""
+        ...
+
+
+class VectorEnv(Protocol):
+    """`n` environments stepped together; a slot is idle until it is reset, and again once ended.
+
+    Made with a seed: the k-th episode of a slot is then always the same for the same actions.
+    """
+
+    n: int
+
+    def reset(self, slots: np.ndarray) -> np.ndarray:
+        """Start the next episode in each of `slots`; returns first frames, (len(slots), *shape)."""
+        ...
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Act in all slots: (frames (n, *shape), rewards (n,), terminated (n,), truncated (n,)).
+
+        What an idle slot returns is meaningless and has both flags False.
+        """
+        ...
+
+
+@runtime_checkable
+class Game(Protocol):
+    """A game isoclone can study. `max_steps` truncates an episode, in agent steps.
+
+    A game may also define `make_vector(n, seed) -> VectorEnv`; without it, `n` single ones are stepped.
+    """
+
+    name: str
+    n_actions: int
+    frame: FrameSpec
+    max_steps: int
+    random_score: float | None
+    expert_score: float | None
+
+    def make_env(self) -> Env:
+        """A fresh single environment."""
+        ...
+
+    def options(self) -> dict[str, Any]:
+        """The settings that, with the name, make this game again."""
+        ...
+
+
+class SerialVector:
+    """`n` single environments stepped one after the other."""
+
+    def __init__(self, game: Game, n: int, seed: int):
+        self.n = n
+        self._seeds = [np.random.default_rng(s) for s in slot_seeds(seed, n)]
+        self._envs = [game.make_env() for _ in range(n)]
+        self._frames = np.zeros((n, *game.frame.shape), game.frame.dtype)
+        self._live = np.zeros(n, bool)
+
+    def reset(self, slots: np.ndarray) -> np.ndarray:
+        for slot in slots:
+            self._frames[slot] = self._envs[slot].reset(int(self._seeds[slot].integers(2**31)))
+            self._live[slot] = True
+        return self._frames[slots].copy()
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        rewards = np.zeros(self.n, np.float64)
+        ends = np.zeros((2, self.n), bool)
+        for slot in np.flatnonzero(self._live):
+            frame, reward, terminated, truncated = self._envs[slot].step(int(actions[slot]))
+            self._frames[slot], rewards[slot] = frame, reward
+            ends[:, slot] = terminated, truncated
+            self._live[slot] = not (terminated or truncated)
+        return self._frames.copy(), rewards, ends[0], ends[1]
+
+
+def vector_env(game: Game, n: int, seed: int) -> VectorEnv:
+    """The game's own vectorised environment, or `n` single ones stepped in turn."""
+    make = getattr(game, "make_vector", None)
+    return make(n, seed) if make is not None else SerialVector(game, n, seed)
+
+
+def slot_seeds(seed: int, n: int) -> np.ndarray:
+    """One 31-bit seed for each of `n` slots, (n,) int64; neighbouring seeds share none."""
+    return np.random.SeedSequence(seed).generate_state(n, np.uint32).astype(np.int64) >> 1
+
+
+def stack_indices(times: np.ndarray, starts: np.ndarray, stack: int) -> np.ndarray:
+    """Rows of the frames that make each observation, oldest first.
+
+    Args:
+        times: row of the newest frame, (b,) int64.
+        starts: row of the first frame of the same episode, (b,) int64.
+        stack: frames per observation.
+
+    Returns:
+        (b, stack) int64; rows before the episode's start are replaced by its first.
+
+    >>> stack_indices(np.array([5, 9]), np.array([4, 0]), 4).tolist()
+    [[4, 4, 4, 5], [6, 7, 8, 9]]
+    """
+    offsets = np.arange(1 - stack, 1)
+    return np.maximum(times[:, None] + offsets, starts[:, None])

@@ -1,0 +1,37 @@
+"""Name -> maker tables, one for each kind of thing a user can add."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from isoclone.errors import UnknownNameError
+
+
+class Registry:
+    """Makers by name. A name ending in '/' is a family: its maker gets the rest of the name."""
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self._makers: dict[str, Callable[..., Any]] = {}
+
+    def add(self, name: str, maker: Callable[..., Any]) -> None:
+        """Register a maker; a later one of the same name replaces the earlier."""
+        self._makers[name] = maker
+
+    def names(self) -> list[str]:
+        """All registered names, sorted."""
+        return sorted(self._makers)
+
+    def make(self, name: str, *args: Any, **options: Any) -> Any:
+        """Call the maker of `name`.
+
+        Raises:
+            UnknownNameError: no maker has that name or its family's.
+        """
+        if name in self._makers:
+            return self._makers[name](*args, **options)
+        family, _, rest = name.partition("/")
+        if rest and f"{family}/" in self._makers:
+            return self._makers[f"{family}/"](rest, *args, **options)
+        raise UnknownNameError(self.kind, name, self.names())
