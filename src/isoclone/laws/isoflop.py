@@ -45,6 +45,7 @@ class IsoFlop:
     best_samples: float
     best_loss: float
     best_loss_se: float | None
+    residual_sd: float | None  # of log L about the parabola, None without points to spare
 
     @property
     def curvature(self) -> float | None:
@@ -118,6 +119,7 @@ def _fit_one(points: Points, budget: float, local: bool) -> IsoFlop:
         best_samples=float(points.samples[own]),
         best_loss=float(points.loss[own]),
         best_loss_se=float(own_se) if np.isfinite(own_se) else None,
+        residual_sd=None if fitted is None else fitted[2],
     )
 
 
@@ -132,8 +134,10 @@ def _window(n: Array, loss: Array, best: int) -> Array:
     return used
 
 
-def _parabola(n: Array, loss: Array, se: Array, ref: float) -> tuple[Array, float] | None:
-    """Coefficients of log L around `ref`, and the delta-method SD of the vertex (log10 N)."""
+def _parabola(
+    n: Array, loss: Array, se: Array, ref: float
+) -> tuple[Array, float, float | None] | None:
+    """Coefficients of log L around `ref`, delta-method SD of the vertex (log10 N), residual SD."""
     if len(n) < 3:
         return None
     dn = n - ref
@@ -144,4 +148,5 @@ def _parabola(n: Array, loss: Array, se: Array, ref: float) -> tuple[Array, floa
     noise = max(rss / dof if dof else 0.0, float(np.mean(se**2)), 0.01**2)
     covariance = noise * np.linalg.pinv(design.T @ design)
     gradient = np.array([0.0, -1 / (2 * c[2]), c[1] / (2 * c[2] ** 2)]) if c[2] else np.zeros(3)
-    return c, float(np.sqrt(gradient @ covariance @ gradient))
+    scatter = float(np.sqrt(rss / dof)) if dof else None
+    return c, float(np.sqrt(gradient @ covariance @ gradient)), scatter

@@ -1,0 +1,170 @@
+"""Experts combined by how well each would have done so far, with intervals that hold.
+
+At every past budget each expert is asked for the budgets that followed. An error e at a horizon of
+h decades is measured against the change that really came, u = e / (share |change| + noise), so
+that easy and hard stretches count alike. Expert k gets the weight
+
+    w_k ~ (prior + sum_t m^age u_t^2)^-2 / (prior + sum_t m^age)^-2,
+
+close to equal for a young study and sharper as it grows. Nothing after the moment of forecasting
+enters: the weights used at budget i come from budgets up to i.
+
+The interval is conformal in spirit: past errors of the combination, each divided by its scale
+s_h = sqrt(noise^2 + (kappa |slope| h)^2 + spread^2) with spread the experts' standard deviation,
+say by how much s_h must be stretched; few errors are eked out by those of published studies
+(`PRIOR_SCALES` errors with a stretch of 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+Array = np.ndarray
+Curve = Callable[[Array], Array]
+
+SHARE = 0.2  # of a change, that a good forecast misses
+PRIOR_ERRORS = 4.0  # how many past errors equal weights are worth
+WILD = 10.0  # times the range so far: a change beyond it is no forecast
+SHARPNESS = 2.0  # exponent of the weights
+MEMORY = 0.9  # weight of an error, per budget of age
+STEPS = 3  # horizons, in budgets, that count
+
+KAPPA = 0.14  # relative error of a slope carried over a horizon; see docs/laws/backtest.md
+PRIOR_SCALES = 30.0  # how many past errors that figure is worth
+DOF = 20.0  # of the t-distribution that turns a scale into an interval
+
+
+class Ensemble:
+    """Experts fitted at every origin of a series, and their combination at the last one.
+
+    `origins` maps how many budgets were seen to the curves of the experts fitted on them; `x`, `y`
+    are the series itself, `noise` [b + 1] the SD of one y as it was known after each budget,
+    `kappa` as in the module's formula.
+    """
+
+    def __init__(
+        self, x: Array, y: Array, noise: Array, names: Sequence[str], kappa: float = KAPPA
+    ):
+        self.x, self.y, self.noise, self.names = x, y, noise, list(names)
+        self.kappa = kappa
+        self._said: dict[tuple[int, int], Array] = {}
+        self._curves: list[Curve] = []
+        self._history: dict[int, list[Curve]] = {}
+
+    def replay(self, fit: Callable[[int], list[Curve]], first: int) -> None:
+        """Fit all experts at every origin from `first` budgets on, and remember what they said."""
+        for seen in range(first, len(self.x) + 1):
+            self._curves = fit(seen)
+            self._history[seen] = self._curves
+            for ahead in range(seen, len(self.x)):
+                values = [float(np.ravel(c(self.x[ahead : ahead + 1]))[0]) for c in self._curves]
+                self._said[seen, ahead] = self._guard(np.array(values), seen)
+
+    def _guard(self, values: Array, seen: int) -> Array:
+        """A wild or missing forecast is replaced by the last value: no change is expected."""
+        span = WILD * max(float(np.ptp(self.y[:seen])), 1e-9)
+        sane = np.isfinite(values) & (np.abs(values - self.y[seen - 1]) <= span)
+        return np.where(sane, values, self.y[seen - 1])
+
+    def weights(self, seen: int) -> Array:
+        """Weights of the experts when the first `seen` budgets are known."""
+        total, count = np.zeros(len(self.names)), 0.0
+        for (origin, target), said in self._said.items():
+            if target >= seen or target - origin >= STEPS:
+                continue  # not known yet, or too far ahead to count
+            change = abs(self.y[target] - self.y[origin - 1])
+            unit = (said - self.y[target]) / (SHARE * change + self.noise[origin])
+            fade = MEMORY ** (seen - 1 - target)
+            total, count = total + fade * np.minimum(unit**2, 100.0), count + fade
+        score = (PRIOR_ERRORS + total) / (PRIOR_ERRORS + count)
+        weight = score**-SHARPNESS
+        return weight / weight.sum()
+
+    def combined(self, seen: int, target: int) -> float:
+        """The combination's forecast of y[target] from the first `seen` budgets."""
+        return float(self.weights(seen) @ self._said[seen, target])
+
+    def curve(self, seen: int) -> Curve:
+        """The combination as it stood when `seen` budgets were known."""
+        if seen not in self._history:
+            return lambda x: np.full(np.shape(x), self.y[seen - 1])
+        curves, weights = self._history[seen], self.weights(seen)
+
+        def at(x: Array) -> Array:
+            said = np.array([np.ravel(c(np.atleast_1d(x))) for c in curves])
+            return np.array([self._guard(column, seen) for column in said.T]) @ weights
+
+        return at
+
+    def predict(self, x: Array) -> Array:
+        """The combination at log10 C; interpolated inside the evidence."""
+        x = np.atleast_1d(np.asarray(x, float))
+        inside = np.interp(x, self.x, self.y)
+        beyond = x > self.x[-1]
+        if not beyond.any():
+            return inside
+        inside[beyond] = self._ask(x[beyond]) @ self.weights(len(self.x))
+        return inside
+
+    def _ask(self, x: Array) -> Array:
+        """What each expert says at x beyond the evidence, [x, experts]."""
+        said = np.array([np.ravel(curve(x)) for curve in self._curves])
+        return np.array([self._guard(column, len(self.x)) for column in said.T])
+
+    # ---- intervals -----------------------------------------------------------------------------
+
+    def scale(self, seen: int, said: Array, horizon: Array) -> Array:
+        """s_h before stretching, for forecasts said [m, experts] at horizons [m] in decades."""
+        step = self.x[seen - 1] - self.x[seen - 2]
+        last = abs(self.y[seen - 1] - self.y[seen - 2]) / max(step, 1e-9)
+        change = np.abs(said @ self.weights(seen) - self.y[seen - 1])
+        slope = 0.5 * (change / np.maximum(horizon, 1e-9) + last)
+        return np.sqrt(
+            self.noise[seen] ** 2 + (self.kappa * slope * horizon) ** 2 + said.std(axis=1) ** 2
+        )
+
+    def _past_scale(self, seen: int, target: int) -> float:
+        horizon = np.array([self.x[target] - self.x[seen - 1]])
+        return float(self.scale(seen, self._said[seen, target][None], horizon)[0])
+
+    def stretch(self, seen: int) -> float:
+        """Root mean square of past errors over their scales, eked out by the prior (which is 1)."""
+        total, count = PRIOR_SCALES, PRIOR_SCALES
+        for origin, target in self._said:
+            if target >= seen or target - origin >= STEPS:
+                continue
+            error = self.combined(origin, target) - self.y[target]
+            total += min((error / self._past_scale(origin, target)) ** 2, 9.0)
+            count += 1.0
+        return float(np.sqrt(total / count))
+
+    def half_width(self, x: Array, level: float = 0.95) -> Array:
+        """Half the width of the interval around `predict(x)`."""
+        x = np.atleast_1d(np.asarray(x, float))
+        half = np.full(len(x), self.noise[-1])
+        beyond = x > self.x[-1]
+        if beyond.any():
+            horizon = x[beyond] - self.x[-1]
+            half[beyond] = self.scale(len(self.x), self._ask(x[beyond]), horizon)
+        return quantile(level) * self.stretch(len(self.x)) * half
+
+    def past_half_width(self, seen: int, target: int, level: float = 0.95) -> float:
+        """The half-width that would have been stated for y[target] from `seen` budgets."""
+        return quantile(level) * self.stretch(seen) * self._past_scale(seen, target)
+
+    def to_json(self) -> dict[str, Any]:
+        """Weights and stretch at the last budget."""
+        weights = self.weights(len(self.x))
+        return {
+            "weights": {n: round(float(w), 4) for n, w in zip(self.names, weights, strict=True)},
+            "stretch": round(self.stretch(len(self.x)), 4),
+        }
+
+
+def quantile(level: float) -> float:
+    """Two-sided t-quantile, wider than the normal one: the scale is itself an estimate."""
+    return float(stats.t.ppf(0.5 + level / 2, DOF))

@@ -1,0 +1,89 @@
+"""What is known at one moment of a study: the frontier so far, and every size's learning curve.
+
+A back-test replays a study: it cuts the evidence at each budget in turn and asks a method for the
+budgets that follow. So every method sees an `Evidence` and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from isoclone.laws.flop_rule import FlopRule
+from isoclone.laws.isoflop import IsoFlop, fit_isoflops
+from isoclone.laws.points import Points
+
+Array = np.ndarray
+MIN_NOISE = 0.005  # SD of log loss between equal runs, at the least
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Points up to some budget, with what is derived from them.
+
+    `x` [b] is log10 of the budgets, `y` [b] the log of the best loss at each, `sizes` [s] the
+    sampled N, `curves` [s, b] the mean log loss of each size at each budget (NaN if not run).
+    """
+
+    points: Points
+
+    @cached_property
+    def x(self) -> Array:
+        """log10 budgets, ascending."""
+        return np.log10(self.points.budgets)
+
+    @cached_property
+    def y(self) -> Array:
+        """Log of the lowest loss at each budget."""
+        best = np.full(len(self.x), np.inf)
+        np.minimum.at(best, self._column, np.log(self.points.loss))
+        return best
+
+    @cached_property
+    def _column(self) -> Array:
+        return np.searchsorted(self.points.budgets, self.points.budget)
+
+    @cached_property
+    def sizes(self) -> Array:
+        """Sampled sizes, ascending."""
+        return np.unique(self.points.params)
+
+    @cached_property
+    def curves(self) -> Array:
+        """Mean log loss [size, budget]."""
+        row = np.searchsorted(self.sizes, self.points.params)
+        total, count = np.zeros((2, len(self.sizes), len(self.x)))
+        np.add.at(total, (row, self._column), np.log(self.points.loss))
+        np.add.at(count, (row, self._column), 1.0)
+        return np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
+
+    @cached_property
+    def rule(self) -> FlopRule:
+        """FLOPs per sample by size."""
+        return FlopRule(self.points.params, self.points.flops / self.points.samples)
+
+    @cached_property
+    def isoflops(self) -> list[IsoFlop]:
+        """The local isoFLOP fits."""
+        return fit_isoflops(self.points)
+
+    @cached_property
+    def noise(self) -> float:
+        """SD of log loss of a single run: stated SEs, and half the scatter about isoFLOP curves.
+
+        Half, because part of that scatter is the parabola's own misfit.
+        """
+        relative = (self.points.loss_se / self.points.loss)[np.isfinite(self.points.loss_se)]
+        stated = float(np.median(relative)) if len(relative) else 0.0
+        return float(np.hypot(np.hypot(stated, MIN_NOISE), 0.5 * self._scatter()))
+
+    def _scatter(self) -> float:
+        """Median residual SD of the curves with points to spare; 0 when there is none."""
+        found = [c.residual_sd for c in self.isoflops if c.residual_sd is not None]
+        return float(np.median(found)) if found else 0.0
+
+    def until(self, count: int) -> Evidence:
+        """The evidence of the first `count` budgets."""
+        return Evidence(self.points.keep(self._column < count))
