@@ -100,7 +100,7 @@ class Point(Record):
     dev_loss: float | None  # nats per action, teacher-forced, held-out episodes
     dev_loss_se: float | None  # standard error over episodes
     dev_accuracy: float | None
-    train_loss: float | None  # mean over the last tenth of the samples since the last point
+    train_loss: float | None  # nats per action, lately: step s counts as s^8
     return_mean: float | None
     return_se: float | None
     episodes: int
@@ -111,6 +111,7 @@ class Point(Record):
     recipe: str
     flop_convention: str
     checkpoint: str | None  # relative to the study directory
+    role: str = "sweep"  # or 'forecast': the agent trained to test a forecast
     status: str = "ok"
     reason: str | None = None
 

@@ -150,9 +150,7 @@ class AtariVector:
         self._steps[slots], self._live[slots], self._fresh[slots] = 0, True, False
         return frames[slots]
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         frames, rewards, terminated, _, _ = self._env.step(actions.astype(np.int64))
         self._fresh[:] = False  # an unused slot has moved on too
         self._steps += 1

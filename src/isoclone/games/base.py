@@ -59,9 +59,7 @@ class VectorEnv(Protocol):
         """Start the next episode in each of `slots`; returns first frames, (len(slots), *shape)."""
         ...
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Act in all slots: (frames (n, *shape), rewards (n,), terminated (n,), truncated (n,)).
 
         What an idle slot returns is meaningless and has both flags False.
@@ -108,9 +106,7 @@ class SerialVector:
             self._live[slot] = True
         return self._frames[slots].copy()
 
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         rewards = np.zeros(self.n, np.float64)
         ends = np.zeros((2, self.n), bool)
         for slot in np.flatnonzero(self._live):

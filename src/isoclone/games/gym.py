@@ -42,7 +42,9 @@ class GymEnv:
 
         image = np.asarray(observation, np.uint8)
         if image.ndim == 3:
-            image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.shape[2] == 3 else image[..., 0]
+            image = (
+                cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.shape[2] == 3 else image[..., 0]
+            )
         return cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
 
 
@@ -87,7 +89,9 @@ class Gym:
             raise SpecError(f"gym/{env_id}: actions must be Discrete from 0, not {actions}")
         if not isinstance(observations, Box):
             raise SpecError(f"gym/{env_id}: observations must be a Box, not {observations}")
-        return cls(f"gym/{env_id}", env_id, int(actions.n), _frame_spec(env_id, observations), max_steps)
+        return cls(
+            f"gym/{env_id}", env_id, int(actions.n), _frame_spec(env_id, observations), max_steps
+        )
 
     def make_env(self) -> GymEnv:
         """A fresh environment."""
@@ -104,4 +108,6 @@ def _frame_spec(env_id: str, box: Any) -> FrameSpec:
         return FrameSpec((int(shape[0]),), "float32", 1)
     if box.dtype == np.uint8 and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))):
         return FrameSpec((SIDE, SIDE), "uint8", 4)
-    raise SpecError(f"gym/{env_id}: observations of shape {shape} are neither a vector nor an image")
+    raise SpecError(
+        f"gym/{env_id}: observations of shape {shape} are neither a vector nor an image"
+    )

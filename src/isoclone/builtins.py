@@ -1,0 +1,66 @@
+"""Studies that come with isoclone, by name."""
+
+from __future__ import annotations
+
+from isoclone.errors import UnknownNameError
+from isoclone.recipes import recipe
+from isoclone.spec import StudySpec
+
+TOY = StudySpec(
+    name="toy",
+    game="toy",
+    expert="scripted",
+    samples=100_000,
+    policy="mlp",
+    widths=(2, 4, 8, 16, 32),
+    budgets_flops=(1e8, 2e8, 5e8, 1e9, 2e9),
+    recipe=recipe("lean", batch_size=32, learning_rate=3e-3).to_json(),
+    episodes=32,
+    dev_samples=5_000,
+    forecast_episodes=64,
+)
+
+BREAKOUT = StudySpec(
+    name="breakout",
+    game="atari/Breakout",
+    expert="scripted",
+    samples=240_000,
+    widths=(2, 3, 5, 8, 13, 21),
+    budgets_flops=(3e10, 1e11, 3e11, 1e12, 3e12),
+    game_options={"max_steps": 3_000},
+    episodes=16,
+)
+
+_STUDIES = {"toy": TOY, "breakout": BREAKOUT}
+
+
+def builtin(name: str) -> StudySpec:
+    """The study of that name, or the one for any game of the form 'atari/<Name>'.
+
+    Raises:
+        UnknownNameError: no such study or game.
+    """
+    if name in _STUDIES:
+        return _STUDIES[name]
+    if name.startswith("atari/"):
+        return for_atari(name)
+    raise UnknownNameError("study", name, builtin_names())
+
+
+def builtin_names() -> list[str]:
+    """Every name `builtin` accepts."""
+    return [*_STUDIES, "atari/<Name>"]
+
+
+def for_atari(name: str) -> StudySpec:
+    """A study of any Atari game, on look-ahead's demonstrations."""
+    from isoclone.games import game
+
+    return BREAKOUT.replace(
+        name=name.replace("/", "-").lower(),
+        game=game(name).name,
+        expert="lookahead",
+        samples=50_000,
+        widths=(2, 3, 5, 8, 13),
+        budgets_flops=(3e10, 1e11, 3e11, 1e12),
+    )

@@ -1,0 +1,122 @@
+"""Weights on disk: safetensors, with all that is needed to play again in the same file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from isoclone.demos.encode import FrameEncoder
+from isoclone.errors import CheckpointError, IsocloneError
+from isoclone.games import FrameSpec
+from isoclone.policies import make_policy
+from isoclone.records import Run
+from isoclone.store import replacing
+
+FORMAT = 1
+
+
+@dataclass
+class Trained:
+    """A policy ready to act: the module, how frames are encoded for it, and the run it is from."""
+
+    module: torch.nn.Module
+    encoder: FrameEncoder
+    run: Run
+    n_actions: int
+    samples: int
+    dtype: torch.dtype
+    device: torch.device
+
+    @torch.inference_mode()
+    def logits(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Inputs in the policy's layout -> logits (b, n_actions) float32."""
+        with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
+            return self.module(inputs).float()
+
+
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
+    """Write tensors and JSON metadata, whole or not at all."""
+    packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        save_file(packed, temporary, {"isoclone": json.dumps(metadata, sort_keys=True)})
+
+
+def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {})["isoclone"])
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing") from error
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        why = " ".join(str(error).split())[:120]
+        raise CheckpointError(f"{path} is damaged or not an isoclone checkpoint ({why})") from error
+
+
+def save_checkpoint(
+    path: Path, weights: dict[str, torch.Tensor], encoder: FrameEncoder, metadata: dict[str, Any]
+) -> None:
+    """Write a policy that can be played: weights, the encoder's statistics, run and progress."""
+    tensors = {f"policy.{name}": tensor for name, tensor in weights.items()}
+    tensors["encoder.mean"] = torch.from_numpy(encoder.mean)
+    tensors["encoder.inverse_sd"] = torch.from_numpy(encoder.inverse_sd)
+    spec = encoder.spec
+    described = {
+        "kind": encoder.kind,
+        "layout": encoder.layout,
+        "shape": list(spec.shape),
+        "dtype": spec.dtype,
+        "stack": spec.stack,
+    }
+    save_tensors(path, tensors, {**metadata, "format": FORMAT, "encoder": described})
+
+
+def load_checkpoint(path: str | Path, device: str = "cpu") -> Trained:
+    """A trained policy from a checkpoint file.
+
+    Raises:
+        CheckpointError: the file is damaged, of a newer format, or its weights do not fit the
+            policy it says it is.
+    """
+    path = Path(path)
+    tensors, metadata = load_tensors(path)
+    if metadata.get("format", 0) > FORMAT:
+        raise CheckpointError(f"{path} has a newer format; update isoclone")
+    try:
+        encoder = _encoder(metadata["encoder"], tensors)
+        run = Run.from_json(metadata["run"])
+        options = run.policy_options
+        module = make_policy(run.policy, run.width, encoder.spec, metadata["n_actions"], **options)
+        weights = {
+            k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")
+        }
+        module.load_state_dict(weights)
+        dtype = getattr(torch, metadata["precision"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IsocloneError) as error:
+        why = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{path} does not hold the policy it says it is ({why})") from error
+    where = torch.device(device)
+    samples = int(metadata["samples"])
+    return Trained(
+        module.to(where).eval(), encoder, run, metadata["n_actions"], samples, dtype, where
+    )
+
+
+def _encoder(described: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FrameEncoder:
+    spec = FrameSpec(tuple(described["shape"]), described["dtype"], described["stack"])
+    mean, inverse_sd = tensors["encoder.mean"].numpy(), tensors["encoder.inverse_sd"].numpy()
+    if mean.shape != spec.shape or not np.isfinite(mean).all():
+        raise ValueError("the encoder's statistics do not fit the frames")
+    return FrameEncoder(described["kind"], described["layout"], spec, mean, inverse_sd)

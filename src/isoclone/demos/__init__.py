@@ -1,0 +1,8 @@
+"""Demonstrations: record, open, expand."""
+
+from isoclone.demos.cache import FrameCache, open_cache
+from isoclone.demos.demonstrations import Demonstrations
+from isoclone.demos.encode import FrameEncoder
+from isoclone.demos.record import RecordRequest, record
+
+__all__ = ["Demonstrations", "FrameCache", "FrameEncoder", "RecordRequest", "open_cache", "record"]

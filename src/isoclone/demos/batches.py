@@ -1,0 +1,94 @@
+"""Batches for training: which rows, in what order, and how their stacks are gathered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from isoclone.demos.cache import FrameCache
+from isoclone.demos.encode import FrameEncoder
+
+
+class Batches:
+    """Gathers observations from a cache as tensors of codes.
+
+    On a CUDA or MPS device the frames are copied there once, if they fit; otherwise, and on a
+    CPU, they are gathered from the memory-mapped file.
+    """
+
+    def __init__(self, cache: FrameCache, device: str = "cpu"):
+        self.cache = cache
+        self._device = torch.device(device)
+        codes = torch.from_numpy(cache.codes)
+        self._codes = codes.to(self._device) if _fits(codes, self._device) else codes
+        self._actions = torch.from_numpy(cache.actions)
+
+    def gather(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """(b,) rows -> (codes in the policy's layout, actions (b,) int64), on the device."""
+        index = torch.from_numpy(self.cache.stack_rows(rows))
+        stacks = gather_stacks(self._codes, index, self.cache.encoder)
+        actions = self._actions[torch.from_numpy(rows)]
+        return stacks.to(self._device), actions.to(self._device)
+
+
+def _fits(codes: torch.Tensor, device: torch.device) -> bool:
+    if device.type == "cpu":
+        return False
+    if device.type == "cuda":
+        return codes.nbytes < 0.6 * torch.cuda.mem_get_info(device)[0]
+    return True
+
+
+def gather_stacks(codes: torch.Tensor, index: torch.Tensor, encoder: FrameEncoder) -> torch.Tensor:
+    """Observations from encoded frames.
+
+    Args:
+        codes: (n, size) of the encoder's dtype.
+        index: (b, stack) int64 rows of `codes`.
+
+    Returns:
+        (b, stack, *shape) for layout 'rows'; (b, h/4, w/4, stack x 16) for 'blocks4'.
+    """
+    b, stack = index.shape
+    flat = index.to(codes.device).reshape(-1)
+    if encoder.layout == "rows":
+        return codes.index_select(0, flat).view(b, stack, *encoder.spec.shape)
+    h, w = encoder.spec.shape
+    # A block is 16 bytes, the size of one complex128: whole blocks are moved, not bytes.
+    blocks = codes.view(torch.complex128).index_select(0, flat).view(b, stack, -1)
+    turned = blocks.transpose(1, 2).contiguous()
+    return turned.view(codes.dtype).view(b, h // 4, w // 4, stack * 16)
+
+
+def to_input(codes: torch.Tensor, encoder: FrameEncoder, dtype: torch.dtype) -> torch.Tensor:
+    """Codes as the floats a policy is fed."""
+    return codes.to(dtype) if encoder.scale == 1 else codes.to(dtype).mul_(encoder.scale)
+
+
+class Order:
+    """The order in which training rows are seen: a fresh shuffle for each epoch.
+
+    Sample number i is a function of the seed and i alone, so training resumes anywhere.
+    """
+
+    def __init__(self, rows: np.ndarray, seed: int):
+        self._rows, self._seed = rows, seed
+        self._epoch, self._shuffled = -1, rows
+
+    def take(self, start: int, count: int) -> np.ndarray:
+        """Rows of samples `start` to `start + count`, (count,) int64."""
+        parts: list[Any] = []
+        while count:
+            epoch, offset = divmod(start, len(self._rows))
+            part = self._shuffle(epoch)[offset : offset + count]
+            parts.append(part)
+            start, count = start + len(part), count - len(part)
+        return np.concatenate(parts)
+
+    def _shuffle(self, epoch: int) -> np.ndarray:
+        if epoch != self._epoch:
+            rng = np.random.default_rng([self._seed, epoch])
+            self._epoch, self._shuffled = epoch, rng.permutation(self._rows)
+        return self._shuffled

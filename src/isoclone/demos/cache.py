@@ -1,0 +1,117 @@
+"""Demonstrations expanded for training: one memory-mapped row of codes for each frame.
+
+The cache is made once for each way of encoding and can be deleted at any time. Stacks are
+gathered from it by row numbers that never cross the start of an episode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from isoclone.demos.demonstrations import Demonstrations
+from isoclone.demos.encode import FrameEncoder, fit_encoder
+from isoclone.games import stack_indices
+from isoclone.store import read_json, replacing, write_json
+
+STATISTICS_FRAMES = 4_000  # enough for a mean and an SD per pixel to two digits
+CHUNK = 256  # frames encoded at a time: their float32 copy stays in a core's cache
+
+
+@dataclass(frozen=True)
+class FrameCache:
+    """Encoded frames of finished demonstrations.
+
+    `codes` is (samples, size), memory-mapped; `actions` (samples,) int64; `starts` (samples,)
+    int64 the first row of each sample's episode; `train` and `dev` are row numbers; `episodes`
+    (samples,) int64 the episode each row belongs to.
+    """
+
+    encoder: FrameEncoder
+    codes: np.ndarray
+    actions: np.ndarray
+    starts: np.ndarray
+    episodes: np.ndarray
+    train: np.ndarray
+    dev: np.ndarray
+
+    def stack_rows(self, rows: np.ndarray) -> np.ndarray:
+        """(b,) rows -> (b, stack) rows of the frames that make their observations."""
+        return stack_indices(rows, self.starts[rows], self.encoder.spec.stack)
+
+
+def open_cache(
+    demos: Demonstrations,
+    frames: str,
+    layout: str,
+    progress: Callable[[str, float, float], None] | None = None,
+) -> FrameCache:
+    """The cache for one way of encoding, made first if it is not there.
+
+    Args:
+        frames: 'unit' or 'standardise', see `demos.encode`.
+        layout: 'rows' or 'blocks4'.
+    """
+    folder = demos.path / "cache" / f"{demos.fingerprint}-{frames}-{layout}"
+    if not (folder / "done.json").exists():
+        _expand(demos, frames, layout, folder, progress)
+    encoder = _load_encoder(demos, frames, layout, folder)
+    lengths = np.array([info.length for info in demos.episodes])
+    first = np.cumsum(lengths) - lengths
+    is_dev = np.repeat([info.index in demos.dev_episodes for info in demos.episodes], lengths)
+    # Copy-on-write: torch wants memory it could write to, the file stays as it is.
+    codes = np.memmap(
+        folder / "codes.bin", encoder.dtype, "c", shape=(len(is_dev), demos.frame.size)
+    )
+    return FrameCache(
+        encoder=encoder,
+        codes=codes,
+        actions=np.load(folder / "actions.npy"),
+        starts=np.repeat(first, lengths),
+        episodes=np.repeat(np.arange(len(lengths)), lengths),
+        train=np.flatnonzero(~is_dev),
+        dev=np.flatnonzero(is_dev),
+    )
+
+
+def _expand(
+    demos: Demonstrations,
+    frames: str,
+    layout: str,
+    folder: Path,
+    progress: Callable[[str, float, float], None] | None,
+) -> None:
+    encoder = fit_encoder(frames, layout, demos.frame, _statistics_frames(demos))
+    actions, written = [], 0
+    with replacing(folder / "codes.bin") as temporary, open(temporary, "wb") as file:
+        for episode in demos:
+            for start in range(0, len(episode.frames), CHUNK):
+                file.write(encoder.encode(episode.frames[start : start + CHUNK]).data)
+            actions.append(episode.actions)
+            written += len(episode.actions)
+            if progress:
+                progress("expand", written, demos.samples)
+    for name, array in (
+        ("actions", np.concatenate(actions).astype(np.int64)),
+        ("mean", encoder.mean),
+        ("inverse_sd", encoder.inverse_sd),
+    ):
+        with replacing(folder / f"{name}.npy") as temporary, open(temporary, "wb") as file:
+            np.save(file, array)
+    write_json(folder / "done.json", {"samples": written})
+
+
+def _statistics_frames(demos: Demonstrations) -> np.ndarray:
+    """Training frames, evenly thinned to about `STATISTICS_FRAMES`."""
+    every = max(1, demos.samples_in("train") // STATISTICS_FRAMES)
+    train = [info.index for info in demos.episodes if demos.split_of(info) == "train"]
+    return np.concatenate([demos.read(index).frames[::every] for index in train])
+
+
+def _load_encoder(demos: Demonstrations, frames: str, layout: str, folder: Path) -> FrameEncoder:
+    read_json(folder / "done.json")
+    mean, inverse_sd = (np.load(folder / f"{name}.npy") for name in ("mean", "inverse_sd"))
+    return FrameEncoder(frames, layout, demos.frame, mean, inverse_sd)

@@ -1,0 +1,165 @@
+"""Demonstrations: what an expert did. Immutable, split by episode, fingerprinted.
+
+demos/
+  request.json           what was asked for; written first
+  episodes/000000.parquet ...
+  demonstrations.json    totals, split and fingerprint; written last: without it, unfinished
+  episodes.parquet, .csv the episode table, for people
+  cache/                 frames expanded for training; can be deleted at any time
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoclone.demos.episode import Episode, EpisodeInfo, read_episode
+from isoclone.errors import DataError, StoreError
+from isoclone.games import FrameSpec, Game, game
+from isoclone.records import stable_id
+from isoclone.store import read_json, sha256_file
+
+FORMAT = 1
+REQUEST, DONE = "request.json", "demonstrations.json"
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """Finished demonstrations in a directory; open them with `Demonstrations.open(path)`."""
+
+    path: Path
+    game_name: str
+    game_options: dict[str, Any]
+    expert_name: str
+    frame: FrameSpec
+    n_actions: int
+    episodes: tuple[EpisodeInfo, ...]
+    file_sha256: tuple[str, ...]
+    dev_episodes: frozenset[int]
+    fingerprint: str
+
+    @classmethod
+    def open(cls, path: str | Path, verify: bool = True) -> Demonstrations:
+        """Open finished demonstrations and check every file against its recorded hash.
+
+        `verify=False` leaves the check out, for those who come after one who has made it.
+
+        Raises:
+            DataError: none there, unfinished, of a newer format, or a file damaged or edited.
+        """
+        path = Path(path)
+        if not (path / DONE).exists():
+            begun = (path / REQUEST).exists()
+            hint = "unfinished: run the same record command again" if begun else "no demonstrations"
+            raise DataError(f"{path}: {hint}")
+        demos = cls._from_json(path, _read(path / DONE))
+        if verify:
+            demos.verify()
+        return demos
+
+    @classmethod
+    def _from_json(cls, path: Path, data: dict[str, Any]) -> Demonstrations:
+        if data.get("format", 0) > FORMAT:
+            raise DataError(
+                f"{path} has format {data['format']}, newer than {FORMAT}: update isoclone"
+            )
+        try:
+            frame = data["frame"]
+            return cls(
+                path=path,
+                game_name=data["game"],
+                game_options=data["game_options"],
+                expert_name=data["expert"],
+                frame=FrameSpec(tuple(frame["shape"]), frame["dtype"], frame["stack"]),
+                n_actions=data["n_actions"],
+                episodes=tuple(EpisodeInfo(**row) for row in data["episodes"]),
+                file_sha256=tuple(data["file_sha256"]),
+                dev_episodes=frozenset(data["dev_episodes"]),
+                fingerprint=data["fingerprint"],
+            )
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{path / DONE} is damaged or edited: {error}") from error
+
+    def verify(self) -> None:
+        """Check every episode's file against the hash taken when it was recorded.
+
+        Raises:
+            DataError: a file is missing, damaged or edited, or the table does not fit itself.
+        """
+        for info, expected in zip(self.episodes, self.file_sha256, strict=True):
+            path = self.episode_path(info.index)
+            if not path.exists():
+                raise DataError(f"{path} is missing; restore it or record again")
+            if sha256_file(path) != expected:
+                raise DataError(f"{path} is damaged or was edited; restore it or record again")
+        if self.fingerprint != fingerprint(self.game_name, self.game_options, self.episodes):
+            raise DataError(f"{self.path / DONE} was edited: its fingerprint does not fit")
+
+    def episode_path(self, index: int) -> Path:
+        """Where the episode's frames are."""
+        return self.path / "episodes" / f"{index:06d}.parquet"
+
+    def read(self, index: int) -> Episode:
+        """One episode's frames, actions and rewards."""
+        return read_episode(self.episode_path(index), self.frame)
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self.read(info.index) for info in self.episodes)
+
+    def game(self) -> Game:
+        """The game that was played, with the options it was played with."""
+        return game(self.game_name, **self.game_options)
+
+    @property
+    def samples(self) -> int:
+        """All recorded samples, train and dev."""
+        return sum(info.length for info in self.episodes)
+
+    def split_of(self, info: EpisodeInfo) -> str:
+        """'train' or 'dev'."""
+        return "dev" if info.index in self.dev_episodes else "train"
+
+    def samples_in(self, split: str) -> int:
+        """Samples of 'train' or of 'dev'."""
+        return sum(info.length for info in self.episodes if self.split_of(info) == split)
+
+    def score(self) -> tuple[float, float]:
+        """The expert's mean return over all recorded episodes, and its standard error."""
+        returns = np.array([info.episode_return for info in self.episodes])
+        spread = returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else float("nan")
+        return float(returns.mean()), float(spread)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except StoreError as error:
+        raise DataError(str(error)) from error
+
+
+def fingerprint(
+    game_name: str, game_options: dict[str, Any], episodes: tuple[EpisodeInfo, ...]
+) -> str:
+    """16 hex digits over the game and every episode's contents."""
+    contents = [info.content_sha256 for info in episodes]
+    return stable_id({"game": game_name, "options": game_options, "episodes": contents}, 16)
+
+
+def choose_dev(episodes: tuple[EpisodeInfo, ...], fraction: float) -> list[int]:
+    """Which episodes are held out: a fixed pseudo-random share, at least two (one of two).
+
+    An episode's turn depends on its contents alone, so the split is the same on every machine.
+
+    Raises:
+        DataError: fewer than two episodes, so nothing can be held out.
+    """
+    if len(episodes) < 2:
+        raise DataError("one episode cannot be split into train and dev; record more samples")
+    count = min(max(2, round(fraction * len(episodes))), len(episodes) // 2)
+    turn = sorted(episodes, key=lambda i: hashlib.sha256(i.content_sha256.encode()).digest())
+    return sorted(info.index for info in turn[:count])

@@ -1,0 +1,96 @@
+"""From a game's frames to the numbers a policy is fed, one frame at a time.
+
+Done once for each recorded frame when the cache is expanded, and once for each new frame in a
+rollout; never again for the same frame, however many stacks it is part of.
+
+| kind          | image frames (uint8)                                    | vector frames (float32) |
+|---------------|---------------------------------------------------------|-------------------------|
+| `unit`        | the byte itself, worth byte / 255                       | as they are             |
+| `standardise` | int8, worth code x 10/127: (byte - mean) / SD per pixel | (x - mean) / SD         |
+
+Mean and SD are those of the training frames, the SD floored (10 grey levels for images) so that a
+pixel that hardly ever changes does not shout, and the result is clipped at +-10. An int8 step is
+.079 SD, finer than the grey level that a pixel at the floor can tell apart (.1 SD).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from isoclone.errors import SpecError
+from isoclone.games import FrameSpec
+
+KINDS = ("unit", "standardise")
+LAYOUTS = ("rows", "blocks4")
+CLIP = 10.0
+STEPS = 127
+SD_FLOOR = {"uint8": 10.0, "float32": 1e-3}
+
+
+@dataclass(frozen=True)
+class FrameEncoder:
+    """Encodes frames; everything needed to do it again is in its fields.
+
+    `layout` 'rows' keeps a frame's own order; 'blocks4' turns an image of (h, w) into
+    (h/4, w/4, 16): 4x4 blocks side by side, the order in which a convolution of stride 4 wants
+    to read it (see `policies/cnn.py`).
+    """
+
+    kind: str
+    layout: str
+    spec: FrameSpec
+    mean: np.ndarray  # (*shape) float32
+    inverse_sd: np.ndarray  # (*shape) float32
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """dtype of the codes."""
+        if not self.spec.is_image:
+            return np.dtype(np.float32)
+        return np.dtype(np.uint8 if self.kind == "unit" else np.int8)
+
+    @property
+    def scale(self) -> float:
+        """What one step of a code is worth to the policy."""
+        if not self.spec.is_image:
+            return 1.0
+        return 1 / 255 if self.kind == "unit" else CLIP / STEPS
+
+    def encode(self, frames: np.ndarray) -> np.ndarray:
+        """(n, *shape) frames -> (n, size) codes of `dtype`, in `layout`'s order."""
+        codes = self._codes(frames)
+        if self.layout == "blocks4":
+            h, w = self.spec.shape
+            codes = codes.reshape(-1, h // 4, 4, w // 4, 4).swapaxes(2, 3)
+        return np.ascontiguousarray(codes).reshape(len(frames), self.spec.size)
+
+    def _codes(self, frames: np.ndarray) -> np.ndarray:
+        if self.kind == "unit":
+            return frames
+        values = frames - self.mean
+        values *= self.inverse_sd
+        np.clip(values, -CLIP, CLIP, out=values)
+        if not self.spec.is_image:
+            return values
+        values *= STEPS / CLIP
+        return np.rint(values, out=values).astype(np.int8)
+
+
+def fit_encoder(kind: str, layout: str, spec: FrameSpec, frames: np.ndarray) -> FrameEncoder:
+    """The encoder for a game, with the statistics of training frames (n, *shape).
+
+    Raises:
+        SpecError: unknown kind or layout, or frames that cannot be cut into 4x4 blocks.
+    """
+    if kind not in KINDS:
+        raise SpecError(f"frames must be one of {', '.join(KINDS)}, not '{kind}'")
+    if layout == "blocks4" and (len(spec.shape) != 2 or any(side % 4 for side in spec.shape)):
+        raise SpecError(f"frames of shape {spec.shape} cannot be cut into 4x4 blocks")
+    mean = frames.mean(0, dtype=np.float64)
+    spread = np.maximum(frames.std(0, dtype=np.float64), SD_FLOOR[spec.dtype])
+    return FrameEncoder(
+        kind, layout, spec, mean.astype(np.float32), (1 / spread).astype(np.float32)
+    )

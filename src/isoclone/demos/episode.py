@@ -1,0 +1,114 @@
+"""One episode, on disk: a zstd Parquet file of single frames, actions and rewards.
+
+Frames are stored once each, in the order they were seen; zstd finds what consecutive frames share
+within a page, which is why pages are large. Stacks are made later, when they are needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from isoclone.errors import DataError
+from isoclone.games import FrameSpec
+from isoclone.store import replacing
+
+PAGE_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class EpisodeInfo:
+    """A row of the episode table.
+
+    `end` is 'terminated' (the game ended) or 'truncated' (the step limit was reached).
+    """
+
+    index: int
+    seed: int
+    length: int
+    episode_return: float
+    end: str
+    content_sha256: str
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Frames (t, *shape), actions (t,) int16, rewards (t,) float32: row t is what was seen, what
+    the expert meant to do about it, and what that step brought."""
+
+    frames: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+
+    def content_sha256(self) -> str:
+        """Hash of the contents, the same whatever the file format or its version."""
+        digest = hashlib.sha256()
+        for array in (self.frames, self.actions, self.rewards):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+def write_episode(path: Path, episode: Episode, info: EpisodeInfo) -> None:
+    """Write an episode, whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    size = episode.frames[0].nbytes
+    buffer = pa.py_buffer(np.ascontiguousarray(episode.frames))
+    frames = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(size), len(episode.frames), [None, buffer]
+    )
+    columns = {"frame": frames, "action": episode.actions, "reward": episode.rewards}
+    table = pa.table(columns, metadata={"isoclone": json.dumps(asdict(info))})
+    with replacing(path) as temporary:
+        pq.write_table(
+            table,
+            temporary,
+            compression="zstd",
+            compression_level=6,
+            use_dictionary=["action", "reward"],
+            data_page_size=PAGE_BYTES,
+            write_statistics=False,
+        )
+
+
+def read_info(path: Path) -> EpisodeInfo:
+    """The episode's row, from the file's own metadata.
+
+    Raises:
+        DataError: the file is damaged or not an episode.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        return EpisodeInfo(**json.loads(metadata[b"isoclone"]))
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{path} is damaged or not an isoclone episode; record it again") from error
+
+
+def read_episode(path: Path, frame: FrameSpec) -> Episode:
+    """Read an episode back.
+
+    Raises:
+        DataError: the file is damaged, or its frames are not of `frame`'s size.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path).combine_chunks()
+        column = table["frame"].chunk(0)
+        frames = np.frombuffer(column.buffers()[1], frame.dtype)
+        return Episode(
+            frames.reshape(len(table), *frame.shape),
+            table["action"].to_numpy(),
+            table["reward"].to_numpy(),
+        )
+    except (pa.ArrowException, OSError, KeyError, ValueError, IndexError) as error:
+        raise DataError(f"{path} is damaged ({' '.join(str(error).split())[:100]})") from error

@@ -1,0 +1,274 @@
+"""Recording: an expert plays, in parallel, and every finished episode is kept.
+
+Episodes are numbered; number i has the seed of number i, whoever plays it. Recording ends with
+the first episode by which the wanted number of samples is reached, so which episodes make up the
+demonstrations does not depend on the number of workers, nor on where recording was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoclone.demos.demonstrations import (
+    DONE,
+    FORMAT,
+    REQUEST,
+    Demonstrations,
+    choose_dev,
+    fingerprint,
+)
+from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episode
+from isoclone.errors import DataError, ExecutionError, SpecError, SpecMismatchError
+from isoclone.executors import Executor, SerialExecutor, Task
+from isoclone.experts import Expert, View, expert
+from isoclone.games import Game, game
+from isoclone.records import jsonable, stable_id
+from isoclone.store import read_json, sha256_file, sweep_leftovers, write_json, write_rows
+
+Progress = Callable[[str, float, float], None]
+
+
+@dataclass(frozen=True)
+class RecordRequest:
+    """What to record. `expert` is a name (or a live expert, which only this process can play)."""
+
+    game: str
+    expert: str | Expert
+    samples: int
+    seed: int = 0
+    dev_fraction: float = 0.1
+    game_options: dict[str, Any] = field(default_factory=dict)
+    expert_options: dict[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise SpecError for a value that cannot be."""
+        if self.samples < 1:
+            raise SpecError(f"samples must be at least 1, not {self.samples}")
+        if not 0 < self.dev_fraction <= 0.5:
+            raise SpecError(f"dev_fraction must be above 0 and at most .5, not {self.dev_fraction}")
+
+    def declared(self) -> dict[str, Any]:
+        """The request as JSON values, for the directory."""
+        name = self.expert if isinstance(self.expert, str) else self.expert.name
+        return jsonable({**self.__dict__, "expert": name, "format": FORMAT})
+
+
+def record(
+    request: RecordRequest,
+    path: str | Path,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Demonstrations:
+    """Record demonstrations into a directory, or go on with what is there.
+
+    Raises:
+        SpecMismatchError: the directory holds demonstrations of another request.
+        ExecutionError: the expert or the game kept failing.
+    """
+    path = Path(path)
+    request.check()
+    _claim(path, request)
+    if not (path / DONE).exists():
+        the_game = game(request.game, **request.game_options)
+        player = _player(request, the_game)
+        with executor or SerialExecutor() as workers:
+            count = _play_until_enough(path, request, player, workers, progress)
+        _finish(path, request, the_game, player, count)
+    return Demonstrations.open(path)
+
+
+def _claim(path: Path, request: RecordRequest) -> None:
+    """Take an empty directory, or check that it already belongs to this request."""
+    declared = request.declared()
+    if (path / REQUEST).exists():
+        there = read_json(path / REQUEST)
+        differing = [key for key in declared if there.get(key) != declared[key]]
+        if differing:
+            shown = "; ".join(
+                f"{k}: {there.get(k)!r} there, {declared[k]!r} asked" for k in differing
+            )
+            raise SpecMismatchError(f"{path} holds other demonstrations ({shown})")
+        sweep_leftovers(path)
+        return
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise SpecError(f"{path} is not empty and holds no demonstrations; choose another place")
+    write_json(path / REQUEST, declared)
+
+
+def _player(request: RecordRequest, the_game: Game) -> Expert:
+    return expert(request.expert, the_game, **request.expert_options)
+
+
+def _play_until_enough(
+    path: Path,
+    request: RecordRequest,
+    player: Expert,
+    workers: Executor,
+    progress: Progress | None,
+) -> int:
+    """Play groups of episodes in turn; returns how many episodes make up the demonstrations."""
+    lengths: dict[int, int] = {}
+
+    def enough() -> int | None:
+        """Episodes needed, once the unbroken run of finished ones is long enough."""
+        total = 0
+        for index in range(len(lengths)):
+            if index not in lengths:
+                return None
+            total += lengths[index]
+            if total >= request.samples:
+                return index + 1
+        return None
+
+    def tasks() -> Iterator[Task]:
+        first = 0
+        while enough() is None:
+            group = range(first, first + player.lockstep)
+            yield Task(play_group, (path, request, tuple(group)), key=first)
+            first += player.lockstep
+
+    for outcome in workers.run(tasks()):
+        if outcome.error:
+            raise ExecutionError(f"recording {request.game} failed: {outcome.error}")
+        lengths.update({info.index: info.length for info in outcome.result})
+        if progress:
+            progress("record", min(sum(lengths.values()), request.samples), request.samples)
+    needed = enough()
+    assert needed is not None  # tasks() goes on until it is not
+    for index in range(needed, max(lengths) + 1):
+        _episode_path(path, index).unlink(missing_ok=True)
+    return needed
+
+
+def _episode_path(path: Path, index: int) -> Path:
+    return path / "episodes" / f"{index:06d}.parquet"
+
+
+_LIVE: dict[str, tuple[Game, Expert]] = {}  # a worker plays many groups with one expert
+
+
+def play_group(path: Path, request: RecordRequest, indices: Sequence[int]) -> list[EpisodeInfo]:
+    """Play the episodes of one group side by side, write them, and return their rows.
+
+    Episodes that are already on disk are not played again.
+    """
+    done = _already_played(path, indices)
+    if done is not None:
+        return done
+    key = stable_id(request.declared())
+    if key not in _LIVE:
+        the_game = game(request.game, **request.game_options)
+        _LIVE[key] = the_game, _player(request, the_game)
+    the_game, player = _LIVE[key]
+    return [
+        _keep(path, index, seed, episode, end)
+        for index, seed, episode, end in play(the_game, player, request.seed, indices)
+    ]
+
+
+def _already_played(path: Path, indices: Sequence[int]) -> list[EpisodeInfo] | None:
+    if not all(_episode_path(path, index).exists() for index in indices):
+        return None
+    try:
+        return [read_info(_episode_path(path, index)) for index in indices]
+    except DataError:  # written by a crash we could not guard against: play it again
+        return None
+
+
+def _keep(path: Path, index: int, seed: int, episode: Episode, end: str) -> EpisodeInfo:
+    info = EpisodeInfo(
+        index=index,
+        seed=seed,
+        length=len(episode.actions),
+        episode_return=float(episode.rewards.sum(dtype=np.float64)),
+        end=end,
+        content_sha256=episode.content_sha256(),
+    )
+    write_episode(_episode_path(path, index), episode, info)
+    return info
+
+
+def episode_seed(seed: int, index: int) -> int:
+    """The 31-bit seed of episode `index` of a recording."""
+    return int(np.random.SeedSequence((seed, index)).generate_state(1)[0] >> 1)
+
+
+class _Live:
+    """An episode being played."""
+
+    def __init__(self, the_game: Game, seed: int, index: int):
+        self.index, self.seed = index, episode_seed(seed, index)
+        self.view = View(
+            the_game.make_env(), np.random.default_rng([self.seed, 1]), the_game.frame.stack
+        )
+        self.view.frames.append(self.view.env.reset(self.seed))
+        self.actions: list[int] = []
+        self.rewards: list[float] = []
+        self.end: str | None = None
+
+    def step(self, action: int) -> None:
+        frame, reward, terminated, truncated = self.view.env.step(action)
+        self.actions.append(action)
+        self.rewards.append(reward)
+        if terminated or truncated:
+            self.end = "terminated" if terminated else "truncated"
+        else:
+            self.view.frames.append(frame)
+
+    def episode(self) -> Episode:
+        return Episode(
+            np.stack(self.view.frames),
+            np.array(self.actions, np.int16),
+            np.array(self.rewards, np.float32),
+        )
+
+
+def play(
+    the_game: Game, player: Expert, seed: int, indices: Sequence[int]
+) -> Iterator[tuple[int, int, Episode, str]]:
+    """Play episodes side by side; yields (index, seed, episode, end) in the order they end.
+
+    Raises:
+        DataError: the expert chose an action the game does not have.
+    """
+    live = [_Live(the_game, seed, index) for index in indices]
+    while live:
+        for one, action in zip(live, player.act([one.view for one in live]), strict=True):
+            if not 0 <= action < the_game.n_actions:
+                raise DataError(
+                    f"expert '{player.name}' chose action {action}; "
+                    f"{the_game.name} has 0 to {the_game.n_actions - 1}"
+                )
+            one.step(int(action))
+        for one in [one for one in live if one.end]:
+            live.remove(one)
+            yield one.index, one.seed, one.episode(), str(one.end)
+
+
+def _finish(path: Path, request: RecordRequest, the_game: Game, player: Expert, count: int) -> None:
+    """Write the episode table, and last of all the file that says it is complete."""
+    episodes = tuple(read_info(_episode_path(path, index)) for index in range(count))
+    dev = choose_dev(episodes, request.dev_fraction)
+    rows = [{**asdict(info), "split": "dev" if info.index in dev else "train"} for info in episodes]
+    kinds = {"episode_return": float, "seed": int, "length": int, "index": int}
+    write_rows(path / "episodes", rows, {name: kinds.get(name, str) for name in rows[0]})
+    write_json(
+        path / DONE,
+        {
+            "format": FORMAT,
+            "game": request.game,
+            "game_options": request.game_options,
+            "expert": player.name,
+            "frame": the_game.frame,
+            "n_actions": the_game.n_actions,
+            "episodes": episodes,
+            "file_sha256": [sha256_file(_episode_path(path, i)) for i in range(count)],
+            "dev_episodes": dev,
+            "fingerprint": fingerprint(request.game, request.game_options, episodes),
+        },
+    )

@@ -1,0 +1,126 @@
+"""What a policy is: a torch module made for a width, and what it costs.
+
+A policy is a maker `maker(width, frame, n_actions, **options) -> torch.nn.Module`. The module maps
+a batch of observations to logits (b, n_actions). What it is fed depends on its `layout`:
+
+| layout           | input, floats                                                        |
+|------------------|----------------------------------------------------------------------|
+| `rows` (default) | (b, stack, *frame_shape), oldest frame first                         |
+| `blocks4`        | (b, h/4, w/4, stack x 16): 4x4 blocks, the stack's frames in turn    |
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from isoclone.errors import SpecError
+from isoclone.games import FrameSpec
+from isoclone.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+
+POLICIES = Registry("policy")
+
+Maker = Callable[..., "torch.nn.Module"]
+
+
+def make_policy(
+    name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any
+) -> torch.nn.Module:
+    """A fresh policy module with torch's current seed.
+
+    Raises:
+        UnknownNameError: no such policy.
+        SpecError: the width is not positive, or the policy cannot take the game's frames.
+    """
+    if width < 1:
+        raise SpecError(f"width must be at least 1, not {width}")
+    try:
+        return POLICIES.make(name, width, frame, n_actions, **options)
+    except TypeError as error:
+        raise SpecError(f"policy '{name}': {error}") from error
+
+
+@functools.cache
+def _measured(
+    name: str, width: int, frame: FrameSpec, n_actions: int, options: tuple[tuple[str, Any], ...]
+) -> tuple[int, float]:
+    """(parameters, forward FLOPs per sample), counted by torch on a module without storage."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        module = make_policy(name, width, frame, n_actions, **dict(options))
+        batch = torch.empty(1, *input_shape(module, frame))
+        with FlopCounterMode(display=False) as counter:
+            module(batch)
+    params = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    return params, float(counter.get_total_flops())
+
+
+def input_shape(module: torch.nn.Module, frame: FrameSpec) -> tuple[int, ...]:
+    """Shape of one observation as the module wants it."""
+    if layout_of(module) == "rows":
+        return (frame.stack, *frame.shape)
+    h, w = frame.shape
+    return (h // 4, w // 4, frame.stack * 16)
+
+
+def layout_of(module: torch.nn.Module) -> str:
+    """The module's `layout`, 'rows' if it does not say."""
+    return str(getattr(module, "layout", "rows"))
+
+
+def policy_params(name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any) -> int:
+    """Trainable parameters of a policy, without building it."""
+    return _measured(name, width, frame, n_actions, tuple(sorted(options.items())))[0]
+
+
+def policy_flops(
+    name: str,
+    width: int,
+    frame: FrameSpec,
+    n_actions: int,
+    convention: str = "exact",
+    **options: Any,
+) -> float:
+    """FLOPs to train a policy on one sample, forward and backward.
+
+    Raises:
+        SpecError: the convention is not defined for this policy.
+    """
+    from isoclone.flops import cnn_flops_per_sample
+
+    params, forward = _measured(name, width, frame, n_actions, tuple(sorted(options.items())))
+    if convention == "exact":
+        return 3.0 * forward
+    if convention == "6nd":
+        return 6.0 * params
+    if name == "cnn" and len(frame.shape) == 2:
+        shape = (frame.shape[0], frame.shape[1])
+        return cnn_flops_per_sample(width, n_actions, convention, shape, frame.stack)
+    raise SpecError(f"FLOP convention '{convention}' is not defined for policy '{name}'")
+
+
+def width_for(params: float, name: str, frame: FrameSpec, n_actions: int, **options: Any) -> int:
+    """The width whose parameter count is nearest to `params` in log space (at least 1).
+
+    Raises:
+        SpecError: `params` is not a positive number.
+    """
+    if not 0 < params < float("inf"):
+        raise SpecError(f"params must be a positive number, not {params}")
+
+    def count(width: int) -> int:
+        return policy_params(name, width, frame, n_actions, **options)
+
+    low, high = 1, 2
+    while count(high) < params:
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) <= params else (low, middle)
+    return low if params / count(low) <= count(high) / params else high

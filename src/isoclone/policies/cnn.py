@@ -1,0 +1,77 @@
+"""`cnn`: the network of Tuyls et al. for Atari, with `width` as its one dial.
+
+Conv(stack, w, 8, stride 4) - ReLU - Conv(w, 2w, 4, stride 2) - ReLU - Conv(2w, 2w, 3) - ReLU -
+Linear(., actions).
+
+The first convolution reads 8x8 patches every 4 pixels of 4 channels: few channels, which CPUs and
+GPUs do badly. Cut into 4x4 blocks the same frames have 16 x stack channels, and the same
+convolution is one of 2x2 blocks with stride 1: the same sums, the same FLOPs, two to three times
+as fast. The weights are kept in the usual order; only a view of them is rearranged.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from isoclone.errors import SpecError
+from isoclone.flops import Linear, cnn_layers
+from isoclone.games import FrameSpec
+
+
+class Cnn(nn.Module):
+    """The paper's CNN on frames cut into 4x4 blocks."""
+
+    layout = "blocks4"
+
+    def __init__(self, width: int, frame: FrameSpec, n_actions: int):
+        super().__init__()
+        if len(frame.shape) != 2 or min(frame.shape) < 36 or any(s % 4 for s in frame.shape):
+            raise SpecError(
+                f"policy 'cnn' needs grey images with sides of at least 36 that divide by 4, "
+                f"not frames of shape {frame.shape}; 'mlp' takes any"
+            )
+        last = cnn_layers(width, n_actions, (frame.shape[0], frame.shape[1]), frame.stack)[-1]
+        assert isinstance(last, Linear)
+        self.conv1 = nn.Conv2d(frame.stack, width, 8, 4)
+        self.conv2 = nn.Conv2d(width, 2 * width, 4, 2)
+        self.conv3 = nn.Conv2d(2 * width, 2 * width, 3, 1)
+        self.head = nn.Linear(last.in_features, n_actions)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, blocks: torch.Tensor) -> torch.Tensor:
+        """(b, h/4, w/4, stack x 16) -> logits (b, n_actions)."""
+        x = functional.conv2d(blocks.permute(0, 3, 1, 2), self._block_kernel(), self.conv1.bias)
+        x = functional.relu(self.conv2(functional.relu(x)))
+        x = functional.relu(self.conv3(x))
+        return self.head(x.flatten(1))
+
+    def _block_kernel(self) -> torch.Tensor:
+        """conv1's weights (w, stack, 8, 8) as (w, stack x 16, 2, 2) over 4x4 blocks."""
+        weight = self.conv1.weight
+        width, stack = weight.shape[:2]
+        parts = weight.view(width, stack, 2, 4, 2, 4).permute(0, 1, 3, 5, 2, 4)
+        kernel = parts.reshape(width, stack * 16, 2, 2)
+        return kernel.contiguous(memory_format=torch.channels_last)
+
+
+class Mlp(nn.Module):
+    """`mlp`: two hidden layers of `width` units; for vectors and small pictures."""
+
+    layout = "rows"
+
+    def __init__(self, width: int, frame: FrameSpec, n_actions: int):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(frame.stack * frame.size, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, n_actions),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(b, stack, *frame_shape) -> logits (b, n_actions)."""
+        return self.net(x)

@@ -1,0 +1,102 @@
+"""Named training recipes: every hidden default in one place, each with where it comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from isoclone.errors import SpecError, UnknownNameError
+
+SCHEDULES = ("constant", "cosine")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a run is trained; all of it is part of the run's identity.
+
+    `learning_rate` holds at `width_base` and falls as (width / width_base)^-`width_power`.
+    `average` is the exponent of a power-law average of the weights along the way (0: none): the
+    weights of step s count as s^average, so the average always spans the same share of the run
+    and every budget gets a point of annealed quality from one constant-rate run.
+    `frames` is how frames are encoded (see `demos.encode`).
+    """
+
+    name: str
+    learning_rate: float
+    batch_size: int
+    warmup_samples: int = 0
+    schedule: str = "constant"
+    final_share: float = 0.1  # cosine ends at this share of the peak rate
+    average: float = 0.0
+    frames: str = "unit"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    width_base: int = 8
+    width_power: float = 0.0
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        checks = {
+            "learning_rate": self.learning_rate > 0,
+            "batch_size": self.batch_size >= 1,
+            "warmup_samples": self.warmup_samples >= 0,
+            "schedule": self.schedule in SCHEDULES,
+            "average": self.average >= 0,
+            "frames": self.frames in ("unit", "standardise"),
+            "precision": self.precision in PRECISIONS,
+        }
+        for field, fine in checks.items():
+            if not fine:
+                raise SpecError(f"recipe '{self.name}': {field} cannot be {getattr(self, field)!r}")
+
+    def rate_at(self, width: int) -> float:
+        """Peak learning rate for a width."""
+        return self.learning_rate * (width / self.width_base) ** -self.width_power
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe as JSON values."""
+        return {**dataclasses.asdict(self), "betas": list(self.betas)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Recipe:
+        """A recipe from `to_json`'s result.
+
+        Raises:
+            SpecError: a field that no recipe has, or a value it cannot take.
+        """
+        try:
+            return cls(**{**data, "betas": tuple(data["betas"])})
+        except (TypeError, KeyError) as error:
+            raise SpecError(f"recipe: {error}") from error
+
+
+RECIPES = {
+    # Tuyls et al. 2023, Atari: Adam at a constant rate, bytes over 255, no averaging.
+    "paper": Recipe("paper", learning_rate=1e-4, batch_size=128, precision="float32"),
+    # Found here on Breakout (docs/log.md): standardised pixels, warm-up, averaged weights.
+    "lean": Recipe(
+        "lean",
+        learning_rate=2e-3,
+        batch_size=64,
+        warmup_samples=2_000,
+        average=8.0,
+        frames="standardise",
+    ),
+}
+
+
+def recipe(name: str, **changes: Any) -> Recipe:
+    """A named recipe, with fields changed if wanted.
+
+    Raises:
+        UnknownNameError: no such recipe.
+        SpecError: a field that no recipe has, or a value it cannot take.
+    """
+    if name not in RECIPES:
+        raise UnknownNameError("recipe", name, list(RECIPES))
+    try:
+        return dataclasses.replace(RECIPES[name], **changes)
+    except TypeError as error:
+        raise SpecError(f"recipe '{name}': {error}") from error

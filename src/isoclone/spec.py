@@ -1,0 +1,184 @@
+"""What a study is, declared: a frozen record that can be written down, compared and diffed."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from isoclone.errors import SpecError
+from isoclone.games import Game, game
+from isoclone.policies import policy_flops, policy_names
+from isoclone.recipes import Recipe, recipe
+from isoclone.records import Run, jsonable
+
+FORECAST_FACTOR = 10 / 3
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """A whole study. Field by field, this is what `study.json` holds.
+
+    Attributes:
+        samples: demonstrations to record (train and dev together); unused with `demos`.
+        demos: a directory of finished demonstrations to use instead of recording.
+        widths: sizes of the grid; more are added at its edges where `extend` allows it.
+        budgets_flops: compute budgets, ascending, under `flop_convention`.
+        recipe: a recipe's fields (see `isoclone.recipes`).
+        adaptive: leave out what is hopeless (see `isoclone.plan`).
+        extend: how many sizes may be added at either edge of the grid.
+        dev_samples: about how many dev samples a dev loss is measured on.
+        episodes: episodes played for each point's mean return; 0 measures none.
+        forecast_flops: where the forecast is put to the test; None for 3.3x the largest budget.
+        forecast_episodes: episodes the forecast agent plays.
+    """
+
+    name: str
+    game: str
+    expert: str
+    widths: tuple[int, ...]
+    budgets_flops: tuple[float, ...]
+    samples: int = 100_000
+    demos: str | None = None
+    demos_seed: int = 0
+    dev_fraction: float = 0.1
+    game_options: dict[str, Any] = field(default_factory=dict)
+    expert_options: dict[str, Any] = field(default_factory=dict)
+    policy: str = "cnn"
+    policy_options: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=lambda: recipe("lean").to_json())
+    seeds: tuple[int, ...] = (0,)
+    flop_convention: str = "exact"
+    adaptive: bool = True
+    extend: int = 2
+    dev_samples: int = 10_000
+    episodes: int = 16
+    sampling: str = "sample"
+    forecast_flops: float | None = None
+    forecast_episodes: int = 32
+
+    @property
+    def forecast_budget(self) -> float:
+        """Where the forecast is put to the test, in FLOPs."""
+        return self.forecast_flops or max(self.budgets_flops) * FORECAST_FACTOR
+
+    def make_game(self) -> Game:
+        """The game, with the study's options."""
+        return game(self.game, **self.game_options)
+
+    def to_json(self) -> dict[str, Any]:
+        """The specification as JSON values."""
+        return jsonable(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> StudySpec:
+        """A specification from `to_json`'s result.
+
+        Raises:
+            SpecError: a field is missing or unknown, or has a value it cannot have.
+        """
+        listed = ("widths", "budgets_flops", "seeds")
+        try:
+            spec = cls(**{k: tuple(v) if k in listed else v for k, v in data.items()})
+        except TypeError as error:
+            raise SpecError(f"study specification: {error}") from error
+        spec.check()
+        return spec
+
+    def difference(self, other: StudySpec) -> list[str]:
+        """Each field that differs, as 'field: mine -> other's'."""
+        mine, theirs = self.to_json(), other.to_json()
+        return [f"{key}: {mine[key]} -> {theirs[key]}" for key in mine if mine[key] != theirs[key]]
+
+    def check(self) -> None:
+        """Refuse what cannot be studied.
+
+        Raises:
+            SpecError: naming the field and what to do.
+            UnknownNameError: game, policy, recipe or convention is unknown.
+        """
+        _check_numbers(self)
+        _check_grid(self)
+        the_game = self.make_game()
+        if self.policy not in policy_names():
+            from isoclone.errors import UnknownNameError
+
+            raise UnknownNameError("policy", self.policy, policy_names())
+        batch = Recipe.from_json(self.recipe).batch_size
+        cost = policy_flops(
+            self.policy,
+            max(self.widths),
+            the_game.frame,
+            the_game.n_actions,
+            self.flop_convention,
+            **self.policy_options,
+        )
+        if min(self.budgets_flops) < cost * batch:
+            raise SpecError(
+                f"budgets_flops: {min(self.budgets_flops):.3g} is less than one batch of width "
+                f"{max(self.widths)} costs ({cost * batch:.3g}); raise it or drop the width"
+            )
+
+    def run_for(self, width: int, seed: int, fingerprint: str) -> Run:
+        """The run of one size and seed on demonstrations of that fingerprint."""
+        return Run(
+            game=self.game,
+            demos=fingerprint,
+            policy=self.policy,
+            width=width,
+            policy_options=self.policy_options,
+            recipe=self.recipe,
+            seed=seed,
+            flop_convention=self.flop_convention,
+        )
+
+    def replace(self, **changes: Any) -> StudySpec:
+        """A copy with fields changed, checked.
+
+        Raises:
+            SpecError: a field no study has, or a value it cannot have.
+        """
+        try:
+            spec = dataclasses.replace(self, **changes)
+        except TypeError as error:
+            raise SpecError(f"study specification: {error}") from error
+        spec.check()
+        return spec
+
+
+def _check_numbers(spec: StudySpec) -> None:
+    least = {
+        "samples": 1,
+        "episodes": 0,
+        "dev_samples": 1,
+        "forecast_episodes": 0,
+        "extend": 0,
+    }
+    for name, minimum in least.items():
+        if getattr(spec, name) < minimum:
+            raise SpecError(f"{name} must be at least {minimum}, not {getattr(spec, name)}")
+    if not 0 < spec.dev_fraction <= 0.5:
+        raise SpecError(f"dev_fraction must be above 0 and at most .5, not {spec.dev_fraction}")
+    if spec.sampling not in ("sample", "argmax"):
+        raise SpecError(f"sampling must be 'sample' or 'argmax', not '{spec.sampling}'")
+    if not spec.name or "/" in spec.name or spec.name.startswith("."):
+        raise SpecError(f"name '{spec.name}' cannot be a directory's name")
+
+
+def _check_grid(spec: StudySpec) -> None:
+    widths, budgets = spec.widths, spec.budgets_flops
+    if any(not isinstance(w, int) or w < 1 for w in widths):
+        raise SpecError(f"widths must be whole numbers of at least 1, not {list(widths)}")
+    if len(set(widths)) < 3 or list(widths) != sorted(set(widths)):
+        raise SpecError(f"widths must be at least 3, ascending and distinct, not {list(widths)}")
+    if not budgets or any(not 0 < b < float("inf") for b in budgets):
+        raise SpecError(f"budgets_flops must be positive numbers, not {list(budgets)}")
+    if list(budgets) != sorted(set(budgets)):
+        raise SpecError(f"budgets_flops must be ascending and distinct, not {list(budgets)}")
+    if not spec.seeds or len(set(spec.seeds)) < len(spec.seeds) or min(spec.seeds) < 0:
+        raise SpecError(f"seeds must be distinct and not negative, not {list(spec.seeds)}")
+    if spec.forecast_budget <= max(budgets):
+        raise SpecError(
+            f"forecast_flops must be above the largest budget {max(budgets):.3g}, "
+            f"not {spec.forecast_budget:.3g}"
+        )

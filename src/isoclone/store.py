@@ -1,0 +1,134 @@
+"""Files that are whole or absent, and the tables made of them.
+
+Everything is written beside its place and moved there by an atomic rename, so that a file that
+exists is complete. What was being written when the power went is a `.tmp` file nobody reads.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from isoclone.errors import StoreError
+from isoclone.records import jsonable
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; on success it takes the place of `path`, atomically.
+
+    Raises:
+        StoreError: the disk is full, or the place cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StoreError(_explain(error, path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Have the bytes on disk before the name points at them."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _explain(error: OSError, path: Path) -> str:
+    if error.errno == errno.ENOSPC:
+        return f"no space left for {path}; free some and run the same command again"
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return f"{path} cannot be written: {error.strerror}; choose another directory"
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return f"{path} cannot be written: a file stands where a directory should be"
+    return f"{path}: {error.strerror or error}"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write bytes, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON with sorted keys, whole or not at all."""
+    text = json.dumps(jsonable(value), indent=2, sort_keys=True, allow_nan=False)
+    write_bytes(path, text.encode() + b"\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        StoreError: it is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise StoreError(f"{path} is missing") from error
+    except (ValueError, OSError) as error:
+        raise StoreError(f"{path} is damaged ({error}); restore it or delete it") from error
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StoreError(_explain(error, path)) from error
+
+
+def sweep_leftovers(folder: Path) -> None:
+    """Delete temporary files of writers that are no more."""
+    for temporary in folder.rglob(".*.tmp"):
+        pid = temporary.name.split(".")[-2]
+        if not (pid.isdigit() and _is_alive(int(pid))):
+            temporary.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, type]) -> None:
+    """Write rows as `path`.parquet and `path`.csv with the same columns; None is a missing value.
+
+    Floats are written by their shortest exact form, so equal numbers give equal bytes.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
+    table = pa.Table.from_pylist([{name: row[name] for name in columns} for row in rows], schema)
+    with replacing(path.with_suffix(".parquet")) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow(["" if row[name] is None else row[name] for name in columns])
+    write_bytes(path.with_suffix(".csv"), text.getvalue().encode())

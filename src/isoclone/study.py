@@ -1,0 +1,608 @@
+"""A study: a directory, and the only state. This module ties everything together.
+
+<study>/
+  study.json             the specification; its presence makes the directory a study
+  demos/                 demonstrations, unless the study uses some from elsewhere
+  references.json        mean return of random play and of the expert, with SE
+  runs/<id>/             one folder for each run (see `isoclone.worker`)
+  points.parquet, .csv   every point, one row each
+  laws.json              the fitted laws with intervals
+  forecast.json          forecast, the agent trained to test it, and how they compare
+  video.mp4              that agent playing
+  report.html            everything, on one page
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from isoclone import laws
+from isoclone.demos import Demonstrations, RecordRequest, open_cache, record
+from isoclone.errors import DataError, ExecutionError, SpecError, SpecMismatchError, StoreError
+from isoclone.estimate import Estimate, Speed, estimate, measure_speed
+from isoclone.executors import Executor, SerialExecutor, Task
+from isoclone.experts import Expert
+from isoclone.games import Game
+from isoclone.plan import Cell, Decision, Sweep, flops_spent, grid, grid_flops, next_cells
+from isoclone.policies import layout_of, make_policy, policy_flops, policy_params, width_for
+from isoclone.recipes import Recipe, recipe
+from isoclone.records import Forecast, Point, Record, Run
+from isoclone.spec import StudySpec
+from isoclone.store import read_json, sweep_leftovers, write_json, write_rows
+from isoclone.worker import (
+    STUDY_FILE,
+    advance,
+    checkpoint_path,
+    demos_path,
+    point_path,
+    run_folder,
+)
+
+FORMAT = 1
+REFERENCE_EPISODES = 32
+INTEGERS = ("params", "samples", "unique_samples", "episodes", "width", "seed")
+TEXTS = (
+    "run_id",
+    "game",
+    "policy",
+    "recipe",
+    "flop_convention",
+    "checkpoint",
+    "role",
+    "status",
+    "reason",
+)
+
+
+class Observer:
+    """Told what a study does; this one does not care. See `isoclone.console` for one that does."""
+
+    def phase(self, name: str, detail: str = "") -> None:
+        """A new phase begins."""
+
+    def progress(self, what: str, done: float, total: float) -> None:
+        """So much of the phase's work is done."""
+
+    def sweep(self, study: Study, cells: Sequence[Cell], sweep: Sweep) -> None:
+        """A round of the sweep begins; its runs report in their folders."""
+
+    def point(self, point: Point) -> None:
+        """A point is complete."""
+
+    def trouble(self, message: str) -> None:
+        """Something that the user should see."""
+
+
+@dataclass(frozen=True)
+class Plan(Record):
+    """What `Study.plan` shows before anything runs."""
+
+    name: str
+    game: str
+    expert: str
+    policy: str
+    samples: int
+    sizes: list[dict[str, Any]]
+    budgets_flops: list[float]
+    seeds: list[int]
+    points: int
+    sweep_flops: float
+    forecast_flops: float
+    speed: Speed
+    estimate: Estimate
+    done_points: int
+    notes: list[str] = field(default_factory=list)
+
+
+class Study:
+    """A study in a directory. Make one with `create`, go on with one by `open`."""
+
+    def __init__(self, path: Path, spec: StudySpec):
+        self.path, self.spec = path, spec
+
+    # ------------------------------------------------------------------ making and opening
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        spec: StudySpec | None = None,
+        *,
+        game: str | Game | None = None,
+        demos: str | Path | Demonstrations | None = None,
+        device: str = "cpu",
+        **fields: Any,
+    ) -> Study:
+        """Take a directory for a study, or open it if it holds the very same one.
+
+        Give a `StudySpec`, or its fields one by one; `game` and `demos` may be objects.
+
+        Raises:
+            SpecError: a field has a value it cannot have, or the directory is foreign.
+            SpecMismatchError: the directory holds a study that differs; the message says how.
+        """
+        if spec is None:
+            spec = _spec_from_fields(Path(path).name, game, demos, fields)
+        spec.check()
+        spec = _with_precision(spec, device)
+        path = Path(path)
+        if (path / STUDY_FILE).exists():
+            study = cls.open(path)
+            differing = study.spec.difference(spec)
+            if differing:
+                raise SpecMismatchError(
+                    f"{path} holds a study that differs ({'; '.join(differing)}); "
+                    "choose another directory, or give the directory alone to resume it"
+                )
+            return study
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise SpecError(f"{path} is not empty and holds no study; choose another directory")
+        write_json(path / STUDY_FILE, {"format": FORMAT, "spec": spec.to_json()})
+        return cls(path, spec)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Study:
+        """The study in a directory.
+
+        Raises:
+            SpecError: there is none.
+            StoreError: it is of a newer format, or damaged.
+        """
+        path = Path(path)
+        if not (path / STUDY_FILE).exists():
+            raise SpecError(f"{path} holds no study (no {STUDY_FILE})")
+        data = read_json(path / STUDY_FILE)
+        if not isinstance(data, dict) or "spec" not in data:
+            raise StoreError(f"{path / STUDY_FILE} is damaged; restore it")
+        if data.get("format", 0) > FORMAT:
+            raise StoreError(
+                f"{path} has study format {data['format']}; update isoclone to open it"
+            )
+        return cls(path, StudySpec.from_json(data["spec"]))
+
+    # ------------------------------------------------------------------ what is there
+
+    def demos(self) -> Demonstrations:
+        """The study's demonstrations, verified.
+
+        Raises:
+            DataError: not recorded yet, or damaged, or of another game.
+        """
+        demos = Demonstrations.open(demos_path(self.path, self.spec))
+        if demos.game_name != self.spec.game:
+            raise DataError(
+                f"{demos.path} holds {demos.game_name}, the study is of {self.spec.game}"
+            )
+        return demos
+
+    def runs(self) -> list[Run]:
+        """Every run that has a folder."""
+        paths = sorted((self.path / "runs").glob("*/run.json"))
+        return [Run.from_json(read_json(path)) for path in paths]
+
+    def points(self, role: str | None = "sweep") -> list[Point]:
+        """Every complete point of a role ('sweep', 'forecast', None for all), in a fixed order.
+
+        Raises:
+            StoreError: a point's file is damaged.
+        """
+        found = []
+        for path in (self.path / "runs").glob("*/points/*.json"):
+            try:
+                found.append(Point.from_json(read_json(path)))
+            except TypeError as error:
+                raise StoreError(f"{path} is damaged; delete it to measure it again") from error
+        chosen = [p for p in found if role in (None, p.role)]
+        return sorted(chosen, key=lambda p: (p.role, p.budget_flops, p.width, p.seed, p.run_id))
+
+    def sweep(self) -> Sweep:
+        """Where the sweep stands."""
+        return next_cells(self.spec, self.points())
+
+    def references(self) -> dict[str, dict[str, float]]:
+        """{'random' | 'expert': {'mean', 'se', 'episodes'}} as far as measured."""
+        path = self.path / "references.json"
+        return read_json(path) if path.exists() else {}
+
+    def savings(self) -> dict[str, Any]:
+        """What a plain grid over the same sizes would have cost, what was spent, and why."""
+        sweep, spent = self.sweep(), flops_spent(self.points())
+        full = grid_flops(self.spec, sweep.widths)
+        return {
+            "grid_flops": full,
+            "spent_flops": spent,
+            "saved_share": 1 - spent / full,
+            "grid_points": len(sweep.widths) * len(self.spec.seeds) * len(self.spec.budgets_flops),
+            "points": len(self.points()),
+            "decisions": [asdict(decision) for decision in sweep.decisions],
+        }
+
+    # ------------------------------------------------------------------ planning
+
+    def plan(self, workers: int = 1) -> Plan:
+        """Sizes x budgets x seeds, FLOPs, and expected time measured on this machine."""
+        spec, the_game = self.spec, self.spec.make_game()
+        recorded = self._recorded()
+        speed = measure_speed(spec, with_expert=recorded is None)
+        costs = {w: self._flops_per_sample(w, the_game) for w in spec.widths}
+        steps = recorded.samples / len(recorded.episodes) if recorded else 1000.0
+        return Plan(
+            name=spec.name,
+            game=spec.game,
+            expert=spec.expert,
+            policy=spec.policy,
+            samples=recorded.samples if recorded else spec.samples,
+            sizes=[self._size(w, costs[w], the_game) for w in spec.widths],
+            budgets_flops=list(spec.budgets_flops),
+            seeds=list(spec.seeds),
+            points=len(grid(spec)),
+            sweep_flops=grid_flops(spec),
+            forecast_flops=spec.forecast_budget,
+            speed=speed,
+            estimate=estimate(spec, speed, costs, workers, steps),
+            done_points=len(self.points()),
+            notes=_notes(spec, speed),
+        )
+
+    def _recorded(self) -> Demonstrations | None:
+        try:
+            return self.demos()
+        except DataError:
+            if self.spec.demos:
+                raise
+            return None
+
+    def _size(self, width: int, cost: float, the_game: Game) -> dict[str, Any]:
+        spec = self.spec
+        params = policy_params(
+            spec.policy, width, the_game.frame, the_game.n_actions, **spec.policy_options
+        )
+        last = max(spec.budgets_flops)
+        return {
+            "width": width,
+            "params": params,
+            "flops_per_sample": cost,
+            "samples_at_largest_budget": last / cost,
+        }
+
+    def _flops_per_sample(self, width: int, the_game: Game) -> float:
+        spec = self.spec
+        return policy_flops(
+            spec.policy,
+            width,
+            the_game.frame,
+            the_game.n_actions,
+            spec.flop_convention,
+            **spec.policy_options,
+        )
+
+    # ------------------------------------------------------------------ doing
+
+    def run(
+        self,
+        executor: Executor | None = None,
+        observer: Observer | None = None,
+        device: str = "cpu",
+    ) -> Study:
+        """Everything from demonstrations to report; what is done already is not done again.
+
+        Raises:
+            StoreError: another process is at work on this study, or the disk is full.
+            ExecutionError: recording failed, or every size failed at a budget.
+        """
+        observer = observer or Observer()
+        with self._driver(), executor or SerialExecutor() as workers:
+            sweep_leftovers(self.path)
+            self.record(workers, observer)
+            self._run_sweep(workers, observer, device)
+            self.fit()
+            self.test_forecast(workers, observer, device)
+            observer.phase("report")
+            self.report()
+        return self
+
+    @contextmanager
+    def _driver(self) -> Iterator[None]:
+        """One driver at a time; the lock goes with the process, however it ends."""
+        with open(self.path / ".driver.lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise StoreError(
+                    f"another isoclone process is at work on {self.path}; wait for it or stop it"
+                ) from error
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def record(self, workers: Executor, observer: Observer) -> Demonstrations:
+        """Have the demonstrations recorded, expanded, and both ends of the score measured."""
+        spec = self.spec
+        if not spec.demos:
+            request = RecordRequest(
+                game=spec.game,
+                expert=spec.expert,
+                samples=spec.samples,
+                seed=spec.demos_seed,
+                dev_fraction=spec.dev_fraction,
+                game_options=spec.game_options,
+                expert_options=spec.expert_options,
+            )
+            observer.phase("record", f"{spec.expert} plays {spec.game}")
+            record(request, self.path / "demos", workers, observer.progress)
+        demos = self.demos()
+        if len(demos.dev_episodes) < 2:
+            observer.trouble("only one dev episode: dev losses have no standard error")
+        observer.phase("expand", "frames, once for all runs")
+        open_cache(demos, spec.recipe["frames"], self._layout(), observer.progress)
+        self._measure_references(demos, workers)
+        return demos
+
+    def _layout(self) -> str:
+        spec, the_game = self.spec, self.spec.make_game()
+        module = make_policy(
+            spec.policy, spec.widths[0], the_game.frame, the_game.n_actions, **spec.policy_options
+        )
+        return layout_of(module)
+
+    def _measure_references(self, demos: Demonstrations, workers: Executor) -> None:
+        path = self.path / "references.json"
+        if path.exists():
+            return
+        task = Task(measure_random, (self.spec, REFERENCE_EPISODES))
+        (outcome,) = workers.run([task])
+        if outcome.error:
+            raise ExecutionError(f"random play of {self.spec.game} failed: {outcome.error}")
+        mean, se = demos.score()
+        expert_row = {"mean": mean, "se": se, "episodes": len(demos.episodes)}
+        write_json(path, {"random": outcome.result, "expert": expert_row})
+
+    def _run_sweep(self, workers: Executor, observer: Observer, device: str) -> None:
+        self._forget_failures()
+        observer.phase("sweep")
+        fingerprint = self.demos().fingerprint
+        while not (sweep := self.sweep()).complete:
+            observer.sweep(self, sweep.cells, sweep)
+            runs = [self.spec.run_for(c.width, c.seed, fingerprint) for c in sweep.cells]
+            jobs = [(run, c.budget_flops) for run, c in zip(runs, sweep.cells, strict=True)]
+            self._advance(jobs, "sweep", workers, observer, device)
+            self._write_tables()
+        self._write_tables()
+
+    def _advance(
+        self,
+        jobs: Iterable[tuple[Run, float]],
+        role: str,
+        workers: Executor,
+        observer: Observer,
+        device: str,
+    ) -> None:
+        """Bring each run to its budget; a run that keeps failing gets a row that says why."""
+        tasks = []
+        for run, budget in jobs:
+            folder = run_folder(self.path, run.id)
+            if not (folder / "run.json").exists():
+                write_json(folder / "run.json", run.to_json())
+            args = (self.path, run.id, budget, role, device)
+            tasks.append(Task(advance, args, key=(run, budget)))
+        for outcome in workers.run(tasks):
+            run, budget = outcome.task.key
+            if outcome.error:
+                self._write_failure(run, budget, role, outcome.error)
+                observer.trouble(f"{run.label} at {budget:.3g} FLOPs failed: {outcome.error}")
+            observer.point(Point.from_json(read_json(point_path(self.path, run.id, budget))))
+
+    def _write_failure(self, run: Run, budget: float, role: str, reason: str) -> None:
+        the_game = self.spec.make_game()
+        missing = dict.fromkeys(Point.__dataclass_fields__)
+        row = {
+            **missing,
+            **{k: getattr(run, k) for k in ("game", "policy", "width", "seed", "flop_convention")},
+            "run_id": run.id,
+            "budget_flops": budget,
+            "flops": 0.0,
+            "params": self._size(run.width, 1.0, the_game)["params"],
+            "samples": 0,
+            "unique_samples": 0,
+            "epochs": 0.0,
+            "episodes": 0,
+            "recipe": run.recipe["name"],
+            "role": role,
+            "status": "failed",
+            "reason": reason,
+        }
+        write_json(point_path(self.path, run.id, budget), row)
+
+    def _forget_failures(self) -> None:
+        """Failed points are tried again when the same command is run again."""
+        for point in self.points(None):
+            if point.status == "failed":
+                point_path(self.path, point.run_id, point.budget_flops).unlink()
+
+    def _write_tables(self) -> None:
+        names = Point.__dataclass_fields__
+        kinds = {n: str if n in TEXTS else int if n in INTEGERS else float for n in names}
+        write_rows(self.path / "points", [p.to_json() for p in self.points(None)], kinds)
+
+    # ------------------------------------------------------------------ laws and forecast
+
+    def laws(self) -> laws.Fitted:
+        """The laws, fitted to the sweep's points.
+
+        Raises:
+            FitError: too few usable points.
+        """
+        return fit(self.points(), self.references())
+
+    def fit(self) -> laws.Fitted:
+        """Fit the laws and write `laws.json`."""
+        fitted = self.laws()
+        write_json(self.path / "laws.json", fitted.to_json())
+        return fitted
+
+    def forecast(self, flops: float | None = None) -> Forecast:
+        """What to expect at a budget (the study's own forecast budget if none is given)."""
+        return self.laws().forecast(flops or self.spec.forecast_budget)
+
+    def test_forecast(
+        self, workers: Executor, observer: Observer, device: str = "cpu"
+    ) -> dict[str, Any]:
+        """Forecast, train the forecast agent, set one against the other, film the agent."""
+        path = self.path / "forecast.json"
+        if path.exists() and (self.path / "video.mp4").exists():
+            return read_json(path)
+        predicted = self.forecast()
+        point = self.train(predicted, workers, observer, device)
+        result = {
+            "forecast": predicted,
+            "point": point,
+            "holds": _holds(predicted, point),
+        }
+        write_json(path, result)
+        self._write_tables()
+        if point.checkpoint:
+            task = Task(film, (self.path, point.checkpoint))
+            for outcome in workers.run([task]):
+                if outcome.error:
+                    observer.trouble(f"no video: {outcome.error}")
+        return read_json(path)
+
+    def train(
+        self,
+        predicted: Forecast,
+        workers: Executor | None = None,
+        observer: Observer | None = None,
+        device: str = "cpu",
+    ) -> Point:
+        """Train the agent that a forecast describes, and measure it."""
+        spec, the_game = self.spec, self.spec.make_game()
+        width = width_for(
+            predicted.params.value,
+            spec.policy,
+            the_game.frame,
+            the_game.n_actions,
+            **spec.policy_options,
+        )
+        run = spec.run_for(width, spec.seeds[0], self.demos().fingerprint)
+        observer = observer or Observer()
+        observer.phase("forecast", f"training width {width} to {predicted.flops:.3g} FLOPs")
+        jobs = [(run, predicted.flops)]
+        self._advance(jobs, "forecast", workers or SerialExecutor(), observer, device)
+        return Point.from_json(read_json(point_path(self.path, run.id, predicted.flops)))
+
+    def report(self) -> Path:
+        """Write `report.html` and return its path."""
+        from isoclone.report import write_report
+
+        return write_report(self)
+
+
+def fit(points: Iterable[Point], references: dict[str, dict[str, float]] | None = None) -> Any:
+    """Fit every law to points; the references set the ceiling and the floor of returns.
+
+    Raises:
+        FitError: too few usable points.
+    """
+    rows = [p.to_json() for p in points]
+    table = {name: [row[name] for row in rows] for name in Point.__dataclass_fields__}
+    known = references or {}
+    return laws.fit(
+        table,
+        expert_return=known.get("expert", {}).get("mean"),
+        random_return=known.get("random", {}).get("mean"),
+    )
+
+
+def measure_random(spec: StudySpec, episodes: int) -> dict[str, float]:
+    """Mean return of random play with its SE, as a row of `references.json`."""
+    from isoclone.evaluate import random_returns
+
+    played = random_returns(spec.make_game(), episodes, seed=1)
+    return {"mean": played.mean, "se": played.se or 0.0, "episodes": episodes}
+
+
+def film(study: Path, checkpoint: str) -> None:
+    """Write the study's video from one of its checkpoints."""
+    from isoclone.checkpoint import load_checkpoint
+    from isoclone.video import write_video
+
+    spec = Study.open(study).spec
+    policy = load_checkpoint(study / checkpoint)
+    write_video(policy, spec.make_game(), study / "video.mp4", sampling=spec.sampling)
+
+
+def _holds(predicted: Forecast, point: Point) -> dict[str, bool | None]:
+    """Whether the measured figures lie in the forecast's intervals; None where one is missing."""
+    answer: dict[str, bool | None] = {}
+    for name in ("dev_loss", "return_mean"):
+        interval, value = getattr(predicted, name), getattr(point, name)
+        answer[name] = None if interval is None or value is None else interval.holds(value)
+    return answer
+
+
+def _spec_from_fields(
+    name: str,
+    game: str | Game | None,
+    demos: str | Path | Demonstrations | None,
+    fields: dict[str, Any],
+) -> StudySpec:
+    """A specification from what `Study.create` was given."""
+    given = dict(fields)
+    if isinstance(demos, Demonstrations):
+        given.setdefault("expert", demos.expert_name)
+        game = game or demos.game_name
+        given.setdefault("game_options", demos.game_options)
+    if demos is not None:
+        where = demos.path if isinstance(demos, Demonstrations) else Path(demos)
+        given["demos"] = str(where.resolve())
+    if game is None:
+        raise SpecError("a study needs a game")
+    if not isinstance(game, str):
+        given.setdefault("game_options", game.options())
+        game = game.name
+    if isinstance(given.get("expert"), Expert):
+        raise SpecError("record a live expert's demonstrations first and give the study demos=...")
+    given.setdefault("expert", "scripted" if game in ("toy", "atari/Breakout") else "lookahead")
+    chosen = given.get("recipe", "lean")
+    if isinstance(chosen, str):
+        chosen = recipe(chosen)
+    given["recipe"] = chosen.to_json() if isinstance(chosen, Recipe) else chosen
+    for listed in ("widths", "budgets_flops", "seeds"):
+        if listed in given:
+            given[listed] = tuple(given[listed])
+    try:
+        return StudySpec(name=given.pop("name", name), game=game, **given)
+    except TypeError as error:
+        raise SpecError(f"study: {error}") from error
+
+
+def _with_precision(spec: StudySpec, device: str) -> StudySpec:
+    """'auto' settled once and for all, so that resuming elsewhere gives the same numbers."""
+    chosen = Recipe.from_json(spec.recipe)
+    if chosen.precision != "auto":
+        return spec
+    from isoclone.train import precision_for
+
+    return spec.replace(recipe={**spec.recipe, "precision": precision_for(chosen, device)})
+
+
+def _notes(spec: StudySpec, speed: Speed) -> list[str]:
+    notes = []
+    if spec.expert == "lookahead" and speed.expert_steps_per_s:
+        hours = spec.samples / speed.expert_steps_per_s / 3600
+        notes.append(
+            f"no better expert was named, so look-ahead plays: {speed.expert_steps_per_s:.0f} steps "
+            f"per core-second, {hours:.1f} core-hours for {spec.samples:,} samples"
+        )
+    if spec.adaptive:
+        notes.append("adaptive: hopeless sizes stop early, so the sweep takes less than the grid")
+    return notes
+
+
+__all__ = ["Cell", "Decision", "Observer", "Plan", "Study", "checkpoint_path", "fit"]

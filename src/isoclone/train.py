@@ -1,0 +1,273 @@
+"""One run, read top to bottom: data, model, optimiser, loop, budgets crossed, done.
+
+A constant-rate run passes through all its budgets and leaves a checkpoint at each. Everything
+that happens at step t is a function of the run's declared fields and t, and the whole state is
+saved along the way, so a run that was killed goes on to the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from isoclone.checkpoint import Trained, load_tensors, save_checkpoint, save_tensors
+from isoclone.demos import FrameCache
+from isoclone.demos.batches import Batches, Order, to_input
+from isoclone.errors import CheckpointError, SpecError
+from isoclone.games import FrameSpec
+from isoclone.policies import make_policy, policy_flops
+from isoclone.recipes import Recipe
+from isoclone.records import Run
+
+SAVE_SECONDS = 20.0
+LOSS_AVERAGE = 8.0  # the reported training loss weighs step s as s^8
+
+Progress = Callable[[int], None]
+
+
+class Diverged(Exception):
+    """The training loss was not a finite number."""
+
+
+@dataclass
+class Progressed:
+    """How far a run has come, and its training loss lately (averaged as weights can be)."""
+
+    step: int = 0
+    samples: int = 0
+    train_loss: float = 0.0
+
+
+class Trainer:
+    """A run in progress.
+
+    Args:
+        run: what to train.
+        cache: encoded demonstrations.
+        n_actions: the game's action count.
+        folder: where the run keeps its state; continued from there if something is there.
+        device: 'cpu', 'cuda', 'mps'.
+    """
+
+    def __init__(
+        self, run: Run, cache: FrameCache, n_actions: int, folder: Path, device: str = "cpu"
+    ):
+        self.run, self.cache, self.n_actions, self.folder = run, cache, n_actions, folder
+        self.recipe = Recipe.from_json(run.recipe)
+        self.device = torch.device(device)
+        self.flops_per_sample = run_flops_per_sample(run, cache.encoder.spec, n_actions)
+        self.batches = Batches(cache, device)
+        self.order = Order(cache.train, run.seed)
+        self.module = self._make_module()
+        self.optimiser = torch.optim.Adam(
+            self.module.parameters(),
+            lr=self.recipe.rate_at(run.width),
+            betas=self.recipe.betas,
+            weight_decay=self.recipe.weight_decay,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
+        self.average = [p.detach().clone() for p in self.module.parameters()]
+        self.progressed = Progressed()
+        self.dtype = getattr(torch, precision_for(self.recipe, self.device.type))
+        if self.state_path.exists():
+            self._restore()
+
+    @property
+    def state_path(self) -> Path:
+        """Where the state to go on from is kept."""
+        return self.folder / "state.safetensors"
+
+    def _make_module(self) -> torch.nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.run.seed)
+            module = make_policy(
+                self.run.policy,
+                self.run.width,
+                self.cache.encoder.spec,
+                self.n_actions,
+                **self.run.policy_options,
+            )
+        return module.to(self.device)
+
+    @property
+    def flops(self) -> float:
+        """What has been spent so far, under the run's convention."""
+        return self.progressed.samples * self.flops_per_sample
+
+    def train_until(self, budget_flops: float, progress: Progress | None = None) -> None:
+        """Train until at least `budget_flops` are spent; the state is saved now and then.
+
+        Raises:
+            Diverged: the loss stopped being finite.
+        """
+        wanted = math.ceil(budget_flops / self.flops_per_sample)
+        saved = time.monotonic()
+        while self.progressed.samples < wanted:
+            self._step()
+            if time.monotonic() - saved > SAVE_SECONDS:
+                self.save()
+                saved = time.monotonic()
+            if progress and self.progressed.step % 50 == 0:
+                progress(self.progressed.samples)
+
+    def _step(self) -> None:
+        done = self.progressed
+        rows = self.order.take(done.samples, self.recipe.batch_size)
+        codes, actions = self.batches.gather(rows)
+        inputs = to_input(codes, self.cache.encoder, self.dtype)
+        self._set_rate()
+        with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
+            logits = self.module(inputs)
+        loss = functional.cross_entropy(logits.float(), actions)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise Diverged(f"training loss was {value} after {done.samples:,} samples")
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        done.step += 1
+        done.samples += len(rows)
+        done.train_loss += (value - done.train_loss) * _share_of_last(done.step, LOSS_AVERAGE)
+        self._average()
+
+    def _set_rate(self) -> None:
+        """Linear warm-up, then constant or a cosine to the end of the run's horizon."""
+        recipe, samples = self.recipe, self.progressed.samples
+        share = min(1.0, (samples + recipe.batch_size) / max(1, recipe.warmup_samples))
+        if recipe.schedule == "cosine":
+            assert self.run.horizon_flops is not None
+            way = min(1.0, samples * self.flops_per_sample / self.run.horizon_flops)
+            low = recipe.final_share
+            share *= low + (1 - low) * 0.5 * (1 + math.cos(math.pi * way))
+        self.optimiser.param_groups[0]["lr"] = recipe.rate_at(self.run.width) * share
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Weights of step s counting as s^average (Karras et al. 2024, power-function EMA)."""
+        if self.recipe.average == 0:
+            return
+        share = _share_of_last(self.progressed.step, self.recipe.average)
+        torch._foreach_lerp_(self.average, list(self.module.parameters()), share)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The weights a point is measured with: averaged if the recipe says so."""
+        if self.recipe.average == 0:
+            return dict(self.module.state_dict())
+        named = [name for name, _ in self.module.named_parameters()]
+        return {**self.module.state_dict(), **dict(zip(named, self.average, strict=True))}
+
+    def trained(self) -> Trained:
+        """A copy of the policy as it stands, to be evaluated."""
+        module = self._make_module()
+        module.load_state_dict(self.weights())
+        return Trained(
+            module.eval(),
+            self.cache.encoder,
+            self.run,
+            self.n_actions,
+            self.progressed.samples,
+            self.dtype,
+            self.device,
+        )
+
+    def save(self) -> None:
+        """Save the whole state, to go on from after a stop at any moment."""
+        tensors = {f"weights.{k}": v for k, v in self.module.state_dict().items()}
+        tensors |= {f"average.{i}": p for i, p in enumerate(self.average)}
+        for i, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"adam.{i}.{name}": value for name, value in state.items()}
+        save_tensors(
+            self.state_path,
+            tensors,
+            {"run_id": self.run.id, **self.progressed.__dict__},
+        )
+
+    def _restore(self) -> None:
+        tensors, metadata = load_tensors(self.state_path)
+        if metadata.pop("run_id", None) != self.run.id:
+            raise CheckpointError(f"{self.state_path} belongs to another run; delete it")
+        self.progressed = Progressed(**metadata)
+        self.module.load_state_dict(_under(tensors, "weights."))
+        for i, p in enumerate(self.average):
+            p.copy_(tensors[f"average.{i}"])
+        if any(name.startswith("adam.") for name in tensors):
+            count = len(list(self.module.parameters()))
+            state: dict[str, Any] = self.optimiser.state_dict()
+            state["state"] = {i: _under(tensors, f"adam.{i}.") for i in range(count)}
+            self.optimiser.load_state_dict(state)
+
+    def save_checkpoint(self, path: Path) -> None:
+        """Write the policy as it stands, to be played and evaluated by anyone."""
+        save_checkpoint(
+            path,
+            self.weights(),
+            self.cache.encoder,
+            {
+                "run": self.run.to_json(),
+                "samples": self.progressed.samples,
+                "n_actions": self.n_actions,
+                "precision": str(self.dtype).removeprefix("torch."),
+            },
+        )
+
+
+def _share_of_last(step: int, power: float) -> float:
+    """Weight of step `step` in an average where step s counts as s^power."""
+    return 1 - (1 - 1 / step) ** (power + 1)
+
+
+def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def run_flops_per_sample(run: Run, frame: FrameSpec, n_actions: int) -> float:
+    """FLOPs of one training sample of a run, under its convention."""
+    return policy_flops(
+        run.policy, run.width, frame, n_actions, run.flop_convention, **run.policy_options
+    )
+
+
+def precision_for(recipe: Recipe, device: str) -> str:
+    """'float32' or 'bfloat16': what 'auto' means on this device."""
+    if recipe.precision != "auto":
+        return recipe.precision
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    fast = device == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if fast else "float32"
+
+
+def check_device(device: str) -> str:
+    """The device, if this machine has it.
+
+    Raises:
+        SpecError: it does not.
+    """
+    kind = device.partition(":")[0]
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(kind, False):
+        have = ", ".join(name for name, here in there.items() if here)
+        raise SpecError(f"device '{device}' is not available here (available: {have})")
+    return device
+
+
+def samples_for(budget_flops: float, flops_per_sample: float, batch_size: int) -> int:
+    """Samples a budget buys, in whole batches: the first count that reaches it."""
+    return math.ceil(math.ceil(budget_flops / flops_per_sample) / batch_size) * batch_size
+
+
+def epochs(samples: int, unique: int) -> float:
+    """Passes over the training samples."""
+    return float(np.round(samples / unique, 4))

@@ -1,0 +1,89 @@
+"""A policy at play, filmed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from isoclone.checkpoint import Trained
+from isoclone.evaluate import _SlotStacks, choose_actions
+from isoclone.games import Game
+from isoclone.store import replacing
+
+FRAMES_PER_SECOND = 30  # agent steps; an Atari game runs at 15 of them a second
+MAX_STEPS = 1_800
+CANDIDATES = 5
+
+
+def play_episode(
+    policy: Trained, game: Game, seed: int, sampling: str
+) -> Iterator[tuple[np.ndarray, float]]:
+    """Play one episode; yields (picture (h, w, 3) uint8, reward) for each step."""
+    env, stacks, rng = game.make_env(), _SlotStacks(policy, 1), np.random.default_rng(seed)
+    slot = np.array([0])
+    stacks.start(slot, env.reset(seed)[None])
+    ended = False
+    while not ended:
+        action = choose_actions(stacks.logits(slot), np.array([rng.random()]), sampling)
+        frame, reward, terminated, truncated = env.step(int(action[0]))
+        stacks.push(slot, frame[None])
+        ended = terminated or truncated
+        yield _picture(env, frame), reward
+
+
+def _picture(env: object, frame: np.ndarray) -> np.ndarray:
+    """The game's own colour screen where it has one, else the frame itself, enlarged."""
+    screen = getattr(env, "screen_rgb", None)
+    if screen is not None:
+        return screen().repeat(2, 0).repeat(2, 1)
+    if frame.ndim == 2:
+        times = max(1, 320 // max(frame.shape))
+        return np.repeat(frame.repeat(times, 0).repeat(times, 1)[..., None], 3, axis=2)
+    return _bars(frame)
+
+
+def _bars(vector: np.ndarray) -> np.ndarray:
+    """A vector as a row of bars, for games without a picture."""
+    heights = (160 + 150 * np.tanh(vector)).astype(int)
+    picture = np.full((320, 40 * len(vector), 3), 255, np.uint8)
+    for i, height in enumerate(heights):
+        low, high = sorted((160, 320 - height))
+        picture[low : high + 1, 40 * i + 8 : 40 * i + 32] = (70, 110, 180)
+    return picture
+
+
+def write_video(
+    policy: Trained, game: Game, path: Path, seed: int = 0, sampling: str = "sample"
+) -> float:
+    """Film the median one of a few episodes as an mp4; returns its return."""
+    returns = {}
+    for candidate in range(seed, seed + CANDIDATES):
+        steps = play_episode(policy, game, candidate, sampling)
+        returns[candidate] = sum(reward for _, reward in steps)
+    chosen = sorted(returns, key=lambda s: returns[s])[CANDIDATES // 2]
+    _encode(play_episode(policy, game, chosen, sampling), path)
+    return returns[chosen]
+
+
+def _encode(steps: Iterator[tuple[np.ndarray, float]], path: Path) -> None:
+    from imageio_ffmpeg import write_frames
+
+    pictures = (picture for picture, _ in itertools.islice(steps, MAX_STEPS))
+    first = next(pictures)
+    size = (first.shape[1], first.shape[0])
+    with replacing(path) as temporary:
+        writer = write_frames(
+            str(temporary),
+            size,
+            fps=FRAMES_PER_SECOND,
+            quality=6,
+            macro_block_size=2,
+            output_params=["-f", "mp4", "-movflags", "+faststart"],
+        )
+        writer.send(None)
+        for picture in itertools.chain([first], pictures):
+            writer.send(np.ascontiguousarray(picture))
+        writer.close()

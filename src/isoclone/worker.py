@@ -1,0 +1,233 @@
+"""What a worker does: bring one run to one budget, and leave the point in the run's folder.
+
+A worker is told a study directory, a run id and a budget, and writes only that run's folder:
+
+    runs/<id>/run.json                    the declared fields
+    runs/<id>/state.safetensors           where training can go on from
+    runs/<id>/checkpoints/<budget>.safetensors
+    runs/<id>/points/<budget>.json        written last: without it the point did not happen
+    runs/<id>/progress.json               for whoever watches
+
+Doing it twice is harmless: what is there is not done again.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isoclone.errors import CheckpointError, StoreError
+from isoclone.records import Point, Run
+from isoclone.spec import StudySpec
+from isoclone.store import read_json, write_json
+
+if TYPE_CHECKING:
+    from isoclone.checkpoint import Trained
+    from isoclone.train import Trainer
+
+PROGRESS_SECONDS = 1.0
+STUDY_FILE = "study.json"
+
+
+def budget_key(budget_flops: float) -> str:
+    """A budget as part of a file name: exact, and sorted by eye."""
+    return f"{budget_flops:.6e}"
+
+
+def run_folder(study: Path, run_id: str) -> Path:
+    """The folder of one run."""
+    return study / "runs" / run_id
+
+
+def point_path(study: Path, run_id: str, budget_flops: float) -> Path:
+    """The file whose presence says that the point is complete."""
+    return run_folder(study, run_id) / "points" / f"{budget_key(budget_flops)}.json"
+
+
+def checkpoint_path(study: Path, run_id: str, budget_flops: float) -> Path:
+    """The weights the point was measured with."""
+    return run_folder(study, run_id) / "checkpoints" / f"{budget_key(budget_flops)}.safetensors"
+
+
+def read_spec(study: Path) -> StudySpec:
+    """The specification in a study directory."""
+    return StudySpec.from_json(read_json(study / STUDY_FILE)["spec"])
+
+
+def demos_path(study: Path, spec: StudySpec) -> Path:
+    """Where the study's demonstrations are."""
+    return Path(spec.demos) if spec.demos else study / "demos"
+
+
+def advance(study: Path, run_id: str, budget_flops: float, role: str, device: str) -> None:
+    """Train the run to the budget, evaluate it, write its point. Does nothing if it is there."""
+    if point_path(study, run_id, budget_flops).exists():
+        return
+    job = _Job(study, run_id, budget_flops, role, device)
+    reason = job.already_diverged()
+    if reason is None:
+        reason = job.train()
+    if reason is not None:
+        job.write(job.point(None, status="diverged", reason=reason))
+        return
+    job.measure()
+
+
+class _Job:
+    """One call of `advance`, with what it needs at hand."""
+
+    def __init__(self, study: Path, run_id: str, budget_flops: float, role: str, device: str):
+        import torch
+
+        from isoclone.demos import Demonstrations, open_cache
+        from isoclone.policies import layout_of, make_policy
+
+        torch.set_num_threads(1)
+        self.study, self.budget, self.role, self.device = study, budget_flops, role, device
+        self.folder = run_folder(study, run_id)
+        self.spec = read_spec(study)
+        self.run = Run.from_json(read_json(self.folder / "run.json"))
+        if self.run.id != run_id:
+            raise StoreError(f"{self.folder / 'run.json'} was edited: its id is now {self.run.id}")
+        self.game = self.spec.make_game()
+        demos = Demonstrations.open(demos_path(study, self.spec), verify=False)
+        with torch.device("meta"):
+            module = make_policy(
+                self.run.policy,
+                self.run.width,
+                demos.frame,
+                demos.n_actions,
+                **self.run.policy_options,
+            )
+        self.cache = open_cache(demos, self.run.recipe["frames"], layout_of(module))
+        self.n_actions = demos.n_actions
+        self._reported = 0.0
+
+    def already_diverged(self) -> str | None:
+        """The reason, if this run diverged at an earlier budget."""
+        for path in sorted((self.folder / "points").glob("*.json")):
+            point = Point.from_json(read_json(path))
+            if point.status == "diverged":
+                return point.reason
+        return None
+
+    def train(self) -> str | None:
+        """Bring the run to its budget; returns why it diverged, if it did."""
+        from isoclone.train import Diverged
+
+        self.trainer = self._trainer()
+        try:
+            self.trainer.train_until(self.budget, lambda samples: self.report("train", samples))
+        except Diverged as diverged:
+            return str(diverged)
+        self.trainer.save_checkpoint(checkpoint_path(self.study, self.run.id, self.budget))
+        self.trainer.save()
+        return None
+
+    def _trainer(self) -> Trainer:
+        """The run as it was left; from its beginning if that is damaged or already too far."""
+        from isoclone.train import Trainer, samples_for
+
+        def start() -> Trainer:
+            return Trainer(self.run, self.cache, self.n_actions, self.folder, self.device)
+
+        try:
+            trainer = start()
+            per_sample, batch = trainer.flops_per_sample, trainer.recipe.batch_size
+            if trainer.progressed.samples <= samples_for(self.budget, per_sample, batch):
+                return trainer
+            note = f"its state was beyond {self.budget:.3g} FLOPs"
+        except (CheckpointError, KeyError, ValueError, RuntimeError, TypeError) as error:
+            note = " ".join(str(error).split())
+        (self.folder / "state.safetensors").unlink(missing_ok=True)
+        write_json(self.folder / "restarted.json", {"why": note})
+        return start()
+
+    def measure(self) -> None:
+        """Evaluate the policy and write its point."""
+        from isoclone.evaluate import dev_loss, rollout
+
+        trained: Trained = self.trainer.trained()
+        self.report("dev loss", trained.samples, now=True)
+        loss = dev_loss(trained, self.cache, self.spec.dev_samples)
+        episodes = self.spec.episodes if self.role == "sweep" else self.spec.forecast_episodes
+        figures: dict[str, Any] = {
+            "dev_loss": loss.mean,
+            "dev_loss_se": loss.se,
+            "dev_accuracy": loss.accuracy,
+        }
+        if episodes:
+            self.report("rollouts", trained.samples, now=True)
+            played = rollout(trained, self.game, episodes, self.run.seed, self.spec.sampling)
+            figures |= {"return_mean": played.mean, "return_se": played.se, "episodes": episodes}
+        self.write(self.point(checkpoint_path(self.study, self.run.id, self.budget), **figures))
+
+    def point(self, checkpoint: Path | None, **figures: Any) -> Point:
+        """The row: what the run says of itself, and the figures that were measured."""
+        from isoclone.policies import policy_params
+        from isoclone.train import epochs
+
+        run, done = self.run, self.trainer_progress()
+        unique = len(self.cache.train)
+        row: dict[str, Any] = {
+            "run_id": run.id,
+            "budget_flops": self.budget,
+            "flops": done[0] * done[2],
+            "params": policy_params(
+                run.policy,
+                run.width,
+                self.cache.encoder.spec,
+                self.n_actions,
+                **run.policy_options,
+            ),
+            "samples": done[0],
+            "unique_samples": min(done[0], unique),
+            "epochs": epochs(done[0], unique),
+            "dev_loss": None,
+            "dev_loss_se": None,
+            "dev_accuracy": None,
+            "train_loss": done[1],
+            "return_mean": None,
+            "return_se": None,
+            "episodes": 0,
+            "game": run.game,
+            "policy": run.policy,
+            "width": run.width,
+            "seed": run.seed,
+            "recipe": run.recipe["name"],
+            "flop_convention": run.flop_convention,
+            "checkpoint": str(checkpoint.relative_to(self.study)) if checkpoint else None,
+            "role": self.role,
+        }
+        return Point(**{**row, **figures})
+
+    def trainer_progress(self) -> tuple[int, float | None, float]:
+        """(samples, recent training loss, FLOPs per sample) of the run so far."""
+        trainer = getattr(self, "trainer", None)
+        if trainer is None:
+            return 0, None, 0.0
+        done = trainer.progressed
+        return done.samples, done.train_loss if done.step else None, trainer.flops_per_sample
+
+    def write(self, point: Point) -> None:
+        """Write the point, the last thing that is done."""
+        write_json(point_path(self.study, self.run.id, self.budget), point.to_json())
+        self.report("done", point.samples, now=True)
+
+    def report(self, phase: str, samples: int, now: bool = False) -> None:
+        """Tell whoever watches, at most once a second."""
+        if not now and time.monotonic() - self._reported < PROGRESS_SECONDS:
+            return
+        self._reported = time.monotonic()
+        per_sample = self.trainer_progress()[2]
+        write_json(
+            self.folder / "progress.json",
+            {
+                "phase": phase,
+                "label": self.run.label,
+                "budget_flops": self.budget,
+                "flops": samples * per_sample,
+                "samples": samples,
+            },
+        )
