@@ -46,8 +46,15 @@ class Expert(Protocol):
     script wants 1); `act` gets that many views, fewer as episodes end.
     """
 
-    name: str
-    lockstep: int
+    @property
+    def name(self) -> str:
+        """What tables and files call it."""
+        ...
+
+    @property
+    def lockstep(self) -> int:
+        """Episodes it likes to play side by side."""
+        ...
 
     def act(self, views: Sequence[View]) -> Sequence[int]:
         """One action for each view."""

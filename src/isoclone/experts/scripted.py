@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from isoclone.errors import UnknownNameError
+from isoclone.errors import SpecError, UnknownNameError
 from isoclone.experts.base import Expert, View
 from isoclone.games import Game
 
 NOOP, FIRE, RIGHT, LEFT = range(4)  # Breakout's minimal action set
 BALL_X, BALL_Y, PADDLE_X = 99, 101, 72  # RAM addresses
+LEFT_WALL, RIGHT_WALL, PADDLE_Y = 57, 200, 177  # where the ball turns, in RAM's units
+HALF_PADDLE = 8
+COAST = 11  # how far the paddle still travels after a step of RIGHT or LEFT
 
 
 @dataclass(frozen=True)
@@ -19,10 +23,15 @@ class BreakoutTracker:
 
     It stands still while the ball is within `dead_band` of the paddle's middle, and errs by a
     normal `jitter` (both in the console's pixels), without which every game is nearly the same.
+    It follows not where the ball is but where it will be in `lead` steps at its present speed.
+    With `hold_fire` it rests on the FIRE button instead of letting go: that does nothing while a
+    ball is in play, and it means that an imitator which merely rests also serves the next ball.
     """
 
     dead_band: float = 12.0
     jitter: float = 3.0
+    lead: float = 0.0
+    hold_fire: bool = False
     name: str = "scripted"
     lockstep: int = 1
 
@@ -32,12 +41,69 @@ class BreakoutTracker:
 
     def _act(self, view: View) -> int:
         ram = view.env.ale.getRAM()
-        if ram[BALL_Y] == 0:  # no ball in play
+        x, y = int(ram[BALL_X]), int(ram[BALL_Y])
+        last_x, last_y = view.memory.get("ball", (x, 0))
+        view.memory["ball"] = x, y
+        if y == 0:  # no ball in play
             return FIRE
-        error = int(ram[BALL_X]) - int(ram[PADDLE_X]) - 8 + view.rng.normal(0.0, self.jitter)
+        speed = x - last_x if last_y else 0
+        target = between_walls(x + self.lead * speed)
+        error = target - int(ram[PADDLE_X]) - HALF_PADDLE + view.rng.normal(0.0, self.jitter)
         if abs(error) <= self.dead_band:
-            return NOOP
+            return FIRE if self.hold_fire else NOOP
         return RIGHT if error > 0 else LEFT
+
+
+@dataclass(frozen=True)
+class BreakoutAce:
+    """Works out where the ball will come down, and is the more exact the sooner it does.
+
+    A step of RIGHT or LEFT moves the paddle by more than its own width and is felt one step late,
+    so the ace counts in the travel still to come, and looks ahead `lead` steps, walls included.
+    While the ball is far it tolerates an error of `wide`; as it comes down the tolerance shrinks
+    by `slope` for each step nearer, to `tight` at the paddle (all in the console's pixels).
+    """
+
+    tight: float = 6.0
+    wide: float = 20.0
+    slope: float = 1.5
+    lead: float = 8.0
+    jitter: float = 1.0
+    hold_fire: bool = False
+    name: str = "scripted"
+    lockstep: int = 1
+
+    def act(self, views: Sequence[View]) -> list[int]:
+        """One action for each view, from the console's memory."""
+        return [self._act(view) for view in views]
+
+    def _act(self, view: View) -> int:
+        ram, memory = view.env.ale.getRAM(), view.memory
+        x, y = int(ram[BALL_X]), int(ram[BALL_Y])
+        last_x, last_y = memory.get("ball", (x, 0))
+        memory["ball"] = x, y
+        if y == 0:  # no ball in play
+            memory["heading"] = 0
+            return FIRE
+        across, down = (x - last_x, y - last_y) if last_y else (0, 0)
+        left = max(0.0, (PADDLE_Y - y) / down) if down > 0 else float("inf")
+        target = between_walls(x + across * min(self.lead, left))
+        paddle = int(ram[PADDLE_X]) + HALF_PADDLE + COAST * memory.get("heading", 0)
+        error = target - paddle + view.rng.normal(0.0, self.jitter)
+        near_enough = abs(error) <= min(self.wide, self.tight + self.slope * left)
+        memory["heading"] = 0 if near_enough else 1 if error > 0 else -1
+        return (FIRE if self.hold_fire else NOOP, RIGHT, LEFT)[memory["heading"]]
+
+
+def between_walls(x: float) -> float:
+    """Breakout's ball at `x` along its line, folded back at the side walls.
+
+    >>> between_walls(210.0)
+    190.0
+    """
+    width = RIGHT_WALL - LEFT_WALL
+    along = (x - LEFT_WALL) % (2 * width)
+    return LEFT_WALL + min(along, 2 * width - along)
 
 
 @dataclass(frozen=True)
@@ -55,7 +121,8 @@ class ToyCatcher:
     def _act(self, view: View) -> int:
         if view.rng.random() < self.slip:
             return int(view.rng.integers(3))
-        gap = landing_column(*view.env.ball, view.env.drift) - view.env.paddle
+        row, column = view.env.ball
+        gap = landing_column(row, column, view.env.drift) - view.env.paddle
         return 1 + (gap > 0) - (gap < 0)
 
 
@@ -68,13 +135,27 @@ def landing_column(row: int, column: int, drift: int, size: int = 12) -> int:
     return column
 
 
-def scripted(game: Game) -> Expert:
-    """The scripted expert of a game.
+def scripted(game: Game, variant: str = "", **options: Any) -> Expert:
+    """The scripted expert of a game: toy; Breakout's 'tracker' (the default) or 'ace'.
 
     Raises:
-        UnknownNameError: the game has none.
+        UnknownNameError: the game has none, or none of that variant.
+        SpecError: an option the expert does not have.
     """
-    makers = {"toy": ToyCatcher, "atari/Breakout": BreakoutTracker}
-    if game.name not in makers:
-        raise UnknownNameError("game with a scripted expert", game.name, list(makers))
-    return makers[game.name]()
+    if game.name not in SCRIPTED:
+        raise UnknownNameError("game with a scripted expert", game.name, list(SCRIPTED))
+    variants = SCRIPTED[game.name]
+    name = variant or next(iter(variants))
+    if name not in variants:
+        raise UnknownNameError(f"scripted expert of {game.name}", name, list(variants))
+    try:
+        return variants[name](**options)
+    except TypeError as error:
+        raise SpecError(f"scripted expert of {game.name}: {error}") from error
+
+
+# The first variant of a game is its default.
+SCRIPTED: dict[str, dict[str, Callable[..., Expert]]] = {
+    "toy": {"catcher": ToyCatcher},
+    "atari/Breakout": {"tracker": BreakoutTracker, "ace": BreakoutAce},
+}
