@@ -496,6 +496,23 @@ class Study:
         self._advance(jobs, "forecast", workers or SerialExecutor(), observer, device)
         return Point.from_json(read_json(point_path(self.path, run.id, predicted.flops)))
 
+    def train_one(self, width: int, flops: float, seed: int = 0, device: str = "cpu") -> Point:
+        """Train one size to one budget and measure it; its point's role is 'extra'.
+
+        Raises:
+            SpecError: the budget is below one batch of that width.
+        """
+        spec = self.spec
+        spec.replace(
+            widths=tuple(sorted({1, 2, 3, width})), budgets_flops=(flops,), forecast_flops=2 * flops
+        )
+        run = spec.run_for(width, seed, self.demos().fingerprint)
+        jobs = [(run, flops)]
+        with self._driver():
+            self._advance(jobs, "extra", SerialExecutor(), Observer(), device)
+            self._write_tables()
+        return Point.from_json(read_json(point_path(self.path, run.id, flops)))
+
     def report(self) -> Path:
         """Write `report.html` and return its path."""
         from isoclone.report import write_report

@@ -1,0 +1,59 @@
+"""The command line: one verb for each public function.
+
+Results go to stdout (one JSON document with `--json`), everything else to stderr. A mistake of the
+user's ends in one line and exit code 2, a failure in one line and exit code 1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from isoclone.errors import IsocloneError
+
+
+def verbs() -> dict[str, Callable[..., Any]]:
+    """Every verb and the function behind it, in the order of the help."""
+    import importlib
+
+    found: dict[str, Callable[..., Any]] = {}
+    for room in ("study", "expert", "laws"):
+        try:
+            found |= importlib.import_module(f"isoclone.cli.{room}").VERBS
+        except ModuleNotFoundError:
+            pass
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    import tyro
+
+    words = list(sys.argv[1:] if argv is None else argv)
+    if " ".join(words[:2]) in verbs():  # `demos show` is one verb of two words
+        words[:2] = [" ".join(words[:2])]
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            verbs(),
+            prog="isoclone",
+            description="How big a model, how many demonstrations, what score: before the compute "
+            "is spent.",
+            args=words,
+            config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+        )
+    except IsocloneError as error:
+        print(f"isoclone: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("isoclone: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"isoclone: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
+    return 0

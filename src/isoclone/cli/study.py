@@ -1,0 +1,490 @@
+"""Verbs that make, run and look at studies, demonstrations and runs."""
+
+from __future__ import annotations
+
+import os
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from isoclone.errors import SpecError, UnknownNameError
+
+OUT = Path("studies-out")
+
+Positional = tyro.conf.Positional
+
+
+def run(
+    study: Positional[str],
+    *,
+    out: Path | None = None,
+    demos: Path | None = None,
+    seeds: tuple[int, ...] | None = None,
+    samples: int | None = None,
+    widths: tuple[int, ...] | None = None,
+    budgets: tuple[float, ...] | None = None,
+    episodes: int | None = None,
+    recipe: str | None = None,
+    forecast_flops: float | None = None,
+    executor: str = "processes",
+    workers: int | None = None,
+    device: str = "cpu",
+    json: bool = False,
+) -> None:
+    """Carry out a whole study: demonstrations, sweep, laws, forecast, agent, report.
+
+    Run the same command again to go on after an interruption; finished work is not done twice.
+
+    Args:
+        study: a built-in name (breakout, toy), atari/<Name>, a Python file with a `study` object,
+            or a study directory to resume.
+        out: where to put it; studies-out/<name> unless said.
+        demos: use these demonstrations instead of recording some.
+        seeds: training seeds.
+        samples: demonstrations to record, in samples.
+        widths: sizes of the grid, ascending.
+        budgets: compute budgets in FLOPs, ascending.
+        episodes: episodes played for each point's mean return.
+        recipe: training recipe by name (lean, paper).
+        forecast_flops: where the forecast is put to the test.
+        executor: who does the work: processes, serial.
+        workers: how many at once; the number of cores unless said.
+        device: cpu, cuda or mps.
+        json: print one JSON document instead of the closing table.
+    """
+    from isoclone.console import ConsoleObserver, print_json, show_plan, show_result
+    from isoclone.executors import executor as make_executor
+    from isoclone.store import read_json
+
+    changes = _changes(demos, seeds, samples, widths, budgets, episodes, recipe, forecast_flops)
+    the_study = _study(study, out, changes, device)
+    pool = make_executor(executor, workers)
+    plan = the_study.plan(pool.workers)
+    show_plan(plan)
+    with ConsoleObserver(plan) as observer:
+        the_study.run(pool, observer, device)
+    laws, tested = (read_json(the_study.path / f"{name}.json") for name in ("laws", "forecast"))
+    if json:
+        print_json(
+            {
+                "path": the_study.path.resolve().as_posix(),
+                "points": len(the_study.points()),
+                "laws": laws,
+                **tested,
+                "references": the_study.references(),
+                "savings": the_study.savings(),
+            }
+        )
+    else:
+        show_result(the_study, laws, tested)
+
+
+def _changes(
+    demos: Path | None,
+    seeds: tuple[int, ...] | None,
+    samples: int | None,
+    widths: tuple[int, ...] | None,
+    budgets: tuple[float, ...] | None,
+    episodes: int | None,
+    recipe: str | None,
+    forecast_flops: float | None,
+) -> dict[str, Any]:
+    """The flags that were given, as fields of a specification."""
+    from isoclone.recipes import recipe as named
+
+    given = {
+        "demos": str(demos.resolve()) if demos else None,
+        "seeds": seeds,
+        "samples": samples,
+        "widths": widths,
+        "budgets_flops": budgets,
+        "episodes": episodes,
+        "recipe": named(recipe).to_json() if recipe else None,
+        "forecast_flops": forecast_flops,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _study(source: str, out: Path | None, changes: dict[str, Any], device: str) -> Any:
+    """The study that a name, a file or a directory means."""
+    from isoclone.study import Study
+    from isoclone.train import check_device
+
+    check_device(device)
+    if Path(source).is_dir():
+        if changes or out:
+            raise SpecError(
+                f"{source} is a study already: it is resumed as it is; give a name and --out for "
+                "a different one"
+            )
+        return Study.open(source)
+    spec = _named_spec(source)
+    if changes:
+        spec = spec.replace(**changes)
+    return Study.create(out or OUT / spec.name, spec, device=device)
+
+
+def _named_spec(source: str) -> Any:
+    from isoclone.builtins import builtin
+    from isoclone.spec import StudySpec
+
+    if not source.endswith(".py"):
+        return builtin(source)
+    if not Path(source).exists():
+        raise SpecError(f"{source} does not exist")
+    try:
+        spec = runpy.run_path(source).get("study")
+    except (SyntaxError, NameError, ImportError, TypeError, AttributeError) as error:
+        raise SpecError(f"{source} cannot be run: {type(error).__name__}: {error}") from error
+    if not isinstance(spec, StudySpec):
+        raise SpecError(f"{source} must set `study` to an isoclone.StudySpec")
+    return spec
+
+
+def plan(
+    study: Positional[str],
+    *,
+    out: Path | None = None,
+    demos: Path | None = None,
+    seeds: tuple[int, ...] | None = None,
+    samples: int | None = None,
+    widths: tuple[int, ...] | None = None,
+    budgets: tuple[float, ...] | None = None,
+    episodes: int | None = None,
+    recipe: str | None = None,
+    forecast_flops: float | None = None,
+    workers: int | None = None,
+    json: bool = False,
+) -> None:
+    """Show what a study would run: sizes, budgets, FLOPs and expected time. Nothing is written.
+
+    Args:
+        study: as for `run`.
+        out: where the study is or would be.
+        demos: as for `run`.
+        seeds: as for `run`.
+        samples: as for `run`.
+        widths: as for `run`.
+        budgets: as for `run`.
+        episodes: as for `run`.
+        recipe: as for `run`.
+        forecast_flops: as for `run`.
+        workers: how many at once; the number of cores unless said.
+        json: print one JSON document.
+    """
+    from isoclone.console import print_json, show_plan
+    from isoclone.executors import default_workers
+    from isoclone.study import Study
+
+    changes = _changes(demos, seeds, samples, widths, budgets, episodes, recipe, forecast_flops)
+    if Path(study).is_dir():
+        the_study = Study.open(study)
+    else:
+        spec = _named_spec(study)
+        spec = spec.replace(**changes) if changes else spec
+        spec.check()
+        the_study = Study(out or OUT / spec.name, spec)
+    planned = the_study.plan(workers or default_workers())
+    print_json(planned) if json else show_plan(planned)
+
+
+def status(study: Positional[Path], *, json: bool = False) -> None:
+    """Show how far a study is: points, FLOPs, what runs just now, what failed.
+
+    Args:
+        study: a study directory.
+        json: print one JSON document.
+    """
+    from isoclone.console import STDOUT, point_line, print_json, read_progress
+    from isoclone.study import Study
+
+    the_study = Study.open(study)
+    points, sweep = the_study.points(None), the_study.sweep()
+    state = {
+        "path": study.resolve().as_posix(),
+        "demos": (study / "demos" / "demonstrations.json").exists() or bool(the_study.spec.demos),
+        "points": len(points),
+        "sweep_complete": sweep.complete,
+        "next": [vars(cell) for cell in sweep.cells],
+        "running": [row for row in read_progress(study) if row["live"]],
+        "troubled": [p.to_json() for p in points if p.status != "ok"],
+        "laws": (study / "laws.json").exists(),
+        "forecast_tested": (study / "forecast.json").exists(),
+        "report": (study / "report.html").exists(),
+        **{k: v for k, v in the_study.savings().items() if k != "decisions"},
+    }
+    if json:
+        print_json(state)
+        return
+    for point in points:
+        STDOUT.print(point_line(point))
+    for name in ("demos", "sweep_complete", "laws", "forecast_tested", "report"):
+        STDOUT.print(f"{name.replace('_', ' ')}: {'yes' if state[name] else 'no'}")
+    for row in state["running"]:
+        STDOUT.print(f"running: {row['label']} to {row['budget_flops']:.3g} FLOPs, {row['phase']}")
+    for cell in sweep.cells:
+        STDOUT.print(f"next: width {cell.width} seed {cell.seed} to {cell.budget_flops:.3g} FLOPs")
+
+
+def report(study: Positional[Path], *, json: bool = False) -> None:
+    """Write a study's report anew.
+
+    Args:
+        study: a study directory.
+        json: print one JSON document.
+    """
+    from isoclone.console import STDOUT, print_json
+    from isoclone.study import Study
+
+    path = Study.open(study).report()
+    print_json({"report": path.resolve().as_posix()}) if json else STDOUT.print(str(path))
+
+
+def record(
+    game: Positional[str],
+    *,
+    out: Path,
+    expert: str = "scripted",
+    samples: int = 100_000,
+    seed: int = 0,
+    dev_fraction: float = 0.1,
+    max_steps: int | None = None,
+    trust: bool = False,
+    executor: str = "processes",
+    workers: int | None = None,
+    json: bool = False,
+) -> None:
+    """Record an expert's demonstrations, in parallel; run it again to go on.
+
+    Args:
+        game: toy, atari/<Name>, gym/<id>.
+        out: directory for the demonstrations.
+        expert: scripted, lookahead, random, sb3/<hub id>, or an SB3 zip.
+        samples: at least so many samples; the last episode is finished.
+        seed: seed of the whole recording.
+        dev_fraction: share of episodes held out.
+        max_steps: truncate an episode after so many agent steps.
+        trust: load a pickled checkpoint: it can run any code, so trust its author.
+        executor: who does the work: processes, serial.
+        workers: how many at once; the number of cores unless said.
+        json: print one JSON document.
+    """
+    from isoclone.console import ConsoleObserver
+    from isoclone.demos import RecordRequest
+    from isoclone.demos import record as do_record
+    from isoclone.executors import executor as make_executor
+
+    request = RecordRequest(
+        game=game,
+        expert=expert,
+        samples=samples,
+        seed=seed,
+        dev_fraction=dev_fraction,
+        game_options={} if max_steps is None else {"max_steps": max_steps},
+        expert_options={"trust": True} if trust else {},
+    )
+    with ConsoleObserver() as observer:
+        observer.phase("record", f"{expert} plays {game}")
+        do_record(request, out, make_executor(executor, workers), observer.progress)
+    demos_show(out, json=json)
+
+
+def demos_show(demos: Positional[Path], *, json: bool = False) -> None:
+    """Show demonstrations: game, expert, score, episodes, split, fingerprint. Verifies every file.
+
+    Args:
+        demos: a directory of demonstrations, or a study directory.
+        json: print one JSON document.
+    """
+    from isoclone.console import STDOUT, plus_minus, print_json
+    from isoclone.demos import Demonstrations
+
+    inner = demos / "demos"
+    found = Demonstrations.open(inner if (inner / "request.json").exists() else demos)
+    mean, se = found.score()
+    ends = [info.end for info in found.episodes]
+    size = sum(found.episode_path(i.index).stat().st_size for i in found.episodes)
+    summary = {
+        "path": found.path.resolve().as_posix(),
+        "game": found.game_name,
+        "expert": found.expert_name,
+        "score_mean": mean,
+        "score_se": se,
+        "samples": found.samples,
+        "train_samples": found.samples_in("train"),
+        "dev_samples": found.samples_in("dev"),
+        "bytes_per_sample": size / found.samples,
+        "terminated": ends.count("terminated"),
+        "truncated": ends.count("truncated"),
+        "fingerprint": found.fingerprint,
+        "episodes": [{**vars(i), "split": found.split_of(i)} for i in found.episodes],
+    }
+    if json:
+        print_json(summary)
+        return
+    STDOUT.print(f"{found.expert_name} in {found.game_name}: {plus_minus(mean, se, 1)}")
+    STDOUT.print(
+        f"{found.samples:,} samples ({summary['train_samples']:,} train, "
+        f"{summary['dev_samples']:,} dev) in {len(ends)} episodes "
+        f"({ends.count('terminated')} terminated, {ends.count('truncated')} truncated), "
+        f"{summary['bytes_per_sample']:.1f} bytes a sample"
+    )
+    STDOUT.print(f"fingerprint {found.fingerprint}, every file verified")
+
+
+def train(
+    study: Positional[Path],
+    *,
+    width: int,
+    flops: float,
+    seed: int = 0,
+    device: str = "cpu",
+    json: bool = False,
+) -> None:
+    """Train and evaluate one size of a study to one budget, outside its sweep.
+
+    Args:
+        study: a study directory with demonstrations.
+        width: the policy's width.
+        flops: the budget, in FLOPs.
+        seed: training seed.
+        device: cpu, cuda or mps.
+        json: print one JSON document.
+    """
+    from isoclone.console import STDOUT, point_line, print_json
+    from isoclone.study import Study
+    from isoclone.train import check_device
+
+    point = Study.open(study).train_one(width, flops, seed, check_device(device))
+    print_json(point) if json else STDOUT.print(point_line(point))
+
+
+def evaluate(
+    checkpoint: Positional[Path],
+    *,
+    episodes: int = 32,
+    seed: int = 0,
+    sampling: str = "sample",
+    demos: Path | None = None,
+    dev_samples: int = 20_000,
+    device: str = "cpu",
+    json: bool = False,
+) -> None:
+    """Evaluate a checkpoint: mean return over whole episodes, and dev loss if demos are given.
+
+    Args:
+        checkpoint: a .safetensors file of a run.
+        episodes: episodes to play.
+        seed: seed of the episodes and of the policy's sampling.
+        sampling: 'sample' from the policy or take its 'argmax'.
+        demos: demonstrations whose dev episodes the loss is measured on.
+        dev_samples: about how many dev samples to use.
+        device: cpu, cuda or mps.
+        json: print one JSON document.
+    """
+    from isoclone.checkpoint import load_checkpoint
+    from isoclone.console import STDOUT, plus_minus, print_json
+    from isoclone.evaluate import dev_loss, rollout
+    from isoclone.games import game
+    from isoclone.train import check_device
+
+    policy = load_checkpoint(checkpoint, check_device(device))
+    options, cache = {}, None
+    if demos is not None:
+        options, cache = _cache_for(policy, demos)
+    played = rollout(policy, game(policy.run.game, **options), episodes, seed, sampling)
+    figures: dict[str, Any] = {
+        "run_id": policy.run.id,
+        "return_mean": played.mean,
+        "return_se": played.se,
+        "episodes": episodes,
+        "truncated": int(played.truncated.sum()),
+        "length_mean": float(played.lengths.mean()),
+        "returns": played.returns,
+    }
+    if cache is not None:
+        loss = dev_loss(policy, cache, dev_samples)
+        figures |= {"dev_loss": loss.mean, "dev_loss_se": loss.se, "dev_accuracy": loss.accuracy}
+    if json:
+        print_json(figures)
+        return
+    STDOUT.print(f"return {plus_minus(played.mean, played.se, 2)} over {episodes} episodes")
+    if cache is not None:
+        loss_text = plus_minus(figures["dev_loss"], figures["dev_loss_se"])
+        STDOUT.print(f"dev loss {loss_text} nats, accuracy {figures['dev_accuracy']:.3f}")
+
+
+def _cache_for(policy: Any, demos: Path) -> tuple[dict[str, Any], Any]:
+    """The demonstrations' game options, and their cache encoded as the policy wants it."""
+    from isoclone.demos import Demonstrations, open_cache
+
+    found = Demonstrations.open(demos)
+    if found.fingerprint != policy.run.demos:
+        raise SpecError(
+            f"{demos} has fingerprint {found.fingerprint}; the policy was trained on "
+            f"{policy.run.demos}, so its dev episodes may be others"
+        )
+    return found.game_options, open_cache(found, policy.encoder.kind, policy.encoder.layout)
+
+
+def play(
+    checkpoint: Positional[Path],
+    *,
+    out: Path = Path("play.mp4"),
+    seed: int = 0,
+    sampling: str = "sample",
+    json: bool = False,
+) -> None:
+    """Film a checkpoint at play.
+
+    Args:
+        checkpoint: a .safetensors file of a run.
+        out: the video to write.
+        seed: which episodes.
+        sampling: 'sample' from the policy or take its 'argmax'.
+        json: print one JSON document.
+    """
+    from isoclone.checkpoint import load_checkpoint
+    from isoclone.console import STDOUT, print_json
+    from isoclone.games import game
+    from isoclone.video import write_video
+
+    policy = load_checkpoint(checkpoint)
+    score = write_video(policy, game(policy.run.game), out, seed, sampling)
+    result = {"video": out.resolve().as_posix(), "return": score}
+    print_json(result) if json else STDOUT.print(f"{out}: an episode that returned {score:g}")
+
+
+def games(contains: Annotated[str, Positional] = "", *, json: bool = False) -> None:
+    """List the games there are.
+
+    Args:
+        contains: only names with this in them.
+        json: print one JSON document.
+    """
+    from isoclone.console import STDOUT, print_json
+    from isoclone.games import game_names
+
+    names = [name for name in game_names() if contains.lower() in name.lower()]
+    if not names:
+        raise UnknownNameError("game", contains, game_names())
+    print_json(names) if json else STDOUT.print("\n".join(names))
+
+
+VERBS: dict[str, Callable[..., Any]] = {
+    "run": run,
+    "plan": plan,
+    "status": status,
+    "report": report,
+    "record": record,
+    "demos show": demos_show,
+    "train": train,
+    "evaluate": evaluate,
+    "play": play,
+    "games": games,
+}
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # one process a core, one thread each
