@@ -1,0 +1,181 @@
+"""`lookahead`: plays any Atari game by trying out futures in a copy of the emulator.
+
+At every few steps it copies the console's state into a second emulator, which has no sticky
+actions, plays a handful of plans there for `depth` steps, and follows the best one. A plan is a
+row of macros (an action held for a while). The candidates are: doing nothing, the plan in hand,
+one action held throughout, and then, half each, variations of the best plan so far and fresh
+random ones. Doing nothing wins ties, so that what the expert does has a reason an imitator can
+see. Where no plan so much as touches the score, the next planning looks twice as far.
+
+The game itself is never touched: only its state is read. What it costs is emulator frames:
+about `frames_per_step` of them for every step of play (see `steps_per_second_estimate`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from isoclone.errors import SpecError
+from isoclone.experts.base import View
+from isoclone.games import Game
+from isoclone.games.atari import FRAME_SKIP, Atari, AtariEnv
+
+NOOP = 0  # the first action of every minimal action set
+
+
+@dataclass(frozen=True)
+class Lookahead:
+    """Plans by trial in a sticky-free copy of the emulator; made by `expert("lookahead", game)`.
+
+    Settings:
+        depth: steps a plan reaches ahead.
+        rollouts: plans tried at each planning.
+        macro: mean steps for which a plan holds an action.
+        every: steps of play between plannings.
+        life_cost: points a lost life is worth (discounted: sooner is worse).
+        discount: worth of a point one step later.
+    """
+
+    game: Atari
+    depth: int = 30
+    rollouts: int = 10
+    macro: int = 4
+    every: int = 2
+    life_cost: float = 1000.0
+    discount: float = 0.98
+    name: str = "lookahead"
+    lockstep: int = 1
+    _copy: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for setting in ("depth", "rollouts", "macro", "every"):
+            if getattr(self, setting) < 1:
+                raise SpecError(f"lookahead: {setting} must be at least 1")
+        if self.every > self.depth:
+            raise SpecError(f"lookahead: every ({self.every}) is more than depth ({self.depth})")
+
+    def act(self, views: Sequence[View]) -> list[int]:
+        """One action for each view; plans when the view's plan has been followed long enough."""
+        return [self._act(view) for view in views]
+
+    def _act(self, view: View) -> int:
+        memory = view.memory
+        if not memory or memory["followed"] == self.every:
+            self._plan(view)
+        action = memory["plan"][memory["followed"]]
+        memory["followed"] += 1
+        return int(action)
+
+    def _plan(self, view: View) -> None:
+        """Try plans from where the game is; keeps the best one in the view's memory."""
+        memory, rng = view.memory, view.rng
+        depth = memory.get("depth", self.depth)
+        trial = _Trial(self, self._emulator(), view.env.ale.cloneState(), depth)
+        held = _resized(memory.get("plan", np.zeros(0))[self.every :], depth)
+        for plan in (
+            _resized(held[:0], depth),
+            held,
+            np.full(depth, rng.integers(trial.n_actions)),
+        ):
+            trial.consider(plan)
+        for k in range(self.rollouts - 3):
+            keep = int(rng.integers(depth)) if k % 2 == 0 else 0
+            fresh = _random_plan(rng, depth - keep, trial.n_actions, self.macro)
+            trial.consider(np.concatenate([trial.best[:keep], fresh]))
+        memory["plan"], memory["followed"] = trial.best, 0
+        memory["depth"] = self.depth if trial.touched else min(2 * depth, 4 * self.depth)
+
+    def _emulator(self) -> Any:
+        """The second emulator, made once for each process."""
+        if "ale" not in self._copy:
+            self._copy["ale"] = AtariEnv(self.game.rom, 1, sticky=0.0).ale
+        return self._copy["ale"]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_copy": {}}  # an emulator does not travel between processes
+
+    @property
+    def frames_per_step(self) -> float:
+        """Emulator frames played for each step of the game, at the most while `depth` is kept."""
+        return self.rollouts * self.depth * FRAME_SKIP / self.every
+
+    def steps_per_second_estimate(self, steps: int = 40) -> float:
+        """Steps of play per CPU-second on one core, measured now over `steps` steps of the game."""
+        env = self.game.make_env()
+        view = View(env, np.random.default_rng(0), self.game.frame.stack, [env.reset(0)])
+        self._emulator()
+        start = time.process_time()
+        for _ in range(steps):
+            frame, _, terminated, truncated = env.step(self._act(view))
+            view.frames.append(frame)
+            if terminated or truncated:
+                break
+        return view.step / (time.process_time() - start)
+
+
+class _Trial:
+    """One planning: the state it starts from, and the best plan so far."""
+
+    def __init__(self, settings: Lookahead, ale: Any, state: Any, depth: int):
+        self._settings, self._ale, self._state = settings, ale, state
+        self._actions = ale.getMinimalActionSet()
+        self._worths = settings.discount ** np.arange(depth)
+        self.n_actions = len(self._actions)
+        self.best, self.value, self.touched = np.zeros(depth, np.int64), -np.inf, False
+
+    def consider(self, plan: np.ndarray) -> None:
+        """Try a plan, and keep it if it is better than the best so far."""
+        value = self._try(plan)
+        if value > self.value + 1e-9:
+            self.best, self.value = plan, value
+
+    def _try(self, plan: np.ndarray) -> float:
+        """The discounted score of a plan, less what lost lives cost; stops once it cannot win."""
+        ale, act, life_cost = self._ale, self._ale.act, self._settings.life_cost
+        ale.restoreState(self._state)
+        lives, value = ale.lives(), 0.0
+        for choice, worth in zip(plan.tolist(), self._worths.tolist(), strict=True):
+            action, reward = self._actions[choice], 0
+            for _ in range(FRAME_SKIP):
+                reward += act(action)
+            value += worth * reward
+            left = ale.lives()
+            if reward or left != lives:
+                self.touched = True
+                value -= worth * life_cost * max(0, lives - left)
+                lives = left
+                if value < self.value - life_cost / 2:
+                    break
+            if ale.game_over():
+                break
+        return value
+
+
+def _resized(plan: np.ndarray, depth: int) -> np.ndarray:
+    """A plan of `depth` steps: cut off, or drawn out by doing nothing."""
+    return np.concatenate([plan[:depth], np.full(max(0, depth - len(plan)), NOOP)]).astype(np.int64)
+
+
+def _random_plan(rng: np.random.Generator, depth: int, n_actions: int, macro: int) -> np.ndarray:
+    """Random actions, each held for 1 to 2 macro - 1 steps; (depth,) int64."""
+    actions = rng.integers(n_actions, size=depth)
+    return np.repeat(actions, rng.integers(1, 2 * macro, size=depth))[:depth]
+
+
+def make_lookahead(game: Game, **settings: Any) -> Lookahead:
+    """The look-ahead player of an Atari game.
+
+    Raises:
+        SpecError: the game is no Atari game, or a setting is unknown or out of range.
+    """
+    if not isinstance(game, Atari):
+        raise SpecError(f"expert 'lookahead' plays Atari games only, not '{game.name}'")
+    try:
+        return Lookahead(game, **settings)
+    except TypeError as error:
+        raise SpecError(f"expert 'lookahead': {error}") from error

@@ -1,0 +1,108 @@
+"""How well an expert plays: its mean score over whole episodes, with the standard error."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from isoclone.errors import SpecError
+from isoclone.experts.base import Expert, View
+from isoclone.games import Env, Game
+from isoclone.records import Record
+
+
+@dataclass(frozen=True)
+class ExpertScore(Record):
+    """Mean score of an expert. `se` is None for a single episode; rates are of this machine."""
+
+    expert: str
+    game: str
+    mean: float
+    se: float | None
+    episodes: int
+    steps: int  # of all episodes together
+    truncated: int  # episodes ended by the step limit
+    steps_per_second: float
+    action_frequencies: tuple[float, ...]
+    scores: tuple[float, ...]  # one for each episode, in the order of their seeds
+
+
+def score_expert(
+    expert: Expert,
+    game: Game,
+    episodes: int = 10,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> ExpertScore:
+    """Play `episodes` whole episodes and report their mean score.
+
+    Every episode that is started is finished and counted, so short ones are not favoured. Episode
+    i has its own seed and source of chance, whatever it is played beside.
+
+    Args:
+        progress: called with (episodes finished, episodes) after each one.
+
+    Raises:
+        SpecError: `episodes` is not positive.
+    """
+    if episodes < 1:
+        raise SpecError(f"episodes must be at least 1, not {episodes}")
+    played: list[_Played] = []
+    envs = [game.make_env() for _ in range(min(expert.lockstep, episodes))]
+    start = time.perf_counter()
+    for first in range(0, episodes, expert.lockstep):
+        indices = range(first, min(first + expert.lockstep, episodes))
+        group = [_Played(game, env, seed, i) for env, i in zip(envs, indices, strict=False)]
+        live = group
+        while live:
+            actions = expert.act([episode.view for episode in live])
+            for episode, action in zip(live, actions, strict=True):
+                episode.step(int(action))
+                if episode.end and progress:
+                    progress(len(played) + sum(bool(e.end) for e in group), episodes)
+            live = [episode for episode in live if not episode.end]
+        played += group
+    return _summary(expert, game, played, time.perf_counter() - start)
+
+
+class _Played:
+    """One episode in progress."""
+
+    def __init__(self, game: Game, env: Env, seed: int, index: int):
+        env_seed, own_seed = np.random.SeedSequence((seed, index)).generate_state(2)
+        self.env, self.score, self.end = env, 0.0, ""
+        frame = self.env.reset(int(env_seed >> 1))
+        rng = np.random.default_rng(own_seed)
+        self.view = View(self.env, rng, game.frame.stack, [frame])
+        self.counts = np.zeros(game.n_actions, np.int64)
+
+    def step(self, action: int) -> None:
+        frame, reward, terminated, truncated = self.env.step(action)
+        self.counts[action] += 1
+        self.score += reward
+        self.view.frames.append(frame)
+        self.end = "terminated" if terminated else "truncated" if truncated else ""
+        if self.end:  # hundreds of megabytes, in the long games
+            self.view.frames.clear()
+
+
+def _summary(expert: Expert, game: Game, played: list[_Played], seconds: float) -> ExpertScore:
+    scores = np.array([episode.score for episode in played])
+    counts = np.sum([episode.counts for episode in played], axis=0)
+    steps = int(counts.sum())
+    return ExpertScore(
+        expert=expert.name,
+        game=game.name,
+        mean=float(scores.mean()),
+        se=float(scores.std(ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else None,
+        episodes=len(scores),
+        steps=steps,
+        truncated=sum(episode.end == "truncated" for episode in played),
+        steps_per_second=steps / seconds,
+        action_frequencies=tuple((counts / steps).tolist()),
+        scores=tuple(scores.tolist()),
+    )
