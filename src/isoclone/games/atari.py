@@ -14,12 +14,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from isoclone.errors import SpecError, UnknownNameError
 from isoclone.games.base import FrameSpec, slot_seeds
+from isoclone.games.random_scores import random_score
 
 SIDE = 84
 FRAME_SKIP = 4
@@ -28,10 +30,20 @@ STICKY = 0.25
 
 @cache
 def rom_names() -> dict[str, str]:
-    """CamelCase name -> ale-py's rom id, for every ROM that is installed."""
+    """CamelCase name -> ale-py's rom id, for every ROM that the emulator can play.
+
+    ale-py also brings four games for two players only; loading one would end the process.
+    """
+    from ale_py import ALEInterface, roms
+
+    playable = (r for r in roms.get_all_rom_ids() if ALEInterface.isSupportedROM(_rom_path(r)))
+    return {_camel(rom): rom for rom in sorted(playable)}
+
+
+def _rom_path(rom: str) -> Path:
     from ale_py import roms
 
-    return {_camel(rom): rom for rom in sorted(roms.get_all_rom_ids())}
+    return Path(str(roms.get_rom_path(rom)))
 
 
 def _camel(rom: str) -> str:
@@ -59,14 +71,14 @@ class AtariEnv:
     """
 
     def __init__(self, rom: str, max_steps: int, sticky: float = STICKY):
-        from ale_py import ALEInterface, roms
+        from ale_py import ALEInterface
 
         _quiet()
         self.ale = ALEInterface()
         self.ale.setFloat("repeat_action_probability", 0.0)
         self.ale.setInt("frame_skip", 1)
         self.ale.setInt("random_seed", 0)
-        self.ale.loadROM(str(roms.get_rom_path(rom)))
+        self.ale.loadROM(_rom_path(rom))
         self.actions = self.ale.getMinimalActionSet()
         self._screens = np.zeros((2, *self.ale.getScreenDims()), np.uint8)
         self._max_steps, self._sticky = max_steps, sticky
@@ -187,7 +199,9 @@ class Atari:
         if camel not in known:
             raise UnknownNameError("Atari game", name, list(known))
         rom = known[camel]
-        return cls(f"atari/{camel}", rom, _action_count(rom), max_steps)
+        title = f"atari/{camel}"
+        chance = random_score(title) if max_steps == cls.max_steps else None
+        return cls(title, rom, _action_count(rom), max_steps, random_score=chance)
 
     def make_env(self) -> AtariEnv:
         """A fresh single emulator."""

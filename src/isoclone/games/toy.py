@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from isoclone.games.base import FrameSpec
+from isoclone.games.random_scores import RANDOM_SCORES
 
 SIZE = 12
 BALLS = 8
@@ -75,7 +76,7 @@ class Toy:
     n_actions: int = 3
     frame: FrameSpec = FrameSpec((SIZE, SIZE), "uint8", 2)
     max_steps: int = 200
-    random_score: float | None = 2.25  # 10,000 episodes: 2.25, SE .02 (benchmarks/random_scores.py)
+    random_score: float | None = RANDOM_SCORES["toy"].mean
     expert_score: float | None = None
 
     def make_env(self) -> ToyEnv:
