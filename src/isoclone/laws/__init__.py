@@ -4,6 +4,6 @@ fitted = fit(table)            # isoFLOP optima, power laws, surface, trends
 fitted.forecast(1e13)          # N, D, loss, return at that compute, with 95 % intervals
 """
 
-from isoclone.laws.fit import Fitted, fit
+from isoclone.laws.fit import Fitted, ScalingLaws, fit
 
-__all__ = ["Fitted", "fit"]
+__all__ = ["Fitted", "ScalingLaws", "fit"]

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from isoclone.laws.flop_rule import FlopRule
-from isoclone.laws.isoflop import IsoFlop, fit_isoflops
+from isoclone.laws.isoflop import IsoFlop, fit_isoflops, scatter
 from isoclone.laws.points import Points
 
 Array = np.ndarray
@@ -23,7 +23,7 @@ MIN_NOISE = 0.005  # SD of log loss between equal runs, at the least
 class Evidence:
     """Points up to some budget, with what is derived from them.
 
-    `x` [b] is log10 of the budgets, `y` [b] the log of the best loss at each, `sizes` [s] the
+    `x` [b] is log10 of the budgets, `y` [b] the log of the frontier's loss at each, `sizes` [s] the
     sampled N, `curves` [s, b] the mean log loss of each size at each budget (NaN if not run).
     """
 
@@ -35,11 +35,34 @@ class Evidence:
         return np.log10(self.points.budgets)
 
     @cached_property
-    def y(self) -> Array:
+    def best(self) -> Array:
         """Log of the lowest loss at each budget."""
         best = np.full(len(self.x), np.inf)
         np.minimum.at(best, self._column, np.log(self.points.loss))
         return best
+
+    @cached_property
+    def y(self) -> Array:
+        """Log of the frontier's loss at each budget: the lowest loss, freed of its luck.
+
+        The lowest of several noisy losses is too low. So far as stated SEs explain the scatter
+        about the isoFLOP curves, the curve's own minimum is taken instead; without SEs, the
+        scatter is blamed on the curve's form, and the lowest loss is taken as it is.
+        """
+        stated, form = self._stated_noise, 0.5 * (scatter(self.isoflops) or 0.0)
+        trust = stated**2 / (stated**2 + form**2) if stated > 0 else 0.0
+        vertex = np.log([c.loss if c.interior else np.exp(b) for c, b in self._pairs()])
+        near = np.abs(vertex - self.best) <= 3 * max(stated, MIN_NOISE)
+        return np.where(near, self.best + trust * (vertex - self.best), self.best)
+
+    def _pairs(self) -> list[tuple[IsoFlop, float]]:
+        return list(zip(self.isoflops, self.best.tolist(), strict=True))
+
+    @cached_property
+    def _stated_noise(self) -> float:
+        """Median relative SE of the losses, 0 where none is given."""
+        relative = (self.points.loss_se / self.points.loss)[np.isfinite(self.points.loss_se)]
+        return float(np.median(relative)) if len(relative) else 0.0
 
     @cached_property
     def _column(self) -> Array:
@@ -75,14 +98,9 @@ class Evidence:
 
         Half, because part of that scatter is the parabola's own misfit.
         """
-        relative = (self.points.loss_se / self.points.loss)[np.isfinite(self.points.loss_se)]
-        stated = float(np.median(relative)) if len(relative) else 0.0
-        return float(np.hypot(np.hypot(stated, MIN_NOISE), 0.5 * self._scatter()))
-
-    def _scatter(self) -> float:
-        """Median residual SD of the curves with points to spare; 0 when there is none."""
-        found = [c.residual_sd for c in self.isoflops if c.residual_sd is not None]
-        return float(np.median(found)) if found else 0.0
+        return float(
+            np.hypot(np.hypot(self._stated_noise, MIN_NOISE), 0.5 * (scatter(self.isoflops) or 0.0))
+        )
 
     def until(self, count: int) -> Evidence:
         """The evidence of the first `count` budgets."""

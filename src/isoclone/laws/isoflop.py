@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from isoclone.laws.points import Points
 from isoclone.records import jsonable
@@ -46,6 +47,23 @@ class IsoFlop:
     best_loss: float
     best_loss_se: float | None
     residual_sd: float | None  # of log L about the parabola, None without points to spare
+    residual_dof: int  # how many points to spare
+
+    @property
+    def vertex_params(self) -> float | None:
+        """Where the parabola turns, wherever that is; None if it bends downwards."""
+        if self.coefficients is None or self.coefficients[2] <= 0:
+            return None
+        shift = -self.coefficients[1] / (2 * self.coefficients[2])
+        return self.params_ref * 10.0**shift if abs(shift) < 12 else None
+
+    @property
+    def vertex_loss(self) -> float | None:
+        """The parabola's lowest loss."""
+        if self.vertex_params is None or self.coefficients is None:
+            return None
+        c = self.coefficients
+        return float(np.exp(c[0] - c[1] ** 2 / (4 * c[2])))
 
     @property
     def curvature(self) -> float | None:
@@ -71,6 +89,20 @@ def fit_isoflops(points: Points, local: bool = True) -> list[IsoFlop]:
     return [_fit_one(points.keep(points.budget == b), float(b), local) for b in points.budgets]
 
 
+def scatter(curves: list[IsoFlop]) -> float | None:
+    """SD of log loss about the curves: the median over budgets, corrected for its few points.
+
+    The median of a chi-squared variable lies below its mean; the quotient undoes that. None when
+    no budget has points to spare.
+    """
+    found = [
+        c.residual_sd / np.sqrt(stats.chi2.ppf(0.5, c.residual_dof) / c.residual_dof)
+        for c in curves
+        if c.residual_sd is not None and c.residual_dof > 0
+    ]
+    return float(np.median(found)) if found else None
+
+
 def _by_size(points: Points) -> tuple[Array, Array, Array, Array]:
     """Sizes ascending with geometric-mean loss, samples, and loss SE (relative) over replicas."""
     sizes, group = np.unique(points.params, return_inverse=True)
@@ -82,8 +114,15 @@ def _by_size(points: Points) -> tuple[Array, Array, Array, Array]:
     return sizes, loss, samples, se
 
 
+def _by_row(points: Points) -> tuple[Array, Array, Array, Array]:
+    """Every run a point of its own, as the paper has it."""
+    order = np.argsort(points.params, kind="stable")
+    loss, samples = np.log(points.loss[order]), np.log(points.samples[order])
+    return points.params[order], loss, samples, np.zeros(len(order))
+
+
 def _fit_one(points: Points, budget: float, local: bool) -> IsoFlop:
-    sizes, loss, samples, se = _by_size(points)
+    sizes, loss, samples, se = _by_size(points) if local else _by_row(points)
     n = np.log10(sizes)
     best = int(np.argmin(loss))
     used = _window(n, loss, best) if local else np.ones(len(n), dtype=bool)
@@ -120,6 +159,7 @@ def _fit_one(points: Points, budget: float, local: bool) -> IsoFlop:
         best_loss=float(points.loss[own]),
         best_loss_se=float(own_se) if np.isfinite(own_se) else None,
         residual_sd=None if fitted is None else fitted[2],
+        residual_dof=max(int(used.sum()) - 3, 0),
     )
 
 
@@ -138,7 +178,7 @@ def _parabola(
     n: Array, loss: Array, se: Array, ref: float
 ) -> tuple[Array, float, float | None] | None:
     """Coefficients of log L around `ref`, delta-method SD of the vertex (log10 N), residual SD."""
-    if len(n) < 3:
+    if len(np.unique(n)) < 3:
         return None
     dn = n - ref
     design = np.column_stack([np.ones_like(dn), dn, dn**2])

@@ -184,13 +184,15 @@ class Surface:
 
     After `fit`: `params_` ({'E', 'A', ...} in natural units), `theta_` (the raw vector, logs for
     coefficients, around `centre_`), `sd_` (SD of log residuals), `at_bound_` (names of the
-    parameters that ended at the edge of their box), `cost_`.
+    parameters that ended at the edge of their box), `cost_`, `points_`.
     """
 
     def __init__(self, form: str = "chinchilla", huber: float = 2.0, starts: int = 6):
         if form not in FORMS:
             raise FitError(f"unknown surface '{form}'; known: {', '.join(FORMS)}")
         self.form, self.huber, self.starts = form, huber, starts
+        self.draws_: Array = np.zeros((0, 0))  # bootstrap parameters, where someone drew them
+        self.clusters_ = 0
 
     def fit(self, params: Any, samples: Any, loss: Any, sd: Any = 0.02) -> Self:
         """Fit to N[n], D[n], loss[n] (nats); `sd` is the noise SD of log loss, scalar or [n].
@@ -216,7 +218,22 @@ class Surface:
         dof = max(len(y) - len(shape.parameters), 1)
         self.sd_ = float(np.sqrt((residual**2).sum() / dof))
         self.at_bound_ = _at_bound(self._problem, self.theta_, shape)
+        self.points_ = len(y)
         return self
+
+    def covariance(self) -> Array:
+        """Covariance [P, P] of `theta_`: inverse curvature, scaled to the residuals' spread.
+
+        Parameters pressed against their box are held.
+        """
+        hessian, _ = _normal_equations(self._problem, self._weights, self.theta_[None])
+        scale = self.sd_**2 * float(np.mean(self._weights))
+        p, low, high = self.theta_, self._problem.low, self._problem.high
+        free = ~((p <= low) | (p >= high))
+        out = np.zeros((len(p), len(p)))
+        inner = np.linalg.pinv(hessian[0][np.ix_(free, free)], rcond=1e-12)
+        out[np.ix_(free, free)] = inner * max(scale, 1e-12)
+        return out
 
     def refit(self, weights: Array, steps: int = 12, tol: float = 1e-4) -> Array:
         """Parameters [S, P] under S reweightings [S, n] of the points, started from the fit."""

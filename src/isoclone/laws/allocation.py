@@ -1,0 +1,160 @@
+"""How to split compute: the loss-optimal size and sample count at C, with an interval.
+
+Two roads lead to N_opt(C). A surface fitted to all runs gives it at any C, exactly if its form is
+right; a power law through the isoFLOP optima assumes less and knows less. The surface is believed
+alone where its residuals are no larger than the noise; otherwise both are averaged (in log N) and
+their disagreement enters the interval.
+
+The surface's window is the widest one whose residuals are within `ADEQUATE` of the noise; where
+none is, the one with the smallest residuals. Its spread is the larger of the delta method (points
+independent) and the cluster bootstrap by run (checkpoints of one run share its luck), with
+Student's t for the few points or runs there are; half of what a rival form (`coupled`) says
+differently is added in quadrature.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from scipy import stats
+
+from isoclone.errors import FitError
+from isoclone.laws.evidence import Evidence
+from isoclone.laws.isoflop import IsoFlop, scatter
+from isoclone.laws.points import Points
+from isoclone.laws.power import PowerLaw
+from isoclone.laws.surface import Surface, bootstrap_weights, window
+
+Array = np.ndarray
+
+ADEQUATE = 1.5  # residual SD over noise SD
+WINDOWS = ((99.0, 99.0), (99.0, 2.5), (3.0, 1.6), (2.0, 1.6), (1.5, 1.35))
+BOOTSTRAPS = 200
+INFLATION = 1.15  # the noise, and with it the weights and the window, is an estimate too
+FLOOR_SD = 0.01  # log10 N: a grid of sizes is never finer
+OPTIMUM_SD = 0.1  # log10 N, of a single isoFLOP optimum about the power law, at the least
+
+# With few interior optima an exponent is pulled towards an even split of compute. Published
+# exponents of N (language models, NetHack, Atari) lie within .3 of it.
+PRIOR_EXPONENT, PRIOR_SD = 0.5, 0.25
+
+
+class Allocation:
+    """N_opt(C) from the evidence. After `fit`: `surface_` (or None), `adequate_`, `law_`,
+    `window_`, `interior_` (how many budgets have their optimum inside the sampled sizes)."""
+
+    def __init__(self, bootstraps: int = BOOTSTRAPS, seed: int = 0):
+        self.bootstraps, self.seed = bootstraps, seed
+
+    def fit(self, evidence: Evidence) -> Self:
+        """Fit both roads; the surface is None where there are too few points."""
+        self.rule_ = evidence.rule
+        self.law_, self.interior_ = optima_law(evidence.isoflops)
+        self.noise_ = max(scatter(evidence.isoflops) or 0.02, 0.003)
+        self.surface_, self.window_ = self._choose(evidence)
+        self.adequate_ = self.surface_ is not None and self.surface_.sd_ <= ADEQUATE * self.noise_
+        return self
+
+    def _choose(self, evidence: Evidence) -> tuple[Surface | None, tuple[float, float] | None]:
+        """The surface of the widest adequate window, else of the best one; sets its rival too."""
+        best: tuple[Surface | None, tuple[float, float] | None] = (None, None)
+        self.rival_: Surface | None = None
+        for spec in WINDOWS:
+            near = evidence.points.keep(window(evidence.points, *spec))
+            surface = self._fit("chinchilla", near) if len(near) >= 9 else None
+            if surface is None:
+                continue
+            adequate = surface.sd_ <= ADEQUATE * self.noise_
+            if adequate or best[0] is None or surface.sd_ < 0.9 * best[0].sd_:
+                best, self.rival_ = (surface, spec), self._fit("coupled", near)
+            if adequate:
+                break
+        if best[0] is not None and best[1] is not None:
+            near = evidence.points.keep(window(evidence.points, *best[1]))
+            weights = bootstrap_weights(near.run, self.bootstraps, self.seed)
+            best[0].draws_ = best[0].refit(weights)
+            best[0].clusters_ = len(np.unique(near.run))
+        return best
+
+    def _fit(self, form: str, near: Points) -> Surface | None:
+        try:
+            return Surface(form, starts=4).fit(near.params, near.samples, near.loss, self.noise_)
+        except FitError:
+            return None
+
+    def log_params(self, flops: Any) -> tuple[Array, Array, Array]:
+        """log10 N_opt, its SD, and degrees of freedom, at C [m]."""
+        flops = np.atleast_1d(np.asarray(flops, float))
+        law = np.log10(self.law_.predict(flops))
+        law_sd = self.law_.prediction_sd(flops, new_observation=self.interior_ < 3)
+        law_dof = np.full(len(flops), float(max(self.law_.dof_, 3)))
+        if self.surface_ is None:
+            return law, law_sd, law_dof
+        at = [self._surface_at(c) for c in flops]
+        value, sd = np.array([a[0] for a in at]), np.array([a[1] for a in at])
+        dof = np.full(len(flops), float(self._dof()))
+        if self.adequate_:
+            return value, np.maximum(INFLATION * sd, FLOOR_SD), dof
+        between = 0.5 * np.abs(value - law)
+        both = np.sqrt(0.5 * (sd**2 + law_sd**2) + between**2)
+        return 0.5 * (value + law), both, np.minimum(dof, 10.0)
+
+    def unsampled_gain(self, flops: Array, sizes: Array) -> Array:
+        """How much lower log loss is at the best size than at the best one within `sizes`, <= 0.
+
+        Half of what the surface says where it is not adequate; 0 without a surface.
+        """
+        if self.surface_ is None:
+            return np.zeros(len(flops))
+        inside = np.geomspace(sizes.min(), sizes.max(), 64)
+        free = np.array([self.surface_.optimum(c, self.rule_)[1][0] for c in flops])
+        held = [self.surface_.log_loss(inside, self.rule_.samples(c, inside)).min() for c in flops]
+        gain = np.minimum(free - np.array(held), 0.0)
+        gain = np.where(gain > -1e-3, 0.0, gain)
+        return np.maximum(gain if self.adequate_ else 0.5 * gain, -1.0)
+
+    def _surface_at(self, flops: float) -> tuple[float, float]:
+        surface = self.surface_
+        assert surface is not None
+        value = float(surface.optimum(flops, self.rule_)[0][0])
+        drawn = surface.optimum(flops, self.rule_, surface.draws_)[0]
+        low, high = np.quantile(drawn, [0.16, 0.84])
+        few = stats.t.ppf(0.975, max(surface.clusters_ - 1, 2)) / stats.t.ppf(0.975, self._dof())
+        spread = max(0.5 * float(high - low) * float(few), self._delta_sd(flops))
+        rival = self.rival_.optimum(flops, self.rule_)[0][0] if self.rival_ else value
+        return value, float(np.hypot(spread, 0.5 * (rival - value)))
+
+    def _delta_sd(self, flops: float) -> float:
+        """SD of log10 N_opt by the delta method, gradients by central differences."""
+        surface = self.surface_
+        assert surface is not None
+        step = 1e-2
+        moved = surface.theta_ + step * np.vstack([np.eye(len(surface.theta_))] * 2)
+        half = len(surface.theta_)
+        moved[half:] -= 2 * step * np.eye(half)
+        at = surface.optimum(flops, self.rule_, moved)[0]
+        gradient = (at[:half] - at[half:]) / (2 * step)
+        return float(np.sqrt(max(gradient @ surface.covariance() @ gradient, 0.0)))
+
+    def _dof(self) -> int:
+        surface = self.surface_
+        assert surface is not None
+        return max(surface.points_ - len(surface.theta_), 3)
+
+    def interval(self, flops: Any, level: float = 0.95) -> tuple[Array, Array, Array]:
+        """N_opt, low, high at C [m]."""
+        middle, sd, dof = self.log_params(flops)
+        half = stats.t.ppf(0.5 + level / 2, dof) * sd
+        return 10**middle, 10 ** (middle - half), 10 ** (middle + half)
+
+
+def optima_law(isoflops: list[IsoFlop]) -> tuple[PowerLaw, int]:
+    """N_opt ~ C^a through the interior optima (through best sizes where there is none)."""
+    inner = [c for c in isoflops if c.interior]
+    curves = inner or isoflops
+    sd = np.array([c.params_sd_log10 if c.interior else 0.3 for c in curves])
+    weights = 1.0 / (np.nan_to_num(sd, nan=0.3) ** 2 + OPTIMUM_SD**2)
+    law = PowerLaw(PRIOR_EXPONENT, PRIOR_SD)
+    budget, params = [c.budget for c in curves], [c.params for c in curves]
+    return law.fit(budget, params, weights / weights.mean(), noise_sd=OPTIMUM_SD), len(inner)
