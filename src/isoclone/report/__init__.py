@@ -1,0 +1,28 @@
+"""The report: one interactive page that needs nothing but itself.
+
+facts      everything the page tells, read from a study
+figures    charts, as data for plotly.js, with colours by role
+sections   the page's parts
+page       the whole of it, with its style, its script and plotly.js inlined
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from isoclone.report.facts import gather
+from isoclone.report.page import render
+from isoclone.store import write_bytes
+from isoclone.study import Study
+
+__all__ = ["write_report"]
+
+
+def write_report(study: Study) -> Path:
+    """Write `report.html` into the study's directory, whole or not at all; returns its path.
+
+    The same study gives the same bytes: nothing on the page depends on when it was written.
+    """
+    path = study.path / "report.html"
+    write_bytes(path, render(gather(study)).encode())
+    return path

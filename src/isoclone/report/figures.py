@@ -1,0 +1,394 @@
+"""Charts as plain data for plotly.js.
+
+A colour is written as a role, '@name' or '@name/0.2' (with opacity), and '@seq/0.4' is a place on
+the sequential scale of the budgets; the page's script turns roles into the colours of its theme.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from isoclone.records import Interval, Point
+from isoclone.report.facts import Facts
+from isoclone.report.words import bounds, esc, number, power, whole, with_error
+
+Figure = dict[str, Any]
+Trace = dict[str, Any]
+
+SYMBOLS = ("circle", "square", "triangle-up", "pentagon", "triangle-down", "hexagon")
+STAR = {
+    "symbol": "star",
+    "size": 17,
+    "color": "@star",
+    "line": {"color": "@ink", "width": 1.3},
+}
+QUANTITIES = {
+    "params": "parameters N",
+    "samples": "training samples D",
+    "dev_loss": "dev loss (nats per action)",
+    "return_mean": "mean return per episode",
+}
+
+
+def all_figures(facts: Facts) -> dict[str, Figure]:
+    """Every chart that the facts allow, by the id of its place on the page."""
+    if not facts.measured:
+        return {}
+    figures = {"chart-isoflop": isoflop(facts)}
+    for key in ("params", "samples", "dev_loss"):
+        figures[f"chart-{key}"] = frontier(facts, key)
+    if facts.has_returns:
+        figures["chart-return_mean"] = frontier(facts, "return_mean")
+        figures["chart-return-loss"] = return_against_loss(facts)
+    return figures
+
+
+# ---------------------------------------------------------------------- the charts
+
+
+def isoflop(facts: Facts) -> Figure:
+    """Dev loss against parameters, one curve for each budget, its optimum marked."""
+    traces: list[Trace] = []
+    for place, budget in enumerate(facts.budgets):
+        here = [p for p in facts.measured if p.budget_flops == budget]
+        if not here:
+            continue
+        colour, group = _seq(place, len(facts.budgets)), f"b{place}"
+        found = _fitted_at(facts, budget)
+        traces.append(_curve(found, here, colour, group))
+        points = _points(here, [p.params for p in here], [p.dev_loss for p in here])
+        points["marker"] = {"color": colour, "size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]}
+        points["error_y"] = _errors([p.dev_loss_se for p in here], colour)
+        traces.append({**points, "name": f"{power(budget)}", "legendgroup": group})
+        if found.get("points"):
+            traces.append(_optimum(found, colour, group))
+    traces += _star(facts, "params", "dev_loss")
+    layout = _layout(_log("parameters N"), _log(QUANTITIES["dev_loss"]))
+    layout["legend"]["title"] = {"text": "budget C, FLOPs"}
+    return {"data": traces, "layout": layout}
+
+
+def frontier(facts: Facts, key: str) -> Figure:
+    """One quantity along the frontier against compute, with its law, band and forecast."""
+    traces = _band(facts, key)
+    if key in ("dev_loss", "return_mean"):
+        traces.append(_background(facts, key))
+        traces.append(_best(facts, key))
+    else:
+        traces += _optima(facts, key)
+    if facts.forecast and (interval := getattr(facts.forecast, key)) is not None:
+        traces.append(_forecast(facts.forecast.flops, interval, key))
+    traces += _star(facts, "flops", key)
+    y = _linear(QUANTITIES[key]) if key == "return_mean" else _log(QUANTITIES[key])
+    if key in ("params", "samples"):
+        y["dtick"] = "D2"  # ticks at 1, 2, 5: all nine would run into each other
+    layout = _layout(_log("compute C (FLOPs)"), y)
+    layout["showlegend"] = False
+    if key == "return_mean":
+        _references(facts, layout)
+    return {"data": traces, "layout": layout}
+
+
+def return_against_loss(facts: Facts) -> Figure:
+    """Mean return against dev loss, every policy that was played."""
+    traces: list[Trace] = []
+    for place, budget in enumerate(facts.budgets):
+        here = [p for p in facts.measured if p.budget_flops == budget and p.return_mean is not None]
+        if not here:
+            continue
+        colour = _seq(place, len(facts.budgets))
+        points = _points(here, [p.dev_loss for p in here], [p.return_mean for p in here])
+        points["marker"] = {"color": colour, "size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]}
+        points["error_x"] = _errors([p.dev_loss_se for p in here], f"{colour}/0.5")
+        points["error_y"] = _errors([p.return_se for p in here], f"{colour}/0.5")
+        traces.append({**points, "name": power(budget)})
+    traces += _star(facts, "dev_loss", "return_mean")
+    layout = _layout(_linear(QUANTITIES["dev_loss"]), _linear(QUANTITIES["return_mean"]))
+    layout["legend"]["title"] = {"text": "budget C, FLOPs"}
+    _references(facts, layout)
+    return {"data": traces, "layout": layout}
+
+
+# ---------------------------------------------------------------------- traces
+
+
+def describe(point: Point) -> str:
+    """What hovering over a point says."""
+    lines = [
+        f"<b>run {esc(point.run_id)}</b> · {esc(point.policy)} · seed {point.seed}",
+        f"width {point.width} · N {whole(point.params)} parameters",
+        f"D {whole(point.samples)} samples · {point.epochs:.2f} epochs",
+        f"C {power(point.flops)} FLOPs (budget {power(point.budget_flops)})",
+        f"dev loss {with_error(point.dev_loss, point.dev_loss_se)} nats",
+    ]
+    if point.return_mean is not None:
+        played = f"return {with_error(point.return_mean, point.return_se)}"
+        lines.append(f"{played} over {point.episodes} episodes")
+    if point.checkpoint:
+        lines.append(f"<i>{esc(point.checkpoint)}</i>")
+    return "<br>".join(lines)
+
+
+def _points(points: list[Point], x: list[Any], y: list[Any]) -> Trace:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": x,
+        "y": y,
+        "hovertext": [describe(p) for p in points],
+        "hoverinfo": "text",
+    }
+
+
+def _fitted_at(facts: Facts, budget: float) -> dict[str, Any]:
+    """The isoFLOP fit of a budget, or nothing."""
+    return next((c for c in facts.isoflops if math.isclose(c["budget_flops"], budget)), {})
+
+
+def _curve(found: dict[str, Any], here: list[Point], colour: str, group: str) -> Trace:
+    """The parabola; without one, the points joined by a thin dotted line."""
+    curve = found.get("curve") or {}
+    line: dict[str, Any] = {"color": colour, "width": 2}
+    x, y = curve.get("params") or [], curve.get("dev_loss") or []
+    if not x:
+        ordered = sorted(here, key=lambda p: p.params)
+        x, y = [p.params for p in ordered], [p.dev_loss for p in ordered]
+        line = {"color": f"{colour}/0.6", "width": 1, "dash": "dot"}
+    return _line(x, y, line) | {"legendgroup": group}
+
+
+def _optimum(found: dict[str, Any], colour: str, group: str) -> Trace:
+    """The lowest point of a parabola, hollow where it lies at the edge of the sampled sizes."""
+    best = found["points"]
+    interior = best.get("interior", True)
+    text = f"<b>optimum at {power(found['budget_flops'])} FLOPs</b><br>N {number(best['params'])}"
+    sd = best.get("params_sd_log10")
+    if interior and sd is not None:
+        text += f" (± {sd:.2f} decades)"
+    text += f"<br>dev loss {number(best['loss'])} nats"
+    if not interior:
+        text += f"<br>at the {esc(best.get('edge'))} end of the sampled sizes:<br>only a bound"
+    marker = {
+        "symbol": "diamond" if interior else "diamond-open",
+        "size": 15,
+        "color": colour,
+        "line": {"color": "@card" if interior else colour, "width": 1.5 if interior else 2.5},
+    }
+    return _one(best["params"], best["loss"], marker, text) | {"legendgroup": group}
+
+
+def _band(facts: Facts, key: str) -> list[Trace]:
+    """The law with its band: solid inside the evidence, dashed beyond it."""
+    if not facts.curves or key not in facts.curves:
+        return []
+    x, law = facts.curves["flops"], facts.curves[key]
+    filled = _line(x + x[::-1], law["high"] + law["low"][::-1], {"width": 0, "color": "@law"})
+    filled |= {"fill": "toself", "fillcolor": "@law/0.15"}
+    last = facts.budgets[-1]
+    inside = sum(c <= last for c in x)
+    known = _line(x[:inside], law["value"][:inside], {"color": "@law", "width": 2})
+    beyond = {"color": "@law", "width": 2, "dash": "dash"}
+    start = max(inside - 1, 0)
+    return [filled, known, _line(x[start:], law["value"][start:], beyond)]
+
+
+def _background(facts: Facts, key: str) -> Trace:
+    """Every other point, faint: the frontier is what they leave below or above."""
+    best = {id(facts.best_at(b)) for b in facts.budgets}
+    here = [p for p in facts.measured if id(p) not in best and getattr(p, key) is not None]
+    trace = _points(here, [p.flops for p in here], [getattr(p, key) for p in here])
+    return {**trace, "marker": {"color": "@muted/0.45", "size": 5}}
+
+
+def _best(facts: Facts, key: str) -> Trace:
+    """The point with the lowest dev loss at each budget."""
+    best = [p for p in map(facts.best_at, facts.budgets) if p and getattr(p, key) is not None]
+    trace = _points(best, [p.flops for p in best], [getattr(p, key) for p in best])
+    spread = [p.dev_loss_se if key == "dev_loss" else p.return_se for p in best]
+    trace["error_y"] = _errors(spread, "@law")
+    return {**trace, "marker": {"color": "@law", "size": 9}}
+
+
+def _optima(facts: Facts, key: str) -> list[Trace]:
+    """The isoFLOP optima, those at an edge hollow and left out of the law."""
+    traces = []
+    for interior in (True, False):
+        chosen = [c for c in facts.isoflops if c["points"].get("interior", True) == interior]
+        if not chosen:
+            continue
+        value = [c["points"][key] for c in chosen]
+        spread = [c["points"].get("params_sd_log10") if interior else None for c in chosen]
+        note = "" if interior else "<br>at the edge of the sampled sizes:<br>only a bound"
+        name = "N" if key == "params" else "D"
+        text = [
+            f"<b>optimum at {power(c['budget_flops'])} FLOPs</b><br>{name} {number(v)}{note}"
+            for c, v in zip(chosen, value, strict=True)
+        ]
+        up = [v * (10**s - 1) if s else 0 for v, s in zip(value, spread, strict=True)]
+        down = [v * (1 - 10**-s) if s else 0 for v, s in zip(value, spread, strict=True)]
+        symbol = "diamond" if interior else "diamond-open"
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "x": [c["budget_flops"] for c in chosen],
+                "y": value,
+                "marker": {
+                    "color": "@law",
+                    "size": 11,
+                    "symbol": symbol,
+                    "line": {"color": "@law", "width": 0 if interior else 2},
+                },
+                "error_y": {**_errors(up, "@law"), "symmetric": False, "arrayminus": down},
+                "hovertext": text,
+                "hoverinfo": "text",
+            }
+        )
+    return traces
+
+
+def _forecast(flops: float, interval: Interval, key: str) -> Trace:
+    """The forecast with its interval."""
+    text = (
+        f"<b>forecast at {power(flops)} FLOPs</b><br>{QUANTITIES[key]}: {number(interval.value)}"
+        f"<br>{100 * interval.level:.0f} % {bounds(interval.low, interval.high)}"
+    )
+    marker = {"symbol": "line-ew-open", "size": 16, "color": "@forecast", "line": {"width": 3}}
+    trace = _one(flops, interval.value, marker, text)
+    if interval.low is not None and interval.high is not None:
+        trace["error_y"] = {
+            "type": "data",
+            "symmetric": False,
+            "array": [interval.high - interval.value],
+            "arrayminus": [interval.value - interval.low],
+            "color": "@forecast",
+            "thickness": 2.5,
+            "width": 7,
+        }
+    return trace
+
+
+def _star(facts: Facts, x: str, y: str) -> list[Trace]:
+    """The forecast agent, measured; nothing where a figure of it is missing."""
+    agent = facts.agent
+    if agent is None or getattr(agent, x) is None or getattr(agent, y) is None:
+        return []
+    text = f"<b>the forecast agent</b><br>{describe(agent)}"
+    trace = _one(getattr(agent, x), getattr(agent, y), dict(STAR), text)
+    error = {"dev_loss": agent.dev_loss_se, "return_mean": agent.return_se}.get(y)
+    if error:
+        trace["error_y"] = _errors([error], "@ink")
+    return [trace | {"name": "forecast agent", "showlegend": True}]
+
+
+def _one(x: float, y: float, marker: dict[str, Any], text: str) -> Trace:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [x],
+        "y": [y],
+        "marker": marker,
+        "hovertext": [text],
+        "hoverinfo": "text",
+        "showlegend": False,
+    }
+
+
+def _line(x: list[Any], y: list[Any], line: dict[str, Any]) -> Trace:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x,
+        "y": y,
+        "line": line,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def _errors(values: list[float | None], colour: str) -> dict[str, Any]:
+    array = [v or 0 for v in values]
+    return {"type": "data", "array": array, "color": colour, "thickness": 1.2, "width": 3}
+
+
+# ---------------------------------------------------------------------- layout
+
+
+def _seq(place: int, count: int) -> str:
+    """A budget's place on the sequential scale; one budget alone takes the middle."""
+    return f"@seq{place / (count - 1) if count > 1 else 0.5:.3f}"
+
+
+def _layout(x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "autosize": True,
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "@ink"},
+        "paper_bgcolor": "@clear",
+        "plot_bgcolor": "@clear",
+        "margin": {"l": 64, "r": 14, "t": 14, "b": 52},
+        "hovermode": "closest",
+        "hoverlabel": {
+            "bgcolor": "@card",
+            "bordercolor": "@line",
+            "font": {"color": "@ink", "size": 12},
+            "align": "left",
+        },
+        "modebar": {"bgcolor": "@clear", "color": "@muted", "activecolor": "@ink"},
+        "legend": {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "xanchor": "left"},
+        "xaxis": x,
+        "yaxis": y,
+    }
+
+
+def _axis(title: str) -> dict[str, Any]:
+    return {
+        "title": {"text": title, "standoff": 8},
+        "gridcolor": "@grid",
+        "linecolor": "@line",
+        "tickcolor": "@line",
+        "showline": True,
+        "zeroline": False,
+        "ticks": "outside",
+        "automargin": True,
+    }
+
+
+def _log(title: str) -> dict[str, Any]:
+    return {**_axis(title), "type": "log", "exponentformat": "power"}
+
+
+def _linear(title: str) -> dict[str, Any]:
+    return {**_axis(title), "type": "linear"}
+
+
+def _references(facts: Facts, layout: dict[str, Any]) -> None:
+    """Random play and the expert as horizontal lines with labels."""
+    layout["shapes"], layout["annotations"] = [], []
+    for who in ("random", "expert"):
+        mean = facts.score(who)
+        if mean is None or not math.isfinite(mean):
+            continue
+        layout["shapes"].append(
+            {
+                "type": "line",
+                "xref": "paper",
+                "x0": 0,
+                "x1": 1,
+                "y0": mean,
+                "y1": mean,
+                "line": {"color": "@muted", "width": 1.2, "dash": "dot"},
+            }
+        )
+        layout["annotations"].append(
+            {
+                "xref": "paper",
+                "x": 0,
+                "y": mean,
+                "xanchor": "left",
+                "yanchor": "top",
+                "showarrow": False,
+                "text": f"{who} {number(mean)}",
+                "font": {"color": "@muted", "size": 12},
+            }
+        )

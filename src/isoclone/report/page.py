@@ -1,0 +1,64 @@
+"""The whole page: parts, style, script and plotly.js in one string."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+from isoclone.report import sections
+from isoclone.report.facts import Facts
+from isoclone.report.figures import all_figures
+from isoclone.report.words import esc
+
+PARTS = (
+    sections.headline,
+    sections.isoflop,
+    sections.frontier,
+    sections.forecast,
+    sections.savings,
+    sections.laws,
+    sections.points,
+    sections.reproduce,
+)
+# Nothing may be loaded from anywhere: the browser itself holds the page to it.
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; media-src data:"
+)
+
+
+def render(facts: Facts) -> str:
+    """The page as HTML."""
+    body = "".join(part(facts) for part in PARTS)
+    figures = all_figures(facts)
+    library = f"<script>{_plotly()}</script>" if figures else ""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f"<title>{esc(facts.spec.name)}: an isoclone study</title>"
+        f"<style>{_asset('page.css')}</style></head><body>"
+        '<button id="theme" type="button" aria-label="switch between light and dark">◐</button>'
+        f"<main>{body}</main>{library}"
+        f'<script type="application/json" id="figures">{safe_json(figures)}</script>'
+        f"<script>{_asset('page.js')}</script></body></html>\n"
+    )
+
+
+def safe_json(value: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _asset(name: str) -> str:
+    return resources.files("isoclone.report").joinpath(name).read_text("utf-8")
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs()
