@@ -1,0 +1,264 @@
+"""`isoclone expert train`: train PPO or A2C with stable-baselines3 on any game, then measure it.
+
+The directory is the state:
+
+    training.json    what was asked for; another request is refused
+    checkpoint.zip   the training so far, replaced every `save_every` steps
+    expert.zip       the finished expert, an ordinary SB3 file
+    expert.json      its score and how it came about; written last, so it means "done"
+
+Running the same command again goes on from the checkpoint: weights, optimiser state and the count
+of steps are restored (without unpickling anything), episodes in progress begin anew.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from isoclone.errors import CheckpointError, MissingExtraError, SpecError, SpecMismatchError
+from isoclone.experts.checkpoint import EXPERT_JSON, EXPERT_ZIP, MIN_CNN_SIDE, Sb3Expert
+from isoclone.experts.score import score_expert
+from isoclone.games import Game
+from isoclone.records import stable_id
+from isoclone.store import read_json, replacing, sweep_leftovers, write_json
+
+TRAINING_JSON, CHECKPOINT_ZIP = "training.json", "checkpoint.zip"
+FORMAT = 1
+SAVE_EVERY = 100_000
+
+# The settings under which RL Zoo trained the hub's Atari models; `slots` games side by side.
+ATARI: dict[str, dict[str, Any]] = {
+    "ppo": {
+        "slots": 8,
+        "n_steps": 128,
+        "n_epochs": 4,
+        "batch_size": 256,
+        "learning_rate": ("linear", 2.5e-4),
+        "clip_range": ("linear", 0.1),
+        "vf_coef": 0.5,
+        "ent_coef": 0.01,
+    },
+    "a2c": {"slots": 16, "n_steps": 5, "ent_coef": 0.01, "vf_coef": 0.25, "learning_rate": 7e-4},
+}
+# For vectors and small pictures: SB3's defaults with shorter rollouts of more games.
+SMALL: dict[str, dict[str, Any]] = {
+    "ppo": {"slots": 8, "n_steps": 128, "batch_size": 256, "n_epochs": 10, "learning_rate": 1e-3},
+    "a2c": {"slots": 8, "n_steps": 5, "learning_rate": 7e-4},
+}
+
+TrainProgress = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What was asked for; two requests that differ here are different trainings."""
+
+    game: str
+    game_options: dict[str, Any]
+    algorithm: str
+    steps: int
+    seed: int
+    format: int = FORMAT
+
+
+def train_expert(
+    game: Game,
+    path: str | Path,
+    algorithm: str = "ppo",
+    steps: int = 10_000_000,
+    seed: int = 0,
+    device: str = "auto",
+    episodes: int = 10,
+    save_every: int = SAVE_EVERY,
+    progress: TrainProgress | None = None,
+) -> dict[str, Any]:
+    """Train an expert into a directory, or go on with what is there; returns expert.json.
+
+    Args:
+        steps: agent steps to train for, of all slots together; training ends with the first
+            whole rollout that reaches them, and the steps really taken are recorded.
+        episodes: whole episodes by which the finished expert is measured.
+        save_every: steps between checkpoints.
+        progress: called with {"steps", "of", "score", "steps_per_second"} after each rollout;
+            "score" is the mean raw score of the latest 100 episodes, None before the first ends.
+
+    Raises:
+        SpecError: unknown algorithm, or a number that is not positive.
+        SpecMismatchError: the directory belongs to another training.
+        MissingExtraError: stable-baselines3 is not installed.
+        CheckpointError: the checkpoint in the directory is damaged.
+    """
+    path = Path(path)
+    _check(game, algorithm, steps, episodes, save_every)
+    request = _Request(game.name, game.options(), algorithm, steps, seed)
+    _claim(path, request)
+    if (path / EXPERT_JSON).exists():
+        return read_json(path / EXPERT_JSON)
+    try:
+        import stable_baselines3 as sb3
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("training an expert", "sb3") from error
+    model = _model(game, request, device, path / CHECKPOINT_ZIP)
+    _learn(model, steps, path / CHECKPOINT_ZIP, save_every, progress)
+    expert = Sb3Expert(model, deterministic=False, press_fire=False, name=f"sb3:{path.name}")
+    score = score_expert(expert, game, episodes, seed)
+    _save(model, path / EXPERT_ZIP)
+    summary = {
+        **asdict(request),
+        "created_by": "isoclone",
+        "steps_taken": model.num_timesteps,
+        "score": score,
+        "hyperparameters": _settings(game, algorithm),
+        "stable_baselines3": sb3.__version__,
+    }
+    write_json(path / EXPERT_JSON, summary)
+    (path / CHECKPOINT_ZIP).unlink(missing_ok=True)
+    return read_json(path / EXPERT_JSON)
+
+
+def _check(game: Game, algorithm: str, steps: int, episodes: int, save_every: int) -> None:
+    if algorithm not in ATARI:
+        raise SpecError(f"algorithm must be {' or '.join(ATARI)}, not '{algorithm}'")
+    for name, value in (("steps", steps), ("episodes", episodes), ("save_every", save_every)):
+        if value < 1:
+            raise SpecError(f"{name} must be at least 1, not {value}")
+
+
+def _claim(path: Path, request: _Request) -> None:
+    """Take an empty directory, or check that it is this training's."""
+    declared = asdict(request)
+    if (path / TRAINING_JSON).exists():
+        there = read_json(path / TRAINING_JSON)
+        shown = [
+            f"{key}: {there.get(key)!r} there, {declared[key]!r} asked"
+            for key in declared
+            if there.get(key) != declared[key]
+        ]
+        if shown:
+            raise SpecMismatchError(f"{path} holds another training ({'; '.join(shown)})")
+        sweep_leftovers(path)
+        return
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise SpecError(f"{path} is not empty and holds no training; choose another place")
+    write_json(path / TRAINING_JSON, declared)
+
+
+def _is_small(game: Game) -> bool:
+    """Whether frames are vectors, or pictures too small for SB3's convolutions."""
+    return len(game.frame.shape) != 2 or min(game.frame.shape) < MIN_CNN_SIDE
+
+
+def _settings(game: Game, algorithm: str) -> dict[str, Any]:
+    return (SMALL if _is_small(game) else ATARI)[algorithm]
+
+
+def _model(game: Game, request: _Request, device: str, checkpoint: Path) -> Any:
+    """A fresh SB3 model, with the weights, optimiser and step count of a checkpoint there is."""
+    import stable_baselines3 as sb3
+
+    from isoclone.experts.sb3_env import GameVecEnv
+
+    settings = {k: _schedule(v) for k, v in _settings(game, request.algorithm).items()}
+    weights, done = _read_checkpoint(checkpoint) if checkpoint.exists() else (None, 0)
+    # Resumed training must not live through its first episodes again.
+    fresh_seed = int(stable_id([request.seed, done]), 16) % 2**31
+    env = GameVecEnv(game, settings.pop("slots"), fresh_seed)
+    make = {"ppo": sb3.PPO, "a2c": sb3.A2C}[request.algorithm]
+    network = "MlpPolicy" if _is_small(game) else "CnnPolicy"
+    try:
+        model = make(network, env, seed=fresh_seed, device=device, verbose=0, **settings)
+    except RuntimeError as error:
+        raise SpecError(f"device '{device}': {str(error).splitlines()[0]}") from error
+    if weights is not None:
+        _restore(model, weights, done, checkpoint)
+    return model
+
+
+def _schedule(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return lambda remaining: remaining * value[1]
+    return value
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, Any], int]:
+    """Weights by name, and the steps they have had; reads tensors and plain JSON only."""
+    import torch
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            done = int(json.loads(archive.read("data"))["num_timesteps"])
+            names = {"policy": "policy.pth", "policy.optimizer": "policy.optimizer.pth"}
+            weights = {
+                key: torch.load(io.BytesIO(archive.read(file)), "cpu", weights_only=True)
+                for key, file in names.items()
+            }
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} is damaged ({error}); delete it to train from the start"
+        ) from error
+    return weights, done
+
+
+def _restore(model: Any, weights: dict[str, Any], done: int, path: Path) -> None:
+    try:
+        model.set_parameters(weights, device=model.device)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path} is of another network: {reason}") from error
+    model.num_timesteps = done
+
+
+def _learn(
+    model: Any, steps: int, checkpoint: Path, save_every: int, progress: TrainProgress | None
+) -> None:
+    """Train up to `steps`, saving on the way."""
+    left = steps - model.num_timesteps
+    if left > 0:
+        watch = _watch(checkpoint, save_every, steps, progress)
+        model.learn(left, callback=watch, reset_num_timesteps=False)
+        _save(model, checkpoint)
+
+
+def _watch(checkpoint: Path, save_every: int, steps: int, progress: TrainProgress | None) -> Any:
+    """The SB3 callback that saves and reports between rollouts, when the weights are settled."""
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    class Watch(BaseCallback):
+        def _on_training_start(self) -> None:
+            self.began, self.first = time.perf_counter(), self.num_timesteps
+            self.saved = self.num_timesteps
+
+        def _on_rollout_start(self) -> None:
+            if self.num_timesteps - self.saved >= save_every:
+                _save(self.model, checkpoint)
+                self.saved = self.num_timesteps
+            if progress and self.num_timesteps > self.first:
+                progress(self._report())
+
+        def _on_step(self) -> bool:
+            return True
+
+        def _report(self) -> dict[str, Any]:
+            recent = [episode["r"] for episode in self.model.ep_info_buffer or ()]
+            spent = time.perf_counter() - self.began
+            return {
+                "steps": self.num_timesteps,
+                "of": steps,
+                "score": sum(recent) / len(recent) if recent else None,
+                "steps_per_second": (self.num_timesteps - self.first) / spent,
+            }
+
+    return Watch()
+
+
+def _save(model: Any, path: Path) -> None:
+    """Write the model, whole or not at all."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        model.save(file)
