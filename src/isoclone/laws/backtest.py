@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 
 from isoclone.laws.ensemble import Ensemble
-from isoclone.laws.evidence import Evidence
 from isoclone.laws.power import PowerLaw
-from isoclone.laws.replay import Replay, replay
+from isoclone.laws.replay import Replay
 
 Array = np.ndarray
 MIN_TRAIN = 6  # budgets, as in the paper's cross-validation
@@ -28,17 +27,13 @@ HORIZONS = (1, 2, 3)  # budgets ahead
 
 
 def backtest(
-    evidence: Evidence,
-    group: str,
-    floor: float | None = None,
-    ceiling: float | None = None,
-    min_train: int = MIN_TRAIN,
+    played: Replay, group: str, ceiling: float | None = None, min_train: int = MIN_TRAIN
 ) -> list[dict[str, Any]]:
     """Rows {group, target, horizon, method, n, rmse, rmse_ratio_to_paper, ...} of one group.
 
-    Empty when there are too few budgets for a single forecast.
+    `played` is the group's `replay` with `best=True`. Empty when there are too few budgets for a
+    single forecast.
     """
-    played = replay(evidence, floor, ceiling, best=True)
     rows = _rows(group, "dev_loss", played.loss, played.loss_baselines, min_train, None)
     if played.returns is not None:
         said = played.return_baselines

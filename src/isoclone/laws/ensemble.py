@@ -175,7 +175,8 @@ def youth(seen: int) -> float:
     Read off the same published studies, cut short: 2 to 5 times after three budgets, 1.2 to 1.9
     times after four or five, little after eight.
     """
-    return 1.0 + 2.0 * (3.0 / max(seen, 2)) ** 2
+    young = 3.0 / max(seen, 2)
+    return 1.0 + young**2 + 3.0 * young**5
 
 
 def quantile(level: float) -> float:

@@ -74,7 +74,8 @@ class ScalingLaws:
     @cached_property
     def backtest_(self) -> list[dict[str, Any]]:
         """Rows of the back-test of this group (see `backtest`)."""
-        return backtest(self.evidence_, "", self.random_return, self.ceiling_)
+        played = replay(self.evidence_, self.random_return, self.ceiling_, best=True)
+        return backtest(played, "", self.ceiling_)
 
     @property
     def ceiling_(self) -> float | None:
@@ -257,6 +258,7 @@ class ScalingLaws:
                 "isoflops": [c.to_json() for c in self.isoflops_],
                 "laws": {
                     "params": self.allocation_.law_.to_json(),
+                    "samples": {"exponent": _local_exponent(self)},
                     "dev_loss": self.loss_law_.to_json(),
                     "return_mean": back,
                 },

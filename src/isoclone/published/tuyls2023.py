@@ -147,7 +147,7 @@ def _read_game(root: Path, game: str, found: Tuyls2023) -> None:
     samples = _nested(root / "atari" / name, found)
     returns = _nested(root / f"atari/eval_return/eval_return_{game}.tar", found)
     spread = _read_seeds(root, game, returns, found)
-    widths, actions = _widths({params for _, params in losses})
+    widths, actions = recover_widths({params for _, params in losses})
     derived = 0
     for (budget, params), loss in sorted(losses.items(), key=lambda i: (float(i[0][0]), i[0][1])):
         width, count = widths.get(params), samples.get((budget, params))
@@ -202,14 +202,14 @@ def _read_seeds(
     return {key: float(np.std(v, ddof=1)) for key, v in values.items() if len(v) > 1}
 
 
-def _widths(sizes: set[int]) -> tuple[dict[int, int], int]:
+def recover_widths(sizes: set[int], n_actions: int | None = None) -> tuple[dict[int, int], int]:
     """{params: width} and the number of actions, recovered from the sizes themselves.
 
     The action count is the one under which most sizes are parameter counts of the paper's CNN;
     sizes that fit none are left out.
     """
     best: tuple[dict[int, int], int] = ({}, 0)
-    for actions in range(2, MAX_ACTIONS + 1):
+    for actions in range(2, MAX_ACTIONS + 1) if n_actions is None else [n_actions]:
         found = {size: _invert(size, actions) for size in sizes}
         known = {size: width for size, width in found.items() if width}
         if len(known) > len(best[0]):

@@ -1,0 +1,161 @@
+"""What a published study's runs say here, beside what its authors reported."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import numpy as np
+
+from isoclone.errors import DataError
+from isoclone.laws import ScalingLaws
+from isoclone.laws.backtest import backtest, chosen, summary
+from isoclone.laws.points import Points
+from isoclone.laws.published_way import published_way
+from isoclone.laws.replay import replay
+from isoclone.published.recount import try_exponents
+from isoclone.published.tuyls2023 import PUBLISHED_EXPONENTS, Tuyls2023
+from isoclone.records import jsonable
+from isoclone.tables import from_columns
+
+NETHACK_WINDOW = 5e15  # FLOPs; below, the smallest size is the best one and the optimum censored
+
+
+def build(found: Tuyls2023, cap_returns: bool) -> dict[str, Any]:
+    """Laws, exponents, recount and back-test of every game, as plain values.
+
+    Games that cannot be fitted are in `status`. `cap_returns` caps every back-tested method at
+    the game's highest return, for want of the expert's score.
+    """
+    body: dict[str, Any] = {"exponents": [], "groups": {}, "status": [], "chosen": {}}
+    body["notices"], rows = list(found.notices), []
+    for name, table in from_columns(found.points).groups().items():
+        try:
+            group, tested = _group(name, table, cap_returns)
+        except DataError as error:
+            body["status"].append({"code": "not_fitted", "message": f"{name}: {error}"})
+            continue
+        body["groups"][name], body["chosen"][name] = group, group.pop("chosen")
+        body["exponents"] += _exponent_rows(name, group)
+        rows += tested
+    atari = [r for r in rows if r["group"] != "nethack"]
+    return {**body, "rows": rows, "backtest": summary(rows), "backtest_atari": summary(atari)}
+
+
+def _group(
+    name: str, table: dict[str, Any], cap_returns: bool
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    points = Points.from_table(table)
+    known = points.returns[np.isfinite(points.returns)]
+    cap = float(known.max()) if cap_returns and len(known) else None
+    laws = ScalingLaws(ceiling=cap).fit(points)
+    played = replay(laws.evidence_, None, cap, best=True)
+    window = NETHACK_WINDOW if name == "nethack" else 0.0
+    group = {
+        "laws": laws.to_json(),
+        "paper_way": published_way(points, window),
+        "recount": None if name == "nethack" else try_exponents(table, "exact"),
+        "chosen": chosen(played),
+        "curves": jsonable(laws.curves(_grid(laws))),
+    }
+    return group, backtest(played, name, cap)
+
+
+def _grid(laws: ScalingLaws) -> np.ndarray:
+    return np.geomspace(laws.points_.budgets[0], laws.last_budget_ * 10, 40)
+
+
+def _exponent_rows(name: str, group: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    fitted = group["laws"]["exponents"]["isoflop_optima"]
+    for key, label in (("params", "N"), ("samples", "D")):
+        law = group["paper_way"]["parabola" if name == "nethack" else "best_point"][key]
+        recount = group["recount"]
+        rows.append(
+            {
+                "group": name,
+                "of": label,
+                "published": PUBLISHED_EXPONENTS.get(name, {}).get(key),
+                "paper_way": law and law["exponent"],
+                "window_from_flops": group["paper_way"]["from_flops"],
+                "fitted": fitted[key],
+                "exact_flops": recount and recount[key]["after"],
+                "change": recount and recount[key]["change_interval"],
+            }
+        )
+    return rows
+
+
+# ---- the page --------------------------------------------------------------------------------
+
+_STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em}
+table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:right;
+border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}.note{color:#666}"""
+
+
+def page(body: dict[str, Any]) -> str:
+    """One self-contained HTML page; opens without a network."""
+    parts = ["<h1>Tuyls et al. 2023, read again</h1>", _notes(body)]
+    parts += ["<h2>Exponents against compute</h2>", _exponent_table(body["exponents"])]
+    parts += ["<h2>How good would the forecasts have been?</h2>", _backtest_table(body["backtest"])]
+    parts += ["<h2>Frontiers and forecasts</h2>", _figures(body["groups"])]
+    head = f"<meta charset='utf-8'><title>tuyls2023</title><style>{_STYLE}</style>"
+    return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>"
+
+
+def _notes(body: dict[str, Any]) -> str:
+    lines = body["notices"] + [s["message"] for s in body["status"]]
+    return "".join(f"<p class='note'>{html.escape(line)}</p>" for line in lines)
+
+
+def _html_table(titles: list[str], rows: list[list[str]]) -> str:
+    head = "".join(f"<th>{html.escape(t)}</th>" for t in titles)
+    lines = ("".join(f"<td>{html.escape(c)}</td>" for c in row) for row in rows)
+    return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+def _span(row: dict[str, Any] | None) -> str:
+    return "-" if not row else f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+
+
+def _exponent_table(rows: list[dict[str, Any]]) -> str:
+    titles = ["game", "of", "published", "paper's way here", "isoclone", "exact FLOPs", "change"]
+    lines = []
+    for r in rows:
+        published = "-" if r["published"] is None else f"{r['published']:.2f}"
+        spans = [_span(r[k]) for k in ("paper_way", "fitted", "exact_flops", "change")]
+        lines.append([r["group"], r["of"], published, *spans])
+    return _html_table(titles, lines)
+
+
+def _backtest_table(rows: list[dict[str, Any]]) -> str:
+    titles = ["target", "budgets ahead", "method", "RMSE / paper's", "95 % held", "log width"]
+    keys = ("rmse_ratio_to_paper", "coverage", "mean_log_width")
+    lines = []
+    for r in rows:
+        figures = ["-" if r[k] is None else f"{r[k]:.3f}" for k in keys]
+        lines.append([r["target"], str(r["horizon"]), r["method"], *figures])
+    return _html_table(titles, lines)
+
+
+def _figures(groups: dict[str, Any]) -> str:
+    import plotly.graph_objects as go
+
+    parts = []
+    for number, (name, group) in enumerate(groups.items()):
+        figure = go.Figure()
+        curve, flops = group["curves"]["dev_loss"], group["curves"]["flops"]
+        band = {"mode": "lines", "line": {"width": 0}, "showlegend": False}
+        figure.add_scatter(x=flops, y=curve["high"], **band)
+        figure.add_scatter(x=flops, y=curve["low"], fill="tonexty", **band)
+        figure.add_scatter(x=flops, y=curve["value"], mode="lines", name="frontier, 95 %")
+        isoflops = group["laws"]["isoflops"]
+        best = [c["best_loss"] for c in isoflops]
+        figure.add_scatter(
+            x=[c["budget"] for c in isoflops], y=best, mode="markers", name="best run"
+        )
+        figure.update_xaxes(type="log", title="FLOPs")
+        figure.update_yaxes(type="log", title="dev loss, nats")
+        figure.update_layout(title=name, height=380, template="plotly_white")
+        parts.append(figure.to_html(full_html=False, include_plotlyjs=number == 0))
+    return "".join(parts)
