@@ -65,7 +65,7 @@ def isoflop(facts: Facts) -> Figure:
             traces.append(_optimum(found, colour, group))
     traces += _star(facts, "params", "dev_loss")
     layout = _layout(_log("parameters N"), _log(QUANTITIES["dev_loss"]))
-    layout["legend"]["title"] = {"text": "budget C, FLOPs"}
+    layout["legend"]["title"] = {"text": "budget C, FLOPs", "side": "top", "font": {"size": 13}}
     return {"data": traces, "layout": layout}
 
 
@@ -105,7 +105,7 @@ def return_against_loss(facts: Facts) -> Figure:
         traces.append({**points, "name": power(budget)})
     traces += _star(facts, "dev_loss", "return_mean")
     layout = _layout(_linear(QUANTITIES["dev_loss"]), _linear(QUANTITIES["return_mean"]))
-    layout["legend"]["title"] = {"text": "budget C, FLOPs"}
+    layout["showlegend"] = False  # colours and shapes are those of the isoFLOP chart
     _references(facts, layout)
     return {"data": traces, "layout": layout}
 

@@ -99,7 +99,7 @@ def headline(facts: Facts) -> str:
     """Game, expert, and the answer in one sentence, with its tiles."""
     spec = facts.spec
     missing = "".join(f"<li>{esc(text)}</li>" for text in facts.missing)
-    notice = f'<div class="notice"><b>Not on this page</b><ul>{missing}</ul></div>'
+    notice = f'<div class="notice"><b>What is missing</b><ul>{missing}</ul></div>'
     return (
         f'<header><p class="eyebrow">isoclone study · {esc(spec.name)}</p>'
         f"<h1>Imitating the {esc(spec.expert)} expert in {esc(spec.game)}</h1>"
@@ -205,9 +205,11 @@ def _against(
     low_high = bounds(interval.low, interval.high)
     forecast = f"forecast {number(interval.value)} {low_high}"
     if measured is None:
-        return _tile(f"{label}, forecast", number(interval.value), f"95 % {low_high}" + extra)
+        return _tile(
+            f"{label}, forecast", number(interval.value), f"95 % {low_high}{extra}", "wide"
+        )
     below = f"{forecast}<br>{_holds(holds)}{extra}"
-    return _tile(f"{label}, measured", measured, below, "wide" if extra else "")
+    return _tile(f"{label}, measured", measured, below, "wide")
 
 
 def _scale(facts: Facts) -> str:
@@ -328,7 +330,10 @@ def frontier(facts: Facts) -> str:
 
 def _correlation(facts: Facts) -> str:
     pairs = [(p.dev_loss, p.return_mean) for p in facts.measured if p.return_mean is not None]
-    said = "Every policy of the sweep; bars are standard errors over episodes."
+    said = (
+        "Every policy of the sweep, colours and shapes as in the isoFLOP chart; bars are standard "
+        "errors over episodes."
+    )
     if len(pairs) < 4:
         return said
     ranks = [_ranks([float(v or 0.0) for v in column]) for column in zip(*pairs, strict=True)]

@@ -30,9 +30,9 @@ def number(value: float | None, digits: int = 3) -> str:
 def _plain(value: float, digits: int) -> str:
     """A number below a thousand with that many significant digits."""
     if value == round(value) and abs(value) < 1000:
-        return f"{value:.0f}"
-    whole = math.floor(math.log10(abs(value))) + 1
-    return f"{value:.{max(digits - whole, 0)}f}"
+        return f"{value:.0f}".replace("-", "−")
+    whole = int(f"{value:.{digits - 1}e}".split("e")[1]) + 1  # after rounding: .9996 is 1.00
+    return f"{value:.{max(digits - whole, 0)}f}".replace("-", "−")
 
 
 def power(value: float | None, digits: int = 3) -> str:
