@@ -19,6 +19,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +99,10 @@ def train_expert(
     path = Path(path)
     _check(game, algorithm, steps, episodes, save_every)
     request = _Request(game.name, game.options(), algorithm, steps, seed)
+    _check_sb3(device)
     _claim(path, request)
     if (path / EXPERT_JSON).exists():
         return read_json(path / EXPERT_JSON)
-    try:
-        import stable_baselines3 as sb3
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("training an expert", "sb3") from error
     model = _model(game, request, device, path / CHECKPOINT_ZIP)
     _learn(model, steps, path / CHECKPOINT_ZIP, save_every, progress)
     expert = Sb3Expert(model, deterministic=False, press_fire=False, name=f"sb3:{path.name}")
@@ -116,7 +114,7 @@ def train_expert(
         "steps_taken": model.num_timesteps,
         "score": score,
         "hyperparameters": _settings(game, algorithm),
-        "stable_baselines3": sb3.__version__,
+        "stable_baselines3": version("stable-baselines3"),
     }
     write_json(path / EXPERT_JSON, summary)
     (path / CHECKPOINT_ZIP).unlink(missing_ok=True)
@@ -129,6 +127,24 @@ def _check(game: Game, algorithm: str, steps: int, episodes: int, save_every: in
     for name, value in (("steps", steps), ("episodes", episodes), ("save_every", save_every)):
         if value < 1:
             raise SpecError(f"{name} must be at least 1, not {value}")
+
+
+def _check_sb3(device: str) -> None:
+    """SB3 is there, and so is the device: it would train on the CPU without a word if not."""
+    try:
+        import stable_baselines3  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("training an expert", "sb3") from error
+    import torch
+
+    here = {
+        "auto": True,
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not here.get(device.partition(":")[0], False):
+        raise SpecError(f"device '{device}' is not here; choose auto, cpu, cuda or mps")
 
 
 def _claim(path: Path, request: _Request) -> None:
@@ -172,10 +188,7 @@ def _model(game: Game, request: _Request, device: str, checkpoint: Path) -> Any:
     env = GameVecEnv(game, settings.pop("slots"), fresh_seed)
     make = {"ppo": sb3.PPO, "a2c": sb3.A2C}[request.algorithm]
     network = "MlpPolicy" if _is_small(game) else "CnnPolicy"
-    try:
-        model = make(network, env, seed=fresh_seed, device=device, verbose=0, **settings)
-    except RuntimeError as error:
-        raise SpecError(f"device '{device}': {str(error).splitlines()[0]}") from error
+    model = make(network, env, seed=fresh_seed, device=device, verbose=0, **settings)
     if weights is not None:
         _restore(model, weights, done, checkpoint)
     return model

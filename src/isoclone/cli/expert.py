@@ -1,0 +1,173 @@
+"""Verbs about experts: train one, measure one."""
+
+from __future__ import annotations
+
+import json as json_text
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional
+
+from isoclone.errors import SpecError
+
+OUT = Path("experts-out")
+
+
+def train(
+    game: Positional[str],
+    *,
+    out: Path | None = None,
+    algorithm: str = "ppo",
+    steps: int = 10_000_000,
+    seed: int = 0,
+    episodes: int = 10,
+    save_every: int = 100_000,
+    max_steps: int | None = None,
+    device: str = "auto",
+    json: bool = False,
+) -> None:
+    """Train an expert with PPO or A2C, and measure it; run it again to go on.
+
+    Args:
+        game: toy, atari/<Name>, gym/<id>.
+        out: directory for the expert; experts-out/<game>-<algorithm> unless said.
+        algorithm: ppo or a2c.
+        steps: agent steps to train for, of all slots together.
+        seed: seed of the whole training.
+        episodes: whole episodes by which the finished expert is measured.
+        save_every: steps between checkpoints.
+        max_steps: truncate an episode after so many agent steps.
+        device: auto, cpu, cuda or mps.
+        json: print one JSON document.
+    """
+    from isoclone.console import STDOUT, plus_minus, print_json
+    from isoclone.experts import train_expert
+    from isoclone.games import game as find_game
+
+    path = out or OUT / f"{game.replace('/', '-')}-{algorithm}"
+    the_game = find_game(game, **({} if max_steps is None else {"max_steps": max_steps}))
+    with _Bar(f"{algorithm} learns {game}", steps) as bar:
+        done = train_expert(
+            the_game,
+            path,
+            algorithm,
+            steps,
+            seed,
+            device,
+            episodes,
+            save_every,
+            progress=lambda now: bar.show(now["steps"], _training_words(now)),
+        )
+    summary = {"path": path.resolve().as_posix(), **done}
+    if json:
+        print_json(summary)
+        return
+    score = done["score"]
+    STDOUT.print(
+        f"{algorithm} in {game} after {done['steps_taken']:,} steps: "
+        f"{plus_minus(score['mean'], score['se'], 1)} over {score['episodes']} episodes"
+    )
+    STDOUT.print(f"play it with: --expert {path} --trust")
+
+
+def _training_words(now: dict[str, Any]) -> str:
+    score = "-" if now["score"] is None else f"{now['score']:.1f}"
+    return f"score {score}, {now['steps_per_second']:.0f} steps/s"
+
+
+def score(
+    expert: Positional[str],
+    game: Positional[str],
+    *,
+    episodes: int = 10,
+    seed: int = 0,
+    options: tuple[str, ...] = (),
+    max_steps: int | None = None,
+    trust: bool = False,
+    json: bool = False,
+) -> None:
+    """Measure an expert: its mean score with standard error over whole episodes.
+
+    Args:
+        expert: scripted, lookahead, random, sb3/<hub model>, an SB3 zip, or a trained expert's
+            directory.
+        game: toy, atari/<Name>, gym/<id>.
+        episodes: whole episodes to play; every one that is started counts.
+        seed: seed of all episodes.
+        options: settings of the expert, as name=value.
+        max_steps: truncate an episode after so many agent steps.
+        trust: load a pickled checkpoint: it can run any code, so trust its author.
+        json: print one JSON document.
+    """
+    from isoclone.console import STDOUT, plus_minus, print_json
+    from isoclone.experts import expert as find_expert
+    from isoclone.experts import score_expert
+    from isoclone.games import game as find_game
+
+    the_game = find_game(game, **({} if max_steps is None else {"max_steps": max_steps}))
+    settings = parse_options(options) | ({"trust": True} if trust else {})
+    player = find_expert(expert, the_game, **settings)
+    with _Bar(f"{expert} plays {game}", episodes) as bar:
+        result = score_expert(player, the_game, episodes, seed, lambda done, _: bar.show(done, ""))
+    if json:
+        print_json({**result.to_json(), "random_score": the_game.random_score})
+        return
+    STDOUT.print(f"{result.expert} in {game}: {plus_minus(result.mean, result.se, 1)}")
+    chance = "not measured" if the_game.random_score is None else f"{the_game.random_score:g}"
+    STDOUT.print(
+        f"{result.episodes} episodes, {result.steps:,} steps ({result.truncated} truncated), "
+        f"{result.steps_per_second:.0f} steps/s; random play: {chance}"
+    )
+
+
+def parse_options(words: tuple[str, ...]) -> dict[str, Any]:
+    """`("depth=20", "variant=ace")` as {"depth": 20, "variant": "ace"}; values are JSON or text.
+
+    Raises:
+        SpecError: a word without '='.
+    """
+    options: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (equals and name):
+            raise SpecError(f"--options takes name=value, not '{word}'")
+        try:
+            options[name] = json_text.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
+
+
+class _Bar:
+    """One line of progress on stderr."""
+
+    def __init__(self, title: str, total: int):
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeRemainingColumn as Remaining
+
+        words = TextColumn("{task.fields[words]}")
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            Remaining(),
+            words,
+            console=Console(stderr=True),
+        )
+        self._task = self._progress.add_task(title, total=total, words="")
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, done: int, words: str) -> None:
+        """Bring the line up to date."""
+        self._progress.update(self._task, completed=done, words=words)
+
+
+VERBS: dict[str, Callable[..., Any]] = {"expert train": train, "expert score": score}
