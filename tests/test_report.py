@@ -237,7 +237,8 @@ def test_one_budget_only(study: Path) -> None:
     page = page_of(study)
     assert "Laws: " in page
     assert "No forecast yet" in page
-    assert "chart-isoflop" in figures_in(page)
+    assert set(figures_in(page)) == {"chart-isoflop", "chart-return-loss"}
+    assert "One budget makes no frontier" in page
 
 
 def test_lost_points_are_rows_with_their_reason(study: Path) -> None:

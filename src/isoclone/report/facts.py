@@ -87,6 +87,14 @@ class Facts:
         """Whether any policy was played."""
         return any(p.return_mean is not None for p in self.points)
 
+    @property
+    def frontiers(self) -> list[str]:
+        """Which quantities can be drawn against compute: one budget alone makes no frontier."""
+        if len({p.budget_flops for p in self.measured}) < 2:
+            return []
+        optima = ["params", "samples"] if self.isoflops or self.curves else []
+        return [*optima, "dev_loss", *(["return_mean"] if self.has_returns else [])]
+
     def score(self, who: str) -> float | None:
         """Mean return of 'random' or of 'expert', if measured."""
         return self.references.get(who, {}).get("mean")

@@ -16,6 +16,7 @@ from isoclone.report.words import bounds, esc, number, power, whole, with_error
 Figure = dict[str, Any]
 Trace = dict[str, Any]
 
+FONT = "system-ui, sans-serif"
 SYMBOLS = ("circle", "square", "triangle-up", "pentagon", "triangle-down", "hexagon")
 STAR = {
     "symbol": "star",
@@ -36,10 +37,9 @@ def all_figures(facts: Facts) -> dict[str, Figure]:
     if not facts.measured:
         return {}
     figures = {"chart-isoflop": isoflop(facts)}
-    for key in ("params", "samples", "dev_loss"):
+    for key in facts.frontiers:
         figures[f"chart-{key}"] = frontier(facts, key)
     if facts.has_returns:
-        figures["chart-return_mean"] = frontier(facts, "return_mean")
         figures["chart-return-loss"] = return_against_loss(facts)
     return figures
 
@@ -119,7 +119,7 @@ def describe(point: Point) -> str:
         f"<b>run {esc(point.run_id)}</b> · {esc(point.policy)} · seed {point.seed}",
         f"width {point.width} · N {whole(point.params)} parameters",
         f"D {whole(point.samples)} samples · {point.epochs:.2f} epochs",
-        f"C {power(point.flops)} FLOPs (budget {power(point.budget_flops)})",
+        f"C {power(point.flops, 4)} FLOPs (budget {power(point.budget_flops)})",
         f"dev loss {with_error(point.dev_loss, point.dev_loss_se)} nats",
     ]
     if point.return_mean is not None:
@@ -323,7 +323,7 @@ def _seq(place: int, count: int) -> str:
 def _layout(x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
     return {
         "autosize": True,
-        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "@ink"},
+        "font": {"family": FONT, "size": 13, "color": "@ink"},
         "paper_bgcolor": "@clear",
         "plot_bgcolor": "@clear",
         "margin": {"l": 64, "r": 14, "t": 14, "b": 52},
@@ -331,7 +331,7 @@ def _layout(x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
         "hoverlabel": {
             "bgcolor": "@card",
             "bordercolor": "@line",
-            "font": {"color": "@ink", "size": 12},
+            "font": {"family": FONT, "color": "@ink", "size": 12},
             "align": "left",
         },
         "modebar": {"bgcolor": "@clear", "color": "@muted", "activecolor": "@ink"},

@@ -154,8 +154,8 @@ def _verdict(facts: Facts) -> str:
     kind = ""
     if answers:
         count = len(answers)
-        inside = {1: "inside the interval", 2: "both inside"}[count]
-        outside = {1: "outside the interval", 2: "both outside"}[count]
+        inside = {1: "inside the interval", 2: "both inside their intervals"}[count]
+        outside = {1: "outside the interval", 2: "both outside their intervals"}[count]
         kind = inside if all(answers) else "one of them outside" if any(answers) else outside
     return f"Trained to test this, the agent reached {told}{': ' + kind if kind else ''}."
 
@@ -230,12 +230,13 @@ def _scale(facts: Facts) -> str:
     right = at(last if predicted.high is None else predicted.high)
     marks = f'<i class="range" style="left:{left:.1f}%;width:{right - left:.1f}%"></i>'
     marks += "".join(f'<i class="tick" style="left:{at(v):.1f}%"></i>' for v in (low, high))
-    said = f"random {number(low)}, expert {number(high)}"
+    said, middle = f"random {number(low)}, expert {number(high)}", ""
     if agent is not None:
         marks += f'<b style="left:{at(agent):.1f}%">★</b>'
         share = (agent - low) / (high - low)
         said += f"; the agent is {percent(share)} of the way from one to the other"
-    words = f"<span>random {number(low)}</span><span>expert {number(high)}</span>"
+        middle = f"<b>{percent(share)}</b>"
+    words = f"<span>random {number(low)}</span>{middle}<span>expert {number(high)}</span>"
     return (
         f'<span class="ruler" role="img" aria-label="{said}">{marks}</span>'
         f'<span class="ends">{words}</span>'
@@ -302,9 +303,8 @@ def frontier(facts: Facts) -> str:
         "return_mean": "Mean return",
     }
     boxes = []
-    for key, title in names.items():
-        if key == "return_mean" and not facts.has_returns:
-            continue
+    for key in facts.frontiers:
+        title = names[key]
         label = f"{title} against compute, with law, 95 % band and forecast"
         boxes.append(
             f"<figure><figcaption>{title}</figcaption>{chart(f'chart-{key}', label)}</figure>"
@@ -317,7 +317,12 @@ def frontier(facts: Facts) -> str:
         "faint dots all others."
     )
     if facts.curves is None:
-        said = "No law could be fitted, so the points stand alone. " + said.split(". ")[-1]
+        said = (
+            "No law could be fitted, so the points stand alone: large dots for the run with the "
+            "lowest dev loss at a budget, faint dots for all others."
+        )
+    if not boxes:
+        said = "One budget makes no frontier: sweep at least two."
     parts = [f'<div class="grid">{"".join(boxes)}</div>', note(said)]
     if facts.has_returns:
         parts.append("<h3>Does a lower dev loss mean a better player?</h3>")
@@ -469,7 +474,7 @@ def savings(facts: Facts) -> str:
                 power(d["budget_flops"]),
                 str(int(d["width"])),
                 f'<td><span class="tag {esc(d["what"])}">{esc(d["what"])}</span></td>',
-                esc(d["why"]),
+                f'<td class="why">{esc(d["why"])}</td>',
             ]
             for d in found["decisions"]
         ]
@@ -532,7 +537,8 @@ def _cell(facts: Facts, width: int, budget: float, decision: str) -> str:
     best = min(losses)
     near = math.exp(-math.log(loss / best) / 0.12) if loss > 0 and best > 0 else 1.0
     kind = ' class="best"' if loss == best else ""
-    return f'<td{kind} style="--near:{100 * near:.0f}%">{number(loss)}{mark}</td>'
+    runs = esc("run " + ", ".join(p.run_id for p in here))
+    return f'<td{kind} title="{runs}" style="--near:{100 * near:.0f}%">{number(loss)}{mark}</td>'
 
 
 def _losses(facts: Facts, budget: float) -> list[float]:
