@@ -26,6 +26,7 @@ from isoclone.games import Game
 from isoclone.games.atari import FRAME_SKIP, Atari, AtariEnv
 
 NOOP = 0  # the first action of every minimal action set
+FARTHEST = 4  # a plan reaches at most so many times `depth`
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,10 @@ class Lookahead:
     """
 
     game: Atari
-    depth: int = 30
-    rollouts: int = 10
+    depth: int = 32
+    rollouts: int = 8
     macro: int = 4
-    every: int = 2
+    every: int = 4
     life_cost: float = 1000.0
     discount: float = 0.98
     name: str = "lookahead"
@@ -88,7 +89,13 @@ class Lookahead:
             fresh = _random_plan(rng, depth - keep, trial.n_actions, self.macro)
             trial.consider(np.concatenate([trial.best[:keep], fresh]))
         memory["plan"], memory["followed"] = trial.best, 0
-        memory["depth"] = self.depth if trial.touched else min(2 * depth, 4 * self.depth)
+        memory["depth"] = self._next_depth(depth, trial)
+
+    def _next_depth(self, depth: int, trial: _Trial) -> int:
+        """Far enough to see the next score again; twice as far if nothing was seen at all."""
+        if not trial.touched:
+            return min(2 * depth, FARTHEST * self.depth)
+        return max(self.depth, min(trial.scores_at + self.depth // 2, depth))
 
     def _emulator(self) -> Any:
         """The second emulator, made once for each process."""
@@ -124,26 +131,33 @@ class _Trial:
     def __init__(self, settings: Lookahead, ale: Any, state: Any, depth: int):
         self._settings, self._ale, self._state = settings, ale, state
         self._actions = ale.getMinimalActionSet()
-        self._worths = settings.discount ** np.arange(depth)
+        self._worths = (settings.discount ** np.arange(depth)).tolist()
         self.n_actions = len(self._actions)
-        self.best, self.value, self.touched = np.zeros(depth, np.int64), -np.inf, False
+        self.best, self.value = np.zeros(depth, np.int64), -np.inf
+        self.touched = False  # whether any plan scored or lost a life
+        self.scores_at = 0  # the step at which the best plan first scores
 
     def consider(self, plan: np.ndarray) -> None:
         """Try a plan, and keep it if it is better than the best so far."""
-        value = self._try(plan)
+        value, scores_at = self._try(plan)
         if value > self.value + 1e-9:
-            self.best, self.value = plan, value
+            self.best, self.value, self.scores_at = plan, value, scores_at
 
-    def _try(self, plan: np.ndarray) -> float:
-        """The discounted score of a plan, less what lost lives cost; stops once it cannot win."""
+    def _try(self, plan: np.ndarray) -> tuple[float, int]:
+        """(discounted score of a plan less what lost lives cost, step at which it first scores).
+
+        Stops once the plan cannot win.
+        """
         ale, act, life_cost = self._ale, self._ale.act, self._settings.life_cost
         ale.restoreState(self._state)
-        lives, value = ale.lives(), 0.0
-        for choice, worth in zip(plan.tolist(), self._worths.tolist(), strict=True):
+        lives, value, scores_at = ale.lives(), 0.0, 0
+        for step, (choice, worth) in enumerate(zip(plan.tolist(), self._worths, strict=True)):
             action, reward = self._actions[choice], 0
             for _ in range(FRAME_SKIP):
                 reward += act(action)
             value += worth * reward
+            if reward and not scores_at:
+                scores_at = step
             left = ale.lives()
             if reward or left != lives:
                 self.touched = True
@@ -153,7 +167,7 @@ class _Trial:
                     break
             if ale.game_over():
                 break
-        return value
+        return value, scores_at
 
 
 def _resized(plan: np.ndarray, depth: int) -> np.ndarray:
