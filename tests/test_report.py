@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -266,6 +267,26 @@ def test_failed_forecast_agent(study: Path) -> None:
     assert "inside" not in page[page.index("<h1>") : page.index("<section")]
 
 
+@pytest.mark.parametrize(
+    ("loss", "returns", "words"),
+    [
+        (True, True, "both inside their intervals"),
+        (False, False, "both outside their intervals"),
+        (True, False, "the loss inside its interval, the return outside"),
+        (None, True, ": inside the interval"),
+    ],
+)
+def test_verdict_in_words(study: Path, loss: bool | None, returns: bool | None, words: str) -> None:
+    from isoclone.report.facts import gather
+    from isoclone.report.sections import headline
+
+    facts = gather(Study.open(study))
+    assert facts.tested
+    held = {"dev_loss": loss, "return_mean": returns}
+    told = dataclasses.replace(facts, tested=dataclasses.replace(facts.tested, holds=held))
+    assert words in headline(told)
+
+
 def test_study_that_has_only_begun(tmp_path: Path) -> None:
     Study.create(tmp_path / "young", builtin("toy"))
     page = page_of(tmp_path / "young")
@@ -362,13 +383,19 @@ def test_charts_are_drawn_in_a_browser(finished: Path, page: str, tmp_path: Path
     assert not trouble, trouble
 
 
-def test_themes_and_phone_in_a_browser(finished: Path, tmp_path: Path) -> None:
-    """Each theme paints its own colours; on a small screen nothing is wider than it."""
+def test_themes_width_and_sorting_in_a_browser(finished: Path, tmp_path: Path) -> None:
+    """Each theme paints its own colours; on a small screen nothing is wider than it;
+    a click on a heading sorts, a second one the other way."""
     path = finished / "report.html"
     probe = (
-        "<script>document.title=[document.documentElement.scrollWidth<=innerWidth,"
+        "<script>function sorted(){const t=document.querySelector('.sortable');"
+        "const h=[...t.querySelectorAll('th button')].find(b=>b.textContent=='dev loss');"
+        "h.click();h.click();const at=h.parentNode.cellIndex;"
+        "return [...t.tBodies[0].rows].map(r=>r.cells[at].dataset.v).join(' ')}"
+        "document.title=[document.documentElement.scrollWidth<=innerWidth,"
         "getComputedStyle(document.body).backgroundColor,"
-        "document.querySelector('.gtitle,.xtitle').style.fill].join('|')</script>"
+        "document.querySelector('.xtitle').style.fill,"
+        "sorted()].join('|')</script>"
     )
     found = {}
     for theme in ("light", "dark"):
@@ -381,3 +408,6 @@ def test_themes_and_phone_in_a_browser(finished: Path, tmp_path: Path) -> None:
     assert found["light"][1] == "rgb(246, 247, 249)"
     assert found["dark"][1] == "rgb(15, 18, 22)"
     assert found["light"][2] != found["dark"][2]
+    losses = [float(v) for v in found["light"][3].split()]
+    assert losses == sorted(losses, reverse=True)
+    assert len(losses) == len(Study.open(finished).points(None))

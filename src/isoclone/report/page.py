@@ -26,6 +26,7 @@ POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; media-src data:"
 )
+NO_SCRIPT = "<noscript><p>The charts need JavaScript; everything else is here.</p></noscript>"
 
 
 def render(facts: Facts) -> str:
@@ -40,7 +41,7 @@ def render(facts: Facts) -> str:
         f"<title>{esc(facts.spec.name)}: an isoclone study</title>"
         f"<style>{_asset('page.css')}</style></head><body>"
         '<button id="theme" type="button" aria-label="switch between light and dark">◐</button>'
-        f"<main>{body}</main>{library}"
+        f"<main>{NO_SCRIPT}{body}</main>{library}"
         f'<script type="application/json" id="figures">{safe_json(figures)}</script>'
         f"<script>{_asset('page.js')}</script></body></html>\n"
     )

@@ -150,14 +150,22 @@ def _verdict(facts: Facts) -> str:
     told = f"a dev loss of <b>{with_error(agent.dev_loss, agent.dev_loss_se)}</b>"
     if agent.return_mean is not None:
         told += f" and a return of <b>{with_error(agent.return_mean, agent.return_se)}</b>"
-    answers = [h for h in _held(facts).values() if h is not None]
-    kind = ""
-    if answers:
-        count = len(answers)
-        inside = {1: "inside the interval", 2: "both inside their intervals"}[count]
-        outside = {1: "outside the interval", 2: "both outside their intervals"}[count]
-        kind = inside if all(answers) else "one of them outside" if any(answers) else outside
-    return f"Trained to test this, the agent reached {told}{': ' + kind if kind else ''}."
+    return f"Trained to test this, the agent reached {told}{_held_words(facts)}."
+
+
+def _held_words(facts: Facts) -> str:
+    """Which of the measured figures lie in their intervals, as the end of a sentence."""
+    held = {key: answer for key, answer in _held(facts).items() if answer is not None}
+    if not held:
+        return ""
+    if len(held) == 1:
+        return ": inside the interval" if all(held.values()) else ": outside the interval"
+    if all(held.values()):
+        return ": both inside their intervals"
+    if not any(held.values()):
+        return ": both outside their intervals"
+    inside, outside = ("loss", "return") if held["dev_loss"] else ("return", "loss")
+    return f": the {inside} inside its interval, the {outside} outside"
 
 
 def _held(facts: Facts) -> dict[str, bool | None]:
