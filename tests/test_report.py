@@ -16,8 +16,10 @@ import pytest
 
 from isoclone.builtins import builtin
 from isoclone.report import write_report
+from isoclone.report.facts import Facts, gather
 from isoclone.report.figures import all_figures
 from isoclone.report.page import safe_json
+from isoclone.report.sections import headline
 from isoclone.report.words import bounds, esc, number, power, with_error
 from isoclone.study import Study
 
@@ -58,6 +60,12 @@ def page_of(path: Path) -> str:
 def page(finished: Path) -> str:
     """The finished study's page, without plotly.js."""
     return page_of(finished)
+
+
+@pytest.fixture(scope="session")
+def facts(finished: Path) -> Facts:
+    """What the finished study's page tells."""
+    return gather(Study.open(finished))
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -127,6 +135,11 @@ def test_page_is_well_formed_and_its_ids_are_unique(page: str) -> None:
     ids = [attrs["id"] for _, attrs in reader.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
     assert set(figures_in(page)) <= set(ids)
+
+
+def test_error_of_the_size_becomes_one_of_the_samples(facts: Facts) -> None:
+    """An MLP of one hidden layer costs nearly 6 FLOPs per parameter, whatever its width."""
+    assert facts.flops_rise == pytest.approx(1.0, abs=0.05)
 
 
 def test_every_decision_of_the_plan_is_told(finished: Path, page: str) -> None:
@@ -276,11 +289,9 @@ def test_failed_forecast_agent(study: Path) -> None:
         (None, True, ": inside the interval"),
     ],
 )
-def test_verdict_in_words(study: Path, loss: bool | None, returns: bool | None, words: str) -> None:
-    from isoclone.report.facts import gather
-    from isoclone.report.sections import headline
-
-    facts = gather(Study.open(study))
+def test_verdict_in_words(
+    facts: Facts, loss: bool | None, returns: bool | None, words: str
+) -> None:
     assert facts.tested
     held = {"dev_loss": loss, "return_mean": returns}
     told = dataclasses.replace(facts, tested=dataclasses.replace(facts.tested, holds=held))
@@ -301,8 +312,6 @@ def test_damaged_forecast_is_named_and_does_not_stop_the_page(study: Path) -> No
 
 
 def test_figures_of_nothing_are_none(tmp_path: Path) -> None:
-    from isoclone.report.facts import gather
-
     assert all_figures(gather(Study.create(tmp_path / "young", builtin("toy")))) == {}
 
 

@@ -88,6 +88,15 @@ class Facts:
         return any(p.return_mean is not None for p in self.points)
 
     @property
+    def flops_rise(self) -> float:
+        """d log f / d log N of the FLOPs per sample f: how an error of N becomes one of D."""
+        known = [p for p in self.points if p.samples and p.flops]
+        sizes = np.log([p.params for p in known])
+        if len(np.unique(sizes)) < 2:
+            return 1.0
+        return float(np.polyfit(sizes, np.log([p.flops / p.samples for p in known]), 1)[0])
+
+    @property
     def frontiers(self) -> list[str]:
         """Which quantities can be drawn against compute: one budget alone makes no frontier."""
         if len({p.budget_flops for p in self.measured}) < 2:

@@ -7,6 +7,7 @@ the sequential scale of the budgets; the page's script turns roles into the colo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from isoclone.records import Interval, Point
@@ -218,15 +219,16 @@ def _optima(facts: Facts, key: str) -> list[Trace]:
         if not chosen:
             continue
         value = [c["points"][key] for c in chosen]
-        spread = [c["points"].get("params_sd_log10") if interior else None for c in chosen]
+        scale = facts.flops_rise if key == "samples" else 1.0
+        spread = [scale * (c["points"].get("params_sd_log10") or 0) * interior for c in chosen]
         note = "" if interior else "<br>at the edge of the sampled sizes:<br>only a bound"
         name = "N" if key == "params" else "D"
         text = [
             f"<b>optimum at {power(c['budget_flops'])} FLOPs</b><br>{name} {number(v)}{note}"
             for c, v in zip(chosen, value, strict=True)
         ]
-        up = [v * (10**s - 1) if s else 0 for v, s in zip(value, spread, strict=True)]
-        down = [v * (1 - 10**-s) if s else 0 for v, s in zip(value, spread, strict=True)]
+        up = [v * (10**s - 1) for v, s in zip(value, spread, strict=True)]
+        down = [v * (1 - 10**-s) for v, s in zip(value, spread, strict=True)]
         symbol = "diamond" if interior else "diamond-open"
         traces.append(
             {
@@ -307,7 +309,7 @@ def _line(x: list[Any], y: list[Any], line: dict[str, Any]) -> Trace:
     }
 
 
-def _errors(values: list[float | None], colour: str) -> dict[str, Any]:
+def _errors(values: Sequence[float | None], colour: str) -> dict[str, Any]:
     array = [v or 0 for v in values]
     return {"type": "data", "array": array, "color": colour, "thickness": 1.2, "width": 3}
 
