@@ -1,12 +1,14 @@
 """Looking experts up, scripted ones, callables, and how all of them are scored."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from isoclone.errors import SpecError, UnknownNameError
+from isoclone.errors import DataError, SpecError, UnknownNameError
 from isoclone.experts import View, expert, expert_names, register_expert, score_expert
 from isoclone.experts.base import RandomExpert
 from isoclone.experts.scripted import FIRE, LEFT, NOOP, RIGHT, between_walls
@@ -44,6 +46,11 @@ def test_a_callable_is_an_expert():
     assert set(shapes) == {(2, 12, 12)}
     assert result.action_frequencies == (0.0, 1.0, 0.0)
     assert result.episodes == len(result.scores) == 3
+
+
+def test_an_action_that_is_not_there_is_named():
+    with pytest.raises(DataError, match="chose action 3; toy has 0 to 2"):
+        score_expert(expert(lambda observation: 3, game("toy")), game("toy"), episodes=1)
 
 
 def test_a_registered_expert_is_found():
@@ -115,3 +122,12 @@ def test_views_hand_out_padded_stacks():
     frames = [np.full((2, 2), i) for i in range(2)]
     view = View(None, np.random.default_rng(0), 4, frames)
     assert view.observation()[:, 0, 0].tolist() == [0, 0, 0, 1]
+
+
+def test_the_page_on_experts_runs(capsys):
+    page = Path(__file__).parents[2] / "docs" / "experts.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.S)
+    assert blocks
+    for block in blocks:
+        exec(block, {})
+    assert "random play scores" in capsys.readouterr().out

@@ -25,7 +25,7 @@ from isoclone.experts.base import View
 from isoclone.games import Game
 from isoclone.games.atari import FRAME_SKIP, Atari, AtariEnv
 
-NOOP = 0  # the first action of every minimal action set
+NOOP = 0  # (Backgammon and VideoCheckers have none: there it is FIRE)
 FARTHEST = 4  # a plan reaches at most so many times `depth`
 
 

@@ -161,9 +161,14 @@ def _claim(path: Path, request: _Request) -> None:
             raise SpecMismatchError(f"{path} holds another training ({'; '.join(shown)})")
         sweep_leftovers(path)
         return
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and (not path.is_dir() or _occupied(path)):
         raise SpecError(f"{path} is not empty and holds no training; choose another place")
     write_json(path / TRAINING_JSON, declared)
+
+
+def _occupied(path: Path) -> bool:
+    """Whether a directory holds anything but what a killed start of ours left behind."""
+    return any(not entry.name.startswith(f".{TRAINING_JSON}.") for entry in path.iterdir())
 
 
 def _is_small(game: Game) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoclone.errors import SpecError
+from isoclone.errors import DataError, SpecError
 from isoclone.experts.base import Expert, View
 from isoclone.games import Env, Game
 from isoclone.records import Record
@@ -48,6 +48,7 @@ def score_expert(
 
     Raises:
         SpecError: `episodes` is not positive.
+        DataError: the expert chose an action the game does not have.
     """
     if episodes < 1:
         raise SpecError(f"episodes must be at least 1, not {episodes}")
@@ -61,12 +62,21 @@ def score_expert(
         while live:
             actions = expert.act([episode.view for episode in live])
             for episode, action in zip(live, actions, strict=True):
+                _check_action(expert, game, action)
                 episode.step(int(action))
                 if episode.end and progress:
                     progress(len(played) + sum(bool(e.end) for e in group), episodes)
             live = [episode for episode in live if not episode.end]
         played += group
     return _summary(expert, game, played, time.perf_counter() - start)
+
+
+def _check_action(expert: Expert, game: Game, action: int) -> None:
+    if not 0 <= action < game.n_actions:
+        raise DataError(
+            f"expert '{expert.name}' chose action {action}; "
+            f"{game.name} has 0 to {game.n_actions - 1}"
+        )
 
 
 class _Played:
