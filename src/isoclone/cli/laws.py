@@ -155,10 +155,19 @@ def recount(
     results = {}
     columns: dict[str, list[Any]] = {}
     for name, table in tables.items():
-        result = recount_table(table, to, n_actions)
+        try:
+            result = recount_table(table, to, n_actions)
+        except DataError as error:
+            if len(tables) == 1:
+                raise
+            notices.append(f"{name}: left out: {error}")
+            print(f"note: {notices[-1]}", file=sys.stderr)
+            continue
         for column, values in result.pop("table").items():
             columns.setdefault(column, []).extend(values)
         results[name] = result
+    if not results:
+        raise DataError(f"{runs}: no group could be recounted")
     if out is not None:
         _write_table(out, columns)
         notices.append(f"wrote {len(next(iter(columns.values())))} rows to {out}")

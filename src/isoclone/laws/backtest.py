@@ -110,7 +110,9 @@ def _score(truth: Array, said: Array, half: Array | None, logs: bool) -> dict[st
     known = half is not None and bool(np.isfinite(half).all())
     score["coverage"] = float(np.mean(np.abs(said - truth) <= half)) if known else None
     score["mean_log_width"] = float(np.mean(2 * half)) if known and logs else None  # type: ignore[operator]
-    relative = 2 * half / np.maximum(np.abs(truth), 1e-9) if known else None  # type: ignore[operator]
+    relative = None
+    if known and not logs:
+        relative = 2 * half / np.maximum(np.abs(truth), 1e-9)  # type: ignore[operator]
     score["mean_relative_width"] = float(np.mean(relative)) if relative is not None else None
     return score
 

@@ -33,7 +33,7 @@ SHARPNESS = 2.0  # exponent of the weights
 MEMORY = 0.9  # weight of an error, per budget of age
 STEPS = 3  # horizons, in budgets, that count
 
-KAPPA = 0.12  # relative error of a slope carried over a horizon; see docs/laws/backtest.md
+KAPPA = 0.13  # relative error of a slope carried over a horizon; see docs/laws/backtest.md
 PRIOR_SCALES = 30.0  # how many past errors that figure is worth
 DOF = 20.0  # of the t-distribution that turns a scale into an interval
 

@@ -168,7 +168,9 @@ class ScalingLaws:
             best = self._given(flops, params, samples, best)
             row = [[best["params"].value, best["samples"].value]]
             loss = self.predict(row, interval=LEVEL)
-        beyond = float(max(np.log10(flops / self.last_budget_), 0.0))
+        spent = float(self.evidence_.rule.per_sample(best["params"].value)) * best["samples"].value
+        beyond = float(max(np.log10((spent if own else flops) / self.last_budget_), 0.0))
+        found = statuses.of_forecast(self, flops, best["params"].value, spent)
         return Forecast(
             flops=float(flops),
             params=best["params"],
@@ -177,7 +179,7 @@ class ScalingLaws:
             return_mean=None if back is None else Interval(*(float(v[0]) for v in back)),
             decades_beyond=beyond,
             method=self.method_,
-            status=tuple(self.status_ + statuses.of_forecast(self, flops, best["params"].value)),
+            status=tuple(self.status_ + found),
         )
 
     def _given(

@@ -18,6 +18,8 @@ REQUIRED = ("params", "samples", "dev_loss")
 OPTIONAL = ("flops", "budget_flops", "dev_loss_se", "return_mean", "return_se")
 PLAUSIBLE = (1e-12, 1e40)  # what FLOPs, parameters, samples and losses can be at all
 SAME_BUDGET_DECADES = 0.08  # runs whose spent FLOPs lie closer than this share a budget
+MANY_BUDGETS = 40  # more are merged: neighbours closer than that tell nothing new
+MANY_ROWS = 3000  # more are averaged by size and budget, and thinned if that is not enough
 
 
 @dataclass(frozen=True)
@@ -158,12 +160,8 @@ def _codes(run_ids: Any, rows: int) -> Array:
 def _assemble(
     table: Mapping[str, Any], columns: dict[str, Array], keep: Array, dropped: dict[str, int]
 ) -> Points:
-    nominal = columns["budget_flops"]
-    usable = np.isfinite(nominal) & (nominal > 0)
-    budget = np.where(usable, nominal, np.nan)
-    if not usable.all():
-        budget = cluster_budgets(columns["flops"])
     status = _sanity(columns)
+    budget = _budgets(columns, status)
     if dropped:
         said = "; ".join(f"{count} ({reason})" for reason, count in dropped.items())
         status.append(Status("rows_dropped", f"rows left out: {said}"))
@@ -171,7 +169,7 @@ def _assemble(
     returns = columns["return_mean"]
     returns = np.where(np.abs(returns) <= PLAUSIBLE[1], returns, np.nan)
     returns_se = np.where(columns["return_se"] >= 0, columns["return_se"], np.nan)
-    return Points(
+    points = Points(
         run=_codes(table.get("run_id"), len(keep))[keep],
         budget=budget,
         flops=columns["flops"],
@@ -184,21 +182,89 @@ def _assemble(
         dropped=dropped,
         status=tuple(status),
     )
+    return condensed(points) if len(points) > MANY_ROWS else points
 
 
-def cluster_budgets(flops: Array) -> Array:
+def _budgets(columns: dict[str, Array], status: list[Status]) -> Array:
+    """Nominal budgets where given, else clusters of spent FLOPs; at most `MANY_BUDGETS` of them."""
+    nominal = columns["budget_flops"]
+    usable = np.isfinite(nominal) & (nominal > 0)
+    budget, width = nominal, SAME_BUDGET_DECADES
+    if not usable.all():
+        budget = cluster_budgets(columns["flops"])
+    count = len(np.unique(budget))
+    if count <= MANY_BUDGETS:
+        return budget
+    while len(np.unique(budget)) > MANY_BUDGETS:
+        budget, width = cluster_budgets(columns["flops"], width), 1.5 * width
+    text = f"{count} budgets lie so close that they were merged into {len(np.unique(budget))}"
+    status.append(Status("budgets_merged", text))
+    return budget
+
+
+def condensed(points: Points) -> Points:
+    """One row per size and budget (logs averaged), thinned to `MANY_ROWS` if still more.
+
+    The status says so; no row is dropped silently.
+    """
+    pairs = np.column_stack([points.params, points.budget])
+    _, first, group = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
+    group = group.reshape(-1)
+    count = np.bincount(group)
+
+    def mean(values: Array) -> Array:
+        return np.bincount(group, values) / count
+
+    loss = mean(np.log(points.loss))
+    spread = np.sqrt(np.maximum(mean(np.log(points.loss) ** 2) - loss**2, 0.0) / count)
+    known = np.isfinite(points.returns)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = np.bincount(group, np.where(known, points.returns, 0.0))
+        returns = np.where(known, 1.0, 0.0)
+        returns = total / np.bincount(group, returns)
+    text = f"{len(points)} rows were averaged by size and budget into {len(count)}"
+    merged = Points(
+        run=np.unique(points.params[first], return_inverse=True)[1],
+        budget=points.budget[first],
+        flops=np.exp(mean(np.log(points.flops))),
+        params=points.params[first],
+        samples=np.exp(mean(np.log(points.samples))),
+        loss=np.exp(loss),
+        loss_se=np.exp(loss) * spread,
+        returns=returns,
+        returns_se=np.full(len(count), np.nan),
+        dropped=points.dropped,
+        status=(*points.status, Status("rows_averaged", text)),
+    )
+    return merged if len(merged) <= MANY_ROWS else _thinned(merged)
+
+
+def _thinned(points: Points) -> Points:
+    """`MANY_ROWS` rows by chance, with a status; the best of every budget among them."""
+    order = np.lexsort([points.loss, points.budget])
+    best = order[np.unique(points.budget[order], return_index=True)[1]]
+    chosen = np.random.default_rng(0).permutation(len(points))[: MANY_ROWS - len(best)]
+    keep = np.zeros(len(points), dtype=bool)
+    keep[best], keep[chosen] = True, True
+    text = f"of {len(points)} rows of different size or budget, {int(keep.sum())} were used"
+    status = (*points.status, Status("rows_thinned", text))
+    columns = {name: getattr(points, name)[keep] for name in _COLUMNS}
+    return Points(**columns, dropped=points.dropped, status=status)
+
+
+def cluster_budgets(flops: Array, width: float = SAME_BUDGET_DECADES) -> Array:
     """A nominal budget for each row: runs of spent FLOPs with no gap share their geometric mean.
 
-    Two neighbours in sorted log10 FLOPs belong together when they are closer than .08 decades and
-    the cluster stays narrower than twice that (so that a dense cloud is cut, not swallowed).
+    Two neighbours in sorted log10 FLOPs belong together when they are closer than `width` decades
+    and the cluster stays narrower than twice that (so that a dense cloud is cut, not swallowed).
     """
     logs = np.log10(flops)
     order = np.argsort(logs, kind="stable")
     label = np.zeros(len(logs), dtype=int)
     start = previous = logs[order[0]]
     for position, index in enumerate(order[1:], start=1):
-        new = logs[index] - previous > SAME_BUDGET_DECADES
-        new = new or logs[index] - start > 2 * SAME_BUDGET_DECADES
+        new = logs[index] - previous > width
+        new = new or logs[index] - start > 2 * width
         start = logs[index] if new else start
         label[position] = label[position - 1] + int(new)
         previous = logs[index]

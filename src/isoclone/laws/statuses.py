@@ -82,8 +82,9 @@ def _surface(laws: ScalingLaws) -> list[Status]:
             f"({allocation.noise_:.3f}): it is averaged with the isoFLOP optima"
         )
         found.append(Status("surface_misfit", text))
-    if "E" in surface.at_bound_:
-        text = "the fitted floor E is zero: the data show no lowest loss, forecasts assume none"
+    floors = np.exp(surface.draws_[:, 0])
+    if "E" in surface.at_bound_ or np.quantile(floors, 0.025) < 0.01 * laws.points_.loss.min():
+        text = "a floor E of zero cannot be excluded: the data show no lowest loss to count on"
         found.append(Status("floor_at_bound", text))
     at = laws.last_budget_ * 10
     by_surface = float(surface.optimum(at, allocation.rule_)[0][0])
@@ -108,7 +109,7 @@ def _returns(laws: ScalingLaws) -> list[Status]:
     return []
 
 
-def of_forecast(laws: ScalingLaws, flops: float, params: float) -> list[Status]:
+def of_forecast(laws: ScalingLaws, flops: float, params: float, spent: float) -> list[Status]:
     """What a forecast has to say beyond its fit."""
     found = []
     beyond = float(np.log10(flops / laws.last_budget_))
@@ -118,6 +119,9 @@ def of_forecast(laws: ScalingLaws, flops: float, params: float) -> list[Status]:
     if flops < laws.points_.budgets[0]:
         text = f"below the smallest budget with evidence, {laws.points_.budgets[0]:.3g} FLOPs"
         found.append(Status("below_evidence", text))
+    if abs(np.log10(spent / flops)) > 0.05:
+        text = f"that size and sample count cost {spent:.3g} FLOPs, not {flops:.3g}: theirs count"
+        found.append(Status("flops_differ", text))
     sizes = laws.points_.params
     if not sizes.min() / 1.001 <= params <= sizes.max() * 1.001:
         text = f"{params:.3g} parameters lie outside the sampled sizes, {sizes.min():.3g} to "
