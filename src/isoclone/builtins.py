@@ -14,7 +14,7 @@ TOY = StudySpec(
     policy="mlp",
     widths=(2, 4, 8, 16, 32),
     budgets_flops=(1e8, 2e8, 5e8, 1e9, 2e9),
-    recipe=recipe("lean", batch_size=32, learning_rate=3e-3).to_json(),
+    recipe=recipe("lean").to_json(),
     episodes=32,
     dev_samples=5_000,
     forecast_episodes=64,
@@ -24,11 +24,13 @@ BREAKOUT = StudySpec(
     name="breakout",
     game="atari/Breakout",
     expert="scripted",
-    samples=240_000,
-    widths=(2, 3, 5, 8, 13, 21),
-    budgets_flops=(3e10, 1e11, 3e11, 1e12, 3e12),
+    samples=200_000,
+    widths=(2, 3, 5, 8, 13),
+    budgets_flops=(2e10, 5e10, 1e11, 2e11, 5e11, 1e12),
+    seeds=(0, 1),
     game_options={"max_steps": 3_000},
-    episodes=16,
+    episodes=10,
+    dev_samples=8_000,
 )
 
 _STUDIES = {"toy": TOY, "breakout": BREAKOUT}

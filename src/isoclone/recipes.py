@@ -78,11 +78,13 @@ RECIPES = {
     # Found here on Breakout (docs/log.md): standardised pixels, warm-up, averaged weights.
     "lean": Recipe(
         "lean",
-        learning_rate=2e-3,
-        batch_size=64,
+        learning_rate=3.5e-3,
+        batch_size=32,
         warmup_samples=2_000,
         average=8.0,
         frames="standardise",
+        betas=(0.9, 0.99),
+        width_power=0.3,
     ),
 }
 

@@ -26,7 +26,7 @@ from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episod
 from isoclone.errors import DataError, ExecutionError, SpecError, SpecMismatchError
 from isoclone.executors import Executor, SerialExecutor, Task
 from isoclone.experts import Expert, View, expert
-from isoclone.games import Game, game
+from isoclone.games import Env, Game, game
 from isoclone.records import jsonable, stable_id
 from isoclone.store import read_json, sha256_file, sweep_leftovers, write_json, write_rows
 
@@ -149,7 +149,8 @@ def _episode_path(path: Path, index: int) -> Path:
     return path / "episodes" / f"{index:06d}.parquet"
 
 
-_LIVE: dict[str, tuple[Game, Expert]] = {}  # a worker plays many groups with one expert
+# A worker plays many groups with one expert and one set of environments.
+_LIVE: dict[str, tuple[Game, Expert, list[Env]]] = {}
 
 
 def play_group(path: Path, request: RecordRequest, indices: Sequence[int]) -> list[EpisodeInfo]:
@@ -163,11 +164,11 @@ def play_group(path: Path, request: RecordRequest, indices: Sequence[int]) -> li
     key = stable_id(request.declared())
     if key not in _LIVE:
         the_game = game(request.game, **request.game_options)
-        _LIVE[key] = the_game, _player(request, the_game)
-    the_game, player = _LIVE[key]
+        _LIVE[key] = the_game, _player(request, the_game), [the_game.make_env() for _ in indices]
+    the_game, player, envs = _LIVE[key]
     return [
         _keep(path, index, seed, episode, end)
-        for index, seed, episode, end in play(the_game, player, request.seed, indices)
+        for index, seed, episode, end in play(the_game, player, request.seed, indices, envs)
     ]
 
 
@@ -201,11 +202,9 @@ def episode_seed(seed: int, index: int) -> int:
 class _Live:
     """An episode being played."""
 
-    def __init__(self, the_game: Game, seed: int, index: int):
+    def __init__(self, env: Env, stack: int, seed: int, index: int):
         self.index, self.seed = index, episode_seed(seed, index)
-        self.view = View(
-            the_game.make_env(), np.random.default_rng([self.seed, 1]), the_game.frame.stack
-        )
+        self.view = View(env, np.random.default_rng([self.seed, 1]), stack)
         self.view.frames.append(self.view.env.reset(self.seed))
         self.actions: list[int] = []
         self.rewards: list[float] = []
@@ -229,14 +228,22 @@ class _Live:
 
 
 def play(
-    the_game: Game, player: Expert, seed: int, indices: Sequence[int]
+    the_game: Game,
+    player: Expert,
+    seed: int,
+    indices: Sequence[int],
+    envs: Sequence[Env] | None = None,
 ) -> Iterator[tuple[int, int, Episode, str]]:
     """Play episodes side by side; yields (index, seed, episode, end) in the order they end.
+
+    `envs` are environments of the game to play in, one for each episode; fresh ones if not given.
 
     Raises:
         DataError: the expert chose an action the game does not have.
     """
-    live = [_Live(the_game, seed, index) for index in indices]
+    envs = envs or [the_game.make_env() for _ in indices]
+    stack = the_game.frame.stack
+    live = [_Live(env, stack, seed, index) for env, index in zip(envs, indices, strict=False)]
     while live:
         for one, action in zip(live, player.act([one.view for one in live]), strict=True):
             if not 0 <= action < the_game.n_actions:

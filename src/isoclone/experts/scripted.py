@@ -29,9 +29,9 @@ class BreakoutTracker:
     """
 
     dead_band: float = 12.0
-    jitter: float = 3.0
-    lead: float = 0.0
-    hold_fire: bool = False
+    jitter: float = 1.0
+    lead: float = 1.0
+    hold_fire: bool = True
     name: str = "scripted"
     lockstep: int = 1
 
