@@ -18,8 +18,8 @@ from isoclone.builtins import builtin
 from isoclone.report import write_report
 from isoclone.report.facts import Facts, gather
 from isoclone.report.figures import all_figures
+from isoclone.report.headline import headline
 from isoclone.report.page import safe_json
-from isoclone.report.sections import headline
 from isoclone.report.words import bounds, esc, number, power, with_error
 from isoclone.study import Study
 

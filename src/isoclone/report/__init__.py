@@ -1,9 +1,11 @@
 """The report: one interactive page that needs nothing but itself.
 
 facts      everything the page tells, read from a study
+words      numbers and text, escaped
 figures    charts, as data for plotly.js, with colours by role
-sections   the page's parts
-page       the whole of it, with its style, its script and plotly.js inlined
+pieces     small pieces of HTML
+page       its parts (headline, charts, verdict, savings, laws, points, reproduce) and the whole,
+           with style, script and plotly.js inlined
 """
 
 from __future__ import annotations

@@ -108,6 +108,20 @@ class Facts:
         """Mean return of 'random' or of 'expert', if measured."""
         return self.references.get(who, {}).get("mean")
 
+    @property
+    def held(self) -> dict[str, bool | None]:
+        """Whether the agent's loss and return lie in the forecast's intervals."""
+        known = self.tested.holds if self.tested else {}
+        return {key: known.get(key) for key in ("dev_loss", "return_mean")}
+
+    def exponent(self, key: str) -> dict[str, Any] | None:
+        """A law's exponent with its interval: of the law itself, else of the isoFLOP optima."""
+        found = self.laws or {}
+        law = (found.get("laws") or {}).get(key)
+        if law:
+            return law["exponent"]
+        return ((found.get("exponents") or {}).get("isoflop_optima") or {}).get(key)
+
     def best_at(self, budget: float) -> Point | None:
         """The point with the lowest dev loss at a budget."""
         here = [p for p in self.measured if p.budget_flops == budget]

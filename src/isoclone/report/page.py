@@ -6,21 +6,18 @@ import json
 from importlib import resources
 from typing import Any
 
-from isoclone.report import sections
+from isoclone.report.charts import frontier, isoflop
 from isoclone.report.facts import Facts
 from isoclone.report.figures import all_figures
+from isoclone.report.headline import headline
+from isoclone.report.laws import laws
+from isoclone.report.points import points
+from isoclone.report.reproduce import reproduce
+from isoclone.report.savings import savings
+from isoclone.report.verdict import forecast
 from isoclone.report.words import esc
 
-PARTS = (
-    sections.headline,
-    sections.isoflop,
-    sections.frontier,
-    sections.forecast,
-    sections.savings,
-    sections.laws,
-    sections.points,
-    sections.reproduce,
-)
+PARTS = (headline, isoflop, frontier, forecast, savings, laws, points, reproduce)
 # Nothing may be loaded from anywhere: the browser itself holds the page to it.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "

@@ -80,3 +80,41 @@ def percent(share: float, decimals: int = 0) -> str:
 def plural(count: int, noun: str) -> str:
     """'1 run', '2 runs'."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def decimals(value: float | None, digits: int = 2) -> str:
+    return MISSING if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def exponents(interval: dict[str, Any]) -> str:
+    """An exponent's interval, two decimals."""
+    return f"[{decimals(interval.get('low'))}, {decimals(interval.get('high'))}]"
+
+
+def spaced(key: str) -> str:
+    return str(key).replace("_", " ")
+
+
+def flat(value: Any) -> str:
+    """A nested value in one line of text."""
+    if isinstance(value, dict):
+        if {"value", "low", "high"} <= set(value):
+            return f"{short(value['value'])} [{short(value['low'])}, {short(value['high'])}]"
+        told = (
+            f"{spaced(k)} ({flat(v)})" if _nested(v) else f"{spaced(k)} {flat(v)}"
+            for k, v in value.items()
+        )
+        return ", ".join(told) or "none"
+    if isinstance(value, list):
+        return ", ".join(flat(v) for v in value) or "none"
+    return short(value)
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, dict) and not {"value", "low", "high"} <= set(value)
+
+
+def short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return MISSING if value is None else str(value)
