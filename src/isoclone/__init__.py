@@ -1,1 +1,106 @@
-"""Compute-optimal imitation learning."""
+"""isoclone: compute-optimal imitation learning.
+
+How big a model, how many demonstrations, what score, before the compute is spent.
+
+    import isoclone as ic
+
+    game = ic.game("toy")
+    demos = ic.record(ic.expert("scripted", game), game, samples=20_000, path="demos/toy")
+    study = ic.Study.create("studies/toy", game=game, demos=demos, policy="mlp",
+                            widths=[2, 4, 8, 16], budgets_flops=[1e8, 2e8, 5e8, 1e9], seeds=[0])
+    study.plan()
+    study.run()
+    law = ic.fit(study.points())
+    forecast = law.forecast(flops=1e10)
+
+Importing this does nothing and is fast; each name brings in its room when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Public name -> the module it lives in.
+_ROOMS = {
+    "Demonstrations": "isoclone.demos",
+    "Forecast": "isoclone.records",
+    "Interval": "isoclone.records",
+    "IsocloneError": "isoclone.errors",
+    "Point": "isoclone.records",
+    "Recipe": "isoclone.recipes",
+    "Run": "isoclone.records",
+    "Study": "isoclone.study",
+    "StudySpec": "isoclone.spec",
+    "evaluate": "isoclone.api",
+    "executor": "isoclone.executors",
+    "expert": "isoclone.experts",
+    "fit": "isoclone.study",
+    "game": "isoclone.games",
+    "load": "isoclone.api",
+    "policy_flops": "isoclone.api",
+    "policy_params": "isoclone.api",
+    "recipe": "isoclone.recipes",
+    "record": "isoclone.api",
+    "register_executor": "isoclone.executors",
+    "register_expert": "isoclone.testing",
+    "register_game": "isoclone.testing",
+    "register_policy": "isoclone.testing",
+    "rollout": "isoclone.api",
+    "width_for": "isoclone.api",
+}
+
+__all__ = ["__version__", *sorted(_ROOMS)]
+
+if TYPE_CHECKING:
+    from isoclone.api import (
+        evaluate as evaluate,
+    )
+    from isoclone.api import (
+        load as load,
+    )
+    from isoclone.api import (
+        policy_flops as policy_flops,
+    )
+    from isoclone.api import (
+        policy_params as policy_params,
+    )
+    from isoclone.api import (
+        record as record,
+    )
+    from isoclone.api import (
+        rollout as rollout,
+    )
+    from isoclone.api import (
+        width_for as width_for,
+    )
+    from isoclone.demos import Demonstrations as Demonstrations
+    from isoclone.errors import IsocloneError as IsocloneError
+    from isoclone.executors import executor as executor
+    from isoclone.executors import register_executor as register_executor
+    from isoclone.experts import expert as expert
+    from isoclone.games import game as game
+    from isoclone.recipes import Recipe as Recipe
+    from isoclone.recipes import recipe as recipe
+    from isoclone.records import Forecast as Forecast
+    from isoclone.records import Interval as Interval
+    from isoclone.records import Point as Point
+    from isoclone.records import Run as Run
+    from isoclone.spec import StudySpec as StudySpec
+    from isoclone.study import Study as Study
+    from isoclone.study import fit as fit
+    from isoclone.testing import register_expert as register_expert
+    from isoclone.testing import register_game as register_game
+    from isoclone.testing import register_policy as register_policy
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"isoclone has no public name '{name}'")
+    return getattr(importlib.import_module(_ROOMS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -70,7 +70,7 @@ def _seconds_per_sample(spec: StudySpec, width: int) -> tuple[float, float]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             the_game = spec.make_game()
-            run = spec.run_for(width, 0, "estimate")
+            run = spec.run_for(width, 0, "estimate", spec.budgets_flops[-1])
             trainer = Trainer(run, _made_up_cache(spec), the_game.n_actions, Path(folder))
             trainer.train_until(trainer.flops_per_sample)  # the first step also prepares
             begun, first = time.perf_counter(), trainer.progressed.samples

@@ -19,6 +19,14 @@ class Registry:
         """Register a maker; a later one of the same name replaces the earlier."""
         self._makers[name] = maker
 
+    def copy(self) -> dict[str, Callable[..., Any]]:
+        """The table as it is now, for `restore`."""
+        return dict(self._makers)
+
+    def restore(self, makers: dict[str, Callable[..., Any]]) -> None:
+        """Go back to an earlier table."""
+        self._makers = dict(makers)
+
     def names(self) -> list[str]:
         """All registered names, sorted."""
         return sorted(self._makers)

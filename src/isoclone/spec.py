@@ -119,8 +119,12 @@ class StudySpec:
                 f"{max(self.widths)} costs ({cost * batch:.3g}); raise it or drop the width"
             )
 
-    def run_for(self, width: int, seed: int, fingerprint: str) -> Run:
-        """The run of one size and seed on demonstrations of that fingerprint."""
+    def run_for(self, width: int, seed: int, fingerprint: str, budget_flops: float) -> Run:
+        """The run of one size and seed that reaches a budget, on those demonstrations.
+
+        One run serves all budgets, unless its schedule depends on where it ends.
+        """
+        decays = self.recipe["schedule"] != "constant"
         return Run(
             game=self.game,
             demos=fingerprint,
@@ -130,6 +134,7 @@ class StudySpec:
             recipe=self.recipe,
             seed=seed,
             flop_convention=self.flop_convention,
+            horizon_flops=budget_flops if decays else None,
         )
 
     def replace(self, **changes: Any) -> StudySpec:

@@ -369,8 +369,10 @@ class Study:
         fingerprint = self.demos().fingerprint
         while not (sweep := self.sweep()).complete:
             observer.sweep(self, sweep.cells, sweep)
-            runs = [self.spec.run_for(c.width, c.seed, fingerprint) for c in sweep.cells]
-            jobs = [(run, c.budget_flops) for run, c in zip(runs, sweep.cells, strict=True)]
+            jobs = [
+                (self.spec.run_for(c.width, c.seed, fingerprint, c.budget_flops), c.budget_flops)
+                for c in sweep.cells
+            ]
             self._advance(jobs, "sweep", workers, observer, device)
             self._write_tables()
         self._write_tables()
@@ -489,7 +491,8 @@ class Study:
             the_game.n_actions,
             **spec.policy_options,
         )
-        run = spec.run_for(width, spec.seeds[0], self.demos().fingerprint)
+        fingerprint = self.demos().fingerprint
+        run = spec.run_for(width, spec.seeds[0], fingerprint, predicted.flops)
         observer = observer or Observer()
         observer.phase("forecast", f"training width {width} to {predicted.flops:.3g} FLOPs")
         jobs = [(run, predicted.flops)]
@@ -506,7 +509,7 @@ class Study:
         spec.replace(
             widths=tuple(sorted({1, 2, 3, width})), budgets_flops=(flops,), forecast_flops=2 * flops
         )
-        run = spec.run_for(width, seed, self.demos().fingerprint)
+        run = spec.run_for(width, seed, self.demos().fingerprint, flops)
         jobs = [(run, flops)]
         with self._driver():
             self._advance(jobs, "extra", SerialExecutor(), Observer(), device)
