@@ -303,6 +303,8 @@ def test_study_that_has_only_begun(tmp_path: Path) -> None:
     page = page_of(tmp_path / "young")
     read(page)
     assert "No policy has been measured yet" in page
+    assert "young/demos: no demonstrations" in page
+    assert str(tmp_path) not in page
     assert figures_in(page) == {}
 
 

@@ -153,7 +153,9 @@ def gather(study: Study) -> Facts:
     found["video"] = video.read_bytes() if video.exists() else None
     if found["video"] is None:
         missing.append("Video: the forecast agent was not filmed.")
-    return Facts(**{**facts.__dict__, **found, "missing": tuple(missing)})
+    # The page may travel: it names the study's folder, not where that happens to lie.
+    told = tuple(text.replace(str(study.path), facts.folder) for text in missing)
+    return Facts(**{**facts.__dict__, **found, "missing": told})
 
 
 def _try(read: Callable[[], Any], missing: list[str], what: str) -> Any:

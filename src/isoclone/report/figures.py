@@ -83,7 +83,7 @@ def frontier(facts: Facts, key: str) -> Figure:
     traces += _star(facts, "flops", key)
     y = _linear(QUANTITIES[key]) if key == "return_mean" else _log(QUANTITIES[key])
     if key in ("params", "samples"):
-        y["dtick"] = "D2"  # ticks at 1, 2, 5: all nine would run into each other
+        y["dtick"] = _ticks(traces)
     layout = _layout(_log("compute C (FLOPs)"), y)
     layout["showlegend"] = False
     if key == "return_mean":
@@ -358,6 +358,13 @@ def _axis(title: str) -> dict[str, Any]:
 
 def _log(title: str) -> dict[str, Any]:
     return {**_axis(title), "type": "log", "exponentformat": "power"}
+
+
+def _ticks(traces: list[Trace]) -> str | int:
+    """How a small chart's log axis is ticked, so that no label runs into the next."""
+    known = [v for trace in traces for v in trace["y"] if v and v > 0]
+    decades = math.log10(max(known) / min(known)) if known else 1.0
+    return "D2" if decades < 2.5 else math.ceil(decades / 8)  # 1, 2, 5; else powers of ten
 
 
 def _linear(title: str) -> dict[str, Any]:
