@@ -211,7 +211,9 @@ class Surface:
         self._problem = _problem(model, y, self.huber)
         self._weights = np.broadcast_to(1.0 / np.asarray(sd, float) ** 2, y.shape)[None, :]
         start = _starts(shape, model, y, self._weights[0], self.starts)
-        p, cost = _lm(self._problem, self._weights, start, steps=60, tol=1e-7)
+        p, cost = _lm(self._problem, self._weights, start, steps=6, tol=1e-6)
+        ahead = np.argsort(cost)[:2]  # the rest would only end in the same or a worse minimum
+        p, cost = _lm(self._problem, self._weights, p[ahead], steps=60, tol=1e-6)
         best = int(np.argmin(cost))
         self.theta_, self.cost_ = p[best], float(cost[best])
         residual = model.value(self.theta_[None])[0] - y
@@ -239,6 +241,12 @@ class Surface:
         """Parameters [S, P] under S reweightings [S, n] of the points, started from the fit."""
         start = np.repeat(self.theta_[None], len(weights), axis=0)
         return _lm(self._problem, weights * self._weights, start, steps, tol)[0]
+
+    def reweighted_cost(self, weights: Array) -> Array:
+        """The robust cost [S] of reweighted refits, for comparing forms on the same draws."""
+        theta = self.refit(weights)
+        residual = self._problem.model.value(theta) - self._problem.y
+        return self._problem.cost(theta, weights * self._weights, residual)
 
     def log_loss(self, params: Any, samples: Any, theta: Array | None = None) -> Array:
         """log L at N[m], D[m]; with theta [S, P] the result is [S, m]."""

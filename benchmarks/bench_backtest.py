@@ -1,0 +1,91 @@
+"""Back-tests on the released runs of Tuyls et al. 2023, with every figure the docs quote.
+
+python benchmarks/bench_backtest.py FOLDER: prints tables; FOLDER is the authors' data folder, or
+shared/tuyls2023 beside the checkout.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoclone.laws.backtest import backtest, summary
+from isoclone.laws.evidence import Evidence
+from isoclone.laws.points import Points
+from isoclone.laws.replay import Replay, replay
+from isoclone.published import tuyls2023
+from isoclone.tables import from_columns
+
+METHODS = ("default", "paper", "last-slope", "persistence")
+HOLDOUT_FROM = 1.5e17  # NetHack: forecast the budgets beyond 1e17
+
+
+def games(folder: Path) -> dict[str, Points]:
+    found = from_columns(tuyls2023.read(folder).points).groups()
+    return {name: Points.from_table(table) for name, table in found.items()}
+
+
+def show(title: str, rows: list[dict[str, Any]]) -> None:
+    print(f"\n{title}")
+    print(f"{'target':12s} {'ahead':>5s} {'method':14s} {'ratio':>7s} {'held':>6s} {'width':>6s}")
+    for r in summary(rows):
+        keys = ("rmse_ratio_to_paper", "coverage", "mean_log_width")
+        figures = " ".join("     -" if r[k] is None else f"{r[k]:6.3f}" for k in keys)
+        print(f"{r['target']:12s} {r['horizon']:5d} {r['method']:14s}  {figures}")
+
+
+def log_rows(rows: list[dict[str, Any]]) -> None:
+    """Ratios of RMSE of log loss, geometric mean over games."""
+    for horizon in (1, 2, 3):
+        pick = [r for r in rows if (r["target"], r["horizon"]) == ("dev_loss", horizon)]
+        base = {r["group"]: r["rmse_log"] for r in pick if r["method"] == "paper"}
+        ours = [r["rmse_log"] / base[r["group"]] for r in pick if r["method"] == "default"]
+        print(f"log loss, {horizon} ahead: ratio {np.exp(np.mean(np.log(ours))):.3f}")
+
+
+def nethack_holdout(points: Points) -> None:
+    """Train on C <= 1e17, forecast the best loss at every budget beyond."""
+    played: Replay = replay(Evidence(points))
+    seen = int((points.budgets < HOLDOUT_FROM).sum())
+    print("\nNetHack, trained on C <= 1e17: relative error of the best loss")
+    for target in range(seen, len(points.budgets)):
+        series = played.loss
+        error = {"default": series.combined(seen, target), **played_said(played, seen, target)}
+        text = ", ".join(f"{k} {np.expm1(v - series.y[target]):+.3f}" for k, v in error.items())
+        half = series.past_half_width(seen, target)
+        print(f"  {points.budgets[target]:.0e}: {text}; 95 % +-{half:.3f}")
+
+
+def played_said(played: Replay, seen: int, target: int) -> dict[str, float]:
+    out = {n: played.loss.said(n, seen, target) for n in played.loss.names}
+    return out | {n: table[seen, target] for n, table in played.loss_baselines.items()}
+
+
+def main(folder: Path) -> None:
+    found = games(folder)
+    for label, capped in (("capped at each game's highest return", True), ("not capped", False)):
+        rows = []
+        for name, points in found.items():
+            known = points.returns[np.isfinite(points.returns)]
+            cap = float(known.max()) if capped and len(known) else None
+            rows += backtest(replay(Evidence(points), None, cap, best=True), name, cap)
+        atari = [r for r in rows if r["group"] != "nethack"]
+        show(f"Atari, returns {label}", [r for r in atari if r["method"] in METHODS])
+        if capped:
+            log_rows(atari)
+            show("all groups, every method", rows)
+    if "nethack" in found:
+        nethack_holdout(found["nethack"])
+
+
+if __name__ == "__main__":
+    shared = Path(os.environ.get("ISOCLONE_SHARED", Path(__file__).parents[2] / "shared"))
+    where = Path(sys.argv[1]) if len(sys.argv) > 1 else shared / "tuyls2023"
+    if where.is_dir():
+        main(where)
+    else:
+        print(f"{where}: the released runs are not here; nothing to back-test")
