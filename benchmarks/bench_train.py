@@ -1,0 +1,72 @@
+"""Training steps: the paper's network as one writes it in torch, and ours, on one thread.
+
+Reference: float32, channels-last, batch 64, bytes over 255, Adam. Ours: the same network by
+`isoclone.train.Trainer` with the recipe `lean`, from gathering the batch to the averaged weights.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+from common import alternating, show
+from torch import nn
+
+import isoclone as ic
+from isoclone.builtins import BREAKOUT
+from isoclone.estimate import _made_up_cache
+from isoclone.train import Trainer
+
+BATCH = 64
+
+
+def reference(width: int) -> object:
+    """One training step of the plain network, as a function."""
+    net = nn.Sequential(
+        nn.Conv2d(4, width, 8, 4),
+        nn.ReLU(),
+        nn.Conv2d(width, 2 * width, 4, 2),
+        nn.ReLU(),
+        nn.Conv2d(2 * width, 2 * width, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(98 * width, 4),
+    ).to(memory_format=torch.channels_last)
+    optimiser = torch.optim.Adam(net.parameters(), 1e-3)
+    frames = torch.randint(0, 255, (BATCH, 4, 84, 84), dtype=torch.uint8)
+    actions = torch.randint(0, 4, (BATCH,))
+
+    def step() -> int:
+        x = (frames.float() / 255).contiguous(memory_format=torch.channels_last)
+        loss = nn.functional.cross_entropy(net(x), actions)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return BATCH
+
+    return step
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    rows = []
+    for batch in (64, 32):
+        spec = BREAKOUT.replace(recipe=ic.recipe("lean", batch_size=batch).to_json())
+        for width in (1, 2, 8, 23, 50):
+            with tempfile.TemporaryDirectory() as folder:
+                run = spec.run_for(width, 0, "benchmark", 1e12)
+                trainer = Trainer(run, _made_up_cache(spec), 4, Path(folder))
+
+                def ours(trainer: Trainer = trainer, batch: int = batch) -> int:
+                    trainer._step()
+                    return batch
+
+                theirs, mine = alternating(reference(width), ours)  # type: ignore[arg-type]
+            wanted = ">= 2" if width <= 8 else ">= 1.5"
+            rows.append((f"width {width}, our batch {batch}", theirs, mine, wanted))
+    show("training samples per CPU second, 1 thread", rows)
+
+
+if __name__ == "__main__":
+    main()
