@@ -242,7 +242,12 @@ def _optima(facts: Facts, key: str) -> list[Trace]:
                     "symbol": symbol,
                     "line": {"color": "@law", "width": 0 if interior else 2},
                 },
-                "error_y": {**_errors(up, "@law"), "symmetric": False, "arrayminus": down},
+                "error_y": {
+                    **_errors(up, "@law"),
+                    "symmetric": False,
+                    "arrayminus": down,
+                    "visible": interior,
+                },
                 "hovertext": text,
                 "hoverinfo": "text",
             }
