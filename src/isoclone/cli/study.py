@@ -8,13 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
+from tyro.conf import Positional
 
 from isoclone.errors import SpecError, UnknownNameError
 
 OUT = Path("studies-out")
-
-Positional = tyro.conf.Positional
 
 
 def run(
@@ -157,12 +155,23 @@ def plan(
     recipe: str | None = None,
     forecast_flops: float | None = None,
     workers: int | None = None,
+    target_return: float | None = None,
+    target_loss: float | None = None,
+    group: str | None = None,
+    price_device: str = "cpu-core",
+    utilisation: float | None = None,
+    price_per_hour: float | None = None,
+    sharpen_flops: float | None = None,
     json: bool = False,
 ) -> None:
-    """Show what a study would run: sizes, budgets, FLOPs and expected time. Nothing is written.
+    """Show what a study would run, or from a table of runs what a target would cost.
+
+    For a study: sizes, budgets, FLOPs and expected time, measured on this machine. For a table
+    (.csv, .parquet) and a target: compute, size, samples, hours, money, and the next runs that
+    would sharpen the forecast most. Nothing is written.
 
     Args:
-        study: as for `run`.
+        study: as for `run`, or a table of runs.
         out: where the study is or would be.
         demos: as for `run`.
         seeds: as for `run`.
@@ -173,12 +182,36 @@ def plan(
         recipe: as for `run`.
         forecast_flops: as for `run`.
         workers: how many at once; the number of cores unless said.
+        target_return: (table) the mean return wanted.
+        target_loss: (table) the dev loss wanted, in nats.
+        group: (table) only this group of runs.
+        price_device: (table) the device that hours and money are reckoned on.
+        utilisation: (table) share of the device's peak that training reaches.
+        price_per_hour: (table) what an hour of the device costs.
+        sharpen_flops: (table) FLOPs that may be spent on runs that sharpen the forecast.
         json: print one JSON document.
     """
     from isoclone.console import print_json, show_plan
     from isoclone.executors import default_workers
     from isoclone.study import Study
 
+    if study.endswith((".csv", ".parquet")):
+        from isoclone.cli.laws import plan_from_table
+
+        plan_from_table(
+            Path(study),
+            target_return=target_return,
+            target_loss=target_loss,
+            group=group,
+            device=price_device,
+            utilisation=utilisation,
+            price_per_hour=price_per_hour,
+            sharpen_flops=sharpen_flops,
+            json=json,
+        )
+        return
+    if target_return is not None or target_loss is not None:
+        raise SpecError("--target-return and --target-loss need a table of runs (.csv, .parquet)")
     changes = _changes(demos, seeds, samples, widths, budgets, episodes, recipe, forecast_flops)
     if Path(study).is_dir():
         the_study = Study.open(study)
@@ -392,7 +425,8 @@ def evaluate(
     from isoclone.train import check_device
 
     policy = load_checkpoint(checkpoint, check_device(device))
-    options, cache = {}, None
+    options: dict[str, Any] = {}
+    cache = None
     if demos is not None:
         options, cache = _cache_for(policy, demos)
     played = rollout(policy, game(policy.run.game, **options), episodes, seed, sampling)
