@@ -3,11 +3,14 @@
 A multiply-add counts as two FLOPs; biases, activations and the optimiser are not counted. One
 training sample costs a forward pass and a backward pass of twice the forward pass.
 
-| convention        | per sample                                                             | source |
-|-------------------|------------------------------------------------------------------------|--------|
-| `exact`           | 3 x forward, each convolution at its output resolution                 | checked against `torch.utils.flop_counter` |
-| `6nd`             | 6 x parameters                                                         | Kaplan et al. 2020; Tuyls et al. 2023 for NetHack |
-| `tuyls2023-atari` | 3 x forward, each convolution at its *input* resolution                | Tuyls et al. 2023 for Atari |
+| convention        | per sample                                             | source           |
+|-------------------|--------------------------------------------------------|------------------|
+| `exact`           | 3 x forward, each convolution at its output resolution | torch's counter  |
+| `6nd`             | 6 x parameters                                         | Kaplan, Tuyls    |
+| `tuyls2023-atari` | 3 x forward, each convolution at its *input* resolution| Tuyls            |
+
+Tests check `exact` against `torch.utils.flop_counter`. Kaplan et al. 2020; Tuyls et al. 2023, who
+use `6nd` for NetHack and the last one for Atari.
 """
 
 from __future__ import annotations

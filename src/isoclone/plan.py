@@ -75,7 +75,8 @@ def next_cells(spec: StudySpec, points: Iterable[Point]) -> Sweep:
     measured them, so a sweep that was interrupted goes on as it would have.
     """
     measured = {(p.width, p.seed, p.budget_flops): p for p in points if p.role == "sweep"}
-    widths, decisions = list(spec.widths), []
+    widths = list(spec.widths)
+    decisions: list[Decision] = []
     stopped: set[int] = set()
     best_before: int | None = None
     for budget in spec.budgets_flops:
@@ -159,8 +160,10 @@ def _stop_hopeless(
         noise = math.hypot(_se(points), _se(at_budget[best]))
         if steps >= HOPELESS_STEPS and gap > HOPELESS_SES * noise:
             stopped.add(width)
-            why = f"{steps} sizes below width {best} and worse by {gap:.3f} nats ({gap / noise:.1f} SE)"
-            decisions.append(Decision(budget, width, "stopped", why if noise else f"{steps} below"))
+            why = f"{steps} sizes below width {best} and worse by {gap:.3f} nats"
+            if noise:
+                why += f" ({gap / noise:.1f} SE)"
+            decisions.append(Decision(budget, width, "stopped", why))
 
 
 def _se(points: Sequence[Point]) -> float:
@@ -176,5 +179,5 @@ def flops_spent(points: Iterable[Point]) -> float:
 
 
 def grid_flops(spec: StudySpec, widths: Sequence[int] | None = None) -> float:
-    """FLOPs of a plain grid: every size (the spec's, or those given) and seed to the last budget."""
+    """FLOPs of a plain grid: every size (the spec's, or those given), each to the last budget."""
     return len(widths or spec.widths) * len(spec.seeds) * max(spec.budgets_flops)

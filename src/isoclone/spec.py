@@ -79,7 +79,8 @@ class StudySpec:
         """
         listed = ("widths", "budgets_flops", "seeds")
         try:
-            spec = cls(**{k: tuple(v) if k in listed else v for k, v in data.items()})
+            fields: dict[str, Any] = {k: tuple(v) if k in listed else v for k, v in data.items()}
+            spec = cls(**fields)
         except TypeError as error:
             raise SpecError(f"study specification: {error}") from error
         spec.check()

@@ -29,6 +29,7 @@ from isoclone.estimate import Estimate, Speed, estimate, measure_speed
 from isoclone.executors import Executor, SerialExecutor, Task
 from isoclone.experts import Expert
 from isoclone.games import Game
+from isoclone.laws import Fitted
 from isoclone.plan import Cell, Decision, Sweep, flops_spent, grid, grid_flops, next_cells
 from isoclone.policies import layout_of, make_policy, policy_flops, policy_params, width_for
 from isoclone.recipes import Recipe, recipe
@@ -434,7 +435,7 @@ class Study:
 
     # ------------------------------------------------------------------ laws and forecast
 
-    def laws(self) -> laws.Fitted:
+    def laws(self) -> Fitted:
         """The laws, fitted to the sweep's points.
 
         Raises:
@@ -442,7 +443,7 @@ class Study:
         """
         return fit(self.points(), self.references())
 
-    def fit(self) -> laws.Fitted:
+    def fit(self) -> Fitted:
         """Fit the laws and write `laws.json`."""
         fitted = self.laws()
         write_json(self.path / "laws.json", fitted.to_json())
@@ -617,8 +618,9 @@ def _notes(spec: StudySpec, speed: Speed) -> list[str]:
     if spec.expert == "lookahead" and speed.expert_steps_per_s:
         hours = spec.samples / speed.expert_steps_per_s / 3600
         notes.append(
-            f"no better expert was named, so look-ahead plays: {speed.expert_steps_per_s:.0f} steps "
-            f"per core-second, {hours:.1f} core-hours for {spec.samples:,} samples"
+            "no better expert was named, so look-ahead plays: "
+            f"{speed.expert_steps_per_s:.0f} steps per core-second, {hours:.1f} core-hours "
+            f"for {spec.samples:,} samples"
         )
     if spec.adaptive:
         notes.append("adaptive: hopeless sizes stop early, so the sweep takes less than the grid")

@@ -175,7 +175,7 @@ def check_law(fit: Callable[[dict[str, np.ndarray]], Any]) -> None:
     table = _known_surface()
     forecast = fit(table).forecast(1e15)
     for name in ("params", "samples", "dev_loss"):
-        interval = getattr(forecast, name, None)
+        interval: Any = getattr(forecast, name, None)
         _demand(interval is not None, "law", f"its forecast has no `{name}`")
         ordered = (interval.low or 0) <= interval.value <= (interval.high or np.inf)
         _demand(ordered, "law", f"`{name}`: value {interval.value} lies outside its own interval")

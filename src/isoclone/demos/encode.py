@@ -3,10 +3,10 @@
 Done once for each recorded frame when the cache is expanded, and once for each new frame in a
 rollout; never again for the same frame, however many stacks it is part of.
 
-| kind          | image frames (uint8)                                    | vector frames (float32) |
-|---------------|---------------------------------------------------------|-------------------------|
-| `unit`        | the byte itself, worth byte / 255                       | as they are             |
-| `standardise` | int8, worth code x 10/127: (byte - mean) / SD per pixel | (x - mean) / SD         |
+| kind          | image frames (uint8)                                    | vectors (float32) |
+|---------------|---------------------------------------------------------|-------------------|
+| `unit`        | the byte itself, worth byte / 255                       | as they are       |
+| `standardise` | int8, worth code x 10/127: (byte - mean) / SD per pixel | (x - mean) / SD   |
 
 Mean and SD are those of the training frames, the SD floored (10 grey levels for images) so that a
 pixel that hardly ever changes does not shout, and the result is clipped at +-10. An int8 step is

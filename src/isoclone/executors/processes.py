@@ -11,8 +11,10 @@ import concurrent.futures as futures
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 
 from isoclone.executors.base import Outcome, Task
 from isoclone.executors.serial import call
@@ -20,13 +22,30 @@ from isoclone.executors.serial import call
 TRIES = 3
 
 
+@dataclass
+class _Try:
+    """A task under way: how often it was begun, and in which pool."""
+
+    task: Task
+    count: int = 0
+    pool: futures.ProcessPoolExecutor | None = None
+
+
 def _prepare_worker() -> None:
-    """One thread for each worker; Ctrl-C is the driver's business."""
+    """One thread for each worker; Ctrl-C is the driver's business; none outlives its driver."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_driver, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"
     import cv2
 
     cv2.setNumThreads(1)
+
+
+def _leave_with_driver() -> None:
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        driver.join()
+        os._exit(1)
 
 
 class ProcessExecutor:
@@ -37,35 +56,39 @@ class ProcessExecutor:
         self._pool: futures.ProcessPoolExecutor | None = None
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
-        queue, waiting, tries = iter(tasks), [], {}
-        running: dict[futures.Future[Outcome], Task] = {}
+        queue = iter(tasks)
+        waiting: list[_Try] = []
+        running: dict[futures.Future[Outcome], _Try] = {}
         while True:
             while len(running) < self.workers:
-                task = waiting.pop() if waiting else next(queue, None)
-                if task is None:
+                task = None if waiting else next(queue, None)
+                if task is None and not waiting:
                     break
-                tries[id(task)] = tries.get(id(task), 0) + 1
-                running[self._submit(task)] = task
+                attempt = waiting.pop() if task is None else _Try(task)
+                running[self._submit(attempt)] = attempt
             if not running:
                 return
             done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
             for future in done:
-                task = running.pop(future)
+                attempt = running.pop(future)
                 try:
                     yield future.result()
-                except BrokenProcessPool:
-                    self._close()
-                    if tries[id(task)] < TRIES:
-                        waiting.append(task)
+                except (BrokenProcessPool, futures.CancelledError):
+                    self._abandon(attempt.pool)
+                    if attempt.count < TRIES:
+                        waiting.append(attempt)
                     else:
-                        yield Outcome(task, error=f"its worker died {TRIES} times")
+                        yield Outcome(attempt.task, error=f"its worker died {TRIES} times")
 
-    def _submit(self, task: Task) -> futures.Future[Outcome]:
+    def _submit(self, attempt: _Try) -> futures.Future[Outcome]:
+        attempt.count += 1
+        attempt.pool = self._open()
         try:
-            return self._open().submit(call, task)
+            return attempt.pool.submit(call, attempt.task)
         except BrokenProcessPool:
-            self._close()
-            return self._open().submit(call, task)
+            self._abandon(attempt.pool)
+            attempt.pool = self._open()
+            return attempt.pool.submit(call, attempt.task)
 
     def _open(self) -> futures.ProcessPoolExecutor:
         if self._pool is None:
@@ -74,13 +97,20 @@ class ProcessExecutor:
             )
         return self._pool
 
-    def _close(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
+    def _abandon(self, pool: futures.ProcessPoolExecutor | None) -> None:
+        """Let go of a pool that broke; a newer one, if there is one already, stays."""
+        if pool is not None and pool is self._pool:
+            self._pool = None
             pool.shutdown(wait=False, cancel_futures=True)
 
     def __enter__(self) -> ProcessExecutor:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._close()
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        if exception and exception[0] is not None:  # nobody waits for what is under way
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -26,6 +26,7 @@ from isoclone.games.random_scores import random_score
 SIDE = 84
 FRAME_SKIP = 4
 STICKY = 0.25
+FRAME = FrameSpec((SIDE, SIDE), "uint8", 4)
 
 
 @cache
@@ -147,7 +148,7 @@ class AtariVector:
             autoreset_mode="NextStep",
             max_num_frames_per_episode=10**9,  # truncation is counted here, in agent steps
         )
-        self._first = self._env.reset(seed=slot_seeds(seed, n))[0][:, 0].copy()
+        self._first: np.ndarray = self._env.reset(seed=slot_seeds(seed, n))[0][:, 0].copy()
         self._fresh = np.ones(n, bool)
         self._max_steps = max_steps
         self._steps = np.zeros(n, np.int64)
@@ -180,7 +181,7 @@ class Atari:
     rom: str
     n_actions: int
     max_steps: int = 27_000  # 108,000 emulator frames, as usual in the field
-    frame: FrameSpec = FrameSpec((SIDE, SIDE), "uint8", 4)
+    frame: FrameSpec = FRAME
     random_score: float | None = None
     expert_score: float | None = None
 

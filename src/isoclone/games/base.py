@@ -36,7 +36,7 @@ class FrameSpec:
 
 
 class Env(Protocol):
-    """One environment. Experts that need more (RAM, emulator state) find it on the concrete class."""
+    """One environment. Experts that need more (RAM, emulator state) find it on the class itself."""
 
     def reset(self, seed: int) -> np.ndarray:
         """Start the episode that belongs to `seed`; returns the first frame."""
@@ -71,7 +71,8 @@ class VectorEnv(Protocol):
 class Game(Protocol):
     """A game isoclone can study. `max_steps` truncates an episode, in agent steps.
 
-    A game may also define `make_vector(n, seed) -> VectorEnv`; without it, `n` single ones are stepped.
+    A game may also define `make_vector(n, seed) -> VectorEnv`; without it, `n` single ones are
+    stepped in turn.
     """
 
     name: str

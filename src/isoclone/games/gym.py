@@ -40,7 +40,7 @@ class GymEnv:
             return np.asarray(observation, np.float32).reshape(-1)
         import cv2
 
-        image = np.asarray(observation, np.uint8)
+        image: Any = np.asarray(observation, np.uint8)
         if image.ndim == 3:
             image = (
                 cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.shape[2] == 3 else image[..., 0]

@@ -20,6 +20,7 @@ SIZE = 12
 BALLS = 8
 WIND = 0.15  # chance per step that the drift is drawn anew
 SPECKS = 6  # pixels of each frame that light up at random
+FRAME = FrameSpec((SIZE, SIZE), "uint8", 2)
 
 
 class ToyEnv:
@@ -74,7 +75,7 @@ class Toy:
 
     name: str = "toy"
     n_actions: int = 3
-    frame: FrameSpec = FrameSpec((SIZE, SIZE), "uint8", 2)
+    frame: FrameSpec = FRAME
     max_steps: int = 200
     random_score: float | None = RANDOM_SCORES["toy"].mean
     expert_score: float | None = None

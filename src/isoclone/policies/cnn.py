@@ -38,7 +38,7 @@ class Cnn(nn.Module):
         self.conv2 = nn.Conv2d(width, 2 * width, 4, 2)
         self.conv3 = nn.Conv2d(2 * width, 2 * width, 3, 1)
         self.head = nn.Linear(last.in_features, n_actions)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, blocks: torch.Tensor) -> torch.Tensor:
         """(b, h/4, w/4, stack x 16) -> logits (b, n_actions)."""
