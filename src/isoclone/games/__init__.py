@@ -38,9 +38,12 @@ def game(name: str, **options: Any) -> Game:
         SpecError: an option the game does not have, or a value it cannot take.
     """
     try:
-        return _GAMES.make(name, **options)
+        made = _GAMES.make(name, **options)
     except TypeError as error:
         raise SpecError(f"game '{name}': {error}") from error
+    if made.max_steps < 1:
+        raise SpecError(f"game '{name}': max_steps must be at least 1, not {made.max_steps}")
+    return made
 
 
 def register_game(name: str, maker: Callable[..., Game]) -> None:

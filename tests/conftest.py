@@ -1,0 +1,65 @@
+"""What several tests share: a finished tiny study, a few real Breakout episodes, shared data."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from isoclone.builtins import builtin
+from isoclone.demos import Demonstrations, RecordRequest, record
+from isoclone.spec import StudySpec
+from isoclone.study import Study
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def tiny_spec(**changes: object) -> StudySpec:
+    """The toy study, cut down to a few seconds."""
+    fields: dict[str, object] = {
+        "name": "tiny",
+        "samples": 4_000,
+        "widths": (2, 4, 8),
+        "budgets_flops": (3e6, 1e7, 3e7),
+        "episodes": 4,
+        "forecast_episodes": 4,
+        "dev_samples": 300,
+        "extend": 1,
+    }
+    return builtin("toy").replace(**{**fields, **changes})
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole toy study from recording to report. Read it, do not change it."""
+    path = tmp_path_factory.mktemp("finished") / "tiny"
+    return Study.create(path, tiny_spec()).run().path
+
+
+@pytest.fixture
+def study_copy(finished_study: Path, tmp_path: Path) -> Path:
+    """A copy of the finished study that a test may spoil."""
+    return Path(shutil.copytree(finished_study, tmp_path / "tiny"))
+
+
+@pytest.fixture(scope="session")
+def breakout_demos(tmp_path_factory: pytest.TempPathFactory) -> Demonstrations:
+    """Three short real Breakout episodes (sticky actions, as always)."""
+    request = RecordRequest("atari/Breakout", "scripted", 300, game_options={"max_steps": 120})
+    return record(request, tmp_path_factory.mktemp("breakout") / "demos")
+
+
+@pytest.fixture(scope="session")
+def toy_demos(tmp_path_factory: pytest.TempPathFactory) -> Demonstrations:
+    """A dozen toy episodes."""
+    request = RecordRequest("toy", "scripted", 1_000)
+    return record(request, tmp_path_factory.mktemp("toy") / "demos")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of data too large for the repository."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no shared data beside the checkout ({SHARED.name}/)")
+    return SHARED
