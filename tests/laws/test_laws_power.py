@@ -8,9 +8,10 @@ from laws_truth import CHINCHILLA, best_size, study
 from scipy import stats
 
 from isoclone.errors import FitError
-from isoclone.laws.isoflop import fit_isoflops
+from isoclone.laws.isoflop import fit_isoflops, shared_curvature
 from isoclone.laws.points import Points, cluster_budgets
 from isoclone.laws.power import OffsetPowerLaw, PowerLaw
+from isoclone.laws.replay import pooled
 
 
 def test_exact_power_law():
@@ -78,3 +79,20 @@ def test_budgets_are_recovered_from_what_was_spent():
     found = cluster_budgets(spent)
     assert len(np.unique(found)) == 2
     assert found[0] == found[2]
+
+
+def test_shared_curvature_gives_the_same_optima_on_like_curves():
+    curves = fit_isoflops(Points.from_table(study()))
+    shared = shared_curvature(curves)
+    assert shared is not None
+    for curve, size in zip(curves, shared["params"].values(), strict=True):
+        assert np.log10(size / curve.params) == pytest.approx(0, abs=0.1)
+
+
+def test_pooled_returns_weigh_by_error_and_spread():
+    value, spread = pooled(np.array([10.0, 10.0, 100.0]), np.array([1.0, 1.0, 1000.0]))
+    assert value == pytest.approx(10.0, abs=0.1)
+    even, tau = pooled(np.array([0.0, 100.0]), np.array([1.0, 1.0]))
+    assert even == pytest.approx(50.0)
+    assert tau > 50  # the spread between runs, not their own errors
+    assert spread < tau

@@ -13,6 +13,7 @@ from isoclone.laws import statuses
 from isoclone.laws.allocation import Allocation
 from isoclone.laws.backtest import backtest, chosen
 from isoclone.laws.evidence import Evidence
+from isoclone.laws.isoflop import shared_curvature
 from isoclone.laws.points import Points
 from isoclone.laws.power import PowerLaw
 from isoclone.laws.published_way import published_way
@@ -265,6 +266,7 @@ class ScalingLaws:
                     "return_mean": back,
                 },
                 "exponents": self.exponents(),
+                "shared_curvature": shared_curvature(self.isoflops_),
                 "surface": _surface_json(self.allocation_.surface_, self.allocation_.window_),
                 "paper": published_way(self.points_),
                 "method": self.method_,

@@ -103,6 +103,43 @@ def scatter(curves: list[IsoFlop]) -> float | None:
     return float(np.median(found)) if found else None
 
 
+def shared_curvature(curves: list[IsoFlop]) -> dict[str, Any] | None:
+    """Diagnostic: the interior curves refitted with one common curvature.
+
+    {'curvature', 'residual_sd', 'residual_sd_free', 'params': {budget: N}}. If the shared fit's
+    residuals are much larger than the free ones, the curves differ in width and one quadratic
+    surface cannot hold them all; if not, its optima are the steadier ones. None with fewer than
+    two interior curves.
+    """
+    inner = [c for c in curves if c.interior]
+    if len(inner) < 2:
+        return None
+    blocks, target = [], []
+    for index, c in enumerate(inner):
+        used = np.array(c.used)
+        n = np.log10(np.array(c.sizes)[used] / c.params_ref)
+        rows = np.zeros((len(n), 2 * len(inner) + 1))
+        rows[:, 2 * index], rows[:, 2 * index + 1], rows[:, -1] = 1.0, n, n**2
+        blocks.append(rows)
+        target.append(np.log(np.array(c.losses)[used]))
+    design, y = np.vstack(blocks), np.concatenate(target)
+    coef = np.linalg.lstsq(design, y, rcond=None)[0]
+    if coef[-1] <= 0:
+        return None
+    slopes = coef[1:-1:2]
+    best = {
+        f"{c.budget:.6g}": float(c.params_ref * 10 ** (-slope / (2 * coef[-1])))
+        for c, slope in zip(inner, slopes, strict=True)
+    }
+    dof = max(len(y) - design.shape[1], 1)
+    return {
+        "curvature": float(2 * coef[-1]),
+        "residual_sd": float(np.sqrt(((design @ coef - y) ** 2).sum() / dof)),
+        "residual_sd_free": scatter(inner),
+        "params": best,
+    }
+
+
 def _by_size(points: Points) -> tuple[Array, Array, Array, Array]:
     """Sizes ascending with geometric-mean loss, samples, and loss SE (relative) over replicas."""
     sizes, group = np.unique(points.params, return_inverse=True)

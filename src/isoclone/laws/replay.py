@@ -133,7 +133,25 @@ def _near(evidence: Evidence, budget: float) -> tuple[float, float]:
     best = points.loss[points.budget == budget].min()
     near = here & (points.loss <= 1.05 * best)
     near = near if near.any() else here & (points.loss == points.loss[here].min())
-    value, se = points.returns[near], points.returns_se[near]
-    se = se[np.isfinite(se)]
-    stated = float(np.sqrt(np.mean(se**2))) if len(se) else np.nan
-    return float(value.mean()), stated
+    return pooled(points.returns[near], points.returns_se[near])
+
+
+def pooled(value: Array, se: Array) -> tuple[float, float]:
+    """Mean of returns with weights 1 / (SE^2 + tau^2), and the SD of a further one.
+
+    tau^2, the spread between runs beyond their own errors, is estimated by the method of moments
+    (DerSimonian & Laird 1986). Unknown errors count as the median of the known ones.
+    """
+    known = se[np.isfinite(se)]
+    if not len(known):
+        return float(value.mean()), np.nan
+    variance = np.where(np.isfinite(se), se, np.median(known)) ** 2
+    variance = np.maximum(variance, 1e-12 * max(float(np.mean(value**2)), 1e-300))
+    weight = 1.0 / variance
+    middle = (weight * value).sum() / weight.sum()
+    excess = (weight * (value - middle) ** 2).sum() - (len(value) - 1)
+    scale = weight.sum() - (weight**2).sum() / weight.sum()
+    tau2 = max(float(excess / scale), 0.0) if len(value) > 1 and scale > 0 else 0.0
+    weight = 1.0 / (variance + tau2)
+    mean = float((weight * value).sum() / weight.sum())
+    return mean, float(np.sqrt(np.median(variance) + tau2))
