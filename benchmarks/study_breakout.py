@@ -70,7 +70,7 @@ def main() -> None:
             command += ["--demos", str(demos)]
         wall, peak, said = run(command)
         forecast, point = said["forecast"], said["point"]
-        interior = sum(not curve["censored"] for curve in said["laws"]["isoflops"])
+        interior = sum(curve["interior"] for curve in said["laws"]["isoflops"])
         loss, score = forecast["dev_loss"], forecast["return_mean"]
         print(
             f"{','.join(seeds):>8s} {wall / 60:8.1f} {peak / 2**30:6.2f} {said['points']:7d} "

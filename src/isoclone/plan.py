@@ -6,7 +6,8 @@ lowest dev loss (mean over seeds) at a budget.
 - **Hopeless below.** A size two or more steps below the best, and worse than it by more than
   twice their combined SE, is trained no further: the best size grows with compute.
 - **Not yet.** A size three or more steps above the best of the budget before waits: it joins when
-  the best has come nearer, and then costs what it would have cost anyway.
+  the best has come nearer, or turns out to be the largest that did not wait, and then costs what it
+  would have cost anyway.
 - **Falling at the edge.** If the best is the largest (smallest) size there is, a size beyond it is
   added, by the ratio of the last two sizes, `extend` times at most on either side.
 """
@@ -40,7 +41,7 @@ class Decision:
 
     budget_flops: float
     width: int
-    what: str  # 'stopped', 'waits', 'added'
+    what: str  # 'stopped', 'waits', 'joins', 'added'
     why: str
 
 
@@ -88,6 +89,10 @@ def next_cells(spec: StudySpec, points: Iterable[Point]) -> Sweep:
                 return Sweep(_longest_first(missing), tuple(decisions), tuple(widths))
             at_budget = {w: [measured[w, s, budget] for s in spec.seeds] for w in active}
             best = _best(at_budget)
+            if best == active[-1] != widths[-1]:  # the next one has waited long enough
+                active.append(widths[widths.index(best) + 1])
+                decisions.append(Decision(budget, active[-1], "joins", f"width {best} was best"))
+                continue
             added = _beyond(spec, widths, best)
             if added is None or not spec.adaptive:
                 break
