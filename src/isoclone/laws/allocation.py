@@ -2,8 +2,8 @@
 
 Two roads lead to N_opt(C). A surface fitted to all runs gives it at any C, exactly if its form is
 right; a power law through the isoFLOP optima assumes less and knows less. The surface is believed
-alone where its residuals are no larger than the noise; otherwise both are averaged (in log N) and
-their disagreement enters the interval.
+alone where its residuals are no larger than the noise and it is sure of its optimum; otherwise both
+are averaged (in log N, by precision) and their disagreement enters the interval.
 
 The surface's window is the widest one whose residuals are within `ADEQUATE` of the noise; where
 none is, the one with the smallest residuals. Its spread is the larger of the delta method (points
@@ -31,6 +31,7 @@ Array = np.ndarray
 ADEQUATE = 1.5  # residual SD over noise SD
 WINDOWS = ((99.0, 99.0), (99.0, 2.5), (3.0, 1.6), (2.0, 1.6), (1.5, 1.35))
 BOOTSTRAPS = 200
+KNOWN_SD = 0.25  # log10 N: a surface surer than this of its optimum can stand alone
 INFLATION = 1.15  # the noise, and with it the weights and the window, is an estimate too
 FLOOR_SD = 0.01  # log10 N: a grid of sizes is never finer
 OPTIMUM_SD = 0.1  # log10 N, of a single isoFLOP optimum about the power law, at the least
@@ -50,6 +51,8 @@ class Allocation:
     def fit(self, evidence: Evidence) -> Self:
         """Fit both roads; the surface is None where there are too few points."""
         self.rule_ = evidence.rule
+        self._sizes = np.log10([evidence.sizes[0], evidence.sizes[-1]])
+        self._budgets = 10.0 ** np.array([evidence.x[0], evidence.x[-1]])
         self.law_, self.interior_ = optima_law(evidence.isoflops)
         self.noise_ = max(scatter(evidence.isoflops) or 0.02, 0.003)
         self.surface_, self.window_ = self._choose(evidence)
@@ -94,25 +97,34 @@ class Allocation:
         at = [self._surface_at(c) for c in flops]
         value, sd = np.array([a[0] for a in at]), np.array([a[1] for a in at])
         dof = np.full(len(flops), float(self._dof()))
-        if self.adequate_:
-            return value, np.maximum(INFLATION * sd, FLOOR_SD), dof
-        between = 0.5 * np.abs(value - law)
-        both = np.sqrt(0.5 * (sd**2 + law_sd**2) + between**2)
-        return 0.5 * (value + law), both, np.minimum(dof, 10.0)
+        mean, both = _blend(value, sd, law, np.maximum(law_sd, 0.5 * OPTIMUM_SD))
+        alone = self.adequate_ & (sd <= KNOWN_SD)
+        middle = np.where(alone, value, mean)
+        spread = np.where(alone, np.maximum(INFLATION * sd, FLOOR_SD), both)
+        return self._sane(flops, middle), spread, np.where(alone, dof, np.minimum(dof, 10.0))
+
+    def _sane(self, flops: Array, log_params: Array) -> Array:
+        """Kept within a decade of the sampled sizes, and one more per decade of compute beyond."""
+        beyond = np.maximum(np.log10(flops / self._budgets[1]), 0.0)
+        below = np.maximum(np.log10(self._budgets[0] / flops), 0.0)
+        low, high = self._sizes[0] - 1.0 - below, self._sizes[1] + 1.0 + beyond
+        return np.clip(log_params, low, high)
 
     def unsampled_gain(self, flops: Array, sizes: Array) -> Array:
         """How much lower log loss is at the best size than at the best one within `sizes`, <= 0.
 
-        Half of what the surface says where it is not adequate; 0 without a surface.
+        Half of what the surface says where it is not adequate; 0 without a surface, and where
+        the surface does not know its own optimum.
         """
         if self.surface_ is None:
             return np.zeros(len(flops))
+        known = np.array([self._surface_at(c)[1] <= KNOWN_SD for c in flops])
         inside = np.geomspace(sizes.min(), sizes.max(), 64)
         free = np.array([self.surface_.optimum(c, self.rule_)[1][0] for c in flops])
         held = [self.surface_.log_loss(inside, self.rule_.samples(c, inside)).min() for c in flops]
         gain = np.minimum(free - np.array(held), 0.0)
         gain = np.where(gain > -1e-3, 0.0, gain)
-        return np.maximum(gain if self.adequate_ else 0.5 * gain, -1.0)
+        return np.where(known, np.maximum(gain if self.adequate_ else 0.5 * gain, -1.0), 0.0)
 
     def _surface_at(self, flops: float) -> tuple[float, float]:
         surface = self.surface_
@@ -147,6 +159,15 @@ class Allocation:
         middle, sd, dof = self.log_params(flops)
         half = stats.t.ppf(0.5 + level / 2, dof) * sd
         return 10**middle, 10 ** (middle - half), 10 ** (middle + half)
+
+
+def _blend(a: Array, a_sd: Array, b: Array, b_sd: Array) -> tuple[Array, Array]:
+    """Precision-weighted mean of two opinions, and its SD with their disagreement in it."""
+    wa, wb = 1.0 / np.maximum(a_sd, 1e-6) ** 2, 1.0 / np.maximum(b_sd, 1e-6) ** 2
+    share = wa / (wa + wb)
+    between = np.sqrt(share * (1 - share)) * np.abs(a - b)
+    within = np.sqrt(share * a_sd**2 + (1 - share) * b_sd**2)
+    return share * a + (1 - share) * b, np.hypot(within, between)
 
 
 def optima_law(isoflops: list[IsoFlop]) -> tuple[PowerLaw, int]:
