@@ -13,12 +13,15 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from isoclone.errors import StoreError
 from isoclone.records import jsonable
+
+LEFTOVER = ".*.tmp"
 
 
 @contextmanager
@@ -37,7 +40,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise StoreError(_explain(error, path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:
@@ -95,9 +99,16 @@ def sha256_file(path: Path) -> str:
         raise StoreError(_explain(error, path)) from error
 
 
+def is_free(folder: Path) -> bool:
+    """Whether nothing is there but what a killed writer of ours may have left."""
+    if not folder.exists():
+        return True
+    return folder.is_dir() and all(fnmatch(p.name, LEFTOVER) for p in folder.iterdir())
+
+
 def sweep_leftovers(folder: Path) -> None:
     """Delete temporary files of writers that are no more."""
-    for temporary in folder.rglob(".*.tmp"):
+    for temporary in folder.rglob(LEFTOVER):
         pid = temporary.name.split(".")[-2]
         if not (pid.isdigit() and _is_alive(int(pid))):
             temporary.unlink(missing_ok=True)

@@ -35,7 +35,7 @@ from isoclone.policies import layout_of, make_policy, policy_flops, policy_param
 from isoclone.recipes import Recipe, recipe
 from isoclone.records import Forecast, Point, Record, Run
 from isoclone.spec import StudySpec
-from isoclone.store import read_json, sweep_leftovers, write_json, write_rows
+from isoclone.store import is_free, read_json, sweep_leftovers, write_json, write_rows
 from isoclone.worker import (
     STUDY_FILE,
     advance,
@@ -142,7 +142,7 @@ class Study:
                     "choose another directory, or give the directory alone to resume it"
                 )
             return study
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if not is_free(path):
             raise SpecError(f"{path} is not empty and holds no study; choose another directory")
         write_json(path / STUDY_FILE, {"format": FORMAT, "spec": spec.to_json()})
         return cls(path, spec)

@@ -21,7 +21,7 @@ import numpy as np
 from isoclone.demos.episode import Episode, EpisodeInfo, read_episode
 from isoclone.errors import DataError, StoreError
 from isoclone.games import FrameSpec, Game, game
-from isoclone.records import stable_id
+from isoclone.records import jsonable, stable_id
 from isoclone.store import read_json, sha256_file
 
 FORMAT = 1
@@ -57,13 +57,18 @@ class Demonstrations:
             begun = (path / REQUEST).exists()
             hint = "unfinished: run the same record command again" if begun else "no demonstrations"
             raise DataError(f"{path}: {hint}")
-        demos = cls._from_json(path, _read(path / DONE))
+        data = _read(path / DONE)
+        demos = cls._from_json(path, data)
         if verify:
+            if data.get("table_digest", "") not in ("", table_digest(data)):
+                raise DataError(f"{path / DONE} was edited; restore it or record again")
             demos.verify()
         return demos
 
     @classmethod
     def _from_json(cls, path: Path, data: dict[str, Any]) -> Demonstrations:
+        if not isinstance(data, dict):
+            raise DataError(f"{path / DONE} is damaged or edited: not a table")
         if data.get("format", 0) > FORMAT:
             raise DataError(
                 f"{path} has format {data['format']}, newer than {FORMAT}: update isoclone"
@@ -89,16 +94,16 @@ class Demonstrations:
         """Check every episode's file against the hash taken when it was recorded.
 
         Raises:
-            DataError: a file is missing, damaged or edited, or the table does not fit itself.
+            DataError: a file is missing, damaged or edited.
         """
+        if len(self.episodes) != len(self.file_sha256):
+            raise DataError(f"{self.path / DONE} is damaged: it lacks hashes of some episodes")
         for info, expected in zip(self.episodes, self.file_sha256, strict=True):
             path = self.episode_path(info.index)
             if not path.exists():
                 raise DataError(f"{path} is missing; restore it or record again")
             if sha256_file(path) != expected:
                 raise DataError(f"{path} is damaged or was edited; restore it or record again")
-        if self.fingerprint != fingerprint(self.game_name, self.game_options, self.episodes):
-            raise DataError(f"{self.path / DONE} was edited: its fingerprint does not fit")
 
     def episode_path(self, index: int) -> Path:
         """Where the episode's frames are."""
@@ -143,11 +148,21 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def fingerprint(
-    game_name: str, game_options: dict[str, Any], episodes: tuple[EpisodeInfo, ...]
+    game_name: str,
+    game_options: dict[str, Any],
+    episodes: tuple[EpisodeInfo, ...],
+    dev_episodes: list[int],
 ) -> str:
-    """16 hex digits over the game and every episode's contents."""
+    """16 hex digits over the game, every episode's contents, and which of them are held out."""
     contents = [info.content_sha256 for info in episodes]
-    return stable_id({"game": game_name, "options": game_options, "episodes": contents}, 16)
+    known = {"game": game_name, "options": game_options, "episodes": contents}
+    return stable_id({**known, "dev": sorted(dev_episodes)}, 16)
+
+
+def table_digest(data: dict[str, Any]) -> str:
+    """16 hex digits over everything in the table but themselves, so that an edit shows."""
+    rest = {name: value for name, value in data.items() if name != "table_digest"}
+    return stable_id(jsonable(rest), 16)
 
 
 def choose_dev(episodes: tuple[EpisodeInfo, ...], fraction: float) -> list[int]:

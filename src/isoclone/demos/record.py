@@ -21,6 +21,7 @@ from isoclone.demos.demonstrations import (
     Demonstrations,
     choose_dev,
     fingerprint,
+    table_digest,
 )
 from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episode
 from isoclone.errors import DataError, ExecutionError, SpecError, SpecMismatchError
@@ -28,7 +29,14 @@ from isoclone.executors import Executor, SerialExecutor, Task
 from isoclone.experts import Expert, View, expert
 from isoclone.games import Env, Game, game
 from isoclone.records import jsonable, stable_id
-from isoclone.store import read_json, sha256_file, sweep_leftovers, write_json, write_rows
+from isoclone.store import (
+    is_free,
+    read_json,
+    sha256_file,
+    sweep_leftovers,
+    write_json,
+    write_rows,
+)
 
 Progress = Callable[[str, float, float], None]
 
@@ -95,7 +103,7 @@ def _claim(path: Path, request: RecordRequest) -> None:
             raise SpecMismatchError(f"{path} holds other demonstrations ({shown})")
         sweep_leftovers(path)
         return
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if not is_free(path):
         raise SpecError(f"{path} is not empty and holds no demonstrations; choose another place")
     write_json(path / REQUEST, declared)
 
@@ -140,8 +148,9 @@ def _play_until_enough(
             progress("record", min(sum(lengths.values()), request.samples), request.samples)
     needed = enough()
     assert needed is not None  # tasks() goes on until it is not
-    for index in range(needed, max(lengths) + 1):
-        _episode_path(path, index).unlink(missing_ok=True)
+    for file in (path / "episodes").glob("*.parquet"):
+        if file.stem.isdigit() and int(file.stem) >= needed:
+            file.unlink()
     return needed
 
 
@@ -264,18 +273,16 @@ def _finish(path: Path, request: RecordRequest, the_game: Game, player: Expert, 
     rows = [{**asdict(info), "split": "dev" if info.index in dev else "train"} for info in episodes]
     kinds = {"episode_return": float, "seed": int, "length": int, "index": int}
     write_rows(path / "episodes", rows, {name: kinds.get(name, str) for name in rows[0]})
-    write_json(
-        path / DONE,
-        {
-            "format": FORMAT,
-            "game": request.game,
-            "game_options": request.game_options,
-            "expert": player.name,
-            "frame": the_game.frame,
-            "n_actions": the_game.n_actions,
-            "episodes": episodes,
-            "file_sha256": [sha256_file(_episode_path(path, i)) for i in range(count)],
-            "dev_episodes": dev,
-            "fingerprint": fingerprint(request.game, request.game_options, episodes),
-        },
-    )
+    table = {
+        "format": FORMAT,
+        "game": request.game,
+        "game_options": request.game_options,
+        "expert": player.name,
+        "frame": the_game.frame,
+        "n_actions": the_game.n_actions,
+        "episodes": episodes,
+        "file_sha256": [sha256_file(_episode_path(path, i)) for i in range(count)],
+        "dev_episodes": dev,
+        "fingerprint": fingerprint(request.game, request.game_options, episodes, dev),
+    }
+    write_json(path / DONE, {**table, "table_digest": table_digest(table)})
