@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +48,17 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[st
     """Write tensors and JSON metadata, whole or not at all."""
     packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        save_file(packed, temporary, {"isoclone": json.dumps(metadata, sort_keys=True)})
+        try:
+            save_file(packed, temporary, {"isoclone": json.dumps(metadata, sort_keys=True)})
+        except SafetensorError as error:  # a full disk, among other things
+            raise _disk_error(error) from error
+
+
+def _disk_error(error: SafetensorError) -> OSError:
+    """The operating system's error inside safetensors' own: '... (os error 28)'."""
+    number = re.search(r"os error (\d+)", str(error))
+    code = int(number[1]) if number else errno.EIO
+    return OSError(code, os.strerror(code))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -57,6 +70,8 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})["isoclone"])
+            if not isinstance(metadata, dict):
+                raise ValueError("its metadata is not a table")
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing") from error

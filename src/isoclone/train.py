@@ -199,9 +199,11 @@ class Trainer:
         for i, p in enumerate(self.average):
             p.copy_(tensors[f"average.{i}"])
         if any(name.startswith("adam.") for name in tensors):
-            count = len(list(self.module.parameters()))
             state: dict[str, Any] = self.optimiser.state_dict()
-            state["state"] = {i: _under(tensors, f"adam.{i}.") for i in range(count)}
+            state["state"] = {
+                i: {k: _laid_out_as(v, p) for k, v in _under(tensors, f"adam.{i}.").items()}
+                for i, p in enumerate(self.module.parameters())
+            }
             self.optimiser.load_state_dict(state)
 
     def save_checkpoint(self, path: Path) -> None:
@@ -222,6 +224,13 @@ class Trainer:
 def _share_of_last(step: int, power: float) -> float:
     """Weight of step `step` in an average where step s counts as s^power."""
     return 1 - (1 - 1 / step) ** (power + 1)
+
+
+def _laid_out_as(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """The value in the parameter's memory layout: fused Adam walks both in memory order."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

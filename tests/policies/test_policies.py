@@ -1,0 +1,138 @@
+"""Policies: the paper's network, its size, its cost, and the width for a wanted size."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from isoclone.errors import SpecError, UnknownNameError
+from isoclone.flops import cnn_flops_per_sample, cnn_params
+from isoclone.games import FrameSpec, game
+from isoclone.policies import make_policy, policy_flops, policy_params, width_for
+
+ATARI = FrameSpec((84, 84), "uint8", 4)
+PUBLISHED = {
+    1: 725,
+    3: 2_575,
+    5: 4_969,
+    8: 9_580,
+    13: 19_985,
+    23: 50_995,
+    266: 4_985_110,
+}
+
+
+def plain(width: int, n_actions: int = 4) -> nn.Sequential:
+    """The network as one would write it down."""
+    return nn.Sequential(
+        nn.Conv2d(4, width, 8, 4),
+        nn.ReLU(),
+        nn.Conv2d(width, 2 * width, 4, 2),
+        nn.ReLU(),
+        nn.Conv2d(2 * width, 2 * width, 3, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(2 * width * 49, n_actions),
+    )
+
+
+def blocks(images: torch.Tensor) -> torch.Tensor:
+    """(b, 4, 84, 84) -> (b, 21, 21, 64)."""
+    b = len(images)
+    cut = images.view(b, 4, 21, 4, 21, 4).permute(0, 2, 4, 1, 3, 5)
+    return cut.reshape(b, 21, 21, 64)
+
+
+@pytest.mark.parametrize("width", [1, 5, 23])
+def test_the_cnn_is_the_plain_network_on_rearranged_frames(width):
+    torch.manual_seed(0)
+    ours, theirs = make_policy("cnn", width, ATARI, 4), plain(width)
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        other.data.copy_(mine.data)
+    images = torch.randn(6, 4, 84, 84)
+    images_too = images.clone().requires_grad_()
+    logits, wanted = ours(blocks(images)), theirs(images_too)
+    torch.testing.assert_close(logits, wanted, atol=1e-5, rtol=1e-5)
+    logits.logsumexp(1).sum().backward()
+    wanted.logsumexp(1).sum().backward()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("width", "params"), PUBLISHED.items())
+def test_parameters_as_published(width, params):
+    assert policy_params("cnn", width, ATARI, 4) == cnn_params(width, 4) == params
+
+
+@pytest.mark.parametrize("width", [1, 8, 50])
+@pytest.mark.parametrize("n_actions", [4, 18])
+def test_exact_flops_are_three_forward_passes_of_the_plain_network(width, n_actions):
+    with FlopCounterMode(display=False) as counter:
+        plain(width, n_actions)(torch.zeros(1, 4, 84, 84))
+    exact = 3 * counter.get_total_flops()
+    assert policy_flops("cnn", width, ATARI, n_actions) == exact
+    assert cnn_flops_per_sample(width, n_actions) == exact
+
+
+@pytest.mark.parametrize(("width", "ratio"), [(1, 17.0), (23, 10.7), (117, 6.0), (266, 4.75)])
+def test_the_papers_counter_overstates_small_networks_most(width, ratio):
+    exact = policy_flops("cnn", width, ATARI, 4)
+    theirs = policy_flops("cnn", width, ATARI, 4, "tuyls2023-atari")
+    assert theirs / exact == pytest.approx(ratio, abs=0.05)
+
+
+def test_6nd_is_six_flops_a_parameter():
+    assert policy_flops("cnn", 5, ATARI, 4, "6nd") == 6 * 4_969
+    toy = game("toy")
+    six = policy_flops("mlp", 8, toy.frame, 3, "6nd")
+    assert six == 6 * policy_params("mlp", 8, toy.frame, 3)
+
+
+def test_a_convention_without_a_meaning_for_a_policy_is_refused():
+    toy = game("toy")
+    with pytest.raises(SpecError, match="not defined for policy 'mlp'"):
+        policy_flops("mlp", 8, toy.frame, 3, "tuyls2023-atari")
+    with pytest.raises((SpecError, UnknownNameError), match="furlongs"):
+        policy_flops("cnn", 8, ATARI, 4, "furlongs")
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 7, 50, 266])
+def test_the_width_of_a_size_is_that_size(width):
+    assert width_for(policy_params("cnn", width, ATARI, 4), "cnn", ATARI, 4) == width
+
+
+@pytest.mark.parametrize("params", [1, 700, 1_111, 12_345, 1e6])
+def test_no_other_width_is_nearer(params):
+    width = width_for(params, "cnn", ATARI, 4)
+
+    def distance(w):
+        return max(params / policy_params("cnn", w, ATARI, 4),
+                   policy_params("cnn", w, ATARI, 4) / params)  # fmt: skip
+
+    assert all(distance(width) <= distance(w) for w in (max(1, width - 1), width + 1))
+
+
+@pytest.mark.parametrize("params", [0, -5, float("inf"), float("nan")])
+def test_a_size_that_cannot_be_is_refused(params):
+    with pytest.raises(SpecError, match="params"):
+        width_for(params, "cnn", ATARI, 4)
+
+
+def test_policies_that_cannot_be_made():
+    with pytest.raises(SpecError, match="width must be at least 1, not 0"):
+        make_policy("cnn", 0, ATARI, 4)
+    with pytest.raises(UnknownNameError, match="did you mean cnn"):
+        make_policy("cn", 4, ATARI, 4)
+    with pytest.raises(SpecError, match="wobble"):
+        make_policy("mlp", 4, ATARI, 4, wobble=1)
+    with pytest.raises(SpecError, match="'mlp' takes any"):
+        make_policy("cnn", 4, game("toy").frame, 3)
+
+
+def test_the_mlp_takes_pictures_and_vectors():
+    toy = game("toy")
+    assert make_policy("mlp", 4, toy.frame, 3)(torch.zeros(5, 2, 12, 12)).shape == (5, 3)
+    vector = FrameSpec((4,), "float32", 1)
+    assert make_policy("mlp", 4, vector, 2)(torch.zeros(5, 1, 4)).shape == (5, 2)
