@@ -8,7 +8,7 @@ from typing import Any
 
 from isoclone.errors import SpecError, UnknownNameError
 
-SCHEDULES = ("constant", "cosine")
+SCHEDULES = ("constant", "inverse_sqrt", "cosine")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -20,6 +20,9 @@ class Recipe:
     `average` is the exponent of a power-law average of the weights along the way (0: none): the
     weights of step s count as s^average, so the average always spans the same share of the run
     and every budget gets a point of annealed quality from one constant-rate run.
+    After the warm-up the rate is `constant`; or falls as `inverse_sqrt` of the samples seen, from
+    `decay_from` samples on, wherever the run will end; or follows a `cosine` to the end of the
+    run, which then has one budget only.
     `frames` is how frames are encoded (see `demos.encode`).
     """
 
@@ -28,6 +31,7 @@ class Recipe:
     batch_size: int
     warmup_samples: int = 0
     schedule: str = "constant"
+    decay_from: int = 0
     final_share: float = 0.1  # cosine ends at this share of the peak rate
     average: float = 0.0
     frames: str = "unit"
@@ -43,6 +47,7 @@ class Recipe:
             "batch_size": self.batch_size >= 1,
             "warmup_samples": self.warmup_samples >= 0,
             "schedule": self.schedule in SCHEDULES,
+            "decay_from": self.schedule != "inverse_sqrt" or self.decay_from > 0,
             "average": self.average >= 0,
             "frames": self.frames in ("unit", "standardise"),
             "precision": self.precision in PRECISIONS,
@@ -54,6 +59,11 @@ class Recipe:
     def rate_at(self, width: int) -> float:
         """Peak learning rate for a width."""
         return self.learning_rate * (width / self.width_base) ** -self.width_power
+
+    @property
+    def ends_at_budget(self) -> bool:
+        """Whether the schedule depends on where training ends: then each budget is its own run."""
+        return self.schedule == "cosine"
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON values."""
@@ -75,12 +85,15 @@ class Recipe:
 RECIPES = {
     # Tuyls et al. 2023, Atari: Adam at a constant rate, bytes over 255, no averaging.
     "paper": Recipe("paper", learning_rate=1e-4, batch_size=128, precision="float32"),
-    # Found here on Breakout (docs/log.md): standardised pixels, warm-up, averaged weights.
+    # Found here on Breakout (docs/log.md): standardised pixels, a rate that falls with the root of
+    # the samples wherever the run will end, averaged weights.
     "lean": Recipe(
         "lean",
         learning_rate=3.5e-3,
         batch_size=32,
         warmup_samples=2_000,
+        schedule="inverse_sqrt",
+        decay_from=10_000,
         average=8.0,
         frames="standardise",
         betas=(0.9, 0.99),

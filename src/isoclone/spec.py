@@ -125,7 +125,7 @@ class StudySpec:
 
         One run serves all budgets, unless its schedule depends on where it ends.
         """
-        decays = self.recipe["schedule"] != "constant"
+        ends_there = Recipe.from_json(self.recipe).ends_at_budget
         return Run(
             game=self.game,
             demos=fingerprint,
@@ -135,7 +135,7 @@ class StudySpec:
             recipe=self.recipe,
             seed=seed,
             flop_convention=self.flop_convention,
-            horizon_flops=budget_flops if decays else None,
+            horizon_flops=budget_flops if ends_there else None,
         )
 
     def replace(self, **changes: Any) -> StudySpec:

@@ -139,10 +139,12 @@ class Trainer:
         self._average()
 
     def _set_rate(self) -> None:
-        """Linear warm-up, then constant or a cosine to the end of the run's horizon."""
+        """Linear warm-up, then as the recipe's schedule says."""
         recipe, samples = self.recipe, self.progressed.samples
         share = min(1.0, (samples + recipe.batch_size) / max(1, recipe.warmup_samples))
-        if recipe.schedule == "cosine":
+        if recipe.schedule == "inverse_sqrt":
+            share *= min(1.0, recipe.decay_from / max(1, samples)) ** 0.5
+        elif recipe.schedule == "cosine":
             assert self.run.horizon_flops is not None
             way = min(1.0, samples * self.flops_per_sample / self.run.horizon_flops)
             low = recipe.final_share
