@@ -104,7 +104,7 @@ def choose_actions(logits: np.ndarray, uniforms: np.ndarray, sampling: str) -> n
         return logits.argmax(1)
     shares = np.exp(logits - logits.max(1, keepdims=True))
     bounds = shares.cumsum(1)
-    return np.minimum((bounds < uniforms[:, None] * bounds[:, -1:]).sum(1), logits.shape[1] - 1)
+    return np.minimum((bounds <= uniforms[:, None] * bounds[:, -1:]).sum(1), logits.shape[1] - 1)
 
 
 def rollout(
@@ -113,7 +113,7 @@ def rollout(
     episodes: int,
     seed: int = 0,
     sampling: str = "sample",
-    slots: int = 16,
+    slots: int = 8,
     progress: Callable[[int], None] | None = None,
 ) -> Returns:
     """Play whole episodes with a policy, many side by side in one forward pass.
@@ -128,7 +128,7 @@ def rollout(
         raise SpecError(f"episodes must be at least 1, not {episodes}")
     if sampling not in SAMPLINGS:
         raise SpecError(f"sampling must be one of {', '.join(SAMPLINGS)}, not '{sampling}'")
-    slots = min(slots, episodes)
+    slots = min(slots, -(-episodes // 2))  # two episodes or more for the price of a slot
     stacks = _SlotStacks(policy, slots)
 
     def act(live: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
@@ -137,7 +137,7 @@ def rollout(
     return _play(game, episodes, seed, slots, act, stacks, progress)
 
 
-def random_returns(game: Game, episodes: int, seed: int = 0, slots: int = 16) -> Returns:
+def random_returns(game: Game, episodes: int, seed: int = 0, slots: int = 8) -> Returns:
     """Whole episodes of uniformly random play: the floor of every score."""
 
     def act(live: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
