@@ -38,6 +38,7 @@ class Lookahead:
         rollouts: plans tried at each planning.
         macro: mean steps for which a plan holds an action.
         every: steps of play between plannings.
+        careful: the same while some plan loses a life: sticky actions upset close manoeuvres.
         life_cost: points a lost life is worth (discounted: sooner is worse).
         discount: worth of a point one step later.
     """
@@ -47,6 +48,7 @@ class Lookahead:
     rollouts: int = 8
     macro: int = 4
     every: int = 4
+    careful: int = 4
     life_cost: float = 1000.0
     discount: float = 0.98
     name: str = "lookahead"
@@ -54,7 +56,7 @@ class Lookahead:
     _copy: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for setting in ("depth", "rollouts", "macro", "every"):
+        for setting in ("depth", "rollouts", "macro", "every", "careful"):
             if getattr(self, setting) < 1:
                 raise SpecError(f"lookahead: {setting} must be at least 1")
         if self.every > self.depth:
@@ -66,7 +68,7 @@ class Lookahead:
 
     def _act(self, view: View) -> int:
         memory = view.memory
-        if not memory or memory["followed"] == self.every:
+        if not memory or memory["followed"] >= memory["for"]:
             self._plan(view)
         action = memory["plan"][memory["followed"]]
         memory["followed"] += 1
@@ -77,7 +79,7 @@ class Lookahead:
         memory, rng = view.memory, view.rng
         depth = memory.get("depth", self.depth)
         trial = _Trial(self, self._emulator(), view.env.ale.cloneState(), depth)
-        held = _resized(memory.get("plan", np.zeros(0))[self.every :], depth)
+        held = _resized(memory.get("plan", np.zeros(0))[memory.get("for", 0) :], depth)
         for plan in (
             _resized(held[:0], depth),
             held,
@@ -89,6 +91,7 @@ class Lookahead:
             fresh = _random_plan(rng, depth - keep, trial.n_actions, self.macro)
             trial.consider(np.concatenate([trial.best[:keep], fresh]))
         memory["plan"], memory["followed"] = trial.best, 0
+        memory["for"] = min(self.careful, self.every) if trial.deadly else self.every
         memory["depth"] = self._next_depth(depth, trial)
 
     def _next_depth(self, depth: int, trial: _Trial) -> int:
@@ -135,6 +138,7 @@ class _Trial:
         self.n_actions = len(self._actions)
         self.best, self.value = np.zeros(depth, np.int64), -np.inf
         self.touched = False  # whether any plan scored or lost a life
+        self.deadly = False  # whether any plan lost a life
         self.scores_at = 0  # the step at which the best plan first scores
 
     def consider(self, plan: np.ndarray) -> None:
@@ -161,6 +165,7 @@ class _Trial:
             left = ale.lives()
             if reward or left != lives:
                 self.touched = True
+                self.deadly = self.deadly or left < lives
                 value -= worth * life_cost * max(0, lives - left)
                 lives = left
                 if value < self.value - life_cost / 2:
