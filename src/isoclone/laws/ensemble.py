@@ -179,7 +179,7 @@ def youth(seen: int) -> float:
     times after four or five, little after eight.
     """
     young = 3.0 / max(seen, 2)
-    return 1.0 + young**2 + 3.0 * young**5
+    return 1.0 + young**2 + 6.0 * young**5
 
 
 def quantile(level: float) -> float:

@@ -34,7 +34,7 @@ class FlopRule:
         inside = np.interp(n, self._n, self._f)
         below = self._low * np.minimum(n - self._n[0], 0.0)
         above = self._high * np.maximum(n - self._n[-1], 0.0)
-        return np.exp(inside + below + above)
+        return np.exp(np.clip(inside + below + above, -600.0, 600.0))
 
     def samples(self, flops: Any, params: Any) -> Array:
         """D = C / f(N)."""
