@@ -125,7 +125,7 @@ def test_a_waiting_size_joins_if_the_largest_that_did_not_wait_turns_out_best():
 
 
 def test_a_best_size_at_the_edge_gets_a_neighbour():
-    points, sweep = play_out(SPEC, lambda w, c: valley(w, c, centre=60))
+    _, sweep = play_out(SPEC, lambda w, c: valley(w, c, centre=60))
     assert decided(sweep, "added")[0] == (1e8, 64)
     assert sweep.widths[-1] == 128
     assert len(sweep.widths) == 7  # `extend` times at most

@@ -24,10 +24,17 @@ from typing import Any
 
 from isoclone import laws
 from isoclone.demos import Demonstrations, RecordRequest, open_cache, record
-from isoclone.errors import DataError, ExecutionError, SpecError, SpecMismatchError, StoreError
+from isoclone.errors import (
+    DataError,
+    ExecutionError,
+    SpecError,
+    SpecMismatchError,
+    StoreError,
+    UnknownNameError,
+)
 from isoclone.estimate import Estimate, Speed, estimate, measure_speed
 from isoclone.executors import Executor, SerialExecutor, Task
-from isoclone.experts import Expert
+from isoclone.experts import Expert, expert, expert_names
 from isoclone.games import Game
 from isoclone.laws import Fitted
 from isoclone.plan import Cell, Decision, Sweep, flops_spent, grid, grid_flops, next_cells
@@ -144,6 +151,7 @@ class Study:
             return study
         if not is_free(path):
             raise SpecError(f"{path} is not empty and holds no study; choose another directory")
+        _check_expert(spec)
         write_json(path / STUDY_FILE, {"format": FORMAT, "spec": spec.to_json()})
         return cls(path, spec)
 
@@ -601,6 +609,17 @@ def _spec_from_fields(
         return StudySpec(name=given.pop("name", name), game=game, **given)
     except TypeError as error:
         raise SpecError(f"study: {error}") from error
+
+
+def _check_expert(spec: StudySpec) -> None:
+    """Refuse an expert that is not there before the directory is taken.
+
+    One that has to be loaded from a file or the hub is met when recording begins.
+    """
+    if spec.demos is None and spec.expert in expert_names():
+        expert(spec.expert, spec.make_game(), **spec.expert_options)
+    elif spec.demos is None and not Path(spec.expert).exists() and "/" not in spec.expert:
+        raise UnknownNameError("expert", spec.expert, expert_names())
 
 
 def _with_precision(spec: StudySpec, device: str) -> StudySpec:

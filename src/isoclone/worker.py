@@ -13,6 +13,7 @@ Doing it twice is harmless: what is there is not done again.
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,8 @@ STUDY_FILE = "study.json"
 
 def budget_key(budget_flops: float) -> str:
     """A budget as part of a file name: exact, and sorted by eye."""
-    return f"{budget_flops:.6e}"
+    short = f"{budget_flops:.6e}"
+    return short if float(short) == budget_flops else f"{budget_flops:.16e}"
 
 
 def run_folder(study: Path, run_id: str) -> Path:
@@ -62,7 +64,7 @@ def demos_path(study: Path, spec: StudySpec) -> Path:
 
 def advance(study: Path, run_id: str, budget_flops: float, role: str, device: str) -> None:
     """Train the run to the budget, evaluate it, write its point. Does nothing if it is there."""
-    if point_path(study, run_id, budget_flops).exists():
+    if _is_there(point_path(study, run_id, budget_flops), role):
         return
     job = _Job(study, run_id, budget_flops, role, device)
     reason = job.already_diverged()
@@ -72,6 +74,11 @@ def advance(study: Path, run_id: str, budget_flops: float, role: str, device: st
         job.write(job.point(None, status="diverged", reason=reason))
         return
     job.measure()
+
+
+def _is_there(path: Path, role: str) -> bool:
+    """Whether the point is measured; one measured on the side does not stand for the sweep's."""
+    return path.exists() and (role == "extra" or read_json(path)["role"] == role)
 
 
 class _Job:
@@ -151,6 +158,10 @@ class _Job:
         trained: Trained = self.trainer.trained()
         self.report("dev loss", trained.samples, now=True)
         loss = dev_loss(trained, self.cache, self.spec.dev_samples)
+        if not math.isfinite(loss.mean):
+            reason = f"dev loss was {loss.mean} after {trained.samples:,} samples"
+            self.write(self.point(None, status="diverged", reason=reason))
+            return
         episodes = self.spec.episodes if self.role == "sweep" else self.spec.forecast_episodes
         figures: dict[str, Any] = {
             "dev_loss": loss.mean,

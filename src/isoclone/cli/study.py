@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional
 
-from isoclone.errors import SpecError, UnknownNameError
+from isoclone.errors import IsocloneError, SpecError, UnknownNameError
 
 OUT = Path("studies-out")
 
@@ -135,8 +135,11 @@ def _named_spec(source: str) -> Any:
         raise SpecError(f"{source} does not exist")
     try:
         spec = runpy.run_path(source).get("study")
-    except (SyntaxError, NameError, ImportError, TypeError, AttributeError) as error:
-        raise SpecError(f"{source} cannot be run: {type(error).__name__}: {error}") from error
+    except IsocloneError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise SpecError(f"{source} cannot be run: {type(error).__name__}: {said}") from error
     if not isinstance(spec, StudySpec):
         raise SpecError(f"{source} must set `study` to an isoclone.StudySpec")
     return spec

@@ -1,0 +1,137 @@
+"""Executors: every task has its outcome; workers that die are replaced; none outlives its driver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from isoclone.errors import StoreError, UnknownNameError
+from isoclone.executors import Task, executor, executor_names, register_executor
+from isoclone.executors.serial import SerialExecutor
+
+
+def double(x):
+    return 2 * x
+
+
+def fail(x):
+    raise ValueError(f"no {x},\nnever")
+
+
+def full_disk():
+    raise StoreError("no space left")
+
+
+def die_once(marker: Path):
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "survived"
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("name", ["serial", "processes"])
+def test_each_task_has_one_outcome(name):
+    tasks = [Task(double, (i,), key=i) for i in range(20)]
+    tasks.insert(7, Task(fail, (13,), key="bad"))
+    with executor(name, 2) as workers:
+        outcomes = {o.task.key: o for o in workers.run(tasks)}
+    assert len(outcomes) == 21
+    assert outcomes.pop("bad").error == "ValueError: no 13, never"
+    assert all(o.result == 2 * key and o.error is None for key, o in outcomes.items())
+
+
+@pytest.mark.parametrize("name", ["serial", "processes"])
+def test_tasks_are_drawn_when_somebody_is_free_for_them(name):
+    ended = []
+
+    def tasks():
+        for i in range(9):
+            assert len(ended) >= i - 2
+            yield Task(double, (i,))
+
+    with executor(name, 2) as workers:
+        for outcome in workers.run(tasks()):
+            ended.append(outcome)
+    assert len(ended) == 9
+
+
+@pytest.mark.parametrize("name", ["serial", "processes"])
+def test_a_full_disk_stops_everything(name):
+    with pytest.raises(StoreError, match="no space left"), executor(name, 2) as workers:
+        list(workers.run([Task(full_disk, ())]))
+
+
+def test_a_worker_that_was_killed_is_replaced(tmp_path):
+    tasks = [Task(die_once, (tmp_path / "died",)), *(Task(double, (i,)) for i in range(6))]
+    with executor("processes", 2) as workers:
+        outcomes = list(workers.run(tasks))
+    assert sorted(str(o.result) for o in outcomes) == ["0", "10", "2", "4", "6", "8", "survived"]
+
+
+def test_a_task_that_kills_its_worker_each_time_is_given_up():
+    with executor("processes", 1) as workers:
+        outcomes = list(workers.run([Task(die, ()), Task(double, (4,))]))
+    assert sorted((o.error or o.result for o in outcomes), key=str) == [
+        8,
+        "its worker died 3 times",
+    ]
+
+
+WAITING = """
+import sys
+sys.path.insert(0, {here!r})
+from isoclone.executors import Task, executor
+if __name__ == "__main__":
+    with executor("processes", 2) as workers:
+        from test_executors import announce
+        list(workers.run([Task(announce, ({pids!r},)), Task(announce, ({pids!r},))]))
+"""
+
+
+def announce(folder):
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(300)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_no_worker_outlives_its_driver(tmp_path, how):
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    script = tmp_path / "driver.py"
+    script.write_text(WAITING.format(here=str(Path(__file__).parent), pids=str(pids)))
+    driver = subprocess.Popen([sys.executable, script], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(list(pids.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = [int(p.name) for p in pids.iterdir()]
+    assert len(workers) == 2
+    driver.send_signal(how)
+    driver.wait(timeout=30)
+    while any(is_running(pid) for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(is_running(pid) for pid in workers)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_executors_are_found_by_name():
+    assert {"serial", "processes"} <= set(executor_names())
+    with pytest.raises(UnknownNameError, match="did you mean serial"):
+        executor("serail")
+    register_executor("mine", lambda workers: SerialExecutor())
+    assert isinstance(executor("mine"), SerialExecutor)
