@@ -11,11 +11,14 @@ page       its parts (headline, charts, verdict, savings, laws, points, reproduc
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from isoclone.report.facts import gather
 from isoclone.report.page import render
 from isoclone.store import write_bytes
-from isoclone.study import Study
+
+if TYPE_CHECKING:
+    from isoclone.study import Study
 
 __all__ = ["write_report"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from isoclone.plan import Sweep
 from isoclone.records import Forecast, Point, jsonable
 from isoclone.spec import StudySpec
 from isoclone.store import read_json
-from isoclone.study import Study
 from isoclone.worker import demos_path
+
+if TYPE_CHECKING:
+    from isoclone.study import Study
 
 GRID = 96  # points of a drawn law
 MARGIN = 0.08  # decades drawn beyond the forecast
