@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from isoclone.errors import FitError
 from isoclone.laws.evidence import Evidence
@@ -132,7 +132,9 @@ class Allocation:
         value = float(surface.optimum(flops, self.rule_)[0][0])
         drawn = surface.optimum(flops, self.rule_, surface.draws_)[0]
         low, high = np.quantile(drawn, [0.16, 0.84])
-        few = stats.t.ppf(0.975, max(surface.clusters_ - 1, 2)) / stats.t.ppf(0.975, self._dof())
+        few = special.stdtrit(max(surface.clusters_ - 1, 2), 0.975) / special.stdtrit(
+            self._dof(), 0.975
+        )
         spread = max(0.5 * float(high - low) * float(few), self._delta_sd(flops))
         rival = self.rival_.optimum(flops, self.rule_)[0][0] if self.rival_ else value
         return value, float(np.hypot(spread, 0.5 * (rival - value)))
@@ -157,7 +159,7 @@ class Allocation:
     def interval(self, flops: Any, level: float = 0.95) -> tuple[Array, Array, Array]:
         """N_opt, low, high at C [m]."""
         middle, sd, dof = self.log_params(flops)
-        half = stats.t.ppf(0.5 + level / 2, dof) * sd
+        half = special.stdtrit(dof, 0.5 + level / 2) * sd
         return 10**middle, 10 ** (middle - half), 10 ** (middle + half)
 
 

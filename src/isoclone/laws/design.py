@@ -20,7 +20,7 @@ import numpy as np
 
 from isoclone.errors import FitError, SpecError
 from isoclone.laws.fit import ScalingLaws
-from isoclone.laws.surface import FORMS, Surface, _Model
+from isoclone.laws.surface import FORMS, LogSumExp, Surface
 
 Array = np.ndarray
 SIZES, COUNTS = 24, 24  # grid of candidate N and D
@@ -69,7 +69,7 @@ def run_gradients(surface: Surface, params: Array, samples: Array) -> Array:
     """[m, P]: derivatives of log L at N[m], D[m] by the parameters."""
     n = np.log(params) - surface.centre_[0]
     d = np.log(samples) - surface.centre_[1]
-    model = _Model(FORMS[surface.form], n, d)
+    model = LogSumExp(FORMS[surface.form], n, d)
     return model.value_and_jacobian(surface.theta_[None])[1][0].T
 
 

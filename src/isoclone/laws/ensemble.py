@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 Array = np.ndarray
 Curve = Callable[[Array], Array]
@@ -184,4 +184,4 @@ def youth(seen: int) -> float:
 
 def quantile(level: float) -> float:
     """Two-sided t-quantile, wider than the normal one: the scale is itself an estimate."""
-    return float(stats.t.ppf(0.5 + level / 2, DOF))
+    return float(special.stdtrit(DOF, 0.5 + level / 2))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from isoclone.laws.points import Points
 from isoclone.records import jsonable
@@ -96,7 +96,7 @@ def scatter(curves: list[IsoFlop]) -> float | None:
     no budget has points to spare.
     """
     found = [
-        c.residual_sd / np.sqrt(stats.chi2.ppf(0.5, c.residual_dof) / c.residual_dof)
+        c.residual_sd / np.sqrt(special.chdtri(c.residual_dof, 0.5) / c.residual_dof)
         for c in curves
         if c.residual_sd is not None and c.residual_dof > 0
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from isoclone.errors import FitError
 from isoclone.records import Interval
@@ -77,7 +77,7 @@ class PowerLaw:
         return np.sqrt(variance + (self.sd_**2 if new_observation else 0.0))
 
     def _t(self, level: float) -> float:
-        return float(stats.t.ppf(0.5 + level / 2, self.dof_))
+        return float(special.stdtrit(self.dof_, 0.5 + level / 2))
 
     def to_json(self) -> dict[str, Any]:
         """Coefficients as plain values."""

@@ -76,7 +76,7 @@ def _regressors(n: Array, d: Array) -> dict[str, Array]:
     return {"1": np.ones_like(n), "-n": -n, "-d": -d, "n": n}
 
 
-class _Model:
+class LogSumExp:
     """log L and its Jacobian for S parameter vectors at once, at fixed points."""
 
     def __init__(self, form: Form, n: Array, d: Array):
@@ -112,7 +112,7 @@ class _Model:
 class _Problem:
     """What a fit minimises: weighted Huber of log residuals, in a box, with a faint prior."""
 
-    model: _Model
+    model: LogSumExp
     y: Array  # [n]
     low: Array  # [P]
     high: Array
@@ -207,7 +207,7 @@ class Surface:
                 f"and sample counts; got {len(y)}"
             )
         self.centre_ = (float(n.mean()), float(d.mean()))
-        model = _Model(shape, n - self.centre_[0], d - self.centre_[1])
+        model = LogSumExp(shape, n - self.centre_[0], d - self.centre_[1])
         self._problem = _problem(model, y, self.huber)
         self._weights = np.broadcast_to(1.0 / np.asarray(sd, float) ** 2, y.shape)[None, :]
         start = _starts(shape, model, y, self._weights[0], self.starts)
@@ -253,7 +253,7 @@ class Surface:
         n = np.log(np.asarray(params, float)) - self.centre_[0]
         d = np.log(np.asarray(samples, float)) - self.centre_[1]
         many = self.theta_[None] if theta is None else theta
-        value = _Model(FORMS[self.form], np.atleast_1d(n), np.atleast_1d(d)).value(many)
+        value = LogSumExp(FORMS[self.form], np.atleast_1d(n), np.atleast_1d(d)).value(many)
         return value[0] if theta is None else value
 
     def predict(self, params: Any, samples: Any) -> Array:
@@ -299,7 +299,7 @@ class Surface:
         }
 
 
-def _problem(model: _Model, y: Array, huber: float) -> _Problem:
+def _problem(model: LogSumExp, y: Array, huber: float) -> _Problem:
     names = model.form.parameters
     box = {"E": (y.min() - LOG_E_FLOOR, y.min()), "gamma": COUPLING}
     box |= {"A": (-25.0, 10.0), "B": (-25.0, 10.0), "G": (-25.0, 10.0)}
@@ -323,7 +323,7 @@ def _at_bound(problem: _Problem, theta: Array, form: Form) -> list[str]:
 _GRID = np.array([(a, b) for a in (0.15, 0.35, 0.6, 1.0) for b in (0.15, 0.35, 0.6, 1.0)])
 
 
-def _starts(form: Form, model: _Model, y: Array, weights: Array, count: int) -> Array:
+def _starts(form: Form, model: LogSumExp, y: Array, weights: Array, count: int) -> Array:
     """The best of a grid of exponents, E, A and B projected out by weighted least squares."""
     regressors = {r: c for _, _, r in form.entries for c in [_column(model, r)]}
     ones = regressors["1"]
@@ -349,7 +349,7 @@ def _starts(form: Form, model: _Model, y: Array, weights: Array, count: int) -> 
     return start[np.argsort(error)[:count]]
 
 
-def _column(model: _Model, name: str) -> Array:
+def _column(model: LogSumExp, name: str) -> Array:
     for (_, _, r), (_, _, column) in zip(model.form.entries, model.columns, strict=True):
         if r == name:
             return column
