@@ -79,13 +79,17 @@ def test_truncated_episodes_are_counted_as_such():
 
 @pytest.mark.parametrize(
     ("options", "least"),
-    [({}, 5), ({"lead": 1.0, "hold_fire": True}, 15), ({"variant": "ace"}, 60)],
+    [
+        ({}, 20),
+        ({"dead_band": 12, "jitter": 3, "lead": 0, "hold_fire": False}, 5),
+        ({"variant": "ace", "hold_fire": False}, 60),
+    ],
 )
 def test_scripted_breakout_plays(options, least):
     breakout = game("atari/Breakout")
     result = score_expert(expert("scripted", breakout, **options), breakout, episodes=1)
     assert result.mean >= least
-    rests = result.action_frequencies[FIRE if options.get("hold_fire") else NOOP]
+    rests = result.action_frequencies[NOOP if "hold_fire" in options else FIRE]
     assert rests > 0.5
     assert min(result.action_frequencies[RIGHT], result.action_frequencies[LEFT]) > 0.1
 
