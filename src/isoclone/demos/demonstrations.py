@@ -10,6 +10,7 @@ demos/
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -117,8 +118,11 @@ class Demonstrations:
         return (self.read(info.index) for info in self.episodes)
 
     def game(self) -> Game:
-        """The game that was played, with the options it was played with."""
-        return game(self.game_name, **self.game_options)
+        """The game that was played, with its options; it now knows its expert's score."""
+        played = game(self.game_name, **self.game_options)
+        if dataclasses.is_dataclass(played) and not isinstance(played, type):
+            return dataclasses.replace(played, expert_score=self.score()[0])
+        return played
 
     @property
     def samples(self) -> int:
