@@ -24,6 +24,8 @@ from isoclone.laws.surface import FORMS, LogSumExp, Surface
 
 Array = np.ndarray
 SIZES, COUNTS = 24, 24  # grid of candidate N and D
+EXCESS = 0.4  # log loss above the best at its FLOPs: farther out the form itself is in doubt
+SMALLEST = 50.0  # a run costs at least a fiftieth of the budget: crumbs are cheap, not useful
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,16 @@ def _candidates(laws: ScalingLaws, budget: float) -> tuple[Array, Array, Array]:
     d = np.geomspace(points.samples.min(), points.samples.max() * 4, COUNTS)
     params, samples = (v.ravel() for v in np.meshgrid(n, d))
     flops = rule.per_sample(params) * samples
-    fits = (flops <= budget) & (flops >= budget / 1e4)
-    return params[fits], samples[fits], flops[fits]
+    fits = (flops <= budget) & (flops >= budget / SMALLEST)
+    params, samples, flops = params[fits], samples[fits], flops[fits]
+    surface = laws.allocation_.surface_
+    if surface is None or not len(flops):
+        return params, samples, flops
+    grid = np.linspace(np.log10(flops.min()), np.log10(flops.max()), 24)
+    best = [surface.optimum(10.0**c, rule)[1][0] for c in grid]
+    excess = surface.log_loss(params, samples) - np.interp(np.log10(flops), grid, best)
+    near = excess <= EXCESS
+    return params[near], samples[near], flops[near]
 
 
 def _greedy(
