@@ -1,4 +1,4 @@
-"""Executors: every task has its outcome; workers that die are replaced; none outlives its driver."""
+"""Executors: each task has an outcome; dead workers are replaced; none outlives its driver."""
 
 from __future__ import annotations
 

@@ -1,0 +1,164 @@
+"""The shape of the package: imports one way, public names, a light import, docs, a gate."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import isoclone
+from isoclone.cli import verbs
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "isoclone"
+
+# Each room may import from the lines above its own and from its own folder, never from below.
+ORDER = [
+    ["errors"],
+    ["records", "flops", "registry", "devices"],
+    ["recipes", "store"],
+    ["executors", "games", "laws"],
+    ["experts", "policies"],
+    ["demos"],
+    ["spec", "checkpoint"],
+    ["plan", "train", "evaluate", "builtins"],
+    ["worker", "estimate", "video", "tables"],
+    ["published", "report"],
+    ["study"],
+    ["testing", "api", "console"],
+    ["cli"],
+    ["__init__", "__main__"],
+]
+LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Rooms of isoclone that a file imports, anywhere in it; names for type checkers aside."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            if node.module == "isoclone":
+                found |= {f"isoclone.{a.name}" for a in node.names if a.name != "__version__"}
+            else:
+                found.add(str(node.module))
+    return {name.split(".")[1] for name in found if name.startswith("isoclone.")}
+
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def test_every_room_has_its_place():
+    assert {room_of(path) for path in FILES} == set(LEVEL)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(SOURCE).as_posix())
+def test_imports_go_one_way(path):
+    room = room_of(path)
+    wrong = {r for r in imported_rooms(path) if r != room and LEVEL[r] >= LEVEL[room]}
+    assert not wrong, f"{room} imports {sorted(wrong)}, which lie above or beside it"
+
+
+def test_no_relative_imports():
+    for path in FILES:
+        assert not re.search(r"^\s*from \.", path.read_text(), re.MULTILINE), path
+
+
+@pytest.mark.parametrize("room", ["laws", "errors", "records", "recipes", "store", "flops"])
+def test_rooms_without_torch(room):
+    """Neither torch nor, in the laws, anything that reads files."""
+    code = (
+        f"import sys, isoclone.{room}; "
+        "print(sorted({'torch', 'pyarrow', 'ale_py', 'gymnasium'} & set(sys.modules)))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+
+
+def test_importing_isoclone_does_nothing():
+    code = "import sys; before = set(sys.modules); import isoclone; print(*set(sys.modules)-before)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    brought = {name.split(".")[0] for name in said.stdout.split()}
+    heavy = {"torch", "numpy", "scipy", "pyarrow", "ale_py", "gymnasium", "plotly", "rich", "cv2"}
+    assert not brought & heavy
+
+
+PUBLIC = [
+    "__version__",
+    "Demonstrations",
+    "Forecast",
+    "Interval",
+    "IsocloneError",
+    "Point",
+    "Recipe",
+    "Run",
+    "Study",
+    "StudySpec",
+    "evaluate",
+    "executor",
+    "expert",
+    "fit",
+    "game",
+    "load",
+    "policy_flops",
+    "policy_params",
+    "recipe",
+    "record",
+    "register_executor",
+    "register_expert",
+    "register_game",
+    "register_policy",
+    "rollout",
+    "width_for",
+]
+
+
+def test_public_names():
+    assert isoclone.__all__ == PUBLIC
+    assert sorted(dir(isoclone)) == sorted(PUBLIC)
+    for name in PUBLIC:
+        assert getattr(isoclone, name) is not None
+    with pytest.raises(AttributeError, match="no public name 'nonsense'"):
+        _ = isoclone.nonsense
+
+
+@pytest.mark.parametrize("name", PUBLIC[1:])
+def test_public_names_are_documented(name):
+    assert getattr(isoclone, name).__doc__
+
+
+@pytest.mark.parametrize("module", ["flops", "games.base", "evaluate"])
+def test_examples_in_docstrings(module):
+    result = doctest.testmod(importlib.import_module(f"isoclone.{module}"))
+    assert result.attempted
+    assert not result.failed
+
+
+def test_every_verb_has_help_and_a_heading():
+    text = (ROOT / "docs" / "cli.md").read_text()
+    headings = set(re.findall(r"^#+ `?isoclone ([a-z ]+?)`?$", text, re.MULTILINE))
+    assert headings == set(verbs())
+    for verb, function in verbs().items():
+        assert function.__doc__, verb
+        assert "json" in function.__annotations__, f"isoclone {verb} has no --json"
+
+
+def test_the_gate_lints_and_tests():
+    gate = (ROOT / ".ci" / "run").read_text()
+    assert re.search(r"^make lint$", gate, re.MULTILINE)
+    assert re.search(r"^make test$", gate, re.MULTILINE)
