@@ -310,10 +310,12 @@ class Study:
             sweep_leftovers(self.path)
             self.record(workers, observer)
             self._run_sweep(workers, observer, device)
-            self.fit()
-            self.test_forecast(workers, observer, device)
-            observer.phase("report")
-            self.report()
+            try:
+                self.fit()
+                self.test_forecast(workers, observer, device)
+            finally:  # a study without laws still has a report, which says what is missing
+                observer.phase("report")
+                self.report()
         return self
 
     @contextmanager
@@ -500,6 +502,14 @@ class Study:
             the_game.n_actions,
             **spec.policy_options,
         )
+        batch = Recipe.from_json(spec.recipe).batch_size
+        cost = self._flops_per_sample(width, the_game) * batch
+        if cost > predicted.flops:
+            raise ExecutionError(
+                f"the forecast asks for width {width}, of which one batch costs {cost:.3g} FLOPs, "
+                f"more than the budget of {predicted.flops:.3g}: the sweep does not pin down the "
+                "best size; add sizes or budgets"
+            )
         fingerprint = self.demos().fingerprint
         run = spec.run_for(width, spec.seeds[0], fingerprint, predicted.flops)
         observer = observer or Observer()
