@@ -6,7 +6,8 @@ isoclone.testing.check_policy("mine", game="toy")
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,18 @@ def _demand(holds: bool, who: str, what: str) -> None:
         raise SpecError(f"{who}: {what}")
 
 
+@contextmanager
+def _naming(who: str, what: str) -> Iterator[None]:
+    """Whatever the user's own code raises, with its name."""
+    try:
+        yield
+    except IsocloneError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:160]
+        raise SpecError(f"{who}: {what} raised {type(error).__name__}: {said}") from error
+
+
 def check_game(game: Game) -> None:
     """Play a game for a moment and hold it to the protocol.
 
@@ -73,8 +86,10 @@ def check_game(game: Game) -> None:
     _demand(isinstance(game.frame, FrameSpec), who, "`frame` must be a FrameSpec")
     _demand(game.frame.dtype in ("uint8", "float32"), who, "`frame.dtype` must be uint8 or float32")
     _demand(game.n_actions >= 2, who, f"`n_actions` must be at least 2, not {game.n_actions}")
-    env = game.make_env()
-    first = env.reset(7)
+    with _naming(who, "make_env()"):
+        env = game.make_env()
+    with _naming(who, "reset()"):
+        first = env.reset(7)
     _check_frame(first, game.frame, f"{who}: reset()")
     _check_play(env, game, who)
     again = env.reset(7)
@@ -94,7 +109,8 @@ def _check_play(env: Env, game: Game, who: str) -> None:
         env.reset(3)
         trace = []
         for action in actions:
-            answer = env.step(int(action))
+            with _naming(who, "step()"):
+                answer = env.step(int(action))
             is_four = isinstance(answer, tuple) and len(answer) == 4
             _demand(is_four, who, "step() must return (frame, reward, terminated, truncated)")
             frame, reward, terminated, truncated = answer
@@ -120,7 +136,8 @@ def check_expert(expert: Expert, game: Game) -> None:
     view = View(env, np.random.default_rng(0), game.frame.stack)
     view.frames.append(env.reset(0))
     for _ in range(20):
-        actions = list(expert.act([view]))
+        with _naming(who, "act()"):
+            actions = list(expert.act([view]))
         _demand(len(actions) == 1, who, f"act() of 1 view gave {len(actions)} actions")
         fits = 0 <= int(actions[0]) < game.n_actions
         _demand(fits, who, f"chose action {actions[0]}; {game.name} has 0..{game.n_actions - 1}")
@@ -141,7 +158,8 @@ def check_policy(name: str, game: str | Game = "toy", widths: tuple[int, int] = 
     the_game = games.game(game) if isinstance(game, str) else game
     who, sizes = f"policy '{name}'", []
     for width in widths:
-        module = policies.make_policy(name, width, the_game.frame, the_game.n_actions)
+        with _naming(who, f"making it at width {width}"):
+            module = policies.make_policy(name, width, the_game.frame, the_game.n_actions)
         _demand(isinstance(module, torch.nn.Module), who, "its maker must return a torch module")
         batch = torch.randn(3, *policies.input_shape(module, the_game.frame))
         try:
@@ -173,7 +191,8 @@ def check_law(fit: Callable[[dict[str, np.ndarray]], Any]) -> None:
         SpecError: the forecast is missing a part, or misses the truth.
     """
     table = _known_surface()
-    forecast = fit(table).forecast(1e15)
+    with _naming("law", "its fit or forecast"):
+        forecast = fit(table).forecast(1e15)
     for name in ("params", "samples", "dev_loss"):
         interval: Any = getattr(forecast, name, None)
         _demand(interval is not None, "law", f"its forecast has no `{name}`")
