@@ -181,6 +181,32 @@ def test_a_second_driver_is_refused_while_the_first_is_at_work(study_copy):
     study.run()
 
 
+OWN_GAME = """
+import dataclasses
+import isoclone
+from isoclone.builtins import builtin
+from isoclone.experts import CallableExpert
+from isoclone.games.toy import Toy
+
+isoclone.register_game("own", lambda **o: dataclasses.replace(Toy(**o), name="own"))
+isoclone.register_expert("stay", lambda game: CallableExpert(lambda seen: int(seen.sum()) % 3))
+study = builtin("toy").replace(
+    name="own", game="own", expert="stay", samples=1_000, widths=(2, 4, 8), adaptive=False,
+    budgets_flops=(3e6, 1e7, 3e7), episodes=2, forecast_episodes=2, dev_samples=100,
+)
+"""
+
+
+def test_what_a_study_file_registers_is_known_to_the_workers(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(OWN_GAME)
+    command = [sys.executable, "-m", "isoclone", "run", file, "--workers", "1", "--json", "--out"]
+    done = subprocess.run([*command, tmp_path / "out"], capture_output=True, text=True)
+    rows = list(csv.DictReader((tmp_path / "out" / "points.csv").open()))
+    assert {row["status"] for row in rows} == {"ok"}, done.stderr
+    assert {row["game"] for row in rows} == {"own"}
+
+
 # ---------------------------------------------------------------------- refused
 
 

@@ -127,6 +127,7 @@ def _study(source: str, out: Path | None, changes: dict[str, Any], device: str) 
 
 def _named_spec(source: str) -> Any:
     from isoclone.builtins import builtin
+    from isoclone.executors.processes import STUDY_FILE_VARIABLE
     from isoclone.spec import StudySpec
 
     if not source.endswith(".py"):
@@ -140,6 +141,7 @@ def _named_spec(source: str) -> Any:
     except Exception as error:
         said = " ".join(str(error).split())
         raise SpecError(f"{source} cannot be run: {type(error).__name__}: {said}") from error
+    os.environ[STUDY_FILE_VARIABLE] = str(Path(source).resolve())
     if not isinstance(spec, StudySpec):
         raise SpecError(f"{source} must set `study` to an isoclone.StudySpec")
     return spec

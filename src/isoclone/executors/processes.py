@@ -10,6 +10,7 @@ from __future__ import annotations
 import concurrent.futures as futures
 import multiprocessing
 import os
+import runpy
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from isoclone.executors.base import Outcome, Task
 from isoclone.executors.serial import call
 
 TRIES = 3
+STUDY_FILE_VARIABLE = "ISOCLONE_STUDY_FILE"  # a user's Python file that each worker runs first
 
 
 @dataclass
@@ -39,6 +41,8 @@ def _prepare_worker() -> None:
     import cv2
 
     cv2.setNumThreads(1)
+    if os.environ.get(STUDY_FILE_VARIABLE):  # what it registers must be known here too
+        runpy.run_path(os.environ[STUDY_FILE_VARIABLE])
 
 
 def _leave_with_driver() -> None:
