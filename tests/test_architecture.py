@@ -101,7 +101,9 @@ def test_importing_isoclone_does_nothing():
 PUBLIC = [
     "__version__",
     "Demonstrations",
+    "ExpertScore",
     "Forecast",
+    "FrameSpec",
     "Interval",
     "IsocloneError",
     "Point",
@@ -124,6 +126,8 @@ PUBLIC = [
     "register_game",
     "register_policy",
     "rollout",
+    "score_expert",
+    "train_expert",
     "width_for",
 ]
 

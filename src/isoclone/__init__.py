@@ -26,7 +26,9 @@ __version__ = "0.1.0"
 # Public name -> the module it lives in.
 _ROOMS = {
     "Demonstrations": "isoclone.demos",
+    "ExpertScore": "isoclone.experts",
     "Forecast": "isoclone.records",
+    "FrameSpec": "isoclone.games",
     "Interval": "isoclone.records",
     "IsocloneError": "isoclone.errors",
     "Point": "isoclone.records",
@@ -49,6 +51,8 @@ _ROOMS = {
     "register_game": "isoclone.testing",
     "register_policy": "isoclone.testing",
     "rollout": "isoclone.api",
+    "score_expert": "isoclone.experts",
+    "train_expert": "isoclone.experts",
     "width_for": "isoclone.api",
 }
 
@@ -80,7 +84,11 @@ if TYPE_CHECKING:
     from isoclone.errors import IsocloneError as IsocloneError
     from isoclone.executors import executor as executor
     from isoclone.executors import register_executor as register_executor
+    from isoclone.experts import ExpertScore as ExpertScore
     from isoclone.experts import expert as expert
+    from isoclone.experts import score_expert as score_expert
+    from isoclone.experts import train_expert as train_expert
+    from isoclone.games import FrameSpec as FrameSpec
     from isoclone.games import game as game
     from isoclone.recipes import Recipe as Recipe
     from isoclone.recipes import recipe as recipe
