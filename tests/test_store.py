@@ -6,6 +6,10 @@ import csv
 import json
 import math
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -54,6 +58,21 @@ def test_what_a_dead_writer_left_is_swept_and_a_living_ones_is_kept(tmp_path):
     assert not is_free(tmp_path)
     assert not is_free(tmp_path / "c")
     assert is_free(tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="zombies are told by /proc")
+def test_a_killed_writer_that_nobody_has_buried_is_dead(tmp_path):
+    writer = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    left = tmp_path / f".a.{writer.pid}.tmp"
+    left.touch()
+    sweep_leftovers(tmp_path)
+    assert left.exists()
+    writer.kill()
+    while "Z" not in Path(f"/proc/{writer.pid}/stat").read_text().rpartition(")")[2].split()[0]:
+        time.sleep(0.01)
+    sweep_leftovers(tmp_path)
+    assert not left.exists()
+    writer.wait()
 
 
 def test_missing_and_damaged_json_are_told_apart(tmp_path):
