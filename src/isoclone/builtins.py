@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoclone.errors import UnknownNameError
+from isoclone.errors import SpecError, UnknownNameError
 from isoclone.recipes import recipe
 from isoclone.spec import StudySpec
 
@@ -42,11 +42,17 @@ def builtin(name: str) -> StudySpec:
 
     Raises:
         UnknownNameError: no such study or game.
+        SpecError: a game that has no ready-made study.
     """
     if name in _STUDIES:
         return _STUDIES[name]
     if name.startswith("atari/"):
         return for_atari(name)
+    if name.startswith("gym/"):
+        raise SpecError(
+            f"'{name}' is a game without a ready-made study: put an isoclone.StudySpec with its "
+            "sizes and budgets into a Python file (see studies/cartpole.py) and run that"
+        )
     raise UnknownNameError("study", name, builtin_names())
 
 

@@ -203,9 +203,9 @@ def point_line(point: Point) -> str:
     return text
 
 
-def show_plan(plan: Plan) -> None:
+def show_plan(plan: Plan, console: Console = STDERR) -> None:
     """The plan, before anything runs."""
-    STDERR.print(
+    console.print(
         f"[bold]{plan.name}[/bold]: {plan.policy} imitates {plan.expert} in {plan.game}, "
         f"{plan.samples:,} samples"
     )
@@ -219,22 +219,22 @@ def show_plan(plan: Plan) -> None:
             si(size["flops_per_sample"]),
             si(size["samples_at_largest_budget"]),
         )
-    STDERR.print(table)
+    console.print(table)
     budgets = ", ".join(f"{b:.3g}" for b in plan.budgets_flops)
     seeds = f"{len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''}"
-    STDERR.print(
+    console.print(
         f"{len(plan.sizes)} sizes x {len(plan.budgets_flops)} budgets ({budgets} FLOPs) x {seeds}"
         f" = {plan.points} points, {plan.sweep_flops:.2e} FLOPs; {plan.done_points} done"
     )
-    STDERR.print(f"then one agent at {plan.forecast_flops:.3g} FLOPs, against its forecast")
+    console.print(f"then one agent at {plan.forecast_flops:.3g} FLOPs, against its forecast")
     cost = plan.estimate
-    STDERR.print(
+    console.print(
         f"expected on {cost.workers} workers: record {duration(cost.record_s)}, sweep "
         f"{duration(cost.sweep_s)}, forecast agent {duration(cost.forecast_s)}, "
         f"in all about [bold]{duration(cost.total_s)}[/bold]"
     )
     for note in plan.notes:
-        STDERR.print(f"[dim]{note}[/dim]", soft_wrap=True)
+        console.print(f"[dim]{note}[/dim]", soft_wrap=True)
 
 
 def law_text(law: dict[str, Any] | None, symbol: str) -> str:

@@ -37,7 +37,7 @@ class Registry:
         Raises:
             UnknownNameError: no maker has that name or its family's.
         """
-        if name in self._makers:
+        if name in self._makers and not name.endswith("/"):
             return self._makers[name](*args, **options)
         family, _, rest = name.partition("/")
         if rest and f"{family}/" in self._makers:

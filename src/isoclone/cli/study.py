@@ -58,8 +58,8 @@ def run(
     from isoclone.store import read_json
 
     changes = _changes(demos, seeds, samples, widths, budgets, episodes, recipe, forecast_flops)
-    the_study = _study(study, out, changes, device)
     pool = make_executor(executor, workers)
+    the_study = _study(study, out, changes, device)
     plan = the_study.plan(pool.workers)
     show_plan(plan)
     with ConsoleObserver(plan) as observer:
@@ -112,7 +112,7 @@ def _study(source: str, out: Path | None, changes: dict[str, Any], device: str) 
     from isoclone.train import check_device
 
     check_device(device)
-    if Path(source).is_dir():
+    if _is_directory(source, asked=bool(changes or out)):
         if changes or out:
             raise SpecError(
                 f"{source} is a study already: it is resumed as it is; give a name and --out for "
@@ -123,6 +123,19 @@ def _study(source: str, out: Path | None, changes: dict[str, Any], device: str) 
     if changes:
         spec = spec.replace(**changes)
     return Study.create(out or OUT / spec.name, spec, device=device)
+
+
+def _is_directory(source: str, asked: bool) -> bool:
+    """Whether a directory is meant. A study's own name means the study, whatever lies about here.
+
+    A directory `toy` in this folder is resumed by `toy` only if it holds a study and nothing else
+    is `asked` for.
+    """
+    from isoclone.builtins import builtin_names
+
+    if not Path(source).is_dir():
+        return False
+    return source not in builtin_names() or ((Path(source) / "study.json").exists() and not asked)
 
 
 def _named_spec(source: str) -> Any:
@@ -196,8 +209,8 @@ def plan(
         sharpen_flops: (table) FLOPs that may be spent on runs that sharpen the forecast.
         json: print one JSON document.
     """
-    from isoclone.console import print_json, show_plan
-    from isoclone.executors import default_workers
+    from isoclone.console import STDOUT, print_json, show_plan
+    from isoclone.executors import check_workers
     from isoclone.study import Study
 
     if study.endswith((".csv", ".parquet")):
@@ -218,15 +231,15 @@ def plan(
     if target_return is not None or target_loss is not None:
         raise SpecError("--target-return and --target-loss need a table of runs (.csv, .parquet)")
     changes = _changes(demos, seeds, samples, widths, budgets, episodes, recipe, forecast_flops)
-    if Path(study).is_dir():
+    if _is_directory(study, asked=bool(changes or out)):
         the_study = Study.open(study)
     else:
         spec = _named_spec(study)
         spec = spec.replace(**changes) if changes else spec
         spec.check()
         the_study = Study(out or OUT / spec.name, spec)
-    planned = the_study.plan(workers or default_workers())
-    print_json(planned) if json else show_plan(planned)
+    planned = the_study.plan(check_workers(workers))
+    print_json(planned) if json else show_plan(planned, STDOUT)
 
 
 def status(study: Positional[Path], *, json: bool = False) -> None:

@@ -57,6 +57,8 @@ class RecordRequest:
         """Raise SpecError for a value that cannot be."""
         if self.samples < 1:
             raise SpecError(f"samples must be at least 1, not {self.samples}")
+        if self.seed < 0:
+            raise SpecError(f"seed must not be negative, not {self.seed}")
         if not 0 < self.dev_fraction <= 0.5:
             raise SpecError(f"dev_fraction must be above 0 and at most .5, not {self.dev_fraction}")
 
@@ -80,10 +82,12 @@ def record(
     """
     path = Path(path)
     request.check()
-    _claim(path, request)
-    if not (path / DONE).exists():
+    if (path / DONE).exists():
+        _claim(path, request)
+    else:  # a name that means nothing must not leave its mark on the directory
         the_game = game(request.game, **request.game_options)
         player = _player(request, the_game)
+        _claim(path, request)
         with executor or SerialExecutor() as workers:
             count = _play_until_enough(path, request, player, workers, progress)
         _finish(path, request, the_game, player, count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from isoclone.errors import SpecError
 from isoclone.executors.base import Executor, Outcome, Task
 from isoclone.executors.processes import ProcessExecutor
 from isoclone.executors.serial import SerialExecutor
@@ -22,13 +23,25 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def check_workers(workers: int | None) -> int:
+    """The number of workers asked for, or one a core.
+
+    Raises:
+        SpecError: fewer than one.
+    """
+    if workers is not None and workers < 1:
+        raise SpecError(f"workers must be at least 1, not {workers}")
+    return workers or default_workers()
+
+
 def executor(name: str = "processes", workers: int | None = None) -> Executor:
     """The executor of that name ('serial', 'processes', or a registered one).
 
     Raises:
         UnknownNameError: no such executor.
+        SpecError: fewer than one worker.
     """
-    return _EXECUTORS.make(name, workers or default_workers())
+    return _EXECUTORS.make(name, check_workers(workers))
 
 
 def executor_names() -> list[str]:
