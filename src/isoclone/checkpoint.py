@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from isoclone.demos.encode import FrameEncoder
+from isoclone.demos.encode import KINDS, FrameEncoder
 from isoclone.errors import CheckpointError, IsocloneError
 from isoclone.games import FrameSpec
 from isoclone.policies import make_policy
@@ -134,4 +134,6 @@ def _encoder(described: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fra
     mean, inverse_sd = tensors["encoder.mean"].numpy(), tensors["encoder.inverse_sd"].numpy()
     if mean.shape != spec.shape or not np.isfinite(mean).all():
         raise ValueError("the encoder's statistics do not fit the frames")
+    if described["kind"] not in KINDS:
+        raise ValueError(f"unknown kind of frames '{described['kind']}'")
     return FrameEncoder(described["kind"], described["layout"], spec, mean, inverse_sd)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from isoclone.checkpoint import Trained
 from isoclone.demos import FrameCache
 from isoclone.demos.batches import Batches, gather_stacks, to_input
-from isoclone.errors import SpecError
+from isoclone.errors import CheckpointError, SpecError
 from isoclone.games import Game, vector_env
 
 BATCH = 512
@@ -123,7 +123,9 @@ def rollout(
 
     Raises:
         SpecError: no episodes asked for, or an unknown way of sampling.
+        CheckpointError: the policy was trained on frames or actions of another game.
     """
+    check_fits(policy, game)
     if episodes < 1:
         raise SpecError(f"episodes must be at least 1, not {episodes}")
     if sampling not in SAMPLINGS:
@@ -135,6 +137,17 @@ def rollout(
         return choose_actions(stacks.logits(live), uniforms, sampling)
 
     return _play(game, episodes, seed, slots, act, stacks, progress)
+
+
+def check_fits(policy: Trained, game: Game) -> None:
+    """Raise CheckpointError if a policy sees other frames, or has other actions, than a game."""
+    sees, shows = policy.encoder.spec, game.frame
+    if (sees, policy.n_actions) != (shows, game.n_actions):
+        raise CheckpointError(
+            f"the policy takes {sees.stack} frames of shape {sees.shape} ({sees.dtype}) and "
+            f"chooses among {policy.n_actions} actions; {game.name} shows {shows.stack} of shape "
+            f"{shows.shape} ({shows.dtype}) and has {game.n_actions} actions"
+        )
 
 
 def random_returns(game: Game, episodes: int, seed: int = 0, slots: int = 8) -> Returns:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from isoclone.checkpoint import Trained
-from isoclone.evaluate import _SlotStacks, choose_actions
+from isoclone.errors import SpecError
+from isoclone.evaluate import _SlotStacks, check_fits, choose_actions
 from isoclone.games import Game
 from isoclone.store import replacing
 
@@ -58,7 +59,15 @@ def _bars(vector: np.ndarray) -> np.ndarray:
 def write_video(
     policy: Trained, game: Game, path: Path, seed: int = 0, sampling: str = "sample"
 ) -> float:
-    """Film the median one of a few episodes as an mp4; returns its return."""
+    """Film the median one of a few episodes as an mp4; returns its return.
+
+    Raises:
+        SpecError: the name is not that of an mp4.
+        CheckpointError: the policy was trained on frames or actions of another game.
+    """
+    check_fits(policy, game)
+    if path.suffix.lower() != ".mp4":
+        raise SpecError(f"{path}: the video is an mp4; give a name that ends so")
     returns = {}
     for candidate in range(seed, seed + CANDIDATES):
         steps = play_episode(policy, game, candidate, sampling)
@@ -75,6 +84,7 @@ def _encode(steps: Iterator[tuple[np.ndarray, float]], path: Path) -> None:
     first = next(pictures)
     size = (first.shape[1], first.shape[0])
     with replacing(path) as temporary:
+        temporary.touch()  # a place that cannot be written is told here, in one line
         writer = write_frames(
             str(temporary),
             size,
