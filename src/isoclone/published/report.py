@@ -154,7 +154,7 @@ def _figures(groups: dict[str, Any]) -> str:
         figure.add_scatter(
             x=[c["budget"] for c in isoflops], y=best, mode="markers", name="best run"
         )
-        figure.update_xaxes(type="log", title="FLOPs")
+        figure.update_xaxes(type="log", exponentformat="power", title="FLOPs")
         figure.update_yaxes(type="log", title="dev loss, nats")
         figure.update_layout(title=name, height=380, template="plotly_white")
         parts.append(figure.to_html(full_html=False, include_plotlyjs=number == 0))
