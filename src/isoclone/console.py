@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -206,8 +207,8 @@ def point_line(point: Point) -> str:
 def show_plan(plan: Plan, console: Console = STDERR) -> None:
     """The plan, before anything runs."""
     console.print(
-        f"[bold]{plan.name}[/bold]: {plan.policy} imitates {plan.expert} in {plan.game}, "
-        f"{plan.samples:,} samples"
+        f"[bold]{escape(plan.name)}[/bold]: {plan.policy} imitates {escape(plan.expert)} in "
+        f"{plan.game}, {plan.samples:,} samples"
     )
     table = Table(box=None, pad_edge=False)
     for title in ("width", "N", "FLOPs/sample", "D at largest budget"):
@@ -248,7 +249,9 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
     """The short table at the end: laws, forecast against measurement, paths."""
     fitted, forecast, point = laws["laws"], tested["forecast"], tested["point"]
     STDOUT.print()
-    STDOUT.print(f"[bold]{study.spec.name}[/bold]  {len(study.points())} points, 95 % intervals")
+    STDOUT.print(
+        f"[bold]{escape(study.spec.name)}[/bold]  {len(study.points())} points, 95 % intervals"
+    )
     for name, symbol in (
         ("params", "N_opt"),
         ("samples", "D_opt"),

@@ -141,7 +141,9 @@ def estimate(
         spec.forecast_budget / flops_per_sample[forecast_width], spec.forecast_budget
     )
     rate = speed.expert_steps_per_s
-    record_s = spec.samples / rate / workers if rate else 0.0
+    # Whole episodes are recorded, so each worker plays at least one.
+    steps = max(spec.samples, workers * episode_steps)
+    record_s = steps / rate / workers if rate else 0.0
     return Estimate(
         workers,
         record_s,

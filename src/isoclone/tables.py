@@ -35,7 +35,16 @@ NUMBERS = (
 )
 NEEDED = ("params", "samples", "dev_loss")
 # Columns of a study's own points that laws do not need: no notice about them.
-SILENT = {"dev_accuracy", "train_loss", "game", "policy", "seed", "recipe", "checkpoint"}
+SILENT = {
+    "dev_accuracy",
+    "train_loss",
+    "game",
+    "policy",
+    "seed",
+    "recipe",
+    "checkpoint",
+    "role",
+}
 SILENT |= {"flop_convention"}
 NO_GROUP = ""
 

@@ -7,6 +7,7 @@ user's ends in one line and exit code 2, a failure in one line and exit code 1.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +22,10 @@ def verbs() -> dict[str, Callable[..., Any]]:
     return {**study.VERBS, **expert.VERBS, **laws.VERBS}
 
 
+def _stop(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     import tyro
@@ -28,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if " ".join(words[:2]) in verbs():  # `demos show` is one verb of two words
         words[:2] = [" ".join(words[:2])]
+    signal.signal(signal.SIGTERM, _stop)  # a polite kill ends as Ctrl-C does
     try:
         tyro.extras.subcommand_cli_from_dict(
             verbs(),
