@@ -26,8 +26,8 @@ BREAKOUT = StudySpec(
     expert="scripted",
     samples=240_000,
     widths=(2, 3, 5, 8, 13, 21),
-    # Below 5e10 FLOPs hardly anything is learned: such a plateau misleads a law about the rest.
-    budgets_flops=(5e10, 1e11, 2e11, 5e11, 1e12, 2e12),
+    # Below 1e11 FLOPs little is learned yet: such a plateau misleads a law about the rest.
+    budgets_flops=(1e11, 2e11, 5e11, 1e12, 2e12),
     seeds=(0, 1),
     game_options={"max_steps": 3_000},
     episodes=8,
