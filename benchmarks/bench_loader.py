@@ -20,7 +20,7 @@ from isoclone.demos import open_cache
 from isoclone.demos.batches import Batches, to_input
 from isoclone.games import stack_indices
 
-BATCH = 64
+BATCH = 256
 
 
 def paper_files(demos: ic.Demonstrations, folder: Path, episodes: int) -> list[Path]:
@@ -52,7 +52,7 @@ def main() -> None:
 
         def paper() -> int:
             table = pq.read_table(next(turn), use_threads=False)
-            values = table["observation"].combine_chunks().chunk(0).values
+            values = table["observation"].combine_chunks().values
             batch = values.to_numpy().reshape(len(table), 4, 84, 84).astype(np.float32)
             return len(batch)
 

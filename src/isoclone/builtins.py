@@ -32,6 +32,8 @@ BREAKOUT = StudySpec(
     game_options={"max_steps": 3_000},
     episodes=8,
     dev_samples=6_000,
+    forecast_flops=6e12,
+    forecast_episodes=24,
 )
 
 _STUDIES = {"toy": TOY, "breakout": BREAKOUT}
@@ -72,4 +74,5 @@ def for_atari(name: str) -> StudySpec:
         samples=50_000,
         widths=(2, 3, 5, 8, 13),
         budgets_flops=(3e10, 1e11, 3e11, 1e12),
+        forecast_flops=None,
     )

@@ -16,7 +16,7 @@ from isoclone.store import replacing
 
 FRAMES_PER_SECOND = 30  # agent steps; an Atari game runs at 15 of them a second
 MAX_STEPS = 1_800
-CANDIDATES = 5
+CANDIDATES = 3
 
 
 def play_episode(

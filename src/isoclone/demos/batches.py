@@ -64,7 +64,11 @@ def gather_stacks(codes: torch.Tensor, index: torch.Tensor, encoder: FrameEncode
 
 def to_input(codes: torch.Tensor, encoder: FrameEncoder, dtype: torch.dtype) -> torch.Tensor:
     """Codes as the floats a policy is fed."""
-    return codes.to(dtype) if encoder.scale == 1 else codes.to(dtype).mul_(encoder.scale)
+    if encoder.scale == 1:
+        return codes.to(dtype)
+    if dtype == torch.float32:  # converted and scaled in one pass
+        return codes * encoder.scale
+    return codes.to(dtype).mul_(encoder.scale)
 
 
 class Order:

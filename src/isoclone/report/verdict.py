@@ -88,10 +88,10 @@ def video(facts: Facts) -> str:
         return ""
     data = base64.b64encode(facts.video).decode()
     agent = facts.agent
-    said = "The agent at play: the middle one of five episodes, by return."
+    said = "The agent at play: the middle one of three episodes, by return."
     if agent:
         said = (
-            f"The forecast agent at play (the middle one of five episodes, by return): width "
+            f"The forecast agent at play (the middle one of three episodes, by return): width "
             f"{agent.width}, {whole(agent.params)} parameters, {whole(agent.samples)} samples. "
             f"{code(agent.checkpoint or '')}"
         )
