@@ -20,7 +20,7 @@ from isoclone.demos import open_cache
 from isoclone.demos.batches import Batches, to_input
 from isoclone.games import stack_indices
 
-BATCH = 256
+BATCH = 64
 
 
 def paper_files(demos: ic.Demonstrations, folder: Path, episodes: int) -> list[Path]:
