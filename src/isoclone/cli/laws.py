@@ -386,14 +386,10 @@ def _write_table(path: Path, columns: dict[str, Any]) -> None:
 
 def _print_json(body: Any) -> None:
     import json
-    from dataclasses import asdict, is_dataclass
 
     from isoclone.records import jsonable
 
-    def plain(value: Any) -> Any:
-        return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-
-    sys.stdout.write(json.dumps(jsonable(plain(body)), indent=2, allow_nan=False) + "\n")
+    sys.stdout.write(json.dumps(jsonable(body), indent=2, allow_nan=False) + "\n")
 
 
 def _console() -> Any:
