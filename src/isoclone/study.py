@@ -38,7 +38,7 @@ from isoclone.experts import Expert, expert, expert_names
 from isoclone.games import Game
 from isoclone.laws import Fitted
 from isoclone.plan import Cell, Decision, Sweep, flops_spent, grid, grid_flops, next_cells
-from isoclone.policies import layout_of, make_policy, policy_flops, policy_params, width_for
+from isoclone.policies import policy_flops, policy_layout, policy_params, width_for
 from isoclone.recipes import Recipe, recipe
 from isoclone.records import Forecast, Point, Record, Run
 from isoclone.spec import StudySpec
@@ -357,10 +357,9 @@ class Study:
 
     def _layout(self) -> str:
         spec, the_game = self.spec, self.spec.make_game()
-        module = make_policy(
+        return policy_layout(
             spec.policy, spec.widths[0], the_game.frame, the_game.n_actions, **spec.policy_options
         )
-        return layout_of(module)
 
     def _measure_references(self, demos: Demonstrations, workers: Executor) -> None:
         path = self.path / "references.json"

@@ -88,7 +88,7 @@ class _Job:
         import torch
 
         from isoclone.demos import Demonstrations, open_cache
-        from isoclone.policies import layout_of, make_policy
+        from isoclone.policies import policy_layout
 
         torch.set_num_threads(1)
         self.study, self.budget, self.role, self.device = study, budget_flops, role, device
@@ -99,15 +99,14 @@ class _Job:
             raise StoreError(f"{self.folder / 'run.json'} was edited: its id is now {self.run.id}")
         self.game = self.spec.make_game()
         demos = Demonstrations.open(demos_path(study, self.spec), verify=False)
-        with torch.device("meta"):
-            module = make_policy(
-                self.run.policy,
-                self.run.width,
-                demos.frame,
-                demos.n_actions,
-                **self.run.policy_options,
-            )
-        self.cache = open_cache(demos, self.run.recipe["frames"], layout_of(module))
+        layout = policy_layout(
+            self.run.policy,
+            self.run.width,
+            demos.frame,
+            demos.n_actions,
+            **self.run.policy_options,
+        )
+        self.cache = open_cache(demos, self.run.recipe["frames"], layout)
         self.n_actions = demos.n_actions
         self._reported = 0.0
 

@@ -14,6 +14,7 @@ from isoclone.policies.base import (
     layout_of,
     make_policy,
     policy_flops,
+    policy_layout,
     policy_params,
     width_for,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "layout_of",
     "make_policy",
     "policy_flops",
+    "policy_layout",
     "policy_names",
     "policy_params",
     "register_policy",

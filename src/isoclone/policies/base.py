@@ -74,6 +74,14 @@ def layout_of(module: torch.nn.Module) -> str:
     return str(getattr(module, "layout", "rows"))
 
 
+def policy_layout(name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any) -> str:
+    """The layout a policy wants to be fed in, asked of a module without storage."""
+    import torch
+
+    with torch.device("meta"):
+        return layout_of(make_policy(name, width, frame, n_actions, **options))
+
+
 def policy_params(name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any) -> int:
     """Trainable parameters of a policy, without building it."""
     return _measured(name, width, frame, n_actions, tuple(sorted(options.items())))[0]
