@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from isoclone.errors import StoreError, UnknownNameError
+from isoclone.errors import DataError, StoreError, UnknownNameError
 from isoclone.executors import Task, executor, executor_names, register_executor
 from isoclone.executors.serial import SerialExecutor
 
@@ -46,7 +46,7 @@ def test_each_task_has_one_outcome(name):
     with executor(name, 2) as workers:
         outcomes = {o.task.key: o for o in workers.run(tasks)}
     assert len(outcomes) == 21
-    assert outcomes.pop("bad").error == "ValueError: no 13, never"
+    assert outcomes.pop("bad").error == "ValueError: no 13, never (tried 3 times)"
     assert all(o.result == 2 * key and o.error is None for key, o in outcomes.items())
 
 
@@ -85,6 +85,40 @@ def test_a_task_that_kills_its_worker_each_time_is_given_up():
         8,
         "its worker died 3 times",
     ]
+
+
+def slowly(x):
+    time.sleep(0.5)
+    return x
+
+
+def test_who_works_beside_a_task_that_kills_is_not_given_up():
+    tasks = [Task(slowly, (1,)), Task(slowly, (2,)), Task(die, ()), Task(slowly, (3,))]
+    with executor("processes", 3) as workers:
+        outcomes = list(workers.run(tasks))
+    assert {o.result for o in outcomes if o.error is None} == {1, 2, 3}
+
+
+def fail_once(marker: Path):
+    if not marker.exists():
+        marker.touch()
+        raise EOFError("the game's process is gone")
+    return "played"
+
+
+def refuse(marker: Path):
+    marker.write_text(marker.read_text() + "x" if marker.exists() else "x")
+    raise DataError("the table is empty")
+
+
+@pytest.mark.parametrize("name", ["serial", "processes"])
+def test_trouble_of_the_moment_is_tried_again_and_our_own_errors_are_not(name, tmp_path):
+    tasks = [Task(fail_once, (tmp_path / "failed",)), Task(refuse, (tmp_path / "refused",))]
+    with executor(name, 1) as workers:
+        played, refused = workers.run(tasks)
+    assert played.result == "played"
+    assert refused.error == "DataError: the table is empty"
+    assert (tmp_path / "refused").read_text() == "x"
 
 
 WAITING = """

@@ -178,11 +178,13 @@ def play_group(path: Path, request: RecordRequest, indices: Sequence[int]) -> li
     if key not in _LIVE:
         the_game = game(request.game, **request.game_options)
         _LIVE[key] = the_game, _player(request, the_game), [the_game.make_env() for _ in indices]
-    the_game, player, envs = _LIVE[key]
-    return [
+    the_game, player, envs = _LIVE.pop(key)  # if they fail, nobody meets them again
+    infos = [
         _keep(path, index, seed, episode, end)
         for index, seed, episode, end in play(the_game, player, request.seed, indices, envs)
     ]
+    _LIVE[key] = the_game, player, envs
+    return infos
 
 
 def _already_played(path: Path, indices: Sequence[int]) -> list[EpisodeInfo] | None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+TRIES = 3  # how often a task is begun before it is given up
+
 
 @dataclass(frozen=True)
 class Task:

@@ -1,8 +1,8 @@
-"""A pool of processes on this machine, one thread each.
+"""Processes on this machine, one thread each.
 
 One process a core with one thread beats one process with many threads for networks this small.
-A worker that dies (killed, out of memory) takes the pool with it; the pool is built anew and the
-tasks that were under way are tried again, `TRIES` times in all.
+Each worker is a pool of its own, so that a worker that dies (killed, out of memory) takes nobody
+with it: its task alone is tried again in a new worker, `TRIES` times in all.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-from isoclone.executors.base import Outcome, Task
+from isoclone.executors.base import TRIES, Outcome, Task
 from isoclone.executors.serial import call
 
-TRIES = 3
 STUDY_FILE_VARIABLE = "ISOCLONE_STUDY_FILE"  # a user's Python file that each worker runs first
 
 
 @dataclass
 class _Try:
-    """A task under way: how often it was begun, and in which pool."""
+    """A task under way: in which worker, and how many workers it has had."""
 
     task: Task
-    count: int = 0
-    pool: futures.ProcessPoolExecutor | None = None
+    worker: futures.ProcessPoolExecutor
+    count: int = 1
 
 
 def _prepare_worker() -> None:
@@ -53,68 +52,62 @@ def _leave_with_driver() -> None:
 
 
 class ProcessExecutor:
-    """`workers` processes, started when first needed and kept until the end."""
+    """`workers` processes, each started when first needed and kept until the end."""
 
     def __init__(self, workers: int):
         self.workers = workers
-        self._pool: futures.ProcessPoolExecutor | None = None
+        self._all: list[futures.ProcessPoolExecutor] = []
+        self._idle: list[futures.ProcessPoolExecutor] = []
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         queue = iter(tasks)
-        waiting: list[_Try] = []
         running: dict[futures.Future[Outcome], _Try] = {}
         while True:
-            while len(running) < self.workers:
-                task = None if waiting else next(queue, None)
-                if task is None and not waiting:
-                    break
-                attempt = waiting.pop() if task is None else _Try(task)
-                running[self._submit(attempt)] = attempt
+            while len(running) < self.workers and (task := next(queue, None)) is not None:
+                self._begin(task, 1, running)
             if not running:
                 return
             done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
             for future in done:
                 attempt = running.pop(future)
                 try:
-                    yield future.result()
-                except (BrokenProcessPool, futures.CancelledError):
-                    self._abandon(attempt.pool)
+                    outcome = future.result()
+                except BrokenProcessPool:
+                    self._forget(attempt.worker)
                     if attempt.count < TRIES:
-                        waiting.append(attempt)
+                        self._begin(attempt.task, attempt.count + 1, running)
                     else:
                         yield Outcome(attempt.task, error=f"its worker died {TRIES} times")
+                else:
+                    self._idle.append(attempt.worker)
+                    yield outcome
 
-    def _submit(self, attempt: _Try) -> futures.Future[Outcome]:
-        attempt.count += 1
-        attempt.pool = self._open()
-        try:
-            return attempt.pool.submit(call, attempt.task)
-        except BrokenProcessPool:
-            self._abandon(attempt.pool)
-            attempt.pool = self._open()
-            return attempt.pool.submit(call, attempt.task)
+    def _begin(self, task: Task, count: int, running: dict[futures.Future[Outcome], _Try]) -> None:
+        """Give a task to an idle worker, or to a new one; one that died idle does not count."""
+        while True:
+            worker = self._idle.pop() if self._idle else self._start()
+            try:
+                running[worker.submit(call, task)] = _Try(task, worker, count)
+                return
+            except BrokenProcessPool:
+                self._forget(worker)
 
-    def _open(self) -> futures.ProcessPoolExecutor:
-        if self._pool is None:
-            self._pool = futures.ProcessPoolExecutor(
-                self.workers, multiprocessing.get_context("spawn"), _prepare_worker
-            )
-        return self._pool
+    def _start(self) -> futures.ProcessPoolExecutor:
+        spawn = multiprocessing.get_context("spawn")
+        self._all.append(futures.ProcessPoolExecutor(1, spawn, _prepare_worker))
+        return self._all[-1]
 
-    def _abandon(self, pool: futures.ProcessPoolExecutor | None) -> None:
-        """Let go of a pool that broke; a newer one, if there is one already, stays."""
-        if pool is not None and pool is self._pool:
-            self._pool = None
-            pool.shutdown(wait=False, cancel_futures=True)
+    def _forget(self, worker: futures.ProcessPoolExecutor) -> None:
+        self._all.remove(worker)
+        worker.shutdown(wait=False)
 
     def __enter__(self) -> ProcessExecutor:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        if exception and exception[0] is not None:  # nobody waits for what is under way
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
+        workers, self._all, self._idle = self._all, [], []
+        for worker in workers:
+            if exception and exception[0] is not None:  # nobody waits for what is under way
+                for process in list((worker._processes or {}).values()):
+                    process.terminate()
+            worker.shutdown(wait=False, cancel_futures=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from isoclone.errors import StoreError
-from isoclone.executors.base import Outcome, Task
+from isoclone.errors import IsocloneError, StoreError
+from isoclone.executors.base import TRIES, Outcome, Task
 
 
 class SerialExecutor:
@@ -27,14 +27,20 @@ class SerialExecutor:
 def call(task: Task) -> Outcome:
     """Call a task; an exception becomes its outcome's error.
 
+    Errors of our own would come again: they end the task. Any other may be of the moment (a game's
+    process was killed, a library ran out of memory), so the task is begun `TRIES` times in all.
     A full disk is not the task's fault and would fail all the others as well: it goes on up.
     """
-    try:
-        return Outcome(task, result=task.function(*task.args))
-    except StoreError:
-        raise
-    except Exception as error:
-        return Outcome(task, error=one_line(error))
+    for _ in range(TRIES):
+        try:
+            return Outcome(task, result=task.function(*task.args))
+        except StoreError:
+            raise
+        except IsocloneError as error:
+            return Outcome(task, error=one_line(error))
+        except Exception as error:
+            said = one_line(error)
+    return Outcome(task, error=f"{said} (tried {TRIES} times)")
 
 
 def one_line(error: BaseException) -> str:
