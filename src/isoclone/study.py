@@ -432,10 +432,18 @@ class Study:
         write_json(point_path(self.path, run.id, budget), row)
 
     def _forget_failures(self) -> None:
-        """Failed points are tried again when the same command is run again."""
-        for point in self.points(None):
-            if point.status == "failed":
-                point_path(self.path, point.run_id, point.budget_flops).unlink()
+        """Failed points are tried again when the same command is run again.
+
+        What was forecast without them falls: its agent stays as a row, but as an extra one.
+        """
+        failed = [p for p in self.points(None) if p.status == "failed"]
+        if any(p.role == "sweep" for p in failed):
+            for p in self.points("forecast"):
+                path = point_path(self.path, p.run_id, p.budget_flops)
+                write_json(path, {**p.to_json(), "role": "extra"})
+            (self.path / "forecast.json").unlink(missing_ok=True)
+        for p in failed:
+            point_path(self.path, p.run_id, p.budget_flops).unlink(missing_ok=True)
 
     def _write_tables(self) -> None:
         names = Point.__dataclass_fields__
