@@ -9,6 +9,7 @@ from isoclone.errors import SpecError
 from isoclone.games.atari import Atari
 from isoclone.games.base import Env, FrameSpec, Game, VectorEnv, stack_indices, vector_env
 from isoclone.games.gym import Gym
+from isoclone.games.nethack import NetHack
 from isoclone.games.toy import Toy
 from isoclone.registry import Registry
 
@@ -28,10 +29,13 @@ _GAMES = Registry("game")
 _GAMES.add("toy", Toy)
 _GAMES.add("atari/", Atari.named)
 _GAMES.add("gym/", Gym.named)
+_GAMES.add("nethack", NetHack.named)
+_GAMES.add("nethack/", NetHack.named)
 
 
 def game(name: str, **options: Any) -> Game:
-    """The game of that name: 'toy', 'atari/Breakout', 'gym/CartPole-v1', or a registered one.
+    """The game of that name: 'toy', 'atari/Breakout', 'nethack', 'gym/CartPole-v1', or a registered
+    one.
 
     Raises:
         UnknownNameError: no such game.
@@ -56,4 +60,5 @@ def game_names() -> list[str]:
     from isoclone.games.atari import rom_names
 
     listed = [name for name in _GAMES.names() if not name.endswith("/")]
-    return listed + [f"atari/{rom}" for rom in rom_names()] + ["gym/<any Gymnasium id>"]
+    families = ["nethack/<NLE id>", "gym/<any Gymnasium id>"]
+    return listed + [f"atari/{rom}" for rom in rom_names()] + families

@@ -6,6 +6,7 @@ rollouts alike (`stack_indices`), so a policy sees the same stack wherever the f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -92,14 +93,28 @@ class Game(Protocol):
 
 
 class SerialVector:
-    """`n` single environments stepped one after the other."""
+    """Single environments stepped one after the other, one for each of `seeds`.
 
-    def __init__(self, game: Game, n: int, seed: int):
-        self.n = n
-        self._seeds = [np.random.default_rng(s) for s in slot_seeds(seed, n)]
-        self._envs = [game.make_env() for _ in range(n)]
-        self._frames = np.zeros((n, *game.frame.shape), game.frame.dtype)
-        self._live = np.zeros(n, bool)
+    Args:
+        begun: episodes each slot has begun already, elsewhere: it goes on with the next.
+        frames: where the current frames are kept, (n, *shape); made here if not given.
+    """
+
+    def __init__(
+        self,
+        make_env: Callable[[], Env],
+        seeds: np.ndarray,
+        frame: FrameSpec,
+        begun: np.ndarray | None = None,
+        frames: np.ndarray | None = None,
+    ):
+        self.n = len(seeds)
+        self._seeds = [np.random.default_rng(s) for s in seeds]
+        for chance, count in zip(self._seeds, begun if begun is not None else (), strict=False):
+            chance.integers(2**31, size=count)
+        self._envs: list[Any] = [make_env() for _ in range(self.n)]
+        self._frames = np.zeros((self.n, *frame.shape), frame.dtype) if frames is None else frames
+        self._live = np.zeros(self.n, bool)
 
     def reset(self, slots: np.ndarray) -> np.ndarray:
         for slot in slots:
@@ -117,11 +132,19 @@ class SerialVector:
             self._live[slot] = not (terminated or truncated)
         return self._frames.copy(), rewards, ends[0], ends[1]
 
+    def episode_facts(self, slot: int) -> dict[str, Any]:
+        """What the game tells about the slot's last episode; only some games do."""
+        facts: dict[str, Any] = self._envs[slot].episode_facts()
+        return facts
+
 
 def vector_env(game: Game, n: int, seed: int) -> VectorEnv:
     """The game's own vectorised environment, or `n` single ones stepped in turn."""
     make = getattr(game, "make_vector", None)
-    return make(n, seed) if make is not None else SerialVector(game, n, seed)
+    if make is not None:
+        vector: VectorEnv = make(n, seed)
+        return vector
+    return SerialVector(game.make_env, slot_seeds(seed, n), game.frame)
 
 
 def slot_seeds(seed: int, n: int) -> np.ndarray:
