@@ -75,7 +75,7 @@ def _serve(
             continue
         _, mine.rewards[:], mine.ends[0], mine.ends[1] = envs.step(mine.actions)
         ended = np.flatnonzero(mine.ends.any(0))
-        pipe.send({int(slot): envs.episode_facts(slot) for slot in ended})
+        pipe.send({slot: envs.episode_facts(slot) for slot in ended.tolist()})
 
 
 class ProcessVector:
