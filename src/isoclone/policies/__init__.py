@@ -54,5 +54,12 @@ def _mlp(*args: Any, **options: Any) -> Any:
     return Mlp(*args, **options)
 
 
+def _nethack(*args: Any, **options: Any) -> Any:
+    from isoclone.policies.tty.policy import TtyPolicy
+
+    return TtyPolicy(*args, **options)
+
+
 register_policy("cnn", _cnn)
 register_policy("mlp", _mlp)
+register_policy("nethack", _nethack)

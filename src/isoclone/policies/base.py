@@ -6,7 +6,12 @@ a batch of observations to logits (b, n_actions). What it is fed depends on its 
 | layout           | input, floats                                                        |
 |------------------|----------------------------------------------------------------------|
 | `rows` (default) | (b, stack, *frame_shape), oldest frame first                         |
-| `blocks4`        | (b, h/4, w/4, stack x 16): 4x4 blocks, the stack's frames in turn    |
+| `blocks4`        | (b, h/4, w/4, stack x 16): 4x4 blocks, the stack's frames in turn,   |
+|                  | as codes that are worth `input_scale` each, which the module is told |
+| `tty`            | unrolls of terminal screens and a state, see `policies.tty.policy`   |
+
+A module whose input is none of the plain ones has `example()`: arguments for one forward pass, and
+how many samples they are.
 """
 
 from __future__ import annotations
@@ -54,11 +59,21 @@ def _measured(
 
     with torch.device("meta"):
         module = make_policy(name, width, frame, n_actions, **dict(options))
-        batch = torch.empty(1, *input_shape(module, frame))
+        inputs, samples = _example(module, frame)
         with FlopCounterMode(display=False) as counter:
-            module(batch)
+            module(*inputs)
     params = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    return params, float(counter.get_total_flops())
+    return params, counter.get_total_flops() / samples
+
+
+def _example(module: torch.nn.Module, frame: FrameSpec) -> tuple[tuple[Any, ...], int]:
+    """Arguments for one forward pass, and the samples they are."""
+    import torch
+
+    example: Callable[[], tuple[tuple[Any, ...], int]] | None = getattr(module, "example", None)
+    if example is not None:
+        return example()
+    return (torch.empty(1, *input_shape(module, frame)),), 1
 
 
 def input_shape(module: torch.nn.Module, frame: FrameSpec) -> tuple[int, ...]:

@@ -1,0 +1,1 @@
+"""Policies that read a terminal: encoders of screens, cores that remember."""
