@@ -17,9 +17,9 @@ from isoclone.errors import IsocloneError
 
 def verbs() -> dict[str, Callable[..., Any]]:
     """Every verb and the function behind it, in the order of the help."""
-    from isoclone.cli import expert, laws, study
+    from isoclone.cli import demos, expert, laws, study
 
-    return {**study.VERBS, **expert.VERBS, **laws.VERBS}
+    return {**study.VERBS, **demos.VERBS, **expert.VERBS, **laws.VERBS}
 
 
 def _stop(number: int, frame: object) -> None:
@@ -31,8 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     import tyro
 
     words = list(sys.argv[1:] if argv is None else argv)
-    if " ".join(words[:2]) in verbs():  # `demos show` is one verb of two words
-        words[:2] = [" ".join(words[:2])]
+    for count in (3, 2):  # `demos show` is one verb of two words
+        if " ".join(words[:count]) in verbs():
+            words[:count] = [" ".join(words[:count])]
     signal.signal(signal.SIGTERM, _stop)  # a polite kill ends as Ctrl-C does
     try:
         tyro.extras.subcommand_cli_from_dict(

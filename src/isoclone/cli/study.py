@@ -351,10 +351,14 @@ def demos_show(demos: Positional[Path], *, json: bool = False) -> None:
         json: print one JSON document.
     """
     from isoclone.console import STDOUT, plus_minus, print_json
-    from isoclone.demos import Demonstrations
+    from isoclone.demos import open_demos
+    from isoclone.demos.nld import NldDemonstrations
 
     inner = demos / "demos"
-    found = Demonstrations.open(inner if (inner / "request.json").exists() else demos)
+    found = open_demos(inner if (inner / "request.json").exists() else demos)
+    if isinstance(found, NldDemonstrations):
+        print_json(nld_summary(found)) if json else show_nld(found)
+        return
     mean, se = found.score()
     ends = [info.end for info in found.episodes]
     size = sum(found.episode_path(i.index).stat().st_size for i in found.episodes)
@@ -379,6 +383,7 @@ def demos_show(demos: Positional[Path], *, json: bool = False) -> None:
     STDOUT.print(f"{found.expert_name} in {found.game_name}: {plus_minus(mean, se, 1)}")
     STDOUT.print(
         f"{found.samples:,} samples ({summary['train_samples']:,} train, "
+    from isoclone.cli.demos import nld_summary, show_nld
         f"{summary['dev_samples']:,} dev) in {len(ends)} episodes "
         f"({ends.count('terminated')} terminated, {ends.count('truncated')} truncated), "
         f"{summary['bytes_per_sample']:.1f} bytes a sample"

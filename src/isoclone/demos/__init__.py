@@ -3,6 +3,15 @@
 from isoclone.demos.cache import FrameCache, open_cache
 from isoclone.demos.demonstrations import Demonstrations
 from isoclone.demos.encode import FrameEncoder
+from isoclone.demos.kinds import open_demos
 from isoclone.demos.record import RecordRequest, record
 
-__all__ = ["Demonstrations", "FrameCache", "FrameEncoder", "RecordRequest", "open_cache", "record"]
+__all__ = [
+    "Demonstrations",
+    "FrameCache",
+    "FrameEncoder",
+    "RecordRequest",
+    "open_cache",
+    "open_demos",
+    "record",
+]

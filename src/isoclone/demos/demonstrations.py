@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -151,10 +151,20 @@ def _read(path: Path) -> dict[str, Any]:
         raise DataError(str(error)) from error
 
 
+class Contents(Protocol):
+    """What the split and the fingerprint look at in a row of an episode table."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def content_sha256(self) -> str: ...
+
+
 def fingerprint(
     game_name: str,
     game_options: dict[str, Any],
-    episodes: tuple[EpisodeInfo, ...],
+    episodes: Sequence[Contents],
     dev_episodes: list[int],
 ) -> str:
     """16 hex digits over the game, every episode's contents, and which of them are held out."""
@@ -169,7 +179,7 @@ def table_digest(data: dict[str, Any]) -> str:
     return stable_id(jsonable(rest), 16)
 
 
-def choose_dev(episodes: tuple[EpisodeInfo, ...], fraction: float) -> list[int]:
+def choose_dev(episodes: Sequence[Contents], fraction: float) -> list[int]:
     """Which episodes are held out: a fixed pseudo-random share, at least two (one of two).
 
     An episode's turn depends on its contents alone, so the split is the same on every machine.

@@ -1,0 +1,113 @@
+"""Verbs that bring in demonstrations from elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from tyro.conf import Positional
+
+if TYPE_CHECKING:
+    from isoclone.demos.nld import NldDemonstrations
+
+
+def import_nld(
+    source: Positional[Path],
+    *,
+    out: Path,
+    where: str | None = None,
+    dev_fraction: float = 0.1,
+    dev_folder: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    without_log: bool = False,
+    refuse_damaged: bool = False,
+    expert: str = "recorded",
+    executor: str = "processes",
+    workers: int | None = None,
+    json: bool = False,
+) -> None:
+    """Import NetHack recordings (NLD-AA, or ttyrecs NLE made), in parallel; run it again to go on.
+
+    Args:
+        source: a folder of *.ttyrec3.bz2 with their xlogfiles, searched to any depth.
+        out: directory for the demonstrations.
+        where: only games whose log matches, as in "role == 'Mon' and death != 'quit'".
+        dev_fraction: share of games held out, chosen by their contents.
+        dev_folder: hold out the games of this folder instead; may be repeated.
+        without_log: also import recordings that no xlogfile tells about.
+        refuse_damaged: stop at a damaged recording instead of leaving it out.
+        expert: who played, for people.
+        executor: who does the work: processes, serial.
+        workers: how many at once; the number of cores unless said.
+        json: print one JSON document.
+    """
+    from isoclone.console import ConsoleObserver, print_json
+    from isoclone.demos.nld import import_nld as do_import
+    from isoclone.executors import executor as make_executor
+
+    with ConsoleObserver() as observer:
+        observer.phase("import", f"recordings in {source}")
+        demos = do_import(
+            source,
+            out,
+            where=where,
+            dev_fraction=dev_fraction,
+            dev_folders=dev_folder,
+            without_log=without_log,
+            refuse_damaged=refuse_damaged,
+            expert=expert,
+            executor=make_executor(executor, workers),
+            progress=observer.progress,
+        )
+    print_json(nld_summary(demos)) if json else show_nld(demos)
+
+
+def nld_summary(demos: NldDemonstrations) -> dict[str, Any]:
+    """Imported recordings as one JSON document."""
+    mean, se = demos.score()
+    size = sum(demos.episode_path(info.index).stat().st_size for info in demos.episodes)
+    frames = sum(info.frames for info in demos.episodes)
+    cuts = ("cut_end_screens", "cut_quit", "cut_stuck", "unknown_keys")
+    return {
+        "path": demos.path.resolve().as_posix(),
+        "game": demos.game_name,
+        "game_options": demos.game_options,
+        "expert": demos.expert_name,
+        "score_mean": mean,
+        "score_se": se,
+        "samples": demos.samples,
+        "train_samples": demos.samples_in("train"),
+        "dev_samples": demos.samples_in("dev"),
+        "frames": frames,
+        **{name: sum(getattr(info, name) for info in demos.episodes) for name in cuts},
+        "bytes_per_frame": size / frames,
+        "fingerprint": demos.fingerprint,
+        "skipped": [{"name": name, "reason": reason} for name, reason in demos.skipped],
+        "episodes": [{**vars(i), "split": demos.split_of(i)} for i in demos.episodes],
+    }
+
+
+def show_nld(demos: NldDemonstrations) -> None:
+    """Print what was imported, what was cut and what was left out."""
+    from isoclone.console import STDOUT, plus_minus
+
+    said = nld_summary(demos)
+    score = plus_minus(said["score_mean"], said["score_se"], 1)
+    STDOUT.print(f"{demos.expert_name} in {demos.game_name}: {score}")
+    STDOUT.print(
+        f"{said['samples']:,} samples ({said['train_samples']:,} train, {said['dev_samples']:,} "
+        f"dev) in {len(demos.episodes)} games, {said['bytes_per_frame']:.1f} bytes a frame"
+    )
+    STDOUT.print(
+        f"cut from {said['frames']:,} frames: {said['cut_end_screens']:,} of end screens, "
+        f"{said['cut_quit']:,} of quitting, {said['cut_stuck']:,} stuck before that; "
+        f"{said['unknown_keys']:,} with keys that are no actions, not learned from"
+    )
+    for reason, count in Counter(reason for _, reason in demos.skipped).most_common():
+        STDOUT.print(f"left out {count}: {reason}", markup=False)
+    STDOUT.print(f"fingerprint {demos.fingerprint}, every file verified")
+
+
+VERBS: dict[str, Callable[..., Any]] = {"demos import nld": import_nld}

@@ -1,0 +1,152 @@
+"""One game in the store: an Arrow IPC file of whole screens, in zstd-compressed batches.
+
+Consecutive screens are nearly equal, so zstd finds all but a few bytes of each in the one before:
+fewer bytes than bz2 over the terminal stream, and expanding them is one call that fills memory at
+gigabytes a second. Batches of `FRAMES` screens are what a reader holds of a game at a time.
+
+Every recorded frame is kept, also those after the last action (see `cut`): a game's `length` says
+how many of them are demonstrations.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from isoclone.demos.nld.ttyrec import COLUMNS, ROWS, Frames
+from isoclone.errors import DataError
+from isoclone.store import replacing
+
+FRAMES = 512  # 2 MB of screens; 1,024 would take a tenth less on disk and twice the memory
+LEVEL = 9
+CELLS = ROWS * COLUMNS
+FACTS = b"isoclone"
+SCHEMA = pa.schema(
+    [
+        ("chars", pa.binary(CELLS)),
+        ("colors", pa.binary(CELLS)),
+        ("cursor", pa.binary(2)),
+        ("key", pa.uint8()),
+        ("score", pa.int32()),
+    ]
+)
+SCREENS, MOVES = [0, 1, 2], [3, 4]
+
+
+class Screens(NamedTuple):
+    """Consecutive screens: chars and colors (n, 24, 80), cursor (n, 2), all uint8, read-only."""
+
+    chars: np.ndarray
+    colors: np.ndarray
+    cursor: np.ndarray
+
+
+def write_game(path: Path, batches: Iterator[Frames], facts: dict[str, Any]) -> None:
+    """Write a game, whole or not at all.
+
+    Args:
+        batches: frames, `FRAMES` at a time; the last batch may be shorter.
+        facts: kept with the last batch, as JSON; may be filled in while `batches` is drawn from.
+    """
+    options = pa.ipc.IpcWriteOptions(
+        compression=pa.Codec("zstd", compression_level=LEVEL), use_threads=False
+    )
+    with (
+        replacing(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as file,
+        pa.ipc.new_file(file, SCHEMA, options=options) as writer,
+    ):
+        held = None
+        for frames in batches:
+            if held is not None:
+                writer.write_batch(held)
+            held = _record_batch(frames)
+        if held is not None:  # only now are the facts known
+            writer.write_batch(held, custom_metadata={FACTS: json.dumps(facts).encode()})
+
+
+def _record_batch(frames: Frames) -> pa.RecordBatch:
+    n = len(frames.keys)
+    parts = (frames.chars, frames.colors, frames.cursor)
+    columns = [
+        pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(part[0].nbytes), n, [None, pa.py_buffer(part.tobytes())]
+        )
+        for part in parts
+    ]
+    return pa.record_batch(
+        [*columns, pa.array(frames.keys.copy()), pa.array(frames.scores.copy())], schema=SCHEMA
+    )
+
+
+class GameFile:
+    """A stored game, open for reading. It keeps no screens: `screens(i)` expands them anew."""
+
+    def __init__(self, path: Path):
+        """Open the file.
+
+        Raises:
+            DataError: it is missing, damaged, or no stored game.
+        """
+        self.path = path
+        try:
+            self._file = pa.memory_map(str(path))
+            self._screens = self._open(SCREENS)
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(error) from error
+
+    def _open(self, fields: list[int]) -> pa.RecordBatchFileReader:
+        options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=fields)
+        return pa.ipc.open_file(self._file, options=options)
+
+    def _damaged(self, error: Exception) -> DataError:
+        said = " ".join(str(error).split())[:100]
+        return DataError(f"{self.path} is damaged ({said}); import it again")
+
+    @property
+    def batches(self) -> int:
+        """How many batches of screens there are; all but the last hold `FRAMES`."""
+        return int(self._screens.num_record_batches)
+
+    def screens(self, i: int) -> Screens:
+        """The screens of batch `i`.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        try:
+            batch = self._screens.get_batch(i)
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(error) from error
+        chars, colors, cursor = (_bytes(column, len(batch)) for column in batch.columns)
+        n = len(batch)
+        return Screens(
+            chars.reshape(n, ROWS, COLUMNS), colors.reshape(n, ROWS, COLUMNS), cursor.reshape(n, 2)
+        )
+
+    def moves(self) -> tuple[np.ndarray, np.ndarray]:
+        """All keys, (n,) uint8, and scores, (n,) int32, of the recording."""
+        try:
+            table = self._open(MOVES).read_all()
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(error) from error
+        return table["key"].to_numpy(), table["score"].to_numpy()
+
+    def facts(self) -> dict[str, Any]:
+        """What was written with the game."""
+        try:
+            found = self._screens.get_batch_with_custom_metadata(self.batches - 1)
+            facts: dict[str, Any] = json.loads(found.custom_metadata[FACTS])
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+            raise self._damaged(error) from error
+        return facts
+
+
+def _bytes(column: pa.Array, n: int) -> np.ndarray:
+    size = n * column.type.byte_width
+    return np.frombuffer(column.buffers()[1], np.uint8, size)

@@ -1,0 +1,329 @@
+"""Importing a folder of NetHack recordings: decoded once, kept for training, nothing lost silently.
+
+Each game is a task of its own and a file of its own, whole or absent, so an import that was stopped
+goes on with the games that are missing. A recording that cannot be used is left out by name and
+reason, or ends the import if the user wishes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoclone.demos.demonstrations import DONE, REQUEST, choose_dev, fingerprint, table_digest
+from isoclone.demos.nld.cut import find_cut
+from isoclone.demos.nld.gamefile import FRAMES, GameFile, write_game
+from isoclone.demos.nld.store import FORMAT, KIND, UNKNOWN, GameInfo, NldDemonstrations, game_path
+from isoclone.demos.nld.ttyrec import (
+    VERSIONS,
+    Frames,
+    Recording,
+    check_whole,
+    decode,
+    find_recordings,
+)
+from isoclone.demos.nld.where import Where
+from isoclone.demos.nld.xlogfile import FIELDS, Log
+from isoclone.errors import DataError, SpecError, SpecMismatchError
+from isoclone.executors import Executor, SerialExecutor, Task
+from isoclone.games.nethack import FRAME, action_keys, key_actions
+from isoclone.records import jsonable
+from isoclone.store import is_free, read_json, sha256_file, sweep_leftovers, write_json, write_rows
+
+GAME = "nethack/NetHackChallenge-v0"
+NO_KEYS = "ttyrec version 1 holds no keys, so there is nothing to imitate"
+NO_LOG = "no line in an xlogfile (unfinished, or the xlogfile is missing)"
+Progress = Callable[[str, float, float], None]
+Skipped = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """What to import, and how to split it.
+
+    Attributes:
+        source: folder of recordings, searched to any depth.
+        where: condition on a game's xlogfile fields, see `where`.
+        dev_fraction: share of games held out, chosen by their contents; not used with
+            `dev_folders`.
+        dev_folders: the games of these folders (names below the source) are held out instead.
+        without_log: also import recordings that no xlogfile tells about.
+        expert: who played, for people.
+    """
+
+    source: str
+    where: str | None = None
+    dev_fraction: float = 0.1
+    dev_folders: tuple[str, ...] = ()
+    without_log: bool = False
+    expert: str = "recorded"
+
+    def check(self) -> None:
+        """Raise SpecError for a value that cannot be."""
+        if not 0 < self.dev_fraction <= 0.5:
+            raise SpecError(f"dev_fraction must be above 0 and at most .5, not {self.dev_fraction}")
+        if self.where is not None:
+            Where(self.where, FIELDS)
+
+
+def import_nld(
+    source: str | Path,
+    out: str | Path,
+    *,
+    where: str | None = None,
+    dev_fraction: float = 0.1,
+    dev_folders: Sequence[str] = (),
+    without_log: bool = False,
+    refuse_damaged: bool = False,
+    expert: str = "recorded",
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> NldDemonstrations:
+    """Import a folder of recordings (NLD-AA, or games NLE recorded), or go on with an import.
+
+    Args:
+        refuse_damaged: let a damaged recording end the import instead of leaving it out.
+        progress: called with ('import', bytes of recordings read, bytes of all).
+        where, dev_fraction, dev_folders, without_log, expert: see `ImportRequest`.
+
+    Raises:
+        DataError: nothing there that can be imported, or a damaged recording and
+            `refuse_damaged`.
+        SpecError: a condition that cannot be read, or folders that leave no game to train on.
+        SpecMismatchError: `out` holds another import.
+        MissingExtraError: NLE is not installed.
+    """
+    request = ImportRequest(
+        Path(source).resolve().as_posix(),
+        where, dev_fraction, tuple(dev_folders), without_log, expert,
+    )  # fmt: skip
+    request.check()
+    out = Path(out)
+    if (out / DONE).exists():
+        _claim(out, request)
+        return NldDemonstrations.open(out)
+    table = key_actions()  # and NLE is there
+    chosen, skipped = _choose(find_recordings(Path(source)), request)
+    _claim(out, request)
+    games = _import_all(out, chosen, table, skipped, refuse_damaged, executor, progress)
+    _finish(out, request, games, skipped, table)
+    return NldDemonstrations.open(out)
+
+
+def _claim(out: Path, request: ImportRequest) -> None:
+    """Take an empty directory, or check that it already belongs to this import."""
+    declared = {**jsonable(request), "kind": KIND, "format": FORMAT}
+    if (out / REQUEST).exists():
+        there = read_json(out / REQUEST)
+        differing = [key for key in declared if there.get(key) != declared[key]]
+        if differing:
+            shown = "; ".join(
+                f"{k}: {there.get(k)!r} there, {declared[k]!r} asked" for k in differing
+            )
+            raise SpecMismatchError(f"{out} holds other demonstrations ({shown})")
+        sweep_leftovers(out)
+        return
+    if not is_free(out):
+        raise SpecError(f"{out} is not empty and holds no demonstrations; choose another place")
+    write_json(out / REQUEST, declared)
+
+
+def _choose(found: list[Recording], request: ImportRequest) -> tuple[list[Recording], Skipped]:
+    """Recordings to import, and those left out, each with its reason."""
+    wanted = Where(request.where, FIELDS) if request.where else None
+    chosen: list[Recording] = []
+    skipped: Skipped = []
+    for recording in found:
+        reason = _unfit(recording, wanted, request.without_log)
+        if reason:
+            skipped.append((recording.name, reason))
+        else:
+            chosen.append(recording)
+    if not chosen:
+        reasons = sorted({reason for _, reason in skipped})
+        hint = "" if NO_LOG not in reasons else "; --without-log imports games without one"
+        raise DataError(f"{request.source}: nothing to import: {'; '.join(reasons)}{hint}")
+    return chosen, skipped
+
+
+def _unfit(recording: Recording, wanted: Where | None, without_log: bool) -> str | None:
+    if recording.version == 1:
+        return NO_KEYS
+    if recording.version not in VERSIONS:
+        return f"unknown ttyrec version {recording.version}"
+    if recording.log is None and not without_log:
+        return NO_LOG
+    if wanted and not wanted(recording.log or {}):
+        return f"not {wanted.text}"
+    return None
+
+
+def _import_all(
+    out: Path,
+    chosen: list[Recording],
+    table: tuple[int, ...],
+    skipped: Skipped,
+    refuse_damaged: bool,
+    executor: Executor | None,
+    progress: Progress | None,
+) -> list[GameInfo]:
+    """Import every chosen recording; the largest first, so that no worker is left with one."""
+    sizes = {recording.name: recording.path.stat().st_size for recording in chosen}
+    turn = sorted(chosen, key=lambda recording: -sizes[recording.name])
+    tasks = (Task(import_game, (out, recording, table), recording.name) for recording in turn)
+    games, done = {}, 0
+    with executor or SerialExecutor() as workers:
+        for outcome in workers.run(tasks):
+            name = outcome.task.key
+            reason = outcome.error or outcome.result
+            if isinstance(reason, str):
+                if refuse_damaged:
+                    raise DataError(f"{name}: {reason}")
+                skipped.append((name, reason))
+            else:
+                games[name] = reason
+            done += sizes[name]
+            if progress:
+                progress("import", done, sum(sizes.values()))
+    kept = [games[recording.name] for recording in chosen if recording.name in games]
+    if not kept:
+        raise DataError(f"nothing could be imported: {skipped[-1][0]}: {skipped[-1][1]}")
+    return [dataclasses.replace(info, index=index) for index, info in enumerate(kept)]
+
+
+def import_game(out: Path, recording: Recording, table: tuple[int, ...]) -> GameInfo | str:
+    """Decode one recording into the store, if it is not there; returns its row (of index 0).
+
+    A recording that cannot be used returns the reason.
+    """
+    path = game_path(out, recording.name)
+    try:
+        if not path.exists():
+            _store(path, recording)
+        return _describe(GameFile(path), table)
+    except DataError as error:
+        return str(error)
+
+
+def _store(path: Path, recording: Recording) -> None:
+    facts: dict[str, Any] = {
+        "name": recording.name,
+        "seed": recording.seed,
+        "log": recording.log,
+        "stream_sha256": check_whole(recording.path),
+        "frames": 0,
+    }
+
+    def counted() -> Iterator[Frames]:
+        for frames in decode(recording.path, recording.version, FRAMES):
+            facts["frames"] += len(frames.keys)
+            yield frames
+
+    batches = counted()
+    first = next(batches, None)
+    if first is None:
+        raise DataError(f"{recording.path} holds no frames")
+    write_game(path, _again(first, batches), facts)
+
+
+def _again(first: Frames, rest: Iterator[Frames]) -> Iterator[Frames]:
+    yield first
+    yield from rest
+
+
+def _describe(file: GameFile, table: tuple[int, ...]) -> GameInfo:
+    facts, cut = file.facts(), find_cut(file)
+    if not cut.length:
+        raise DataError(f"{facts['name']}: no frame of it is play")
+    keys, scores = file.moves()
+    log: Log = facts["log"] or {}
+    content = hashlib.sha256(f"{facts['stream_sha256']} {cut.length}".encode())
+    actions = np.array(table)[keys[: cut.length]]
+    return GameInfo(
+        index=0,
+        name=facts["name"],
+        seed=facts["seed"],
+        length=cut.length,
+        episode_return=float(scores[min(cut.length, len(scores) - 1)]),
+        end="terminated" if cut.end_screens else "truncated",
+        content_sha256=content.hexdigest(),
+        frames=facts["frames"],
+        cut_end_screens=cut.end_screens,
+        cut_quit=cut.quit,
+        cut_stuck=cut.stuck,
+        unknown_keys=int((actions == UNKNOWN).sum()),
+        points=log.get("points"),
+        turns=log.get("turns"),
+        death=log.get("death"),
+        role=log.get("role"),
+        race=log.get("race"),
+        alignment=log.get("align0", log.get("align")),
+        gender=log.get("gender0", log.get("gender")),
+        max_depth=log.get("maxlvl"),
+    )
+
+
+def _finish(
+    out: Path,
+    request: ImportRequest,
+    games: list[GameInfo],
+    skipped: Skipped,
+    table: tuple[int, ...],
+) -> None:
+    """Write the table of games, and last of all the file that says it is complete."""
+    dev = _choose_dev(games, request)
+    options = {"character": _one_character(games)}
+    rows = [{**dataclasses.asdict(i), "split": "dev" if i.index in dev else "train"} for i in games]
+    write_rows(out / "games", rows, _columns())
+    done: dict[str, Any] = {
+        "kind": KIND,
+        "format": FORMAT,
+        "game": GAME,
+        "game_options": options,
+        "expert": request.expert,
+        "frame": FRAME,
+        "n_actions": len(action_keys()),
+        "action_of_key": table,
+        "episodes": games,
+        "file_sha256": [sha256_file(game_path(out, info.name)) for info in games],
+        "dev_episodes": dev,
+        "skipped": [{"name": name, "reason": reason} for name, reason in sorted(skipped)],
+        "fingerprint": fingerprint(GAME, options, games, dev),
+    }
+    write_json(out / DONE, {**done, "table_digest": table_digest(done)})
+
+
+def _columns() -> dict[str, type]:
+    kinds: dict[str, type] = {"str": str, "int": int, "float": float}
+    told = {f.name: str(f.type).removesuffix(" | None") for f in dataclasses.fields(GameInfo)}
+    return {name: kinds[kind] for name, kind in told.items()} | {"split": str}
+
+
+def _choose_dev(games: list[GameInfo], request: ImportRequest) -> list[int]:
+    if not request.dev_folders:
+        return choose_dev(games, request.dev_fraction)
+    folders = {info.name.rpartition("/")[0] for info in games}
+    for folder in request.dev_folders:
+        if folder not in folders:
+            raise SpecError(
+                f"--dev-folder {folder}: no imported game lies in a folder of that name"
+            )
+    dev = [i.index for i in games if i.name.rpartition("/")[0] in request.dev_folders]
+    if len(dev) == len(games):
+        raise SpecError("--dev-folder: every imported game is held out; none is left to train on")
+    return dev
+
+
+def _one_character(games: list[GameInfo]) -> str:
+    """The character of all games as NLE takes it; '@', a random one, if they differ."""
+    parts = {(i.role, i.race, i.alignment, i.gender) for i in games}
+    one = parts.pop()
+    if parts or not all(one):
+        return "@"
+    return "-".join(str(part).lower() for part in one)

@@ -1,0 +1,155 @@
+"""Recordings as NLE writes them: where they are, whether they are whole, and their frames.
+
+A `<name>.ttyrec3.bz2` holds three interleaved channels: 0 terminal bytes, 1 one byte for each key
+pressed, 2 the score as int32. Version 2 lacks the scores; version 1, as kept by public servers
+(NLD-NAO), lacks the keys too. Frame t is the screen that was seen before key t. Decoding is done by
+NLE's own converter.
+"""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from isoclone.demos.nld.xlogfile import Log, read_xlogfile
+from isoclone.errors import DataError, MissingExtraError
+
+ROWS, COLUMNS = 24, 80
+VERSIONS = (2, 3)  # those with keys
+BLOCK = 1 << 20
+_NAME = re.compile(r"\.ttyrec(\d*)\.bz2$")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One game's file. `name` is its path below the source; `log` its line in the xlogfile."""
+
+    path: Path
+    name: str
+    version: int
+    log: Log | None
+    seed: int | None
+
+    @property
+    def folder(self) -> str:
+        """The folder it lies in, below the source; '' for the source itself."""
+        return self.name.rpartition("/")[0]
+
+
+class Frames(NamedTuple):
+    """Consecutive frames: chars and colors (n, 24, 80) uint8, cursor (n, 2) uint8 (row, column),
+    keys (n,) uint8, scores (n,) int32."""
+
+    chars: np.ndarray
+    colors: np.ndarray
+    cursor: np.ndarray
+    keys: np.ndarray
+    scores: np.ndarray
+
+
+def find_recordings(source: Path) -> list[Recording]:
+    """Every recording in a folder and the folders below it, in the order of their names.
+
+    Seeds are known where a table `games.csv` in the folder or the one above it tells them, in
+    columns `ttyrec`, `seed` and, above, `folder`.
+
+    Raises:
+        DataError: no such folder, or not a single recording in it.
+    """
+    if not source.is_dir():
+        raise DataError(f"{source} is not a folder of recordings")
+    paths = sorted(source.rglob("*.ttyrec*.bz2"), key=_natural)
+    if not paths:
+        raise DataError(f"{source} holds no *.ttyrec3.bz2 files in it or below")
+    logs: dict[Path, dict[str, Log]] = {}
+    seeds: dict[Path, dict[str, int]] = {}
+    for folder in {path.parent for path in paths}:
+        logs[folder] = {}
+        for xlogfile in sorted(folder.glob("*xlogfile*")):
+            logs[folder] |= read_xlogfile(xlogfile)
+        seeds[folder] = _seeds(folder)
+    found = []
+    for path in paths:
+        version = _NAME.search(path.name)
+        if version:
+            name, folder = path.relative_to(source).as_posix(), path.parent
+            log, seed = logs[folder].get(path.name), seeds[folder].get(path.name)
+            found.append(Recording(path, name, int(version[1] or 1), log, seed))
+    return found
+
+
+def _natural(path: Path) -> list[str | int]:
+    """nle.7.10 comes after nle.7.9."""
+    words = re.split(r"(\d+)", path.as_posix())
+    return [int(word) if i % 2 else word for i, word in enumerate(words)]
+
+
+def _seeds(folder: Path) -> dict[str, int]:
+    known = {}
+    for table in (folder.parent / "games.csv", folder / "games.csv"):
+        if not table.exists():
+            continue
+        with open(table, newline="") as file:
+            for row in csv.DictReader(file):
+                here = row.get("folder") in (None, folder.name) or table.parent == folder
+                if here and str(row.get("seed", "")).isdigit() and row.get("ttyrec"):
+                    known[str(row["ttyrec"])] = int(row["seed"])
+    return known
+
+
+def check_whole(path: Path) -> str:
+    """Decompress a recording to its end; returns the hex SHA-256 of what it holds.
+
+    NLE's converter loads a truncated file as far as it goes and says so on stderr only.
+
+    Raises:
+        DataError: the file is truncated, damaged, or not bz2 at all.
+    """
+    digest = hashlib.sha256()
+    try:
+        with bz2.open(path) as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    except EOFError as error:
+        raise DataError(f"{path} is truncated") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({error})") from error
+    return digest.hexdigest()
+
+
+def decode(path: Path, version: int, count: int) -> Iterator[Frames]:
+    """A recording's frames, `count` at a time, the last time fewer. The arrays are used again.
+
+    Raises:
+        MissingExtraError: NLE is not installed.
+    """
+    converter = _converter(version)
+    converter.load_ttyrec(str(path))
+    chars = np.zeros((count, ROWS, COLUMNS), np.uint8)
+    colors = np.zeros((count, ROWS, COLUMNS), np.int8)
+    cursor = np.zeros((count, 2), np.int16)
+    times, keys = np.zeros(count, np.int64), np.zeros(count, np.uint8)
+    scores = np.zeros(count, np.int32)
+    missing = 0
+    while not missing:
+        missing = converter.convert(chars, colors, cursor, times, keys, scores)
+        n = count - missing
+        if n:
+            places = cursor[:n].astype(np.uint8)
+            yield Frames(chars[:n], colors[:n].view(np.uint8), places, keys[:n], scores[:n])
+
+
+def _converter(version: int):  # type: ignore[no-untyped-def]  # a class of NLE's, in C++
+    try:
+        from nle import _pyconverter
+    except ImportError as error:
+        raise MissingExtraError("reading ttyrecs", "nethack") from error
+    return _pyconverter.Converter(ROWS, COLUMNS, version)

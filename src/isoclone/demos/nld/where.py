@@ -1,0 +1,121 @@
+"""`--where`: a condition on a game's log, read as an expression and never evaluated as code.
+
+    role == 'Mon' and death != 'quit'
+    points > 10000 or (maxlvl >= 5 and 'soldier ant' not in death)
+
+Names are the fields of NetHack's xlogfile. A game whose log lacks a field that is asked about
+does not match.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from isoclone.errors import SpecError
+
+ALIASES = {"alignment": "align", "depth": "maxlvl"}
+
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda part, whole: part in whole,
+    ast.NotIn: lambda part, whole: part not in whole,
+}
+
+
+class _Missing(Exception):
+    """The log has no such field."""
+
+
+class Where:
+    """A condition; call it with a game's fields."""
+
+    def __init__(self, text: str, fields: set[str]):
+        """Read `text`; `fields` are the names it may use.
+
+        Raises:
+            SpecError: not an expression, a field nobody knows, or more than comparisons joined by
+                and, or, not.
+        """
+        self.text = text
+        try:
+            self._tree = ast.parse(text, mode="eval").body
+        except (SyntaxError, ValueError) as error:
+            raise SpecError(f"--where {text!r} cannot be read: {error.args[0]}") from error
+        self._check(self._tree, fields | set(ALIASES))
+        if not isinstance(self._tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
+            raise SpecError(f"--where {text!r} compares nothing; try \"role == 'Mon'\"")
+
+    def _check(self, node: ast.expr, fields: set[str]) -> None:
+        if isinstance(node, ast.Name):
+            if node.id not in fields:
+                known = ", ".join(sorted(fields))
+                raise SpecError(f"--where: no field '{node.id}'; known: {known}")
+            return
+        for part in _parts(node, self.text):
+            self._check(part, fields)
+
+    def __call__(self, fields: Mapping[str, Any]) -> bool:
+        """Whether a game with these fields matches.
+
+        Raises:
+            SpecError: a text is compared with a number.
+        """
+        try:
+            return bool(self._value(self._tree, fields))
+        except _Missing:
+            return False
+        except TypeError as error:
+            raise SpecError(
+                f"--where {self.text!r} compares a text with a number: {error}"
+            ) from error
+
+    def _value(self, node: ast.expr, fields: Mapping[str, Any]) -> Any:
+        if isinstance(node, ast.Constant):
+            return node.value
+        if isinstance(node, ast.Name):
+            return _field(fields, node.id)
+        if isinstance(node, ast.Tuple | ast.List):
+            return [self._value(item, fields) for item in node.elts]
+        if isinstance(node, ast.UnaryOp):
+            value = self._value(node.operand, fields)
+            return not value if isinstance(node.op, ast.Not) else -value
+        if isinstance(node, ast.BoolOp):
+            values = (self._value(item, fields) for item in node.values)
+            return all(values) if isinstance(node.op, ast.And) else any(values)
+        assert isinstance(node, ast.Compare)  # _check has seen to it
+        items = [self._value(item, fields) for item in (node.left, *node.comparators)]
+        pairs = zip(node.ops, items[:-1], items[1:], strict=True)
+        return all(_COMPARE[type(op)](left, right) for op, left, right in pairs)
+
+
+def _field(fields: Mapping[str, Any], name: str) -> Any:
+    value = fields.get(ALIASES.get(name, name))
+    if value is None:
+        raise _Missing(name)
+    return value
+
+
+def _parts(node: ast.expr, text: str) -> list[ast.expr]:
+    """What an expression is made of, if it is of a kind that is admitted."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float):
+        return []
+    if isinstance(node, ast.Tuple | ast.List):
+        return node.elts
+    if isinstance(node, ast.BoolOp):
+        return node.values
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
+        return [node.operand]
+    if isinstance(node, ast.Compare) and all(type(op) in _COMPARE for op in node.ops):
+        return [node.left, *node.comparators]
+    raise SpecError(
+        f"--where {text!r}: '{ast.unparse(node)}' is not admitted; use names, numbers, quoted "
+        "texts, comparisons, in, and, or, not"
+    )
