@@ -11,6 +11,7 @@ import numpy as np
 
 from isoclone.demos import FrameCache, FrameEncoder
 from isoclone.demos.record import play
+from isoclone.executors.serial import attempt
 from isoclone.experts import expert
 from isoclone.games import vector_env
 from isoclone.plan import Cell, grid
@@ -51,12 +52,17 @@ class Estimate(Record):
 
 
 def measure_speed(spec: StudySpec, with_expert: bool) -> Speed:
-    """Train, act and play for a moment each."""
-    small, large = (_seconds_per_sample(spec, w) for w in (spec.widths[0], spec.widths[-1]))
+    """Train, act and play for a moment each.
+
+    Raises:
+        ExecutionError: the policy, the game or the expert kept failing.
+    """
+    ends = (spec.widths[0], spec.widths[-1])
+    small, large = (attempt(_seconds_per_sample, spec, width) for width in ends)
     per_flop = max((large[0] - small[0]) / (large[1] - small[1]), 0.0)
     base = max(small[0] - small[1] * per_flop, 0.0)
-    rollouts = _rollout_speed(spec)
-    return Speed(base, per_flop, rollouts, _expert_speed(spec) if with_expert else None)
+    rollouts = attempt(_rollout_speed, spec)
+    return Speed(base, per_flop, rollouts, attempt(_expert_speed, spec) if with_expert else None)
 
 
 def _seconds_per_sample(spec: StudySpec, width: int) -> tuple[float, float]:

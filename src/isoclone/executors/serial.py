@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-from isoclone.errors import IsocloneError, StoreError
+from isoclone.errors import ExecutionError, IsocloneError, StoreError
 from isoclone.executors.base import TRIES, Outcome, Task
 
 
@@ -27,20 +28,36 @@ class SerialExecutor:
 def call(task: Task) -> Outcome:
     """Call a task; an exception becomes its outcome's error.
 
-    Errors of our own would come again: they end the task. Any other may be of the moment (a game's
-    process was killed, a library ran out of memory), so the task is begun `TRIES` times in all.
     A full disk is not the task's fault and would fail all the others as well: it goes on up.
     """
-    for _ in range(TRIES):
+    try:
+        return Outcome(task, result=attempt(task.function, *task.args))
+    except StoreError:
+        raise
+    except ExecutionError as error:
+        return Outcome(task, error=str(error))
+    except IsocloneError as error:
+        return Outcome(task, error=one_line(error))
+
+
+def attempt(function: Callable[..., Any], *args: Any) -> Any:
+    """What the function returns; begun `TRIES` times if need be.
+
+    Errors of our own would come again and go on up. Any other may be of the moment: a game's
+    process was killed, a library ran out of memory.
+
+    Raises:
+        ExecutionError: each try failed; the message is the last one's.
+    """
+    for count in range(1, TRIES + 1):
         try:
-            return Outcome(task, result=task.function(*task.args))
-        except StoreError:
+            return function(*args)
+        except IsocloneError:
             raise
-        except IsocloneError as error:
-            return Outcome(task, error=one_line(error))
         except Exception as error:
-            said = one_line(error)
-    return Outcome(task, error=f"{said} (tried {TRIES} times)")
+            if count == TRIES:
+                raise ExecutionError(f"{one_line(error)} (tried {TRIES} times)") from error
+    raise AssertionError("unreachable")
 
 
 def one_line(error: BaseException) -> str:
