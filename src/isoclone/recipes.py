@@ -10,6 +10,7 @@ from isoclone.errors import SpecError, UnknownNameError
 
 SCHEDULES = ("constant", "inverse_sqrt", "cosine")
 PRECISIONS = ("auto", "float32", "bfloat16")
+LATER = {"clip_norm": 0.0, "accumulate": 1}
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class Recipe:
     `decay_from` samples on, wherever the run will end; or follows a `cosine` to the end of the
     run, which then has one budget only.
     `frames` is how frames are encoded (see `demos.encode`).
+    `clip_norm` is the largest norm of a gradient; longer ones are shortened to it (0: none are).
+    `accumulate` cuts a batch into so many parts whose gradients are added up, for memory's sake:
+    what is learned is the same but for rounding.
     """
 
     name: str
@@ -40,6 +44,8 @@ class Recipe:
     width_base: int = 8
     width_power: float = 0.0
     precision: str = "auto"
+    clip_norm: float = 0.0
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
         checks = {
@@ -49,6 +55,8 @@ class Recipe:
             "schedule": self.schedule in SCHEDULES,
             "decay_from": self.schedule != "inverse_sqrt" or self.decay_from > 0,
             "average": self.average >= 0,
+            "clip_norm": self.clip_norm >= 0,
+            "accumulate": 1 <= self.accumulate <= self.batch_size,
             "frames": self.frames in ("unit", "standardise"),
             "precision": self.precision in PRECISIONS,
         }
@@ -66,8 +74,13 @@ class Recipe:
         return self.schedule == "cosine"
 
     def to_json(self) -> dict[str, Any]:
-        """The recipe as JSON values."""
-        return {**dataclasses.asdict(self), "betas": list(self.betas)}
+        """The recipe as JSON values.
+
+        Fields that came later are left out where they change nothing, so that recipes keep the
+        identity they had before.
+        """
+        fields = {**dataclasses.asdict(self), "betas": list(self.betas)}
+        return {k: v for k, v in fields.items() if k not in LATER or v != LATER[k]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Recipe:
@@ -98,6 +111,20 @@ RECIPES = {
         frames="standardise",
         betas=(0.9, 0.99),
         width_power=0.3,
+    ),
+    # Found here on NetHack recordings (docs/log.md): 32 games side by side x 32 steps.
+    "nethack": Recipe(
+        "nethack",
+        learning_rate=2e-3,
+        batch_size=1024,
+        warmup_samples=10_000,
+        schedule="inverse_sqrt",
+        decay_from=200_000,
+        average=8.0,
+        betas=(0.9, 0.99),
+        width_base=96,
+        width_power=0.3,
+        clip_norm=1.0,
     ),
 }
 
