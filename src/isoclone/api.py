@@ -11,7 +11,7 @@ from isoclone.demos import Demonstrations, RecordRequest, open_cache
 from isoclone.demos import record as record_request
 from isoclone.evaluate import DevLoss, Returns, dev_loss
 from isoclone.evaluate import rollout as play_out
-from isoclone.executors import Executor
+from isoclone.executors import Executor, SerialExecutor
 from isoclone.experts import Expert
 from isoclone.games import Game
 from isoclone.games import game as make_game
@@ -54,7 +54,8 @@ def record(
         game_options=the_game.options(),
         expert_options=expert_options,
     )
-    return record_request(request, path, executor)
+    with executor or SerialExecutor() as workers:
+        return record_request(request, path, workers)
 
 
 def load(checkpoint: str | Path, device: str = "cpu") -> Trained:

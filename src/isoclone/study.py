@@ -33,7 +33,7 @@ from isoclone.errors import (
     UnknownNameError,
 )
 from isoclone.estimate import Estimate, Speed, estimate, measure_speed
-from isoclone.executors import Executor, SerialExecutor, Task
+from isoclone.executors import Executor, Files, SerialExecutor, Task
 from isoclone.experts import Expert, expert, expert_names
 from isoclone.games import Game
 from isoclone.laws import Fitted
@@ -49,6 +49,7 @@ from isoclone.worker import (
     checkpoint_path,
     demos_path,
     point_path,
+    run_files,
     run_folder,
 )
 
@@ -402,7 +403,8 @@ class Study:
             if not (folder / "run.json").exists():
                 write_json(folder / "run.json", run.to_json())
             args = (self.path, run.id, budget, role, device)
-            tasks.append(Task(advance, args, key=(run, budget)))
+            files = run_files(self.path, self.spec, run.id)
+            tasks.append(Task(advance, args, (run, budget), device != "cpu", files))
         for outcome in workers.run(tasks):
             run, budget = outcome.task.key
             if outcome.error:
@@ -487,7 +489,9 @@ class Study:
         write_json(path, result)
         self._write_tables()
         if point.checkpoint:
-            task = Task(film, (self.path, point.checkpoint))
+            names = (STUDY_FILE, point.checkpoint)
+            files = Files(self.path, {name: self.path / name for name in names}, ("video.mp4",))
+            task = Task(film, (self.path, point.checkpoint), files=files)
             for outcome in workers.run([task]):
                 if outcome.error:
                     observer.trouble(f"no video: {outcome.error}")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoclone.errors import CheckpointError, StoreError
+from isoclone.executors import Files
 from isoclone.records import Point, Run
 from isoclone.spec import StudySpec
 from isoclone.store import read_json, write_json
@@ -58,8 +59,17 @@ def read_spec(study: Path) -> StudySpec:
 
 
 def demos_path(study: Path, spec: StudySpec) -> Path:
-    """Where the study's demonstrations are."""
-    return Path(spec.demos) if spec.demos else study / "demos"
+    """Where the study's demonstrations are: in it, or, unless a copy came with it, elsewhere."""
+    inside = study / "demos"
+    return inside if inside.exists() or not spec.demos else Path(spec.demos)
+
+
+def run_files(study: Path, spec: StudySpec, run_id: str) -> Files:
+    """What `advance` reads and writes of a run, where no disk is shared."""
+    demos, run = demos_path(study, spec), f"runs/{run_id}"
+    reads = {STUDY_FILE: study / STUDY_FILE, run: study / run}
+    reads |= {f"demos/{name}": demos / name for name in ("demonstrations.json", "episodes")}
+    return Files(study, reads, (run,))
 
 
 def advance(study: Path, run_id: str, budget_flops: float, role: str, device: str) -> None:

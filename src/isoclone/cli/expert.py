@@ -121,7 +121,7 @@ def score(
     )
 
 
-def parse_options(words: tuple[str, ...]) -> dict[str, Any]:
+def parse_options(words: tuple[str, ...], flag: str = "--options") -> dict[str, Any]:
     """`("depth=20", "variant=ace")` as {"depth": 20, "variant": "ace"}; values are JSON or text.
 
     Raises:
@@ -131,7 +131,7 @@ def parse_options(words: tuple[str, ...]) -> dict[str, Any]:
     for word in words:
         name, equals, value = word.partition("=")
         if not (equals and name):
-            raise SpecError(f"--options takes name=value, not '{word}'")
+            raise SpecError(f"{flag} takes name=value, not '{word}'")
         try:
             options[name] = json_text.loads(value)
         except ValueError:

@@ -29,6 +29,10 @@ def run(
     forecast_flops: float | None = None,
     executor: str = "processes",
     workers: int | None = None,
+    address: str | None = None,
+    cpus: float | None = None,
+    gpus: float | None = None,
+    executor_options: tuple[str, ...] = (),
     device: str = "cpu",
     json: bool = False,
 ) -> None:
@@ -48,8 +52,12 @@ def run(
         episodes: episodes played for each point's mean return.
         recipe: training recipe by name (lean, paper).
         forecast_flops: where the forecast is put to the test.
-        executor: who does the work: processes, serial.
-        workers: how many at once; the number of cores unless said.
+        executor: who does the work: processes, serial, ray, slurm.
+        workers: how many at once; unless said, one a core, or what the cluster has room for.
+        address: (ray) the cluster, as host:port or auto; Ray is started here unless said.
+        cpus: (ray, slurm) CPUs each run asks for; 1 unless said.
+        gpus: GPUs each run on cuda asks for, or the share of one: 10 runs of 0.1 share one GPU.
+        executor_options: the executor's other options, as name=value; see docs/cluster.md.
         device: cpu, cuda or mps.
         json: print one JSON document instead of the closing table.
     """
@@ -58,7 +66,8 @@ def run(
     from isoclone.store import read_json
 
     changes = _changes(demos, seeds, samples, widths, budgets, episodes, recipe, forecast_flops)
-    pool = make_executor(executor, workers)
+    options = _executor_options(address, cpus, gpus, executor_options)
+    pool = make_executor(executor, workers, **options)
     the_study = _study(study, out, changes, device)
     plan = the_study.plan(pool.workers)
     show_plan(plan)
@@ -78,6 +87,17 @@ def run(
         )
     else:
         show_result(the_study, laws, tested)
+
+
+def _executor_options(
+    address: str | None, cpus: float | None, gpus: float | None, others: tuple[str, ...]
+) -> dict[str, Any]:
+    """The executor's options that were given."""
+    from isoclone.cli.expert import parse_options
+
+    given = {"address": address, "cpus": cpus, "gpus": gpus}
+    named = {name: value for name, value in given.items() if value is not None}
+    return named | parse_options(others, "--executor-options")
 
 
 def _changes(
@@ -140,7 +160,7 @@ def _is_directory(source: str, asked: bool) -> bool:
 
 def _named_spec(source: str) -> Any:
     from isoclone.builtins import builtin
-    from isoclone.executors.processes import STUDY_FILE_VARIABLE
+    from isoclone.executors.setup import STUDY_FILE_VARIABLE
     from isoclone.spec import StudySpec
 
     if not source.endswith(".py"):
@@ -306,6 +326,10 @@ def record(
     trust: bool = False,
     executor: str = "processes",
     workers: int | None = None,
+    address: str | None = None,
+    cpus: float | None = None,
+    gpus: float | None = None,
+    executor_options: tuple[str, ...] = (),
     json: bool = False,
 ) -> None:
     """Record an expert's demonstrations, in parallel; run it again to go on.
@@ -319,8 +343,12 @@ def record(
         dev_fraction: share of episodes held out.
         max_steps: truncate an episode after so many agent steps.
         trust: load a pickled checkpoint: it can run any code, so trust its author.
-        executor: who does the work: processes, serial.
-        workers: how many at once; the number of cores unless said.
+        executor: as for `run`.
+        workers: as for `run`.
+        address: as for `run`.
+        cpus: as for `run`.
+        gpus: as for `run`.
+        executor_options: as for `run`.
         json: print one JSON document.
     """
     from isoclone.console import ConsoleObserver
@@ -337,9 +365,10 @@ def record(
         game_options={} if max_steps is None else {"max_steps": max_steps},
         expert_options={"trust": True} if trust else {},
     )
-    with ConsoleObserver() as observer:
+    options = _executor_options(address, cpus, gpus, executor_options)
+    with ConsoleObserver() as observer, make_executor(executor, workers, **options) as pool:
         observer.phase("record", f"{expert} plays {game}")
-        do_record(request, out, make_executor(executor, workers), observer.progress)
+        do_record(request, out, pool, observer.progress)
     demos_show(out, json=json)
 
 
@@ -350,6 +379,7 @@ def demos_show(demos: Positional[Path], *, json: bool = False) -> None:
         demos: a directory of demonstrations, or a study directory.
         json: print one JSON document.
     """
+    from isoclone.cli.demos import nld_summary, show_nld
     from isoclone.console import STDOUT, plus_minus, print_json
     from isoclone.demos import open_demos
     from isoclone.demos.nld import NldDemonstrations
@@ -383,7 +413,6 @@ def demos_show(demos: Positional[Path], *, json: bool = False) -> None:
     STDOUT.print(f"{found.expert_name} in {found.game_name}: {plus_minus(mean, se, 1)}")
     STDOUT.print(
         f"{found.samples:,} samples ({summary['train_samples']:,} train, "
-    from isoclone.cli.demos import nld_summary, show_nld
         f"{summary['dev_samples']:,} dev) in {len(ends)} episodes "
         f"({ends.count('terminated')} terminated, {ends.count('truncated')} truncated), "
         f"{summary['bytes_per_sample']:.1f} bytes a sample"

@@ -25,7 +25,7 @@ from isoclone.demos.demonstrations import (
 )
 from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episode
 from isoclone.errors import DataError, ExecutionError, SpecError, SpecMismatchError
-from isoclone.executors import Executor, SerialExecutor, Task
+from isoclone.executors import Executor, Files, SerialExecutor, Task
 from isoclone.experts import Expert, View, expert
 from isoclone.games import Env, Game, game
 from isoclone.records import jsonable, stable_id
@@ -88,8 +88,8 @@ def record(
         the_game = game(request.game, **request.game_options)
         player = _player(request, the_game)
         _claim(path, request)
-        with executor or SerialExecutor() as workers:
-            count = _play_until_enough(path, request, player, workers, progress)
+        workers = executor or SerialExecutor()  # whoever made it will free its workers
+        count = _play_until_enough(path, request, player, workers, progress)
         _finish(path, request, the_game, player, count)
     return Demonstrations.open(path)
 
@@ -141,7 +141,7 @@ def _play_until_enough(
         first = 0
         while enough() is None:
             group = range(first, first + player.lockstep)
-            yield Task(play_group, (path, request, tuple(group)), key=first)
+            yield Task(play_group, (path, request, tuple(group)), first, files=_files(path, group))
             first += player.lockstep
 
     for outcome in workers.run(tasks()):
@@ -160,6 +160,12 @@ def _play_until_enough(
 
 def _episode_path(path: Path, index: int) -> Path:
     return path / "episodes" / f"{index:06d}.parquet"
+
+
+def _files(path: Path, indices: Sequence[int]) -> Files:
+    """What `play_group` reads, if the episodes are there already, and writes."""
+    there = {p.relative_to(path).as_posix(): p for p in (_episode_path(path, i) for i in indices)}
+    return Files(path, {name: p for name, p in there.items() if p.exists()}, tuple(there))
 
 
 # A worker plays many groups with one expert and one set of environments.

@@ -1,21 +1,41 @@
-"""Executors: who calls the functions of a study. Serial and process pools are built in."""
+"""Executors: who calls the functions of a study.
+
+serial      this process, one task after the other
+processes   processes on this machine
+ray         a Ray cluster, or a Ray started here (extra `ray`)
+slurm       jobs of a Slurm cluster (extra `slurm`)
+"""
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
+from typing import Any
 
-from isoclone.errors import SpecError
-from isoclone.executors.base import Executor, Outcome, Task
+from isoclone.errors import SpecError, UnknownNameError
+from isoclone.executors.base import Executor, Files, Outcome, Task
 from isoclone.executors.processes import ProcessExecutor
+from isoclone.executors.ray import RayExecutor
 from isoclone.executors.serial import SerialExecutor
 from isoclone.registry import Registry
 
-__all__ = ["Executor", "Outcome", "Task", "executor", "executor_names", "register_executor"]
+__all__ = [
+    "Executor",
+    "Files",
+    "Outcome",
+    "Task",
+    "executor",
+    "executor_names",
+    "register_executor",
+]
+
+_SIZED_BY_CLUSTER = ("ray", "slurm")  # they know better than a count of this machine's cores
 
 _EXECUTORS = Registry("executor")
 _EXECUTORS.add("serial", lambda workers: SerialExecutor())
 _EXECUTORS.add("processes", ProcessExecutor)
+_EXECUTORS.add("ray", RayExecutor)
 
 
 def default_workers() -> int:
@@ -34,14 +54,28 @@ def check_workers(workers: int | None) -> int:
     return workers or default_workers()
 
 
-def executor(name: str = "processes", workers: int | None = None) -> Executor:
-    """The executor of that name ('serial', 'processes', or a registered one).
+def executor(name: str = "processes", workers: int | None = None, **options: Any) -> Executor:
+    """The executor of that name ('serial', 'processes', 'ray', 'slurm', or a registered one).
+
+    Args:
+        workers: tasks under way at once. Unless said: one a core, or what the cluster has room for.
+        options: the executor's own, see its class: `gpus`, `cpus`, `address`, `files`, ...
 
     Raises:
         UnknownNameError: no such executor.
-        SpecError: fewer than one worker.
+        SpecError: fewer than one worker, or an option it does not have.
+        MissingExtraError: its extra is not installed.
     """
-    return _EXECUTORS.make(name, check_workers(workers))
+    if name not in executor_names():
+        raise UnknownNameError("executor", name, executor_names())
+    count = check_workers(workers)
+    maker = _EXECUTORS.copy()[name]
+    try:
+        inspect.signature(maker).bind(count, **options)
+    except TypeError as error:
+        raise SpecError(f"executor '{name}': {error}") from error
+    made: Executor = maker(workers if name in _SIZED_BY_CLUSTER else count, **options)
+    return made
 
 
 def executor_names() -> list[str]:
@@ -49,6 +83,6 @@ def executor_names() -> list[str]:
     return _EXECUTORS.names()
 
 
-def register_executor(name: str, maker: Callable[[int], Executor]) -> None:
-    """Add an executor under a name; `maker(workers)` returns it."""
+def register_executor(name: str, maker: Callable[..., Executor]) -> None:
+    """Add an executor under a name; `maker(workers, **options)` returns it."""
     _EXECUTORS.add(name, maker)

@@ -2,7 +2,7 @@
 
 One process a core with one thread beats one process with many threads for networks this small.
 Each worker is a pool of its own, so that a worker that dies (killed, out of memory) takes nobody
-with it: its task alone is tried again in a new worker, `TRIES` times in all.
+with it: its task alone is tried again in a new worker.
 """
 
 from __future__ import annotations
@@ -10,38 +10,27 @@ from __future__ import annotations
 import concurrent.futures as futures
 import multiprocessing
 import os
-import runpy
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from typing import cast
 
-from isoclone.executors.base import TRIES, Outcome, Task
+from isoclone.errors import SpecError
+from isoclone.executors.base import Outcome, Task
+from isoclone.executors.pool import Pool, WorkerLost
 from isoclone.executors.serial import call
-
-STUDY_FILE_VARIABLE = "ISOCLONE_STUDY_FILE"  # a user's Python file that each worker runs first
-
-
-@dataclass
-class _Try:
-    """A task under way: in which worker, and how many workers it has had."""
-
-    task: Task
-    worker: futures.ProcessPoolExecutor
-    count: int = 1
+from isoclone.executors.setup import run_study_file, use_one_thread
 
 
-def _prepare_worker() -> None:
+def _prepare_worker(devices: str | None) -> None:
     """One thread for each worker; Ctrl-C is the driver's business; none outlives its driver."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_driver, daemon=True).start()
-    os.environ["OMP_NUM_THREADS"] = "1"
-    import cv2
-
-    cv2.setNumThreads(1)
-    if os.environ.get(STUDY_FILE_VARIABLE):  # what it registers must be known here too
-        runpy.run_path(os.environ[STUDY_FILE_VARIABLE])
+    if devices is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices
+    use_one_thread()
+    run_study_file()
 
 
 def _leave_with_driver() -> None:
@@ -51,63 +40,103 @@ def _leave_with_driver() -> None:
         os._exit(1)
 
 
-class ProcessExecutor:
-    """`workers` processes, each started when first needed and kept until the end."""
+class ProcessExecutor(Pool):
+    """`workers` processes, each started when first needed and kept until the end.
 
-    def __init__(self, workers: int):
-        self.workers = workers
-        self._all: list[futures.ProcessPoolExecutor] = []
+    Args:
+        workers: how many.
+        gpus: share of a GPU that each worker may count on, or how many; workers are dealt out
+            over this machine's GPUs accordingly (ten of .1 share one). 0 deals out nothing: every
+            worker sees every GPU.
+
+    Raises:
+        SpecError: there are too few GPUs for that.
+    """
+
+    def __init__(self, workers: int, gpus: float = 0.0):
+        self._workers = workers
+        self._devices = _dealt_out(workers, gpus, _gpus_here()) if gpus else [None] * workers
+        self._slots: dict[futures.ProcessPoolExecutor, int] = {}
         self._idle: list[futures.ProcessPoolExecutor] = []
+        self._busy: dict[Hashable, futures.ProcessPoolExecutor] = {}
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
-        queue = iter(tasks)
-        running: dict[futures.Future[Outcome], _Try] = {}
-        while True:
-            while len(running) < self.workers and (task := next(queue, None)) is not None:
-                self._begin(task, 1, running)
-            if not running:
-                return
-            done, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
-            for future in done:
-                attempt = running.pop(future)
-                try:
-                    outcome = future.result()
-                except BrokenProcessPool:
-                    self._forget(attempt.worker)
-                    if attempt.count < TRIES:
-                        self._begin(attempt.task, attempt.count + 1, running)
-                    else:
-                        yield Outcome(attempt.task, error=f"its worker died {TRIES} times")
-                else:
-                    self._idle.append(attempt.worker)
-                    yield outcome
+    @property
+    def workers(self) -> int:
+        return self._workers
 
-    def _begin(self, task: Task, count: int, running: dict[futures.Future[Outcome], _Try]) -> None:
+    def begin(self, tasks: Sequence[Task]) -> list[Hashable]:
+        return [self._begin(task) for task in tasks]
+
+    def _begin(self, task: Task) -> Hashable:
         """Give a task to an idle worker, or to a new one; one that died idle does not count."""
         while True:
             worker = self._idle.pop() if self._idle else self._start()
             try:
-                running[worker.submit(call, task)] = _Try(task, worker, count)
-                return
+                future = worker.submit(call, task)
             except BrokenProcessPool:
                 self._forget(worker)
+            else:
+                self._busy[future] = worker
+                return future
+
+    def wait(self, handles: Sequence[Hashable]) -> Iterable[Hashable]:
+        under_way = cast(Sequence["futures.Future[Outcome]"], handles)
+        return futures.wait(under_way, return_when=futures.FIRST_COMPLETED).done
+
+    def outcome(self, handle: Hashable, task: Task) -> Outcome:
+        worker = self._busy.pop(handle)
+        try:
+            outcome = cast("futures.Future[Outcome]", handle).result()
+        except BrokenProcessPool as broken:
+            self._forget(worker)
+            raise WorkerLost from broken
+        self._idle.append(worker)
+        return outcome
 
     def _start(self) -> futures.ProcessPoolExecutor:
+        slot = min(set(range(self.workers)) - set(self._slots.values()))
         spawn = multiprocessing.get_context("spawn")
-        self._all.append(futures.ProcessPoolExecutor(1, spawn, _prepare_worker))
-        return self._all[-1]
+        worker = futures.ProcessPoolExecutor(1, spawn, _prepare_worker, (self._devices[slot],))
+        self._slots[worker] = slot
+        return worker
 
     def _forget(self, worker: futures.ProcessPoolExecutor) -> None:
-        self._all.remove(worker)
+        del self._slots[worker]
         worker.shutdown(wait=False)
 
     def __enter__(self) -> ProcessExecutor:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        workers, self._all, self._idle = self._all, [], []
+        workers, self._slots, self._idle, self._busy = list(self._slots), {}, [], {}
         for worker in workers:
             if exception and exception[0] is not None:  # nobody waits for what is under way
                 for process in list((worker._processes or {}).values()):
                     process.terminate()
             worker.shutdown(wait=False, cancel_futures=True)
+
+
+def _gpus_here() -> list[str]:
+    """The GPUs this process may use, by the names CUDA gives them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name]
+    import torch
+
+    return [str(i) for i in range(torch.cuda.device_count())]
+
+
+def _dealt_out(workers: int, gpus: float, here: Sequence[str]) -> list[str | None]:
+    """CUDA_VISIBLE_DEVICES of each worker: shares of one GPU fill it before the next is begun."""
+    if gpus <= 0 or (gpus > 1 and gpus != int(gpus)):
+        raise SpecError(f"gpus must be a share of one GPU or a whole number, not {gpus:g}")
+    sharing = int(1 / gpus + 1e-9) if gpus < 1 else 1
+    each = max(1, int(gpus))
+    needed = -(-workers // sharing) * each
+    if needed > len(here):
+        raise SpecError(
+            f"{workers} workers of {gpus:g} GPU each need {needed} GPUs and {len(here)} are here; "
+            "ask for fewer workers or a smaller share"
+        )
+    first = [worker // sharing * each for worker in range(workers)]
+    return [",".join(here[i : i + each]) for i in first]

@@ -1,0 +1,53 @@
+"""Files that travel with a task where no disk is shared: there and back, in one parcel each way.
+
+A parcel is a list of (name, contents), in the order in which the files were written, and is put
+down in that order: what says that work is complete comes last, as it did where it was done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from isoclone.errors import DataError
+from isoclone.store import write_bytes
+
+Parcel = list[tuple[str, bytes]]
+
+
+def files_in(place: Path) -> list[Path]:
+    """The file, or all files in the folder but half-written ones, oldest first."""
+    if place.is_file():
+        return [place]
+    files = [p for p in place.rglob("*") if p.is_file() and not p.name.endswith(".tmp")]
+    return sorted(files, key=lambda p: (p.stat().st_mtime_ns, p))
+
+
+def pack(place: Path, name: str) -> Parcel:
+    """The file or folder at `place`, to be put down under `name`."""
+    return [(_name_of(file, place, name), file.read_bytes()) for file in files_in(place)]
+
+
+def _name_of(file: Path, place: Path, name: str) -> str:
+    return name if file == place else f"{name}/{file.relative_to(place).as_posix()}"
+
+
+def stamp(place: Path) -> str:
+    """A digest of names, sizes and times: whether what is at `place` has changed."""
+    seen = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files_in(place)]
+    return hashlib.sha256(repr(seen).encode()).hexdigest()
+
+
+def unpack(parcel: Parcel, home: Path, allowed: Iterable[str]) -> None:
+    """Put the files down under `home`, each whole or not at all.
+
+    Raises:
+        DataError: a name that is not `allowed` or lies under none of those that are.
+    """
+    roots = [PurePosixPath(name) for name in allowed]
+    for name, data in parcel:
+        path = PurePosixPath(name)
+        if ".." in path.parts or not any(path.is_relative_to(root) for root in roots):
+            raise DataError(f"a worker sent '{name}', which is not for it to write")
+        write_bytes(home / path, data)

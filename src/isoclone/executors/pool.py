@@ -1,0 +1,74 @@
+"""What pools of workers have in common: tasks drawn lazily, and lost ones begun anew elsewhere."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from isoclone.executors.base import TRIES, Outcome, Task
+
+
+class WorkerLost(Exception):
+    """The worker died (killed, out of memory, its machine gone) with the task under way."""
+
+
+@dataclass
+class _Attempt:
+    task: Task
+    count: int = 0
+
+
+class Pool(ABC):
+    """An executor whose workers are elsewhere. A task whose worker dies is begun `TRIES` times.
+
+    A kind of pool says how many workers it has, how tasks are begun, and how they end.
+    """
+
+    @property
+    @abstractmethod
+    def workers(self) -> int:
+        """Tasks that may be under way at once."""
+
+    @abstractmethod
+    def begin(self, tasks: Sequence[Task]) -> Sequence[Hashable]:
+        """Set off tasks; returns a handle for each, in their order."""
+
+    @abstractmethod
+    def wait(self, handles: Sequence[Hashable]) -> Iterable[Hashable]:
+        """Wait until something happens; returns the handles whose tasks have ended, if any."""
+
+    @abstractmethod
+    def outcome(self, handle: Hashable, task: Task) -> Outcome:
+        """What became of a task that has ended.
+
+        Raises:
+            WorkerLost: its worker died; the message says how, as far as known.
+            StoreError: the study directory cannot be written.
+        """
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """Yield an outcome for each task, in the order they end (see `Executor.run`)."""
+        queue = iter(tasks)
+        again: list[_Attempt] = []
+        under_way: dict[Hashable, _Attempt] = {}
+        while True:
+            free = max(0, self.workers - len(under_way))
+            again += [_Attempt(task) for task in islice(queue, max(0, free - len(again)))]
+            now, again = again[:free], again[free:]
+            handles = self.begin([attempt.task for attempt in now]) if now else []
+            under_way.update(zip(handles, now, strict=True))
+            if not under_way and not again:
+                return
+            for handle in self.wait(list(under_way)):
+                attempt = under_way.pop(handle)
+                attempt.count += 1
+                try:
+                    yield self.outcome(handle, attempt.task)
+                except WorkerLost as lost:
+                    if attempt.count < TRIES:
+                        again.append(attempt)
+                        continue
+                    why = f" ({lost})" if str(lost) else ""
+                    yield Outcome(attempt.task, error=f"its worker died {TRIES} times{why}")

@@ -1,0 +1,197 @@
+"""Ray: the workers of a cluster, or of a Ray started here for this study alone.
+
+Ray places the tasks by what they ask for (CPUs, GPUs or a share of one), and notices workers and
+machines that die; their tasks are begun anew elsewhere, as in any other pool.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import threading
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from isoclone.errors import ExecutionError, MissingExtraError, SpecError, StoreError
+from isoclone.executors import ray_worker
+from isoclone.executors.base import Outcome, Task
+from isoclone.executors.parcel import pack, stamp, unpack
+from isoclone.executors.pool import Pool, WorkerLost
+from isoclone.executors.serial import one_line
+from isoclone.executors.setup import STUDY_FILE_VARIABLE
+
+OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray started here: frames are read from disk, not from it
+WAIT_SECONDS = 5.0  # before the cluster is asked anew how large it is
+
+
+class RayExecutor(Pool):
+    """Ray tasks, as many at once as the cluster has room for.
+
+    Args:
+        workers: tasks under way at once; as many as the cluster has room for if None.
+        address: a running cluster ('auto', 'host:port', 'ray://host:port'). None starts Ray here,
+            reachable from this machine alone, and stops it at the end.
+        cpus: CPUs, or share of one, that each task asks for.
+        gpus: GPUs, or share of one, that each task on an accelerator asks for (ten of .1 share
+            one GPU).
+        files: 'shared' if the study's directory is the same on every machine; 'sent' if there is
+            no such disk: what a task reads goes out with it, and what it wrote comes back.
+
+    Raises:
+        SpecError: an option has a value it cannot have.
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        address: str | None = None,
+        cpus: float = 1.0,
+        gpus: float = 1.0,
+        files: str = "shared",
+    ):
+        if files not in ("shared", "sent"):
+            raise SpecError(f"files must be 'shared' or 'sent', not '{files}'")
+        if cpus <= 0 or gpus <= 0:
+            raise SpecError("cpus and gpus, what each task asks for, must be above 0")
+        self._asked, self._address = workers, address
+        self._cpus, self._gpus, self._sends = cpus, gpus, files == "sent"
+        self._ray: Any = None
+        self._ours = False
+        self._under_way: set[Any] = set()
+        self._parcels: dict[Path, tuple[str, Any]] = {}  # place -> (stamp, reference)
+
+    @property
+    def workers(self) -> int:
+        room = max(1, int(self._has("CPU") / self._cpus + 1e-9))
+        return room if self._asked is None else min(self._asked, room)
+
+    def _has(self, resource: str) -> float:
+        """How much of a resource the cluster has at present."""
+        return float(self._connected().cluster_resources().get(resource, 0.0))
+
+    def _connected(self) -> Any:
+        """Ray, started or joined when it is first needed."""
+        if self._ray is None:
+            ray = _import_ray(alone=self._address is None)
+            self._ours = not ray.is_initialized()
+            if self._ours:
+                self._start(ray)
+            self._ray = ray
+            # Retries are the pool's business: Ray's own go on for ever after a lack of memory.
+            self._call = ray.remote(max_retries=0)(ray_worker.call_in_worker)
+            self._study_file = ray.put(_study_file())
+        return self._ray
+
+    def _start(self, ray: Any) -> None:
+        settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if self._address is None:
+            cpus = math.ceil((self._asked or os.cpu_count() or 1) * self._cpus)
+            settings |= {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+            settings |= {"object_store_memory": OBJECT_STORE_BYTES}
+        else:
+            settings |= {"address": self._address}
+        try:
+            with _own_signals():
+                ray.init(**settings)
+        except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+            where = "Ray did not start"
+            if self._address is not None:
+                where = f"no Ray cluster answers at '{self._address}'"
+            raise ExecutionError(f"{where}: {one_line(error)[:300]}") from error
+
+    def begin(self, tasks: Sequence[Task]) -> list[Hashable]:
+        return [self._begin(task) for task in tasks]
+
+    def _begin(self, task: Task) -> Hashable:
+        wants = {"num_cpus": self._cpus}
+        if task.accelerated:
+            self._check_gpus()
+            wants["num_gpus"] = self._gpus
+        sent = self._send(task) if self._sends else None
+        setting = ray_worker.Setting(os.getcwd(), [self._study_file], sent)
+        handle: Hashable = self._call.options(**wants).remote(task, setting)
+        self._under_way.add(handle)
+        return handle
+
+    def _check_gpus(self) -> None:
+        """Refuse to wait for ever for what the cluster does not have."""
+        have = self._has("GPU")
+        if have < self._gpus:
+            raise SpecError(f"each run asks for {self._gpus:g} GPU and the cluster has {have:g}")
+
+    def _send(self, task: Task) -> ray_worker.Sent:
+        """What the task reads; put into Ray when it is new or has changed."""
+        sent: ray_worker.Sent = {}
+        for name, place in task.files.reads.items() if task.files else ():
+            mark = stamp(place)
+            if self._parcels.get(place, ("", None))[0] != mark:
+                self._parcels[place] = mark, self._ray.put(pack(place, name))
+            sent[name] = mark, [self._parcels[place][1]]
+        return sent
+
+    def wait(self, handles: Sequence[Hashable]) -> Iterable[Hashable]:
+        done, _ = self._ray.wait(list(handles), timeout=WAIT_SECONDS, fetch_local=False)
+        return list(done)
+
+    def outcome(self, handle: Hashable, task: Task) -> Outcome:
+        self._under_way.discard(handle)
+        exceptions = self._ray.exceptions
+        try:
+            outcome, parcel = self._ray.get(handle)
+        except exceptions.RayTaskError as error:
+            if isinstance(error.cause, StoreError):
+                raise error.cause from error
+            return Outcome(task, error=one_line(error.cause))
+        except exceptions.RayError as error:
+            raise WorkerLost(one_line(error)[:200]) from error
+        if task.files is not None:
+            unpack(parcel, task.files.home, task.files.writes)
+        return replace(outcome, task=task)
+
+    def __enter__(self) -> RayExecutor:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        ray, self._ray = self._ray, None
+        if ray is None:
+            return
+        under_way, self._under_way = self._under_way, set()
+        for handle in under_way:  # nobody waits for them
+            ray.cancel(handle, force=True)
+        self._parcels.clear()
+        if self._ours:
+            ray.shutdown()
+
+
+def _import_ray(alone: bool) -> Any:
+    if alone:  # read when ray is imported: bind to the loopback address alone
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise MissingExtraError("the executor 'ray'", "ray") from error
+    return ray
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep our handler of SIGTERM: Ray puts its own in the place of it."""
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ours)
+
+
+def _study_file() -> tuple[str, str] | None:
+    """The user's Python file, its path and its text: the path may mean nothing elsewhere."""
+    path = os.environ.get(STUDY_FILE_VARIABLE)
+    return (path, Path(path).read_text()) if path else None

@@ -1,0 +1,104 @@
+"""What a Ray worker does with a task, on whatever machine it is."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import socket
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from isoclone import __version__
+from isoclone.errors import ExecutionError
+from isoclone.executors.base import Files, Outcome, Task
+from isoclone.executors.parcel import Parcel, pack, unpack
+from isoclone.executors.serial import call
+from isoclone.executors.setup import use_one_thread
+from isoclone.store import write_bytes
+
+# Name under the task's directory -> (stamp, [reference of the parcel]). A reference within a list
+# is not fetched by Ray, so a machine that has the files already does not get them again.
+Sent = dict[str, tuple[str, list[Any]]]
+
+_RAN: set[tuple[str, str]] = set()  # the study files that this worker has run
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where the driver stands: its working directory, the user's Python file, what it sends."""
+
+    cwd: str
+    study_file: list[Any]  # the reference of (path, text), or of None
+    sent: Sent | None  # None: the disk is shared
+    version: str = __version__
+
+
+def call_in_worker(task: Task, setting: Setting) -> tuple[Outcome, Parcel]:
+    """Do a task; returns its outcome, and what it wrote where that has to be sent."""
+    bare = replace(task, key=None, files=None)
+    host = socket.gethostname()
+    if setting.version != __version__:
+        said = f"isoclone {__version__} on {host}, {setting.version} where the study was started"
+        return Outcome(bare, error=f"{said}; install the same on both"), []
+    _prepare(setting)
+    if task.files is None:
+        return call(bare), []
+    if setting.sent is not None:
+        return _call_in_copy(bare, task.files, setting.sent)
+    if not task.files.home.exists():
+        said = f"{task.files.home} is not there on {host}"
+        hint = "put it on a disk that all machines share, or have files=sent"
+        return Outcome(bare, error=f"{said}; {hint}"), []
+    return call(bare), []
+
+
+def _prepare(setting: Setting) -> None:
+    import ray
+
+    use_one_thread()
+    if os.path.isdir(setting.cwd):  # a relative path means what it means to the driver
+        os.chdir(setting.cwd)
+    found = ray.get(setting.study_file[0])
+    if found is not None and found not in _RAN:
+        path, text = found
+        exec(compile(text, path, "exec"), {"__name__": "<run_path>", "__file__": path})
+        _RAN.add(found)
+
+
+def _call_in_copy(bare: Task, files: Files, sent: Sent) -> tuple[Outcome, Parcel]:
+    """Do the task in a copy of its directory, on a disk of this machine."""
+    home = _scratch() / hashlib.sha256(str(files.home).encode()).hexdigest()[:16]
+    home.mkdir(exist_ok=True)
+    with open(home / ".lock", "w") as lock:  # one worker of this machine at a time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name, (mark, reference) in sent.items():
+            _put_down(home, name, mark, reference[0])
+    outcome = call(replace(bare, args=(home, *bare.args[1:])))
+    return outcome, [file for name in files.writes for file in pack(home / name, name)]
+
+
+def _scratch() -> Path:
+    """A folder of this user's alone; it can be deleted at any time that no study is running."""
+    folder = Path(tempfile.gettempdir()) / f"isoclone-{os.getuid()}"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    if folder.stat().st_uid != os.getuid():
+        raise ExecutionError(f"{folder} belongs to somebody else; set TMPDIR on that machine")
+    return folder
+
+
+def _put_down(home: Path, name: str, mark: str, reference: Any) -> None:
+    """Have what was sent under `name`; what is there is left alone if it came from the same."""
+    import ray
+
+    note = home / ".sent" / hashlib.sha256(name.encode()).hexdigest()[:16]
+    if note.exists() and note.read_text() == mark:
+        return
+    note.unlink(missing_ok=True)
+    if (home / name).is_dir():
+        shutil.rmtree(home / name)
+    unpack(ray.get(reference), home, [name])
+    write_bytes(note, mark.encode())
