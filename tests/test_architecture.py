@@ -26,7 +26,7 @@ ORDER = [
     ["executors", "games", "laws"],
     ["experts", "policies"],
     ["demos"],
-    ["spec", "checkpoint"],
+    ["spec", "checkpoint", "flat"],
     ["plan", "train", "evaluate", "builtins"],
     ["worker", "estimate", "video", "tables"],
     ["published", "report"],

@@ -71,14 +71,25 @@ def test_resumed_training_is_bit_identical(toy_demos, breakout_demos, tmp_path, 
     assert_identical(everything(resumed), everything(whole))
 
 
-def test_adam_is_adam_whatever_the_memory_layout(breakout_demos, tmp_path):
-    fused, plain = (trainer(breakout_demos, tmp_path / name, "cnn") for name in "ab")
+def test_one_long_vector_trains_as_the_separate_tensors_would(breakout_demos, tmp_path):
+    flat, plain = (trainer(breakout_demos, tmp_path / name, "cnn") for name in "ab")
     parameters = plain.module.parameters()
     plain.optimiser = torch.optim.Adam(parameters, betas=LEAN.betas, foreach=False)
-    for made in (fused, plain):
+    for made in (flat, plain):
         made.train_until(20 * made.flops_per_sample * made.recipe.batch_size)
-    for name, value in fused.weights().items():
+    for name, value in flat.weights().items():
         torch.testing.assert_close(value, plain.weights()[name], atol=1e-5, rtol=1e-4)
+
+
+def test_flattened_parameters_keep_their_values_shapes_and_layouts(breakout_demos, tmp_path):
+    made = trainer(breakout_demos, tmp_path, "cnn")
+    with torch.random.fork_rng():
+        torch.manual_seed(made.run.seed)
+        fresh = make_policy("cnn", made.run.width, breakout_demos.frame, breakout_demos.n_actions)
+    for ours, other in zip(made.module.parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(ours, other)
+        assert ours.stride() == other.stride()
+        assert ours.untyped_storage().data_ptr() == made.flat.values.untyped_storage().data_ptr()
 
 
 def test_the_state_is_saved_along_the_way(toy_demos, tmp_path, monkeypatch):
@@ -119,11 +130,12 @@ def test_the_average_weighs_step_s_as_s_to_the_power(toy_demos, tmp_path):
     power = made.recipe.average
     shares = np.array([s ** (power + 1) - (s - 1) ** (power + 1) for s in range(1, 21)])
     shares = shares / shares.sum()
-    for i, average in enumerate(made.average):
+    averages = made.flat.views(made.average)
+    for i, average in enumerate(averages.values()):
         wanted = sum(share * step[i].double() for share, step in zip(shares, seen, strict=True))
         torch.testing.assert_close(average.double(), wanted, atol=1e-6, rtol=1e-5)
-    names = [name for name, _ in made.module.named_parameters()]
-    assert all(torch.equal(made.weights()[n], a) for n, a in zip(names, made.average, strict=True))
+    assert list(averages) == [name for name, _ in made.module.named_parameters()]
+    assert all(torch.equal(made.weights()[name], value) for name, value in averages.items())
 
 
 def test_without_averaging_the_weights_are_the_last_ones(toy_demos, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -44,14 +45,34 @@ class Trained:
             return self.module(inputs).float()
 
 
+def policy_for(
+    encoder: FrameEncoder, name: str, width: int, n_actions: int, **options: Any
+) -> torch.nn.Module:
+    """A fresh policy for an encoder's frames, told what a code is worth if it wants to know."""
+    module = make_policy(name, width, encoder.spec, n_actions, **options)
+    if hasattr(module, "input_scale"):
+        module.input_scale = encoder.scale
+    return module
+
+
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
     """Write tensors and JSON metadata, whole or not at all."""
     packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(metadata, sort_keys=True)
     with replacing(path) as temporary:
         try:
-            save_file(packed, temporary, {"isoclone": json.dumps(metadata, sort_keys=True)})
+            save_file(packed, temporary, {"isoclone": text, "sha256": _digest(packed, text)})
         except SafetensorError as error:  # a full disk, among other things
             raise _disk_error(error) from error
+
+
+def _digest(tensors: dict[str, torch.Tensor], text: str) -> str:
+    """SHA-256 over everything in the file: safetensors itself does not see a flipped bit."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _disk_error(error: SafetensorError) -> OSError:
@@ -69,10 +90,14 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {})["isoclone"])
+            head = file.metadata() or {}
+            metadata = json.loads(head["isoclone"])
             if not isinstance(metadata, dict):
                 raise ValueError("its metadata is not a table")
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if _digest(tensors, head["isoclone"]) != head["sha256"]:
+            raise ValueError("its contents are not what was written")
+        return tensors, metadata
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing") from error
     except (SafetensorError, OSError, KeyError, ValueError) as error:
@@ -113,7 +138,7 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> Trained:
         encoder = _encoder(metadata["encoder"], tensors)
         run = Run.from_json(metadata["run"])
         options = run.policy_options
-        module = make_policy(run.policy, run.width, encoder.spec, metadata["n_actions"], **options)
+        module = policy_for(encoder, run.policy, run.width, metadata["n_actions"], **options)
         weights = {
             k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")
         }

@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from isoclone.checkpoint import Trained
 from isoclone.demos import FrameCache
-from isoclone.demos.batches import Batches, gather_stacks, to_input
+from isoclone.demos.batches import Batches, arrange, to_input
 from isoclone.errors import CheckpointError, SpecError
-from isoclone.games import Game, vector_env
+from isoclone.games import Game, VectorEnv, close, vector_env
 
 BATCH = 512
 SAMPLINGS = ("sample", "argmax")
@@ -113,7 +113,7 @@ def rollout(
     episodes: int,
     seed: int = 0,
     sampling: str = "sample",
-    slots: int = 8,
+    slots: int = 16,
     progress: Callable[[int], None] | None = None,
 ) -> Returns:
     """Play whole episodes with a policy, many side by side in one forward pass.
@@ -130,8 +130,8 @@ def rollout(
         raise SpecError(f"episodes must be at least 1, not {episodes}")
     if sampling not in SAMPLINGS:
         raise SpecError(f"sampling must be one of {', '.join(SAMPLINGS)}, not '{sampling}'")
-    slots = min(slots, -(-episodes // 2))  # two episodes or more for the price of a slot
-    stacks = _SlotStacks(policy, slots)
+    slots = min(slots, episodes)
+    stacks = SlotStacks(policy, slots)
 
     def act(live: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
         return choose_actions(stacks.logits(live), uniforms, sampling)
@@ -159,7 +159,7 @@ def random_returns(game: Game, episodes: int, seed: int = 0, slots: int = 8) -> 
     return _play(game, episodes, seed, min(slots, episodes), act, None, None)
 
 
-class _SlotStacks:
+class SlotStacks:
     """The last frames of every slot, encoded once each."""
 
     def __init__(self, policy: Trained, slots: int):
@@ -178,12 +178,11 @@ class _SlotStacks:
 
     def logits(self, slots: np.ndarray) -> np.ndarray:
         """(len(slots), n_actions) float32."""
-        encoder, rows = self._policy.encoder, np.arange(len(slots) * self._stack)
-        codes = torch.from_numpy(self._codes[slots].reshape(len(rows), -1))
-        index = torch.from_numpy(rows.reshape(len(slots), self._stack))
-        stacked = gather_stacks(codes, index, encoder).to(self._policy.device)
-        inputs = to_input(stacked, encoder, self._policy.dtype)
-        return self._policy.logits(inputs).cpu().numpy()
+        policy, stacks = self._policy, torch.from_numpy(self._codes[slots])
+        inputs = to_input(
+            arrange(stacks.to(policy.device), policy.encoder), policy.encoder, policy.dtype
+        )
+        return policy.logits(inputs).cpu().numpy()
 
 
 def _play(
@@ -192,10 +191,25 @@ def _play(
     seed: int,
     slots: int,
     act: Act,
-    stacks: _SlotStacks | None,
+    stacks: SlotStacks | None,
     progress: Callable[[int], None] | None,
 ) -> Returns:
     env = vector_env(game, slots, seed)
+    try:
+        return _play_in(env, episodes, seed, act, stacks, progress)
+    finally:
+        close(env)
+
+
+def _play_in(
+    env: VectorEnv,
+    episodes: int,
+    seed: int,
+    act: Act,
+    stacks: SlotStacks | None,
+    progress: Callable[[int], None] | None,
+) -> Returns:
+    slots = env.n
     chance = [np.random.default_rng([seed, episode]) for episode in range(episodes)]
     returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
     truncations = np.zeros(episodes, bool)

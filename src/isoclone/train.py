@@ -12,18 +12,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from isoclone.checkpoint import Trained, load_tensors, save_checkpoint, save_tensors
+from isoclone.checkpoint import (
+    Trained,
+    load_tensors,
+    policy_for,
+    save_checkpoint,
+    save_tensors,
+)
 from isoclone.demos import FrameCache
 from isoclone.demos.batches import Batches, Order, to_input
 from isoclone.errors import CheckpointError, SpecError
+from isoclone.executors.setup import keep_freed_memory
+from isoclone.flat import FlatParameters
 from isoclone.games import FrameSpec
-from isoclone.policies import make_policy, policy_flops
+from isoclone.policies import policy_flops
 from isoclone.recipes import Recipe
 from isoclone.records import Run
 
@@ -60,6 +67,7 @@ class Trainer:
     def __init__(
         self, run: Run, cache: FrameCache, n_actions: int, folder: Path, device: str = "cpu"
     ):
+        keep_freed_memory()
         self.run, self.cache, self.n_actions, self.folder = run, cache, n_actions, folder
         self.recipe = Recipe.from_json(run.recipe)
         self.device = torch.device(device)
@@ -67,14 +75,15 @@ class Trainer:
         self.batches = Batches(cache, device)
         self.order = Order(cache.train, run.seed)
         self.module = self._make_module()
+        self.flat = FlatParameters(self.module)
         self.optimiser = torch.optim.Adam(
-            self.module.parameters(),
+            [self.flat.values],
             lr=self.recipe.rate_at(run.width),
             betas=self.recipe.betas,
             weight_decay=self.recipe.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
-        self.average = [p.detach().clone() for p in self.module.parameters()]
+        self.average = self.flat.values.detach().clone()
         self.progressed = Progressed()
         self.dtype = getattr(torch, precision_for(self.recipe, self.device.type))
         if self.state_path.exists():
@@ -86,14 +95,11 @@ class Trainer:
         return self.folder / "state.safetensors"
 
     def _make_module(self) -> torch.nn.Module:
+        run, encoder = self.run, self.cache.encoder
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.run.seed)
-            module = make_policy(
-                self.run.policy,
-                self.run.width,
-                self.cache.encoder.spec,
-                self.n_actions,
-                **self.run.policy_options,
+            torch.manual_seed(run.seed)
+            module = policy_for(
+                encoder, run.policy, run.width, self.n_actions, **run.policy_options
             )
         return module.to(self.device)
 
@@ -130,7 +136,7 @@ class Trainer:
         value = loss.item()
         if not math.isfinite(value):
             raise Diverged(f"training loss was {value} after {done.samples:,} samples")
-        self.optimiser.zero_grad()
+        self.flat.zero_grad()
         loss.backward()
         self.optimiser.step()
         done.step += 1
@@ -157,14 +163,13 @@ class Trainer:
         if self.recipe.average == 0:
             return
         share = _share_of_last(self.progressed.step, self.recipe.average)
-        torch._foreach_lerp_(self.average, list(self.module.parameters()), share)
+        self.average.lerp_(self.flat.values, share)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The weights a point is measured with: averaged if the recipe says so."""
         if self.recipe.average == 0:
             return dict(self.module.state_dict())
-        named = [name for name, _ in self.module.named_parameters()]
-        return {**self.module.state_dict(), **dict(zip(named, self.average, strict=True))}
+        return {**self.module.state_dict(), **self.flat.views(self.average)}
 
     def trained(self) -> Trained:
         """A copy of the policy as it stands, to be evaluated."""
@@ -183,14 +188,11 @@ class Trainer:
     def save(self) -> None:
         """Save the whole state, to go on from after a stop at any moment."""
         tensors = {f"weights.{k}": v for k, v in self.module.state_dict().items()}
-        tensors |= {f"average.{i}": p for i, p in enumerate(self.average)}
-        for i, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adam.{i}.{name}": value for name, value in state.items()}
-        save_tensors(
-            self.state_path,
-            tensors,
-            {"run_id": self.run.id, **self.progressed.__dict__},
-        )
+        tensors["average"] = self.average
+        for state in self.optimiser.state.values():
+            tensors |= {f"adam.{name}": value for name, value in state.items()}
+        metadata = {"run_id": self.run.id, **self.progressed.__dict__}
+        save_tensors(self.state_path, tensors, metadata)
 
     def _restore(self) -> None:
         tensors, metadata = load_tensors(self.state_path)
@@ -198,15 +200,10 @@ class Trainer:
             raise CheckpointError(f"{self.state_path} belongs to another run; delete it")
         self.progressed = Progressed(**metadata)
         self.module.load_state_dict(_under(tensors, "weights."))
-        for i, p in enumerate(self.average):
-            p.copy_(tensors[f"average.{i}"])
-        if any(name.startswith("adam.") for name in tensors):
-            state: dict[str, Any] = self.optimiser.state_dict()
-            state["state"] = {
-                i: {k: _laid_out_as(v, p) for k, v in _under(tensors, f"adam.{i}.").items()}
-                for i, p in enumerate(self.module.parameters())
-            }
-            self.optimiser.load_state_dict(state)
+        self.average.copy_(tensors["average"])
+        adam = _under(tensors, "adam.")
+        if adam:
+            self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": {0: adam}})
 
     def save_checkpoint(self, path: Path) -> None:
         """Write the policy as it stands, to be played and evaluated by anyone."""
@@ -226,13 +223,6 @@ class Trainer:
 def _share_of_last(step: int, power: float) -> float:
     """Weight of step `step` in an average where step s counts as s^power."""
     return 1 - (1 - 1 / step) ** (power + 1)
-
-
-def _laid_out_as(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """The value in the parameter's memory layout: fused Adam walks both in memory order."""
-    if value.shape != parameter.shape:
-        return value
-    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

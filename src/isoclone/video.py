@@ -10,8 +10,8 @@ import numpy as np
 
 from isoclone.checkpoint import Trained
 from isoclone.errors import SpecError
-from isoclone.evaluate import _SlotStacks, check_fits, choose_actions
-from isoclone.games import Game
+from isoclone.evaluate import SlotStacks, check_fits, choose_actions
+from isoclone.games import Game, close
 from isoclone.store import replacing
 
 FRAMES_PER_SECOND = 30  # agent steps; an Atari game runs at 15 of them a second
@@ -23,7 +23,7 @@ def play_episode(
     policy: Trained, game: Game, seed: int, sampling: str
 ) -> Iterator[tuple[np.ndarray, float]]:
     """Play one episode; yields (picture (h, w, 3) uint8, reward) for each step."""
-    env, stacks, rng = game.make_env(), _SlotStacks(policy, 1), np.random.default_rng(seed)
+    env, stacks, rng = game.make_env(), SlotStacks(policy, 1), np.random.default_rng(seed)
     slot = np.array([0])
     stacks.start(slot, env.reset(seed)[None])
     ended = False
@@ -33,6 +33,7 @@ def play_episode(
         stacks.push(slot, frame[None])
         ended = terminated or truncated
         yield _picture(env, frame), reward
+    close(env)
 
 
 def _picture(env: object, frame: np.ndarray) -> np.ndarray:

@@ -45,18 +45,33 @@ def blocks(images: torch.Tensor) -> torch.Tensor:
     return cut.reshape(b, 21, 21, 64)
 
 
+def by_channel(weight: torch.Tensor) -> torch.Tensor:
+    """The last layer's weights for activations channel by channel, as in the plain network."""
+    return weight.view(len(weight), 49, -1).transpose(1, 2).reshape(len(weight), -1)
+
+
+def test_what_a_code_is_worth_is_multiplied_into_the_first_layer():
+    ours, scaled = (make_policy("cnn", 3, ATARI, 4) for _ in range(2))
+    scaled.load_state_dict(ours.state_dict())
+    scaled.input_scale = 0.1
+    codes = torch.randint(-127, 127, (2, 21, 21, 64)).float()
+    torch.testing.assert_close(scaled(codes), ours(codes * 0.1), atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("width", [1, 5, 23])
 def test_the_cnn_is_the_plain_network_on_rearranged_frames(width):
     torch.manual_seed(0)
     ours, theirs = make_policy("cnn", width, ATARI, 4), plain(width)
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         other.data.copy_(mine.data)
+    theirs[-1].weight.data = by_channel(ours.head.weight.data)
     images = torch.randn(6, 4, 84, 84)
     images_too = images.clone().requires_grad_()
     logits, wanted = ours(blocks(images)), theirs(images_too)
     torch.testing.assert_close(logits, wanted, atol=1e-5, rtol=1e-5)
     logits.logsumexp(1).sum().backward()
     wanted.logsumexp(1).sum().backward()
+    ours.head.weight.grad = by_channel(ours.head.weight.grad)
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, other.grad, atol=1e-4, rtol=1e-4)
 

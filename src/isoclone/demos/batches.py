@@ -51,24 +51,26 @@ def gather_stacks(codes: torch.Tensor, index: torch.Tensor, encoder: FrameEncode
     Returns:
         (b, stack, *shape) for layout 'rows'; (b, h/4, w/4, stack x 16) for 'blocks4'.
     """
-    b, stack = index.shape
-    flat = index.to(codes.device).reshape(-1)
+    frames = codes.index_select(0, index.to(codes.device).reshape(-1))
+    return arrange(frames.view(*index.shape, -1), encoder)
+
+
+def arrange(stacks: torch.Tensor, encoder: FrameEncoder) -> torch.Tensor:
+    """Stacks of encoded frames (b, stack, size), contiguous, in the policy's layout."""
+    b, stack = stacks.shape[:2]
     if encoder.layout == "rows":
-        return codes.index_select(0, flat).view(b, stack, *encoder.spec.shape)
+        return stacks.view(b, stack, *encoder.spec.shape)
     h, w = encoder.spec.shape
     # A block is 16 bytes, the size of one complex128: whole blocks are moved, not bytes.
-    blocks = codes.view(torch.complex128).index_select(0, flat).view(b, stack, -1)
-    turned = blocks.transpose(1, 2).contiguous()
-    return turned.view(codes.dtype).view(b, h // 4, w // 4, stack * 16)
+    turned = stacks.view(torch.complex128).transpose(1, 2).contiguous()
+    return turned.view(stacks.dtype).view(b, h // 4, w // 4, stack * 16)
 
 
 def to_input(codes: torch.Tensor, encoder: FrameEncoder, dtype: torch.dtype) -> torch.Tensor:
-    """Codes as the floats a policy is fed."""
-    if encoder.scale == 1:
+    """Codes as the floats a policy is fed: scaled, but for 'blocks4', whose policy does that."""
+    if encoder.scale == 1 or encoder.layout == "blocks4":
         return codes.to(dtype)
-    if dtype == torch.float32:  # converted and scaled in one pass
-        return codes * encoder.scale
-    return codes.to(dtype).mul_(encoder.scale)
+    return codes.float().mul_(encoder.scale).to(dtype)
 
 
 class Order:

@@ -7,7 +7,15 @@ from typing import Any
 
 from isoclone.errors import SpecError
 from isoclone.games.atari import Atari
-from isoclone.games.base import Env, FrameSpec, Game, VectorEnv, stack_indices, vector_env
+from isoclone.games.base import (
+    Env,
+    FrameSpec,
+    Game,
+    VectorEnv,
+    close,
+    stack_indices,
+    vector_env,
+)
 from isoclone.games.gym import Gym
 from isoclone.games.nethack import NetHack
 from isoclone.games.toy import Toy
@@ -18,6 +26,7 @@ __all__ = [
     "FrameSpec",
     "Game",
     "VectorEnv",
+    "close",
     "game",
     "game_names",
     "register_game",

@@ -37,7 +37,10 @@ class FrameSpec:
 
 
 class Env(Protocol):
-    """One environment. Experts that need more (RAM, emulator state) find it on the class itself."""
+    """One environment. Experts that need more (RAM, emulator state) find it on the class itself.
+
+    One that holds something dear may also define `close()`.
+    """
 
     def reset(self, seed: int) -> np.ndarray:
         """Start the episode that belongs to `seed`; returns the first frame."""
@@ -116,6 +119,11 @@ class SerialVector:
         self._frames = np.zeros((self.n, *frame.shape), frame.dtype) if frames is None else frames
         self._live = np.zeros(self.n, bool)
 
+    def close(self) -> None:
+        """Have the environments give back what they hold."""
+        for env in self._envs:
+            close(env)
+
     def reset(self, slots: np.ndarray) -> np.ndarray:
         for slot in slots:
             self._frames[slot] = self._envs[slot].reset(int(self._seeds[slot].integers(2**31)))
@@ -136,6 +144,13 @@ class SerialVector:
         """What the game tells about the slot's last episode; only some games do."""
         facts: dict[str, Any] = self._envs[slot].episode_facts()
         return facts
+
+
+def close(env: Env | VectorEnv) -> None:
+    """Close an environment, if there is anything to close."""
+    give_back = getattr(env, "close", None)
+    if give_back is not None:
+        give_back()
 
 
 def vector_env(game: Game, n: int, seed: int) -> VectorEnv:

@@ -6,7 +6,11 @@ Linear(., actions).
 The first convolution reads 8x8 patches every 4 pixels of 4 channels: few channels, which CPUs and
 GPUs do badly. Cut into 4x4 blocks the same frames have 16 x stack channels, and the same
 convolution is one of 2x2 blocks with stride 1: the same sums, the same FLOPs, two to three times
-as fast. The weights are kept in the usual order; only a view of them is rearranged.
+as fast. The weights are kept in the usual order; only a view of them is rearranged. What a code
+is worth is multiplied into that view, so the codes themselves are only converted, which is exact.
+
+The last layer reads the activations place by place, as they lie in memory: the same network, its
+inputs in another order.
 """
 
 from __future__ import annotations
@@ -21,9 +25,10 @@ from isoclone.games import FrameSpec
 
 
 class Cnn(nn.Module):
-    """The paper's CNN on frames cut into 4x4 blocks."""
+    """The paper's CNN on frames cut into 4x4 blocks; `input_scale` is what one code is worth."""
 
     layout = "blocks4"
+    input_scale = 1.0
 
     def __init__(self, width: int, frame: FrameSpec, n_actions: int):
         super().__init__()
@@ -41,18 +46,18 @@ class Cnn(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, blocks: torch.Tensor) -> torch.Tensor:
-        """(b, h/4, w/4, stack x 16) -> logits (b, n_actions)."""
+        """Codes (b, h/4, w/4, stack x 16) as floats -> logits (b, n_actions)."""
         x = functional.conv2d(blocks.permute(0, 3, 1, 2), self._block_kernel(), self.conv1.bias)
         x = functional.relu(self.conv2(functional.relu(x)))
         x = functional.relu(self.conv3(x))
-        return self.head(x.flatten(1))
+        return self.head(x.permute(0, 2, 3, 1).flatten(1))
 
     def _block_kernel(self) -> torch.Tensor:
-        """conv1's weights (w, stack, 8, 8) as (w, stack x 16, 2, 2) over 4x4 blocks."""
+        """conv1's weights (w, stack, 8, 8) as (w, stack x 16, 2, 2) over 4x4 blocks of codes."""
         weight = self.conv1.weight
         width, stack = weight.shape[:2]
         parts = weight.view(width, stack, 2, 4, 2, 4).permute(0, 1, 3, 5, 2, 4)
-        kernel = parts.reshape(width, stack * 16, 2, 2)
+        kernel = parts.reshape(width, stack * 16, 2, 2) * self.input_scale
         return kernel.contiguous(memory_format=torch.channels_last)
 
 
