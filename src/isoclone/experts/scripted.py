@@ -1,4 +1,4 @@
-"""Scripted experts: Breakout from RAM, and the toy game from its open state."""
+"""Scripted experts: Breakout from RAM, the toy game from its state, NetHack from its screen."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from isoclone.errors import SpecError, UnknownNameError
 from isoclone.experts.base import Expert, View
+from isoclone.experts.nethack_bot import NetHackBot
 from isoclone.games import Game
 
 NOOP, FIRE, RIGHT, LEFT = range(4)  # Breakout's minimal action set
@@ -136,7 +137,7 @@ def landing_column(row: int, column: int, drift: int, size: int = 12) -> int:
 
 
 def scripted(game: Game, variant: str = "", **options: Any) -> Expert:
-    """The scripted expert of a game: toy; Breakout's 'tracker' (the default) or 'ace'.
+    """The scripted expert of a game: toy, NetHack; Breakout's 'tracker' (the default) or 'ace'.
 
     Raises:
         UnknownNameError: the game has none, or none of that variant.
@@ -157,5 +158,6 @@ def scripted(game: Game, variant: str = "", **options: Any) -> Expert:
 # The first variant of a game is its default.
 SCRIPTED: dict[str, dict[str, Callable[..., Expert]]] = {
     "toy": {"catcher": ToyCatcher},
+    "nethack/NetHackChallenge-v0": {"explorer": NetHackBot},
     "atari/Breakout": {"tracker": BreakoutTracker, "ace": BreakoutAce},
 }
