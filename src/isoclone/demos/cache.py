@@ -6,19 +6,26 @@ gathered from it by row numbers that never cross the start of an episode.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from isoclone.demos.demonstrations import Demonstrations
 from isoclone.demos.encode import FrameEncoder, fit_encoder
+from isoclone.demos.episode import Episode, EpisodeInfo
+from isoclone.executors import default_workers
+from isoclone.executors.setup import keep_freed_memory
 from isoclone.games import stack_indices
 from isoclone.store import read_json, replacing, write_json
 
 STATISTICS_FRAMES = 4_000  # enough for a mean and an SD per pixel to two digits
-CHUNK = 256  # frames encoded at a time: their float32 copy stays in a core's cache
+CHUNK = 32  # frames encoded at a time: their float32 copy stays in a core's cache
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,6 @@ def open_cache(
         _expand(demos, frames, layout, folder, progress)
     encoder = _load_encoder(demos, frames, layout, folder)
     lengths = np.array([info.length for info in demos.episodes])
-    first = np.cumsum(lengths) - lengths
     is_dev = np.repeat([info.index in demos.dev_episodes for info in demos.episodes], lengths)
     # Copy-on-write: torch wants memory it could write to, the file stays as it is.
     codes = np.memmap(
@@ -70,7 +76,7 @@ def open_cache(
         encoder=encoder,
         codes=codes,
         actions=np.load(folder / "actions.npy"),
-        starts=np.repeat(first, lengths),
+        starts=np.repeat(first_rows(demos), lengths),
         episodes=np.repeat(np.arange(len(lengths)), lengths),
         train=np.flatnonzero(~is_dev),
         dev=np.flatnonzero(is_dev),
@@ -84,16 +90,21 @@ def _expand(
     folder: Path,
     progress: Callable[[str, float, float], None] | None,
 ) -> None:
-    encoder = fit_encoder(frames, layout, demos.frame, _statistics_frames(demos))
+    """Every core decodes and encodes: Arrow and NumPy let go of Python's lock while they work."""
+    keep_freed_memory()
     actions, written = [], 0
-    with replacing(folder / "codes.bin") as temporary, open(temporary, "wb") as file:
-        for episode in demos:
-            for start in range(0, len(episode.frames), CHUNK):
-                file.write(encoder.encode(episode.frames[start : start + CHUNK]).data)
-            actions.append(episode.actions)
-            written += len(episode.actions)
-            if progress:
-                progress("expand", written, demos.samples)
+    with ThreadPoolExecutor(default_workers()) as threads:
+        encoder = fit_encoder(frames, layout, demos.frame, _statistics_frames(demos, threads.map))
+        with replacing(folder / "codes.bin") as temporary, open(temporary, "wb") as file:
+
+            def expand(info: EpisodeInfo, first: int) -> np.ndarray:
+                return _expand_episode(demos.read(info.index), encoder, file.fileno(), first)
+
+            for part in threads.map(expand, demos.episodes, first_rows(demos)):
+                actions.append(part)
+                written += len(part)
+                if progress:
+                    progress("expand", written, demos.samples)
     for name, array in (
         ("actions", np.concatenate(actions).astype(np.int64)),
         ("mean", encoder.mean),
@@ -104,11 +115,28 @@ def _expand(
     write_json(folder / "done.json", {"samples": written})
 
 
-def _statistics_frames(demos: Demonstrations) -> np.ndarray:
+def _expand_episode(episode: Episode, encoder: FrameEncoder, file: int, first: int) -> np.ndarray:
+    """Write an episode's codes where they belong, from row `first` on; returns its actions."""
+    for start in range(0, len(episode.frames), CHUNK):
+        codes = encoder.encode(episode.frames[start : start + CHUNK])
+        if os.pwrite(file, codes.data, (first + start) * codes[0].nbytes) < codes.nbytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # only part of it had room
+    return episode.actions
+
+
+def first_rows(demos: Demonstrations) -> np.ndarray:
+    """The row of each episode's first frame, (episodes,) int64."""
+    lengths = np.array([info.length for info in demos.episodes])
+    return lengths.cumsum() - lengths
+
+
+def _statistics_frames(demos: Demonstrations, apply: Callable[..., Iterable[Any]]) -> np.ndarray:
     """Training frames, evenly thinned to about `STATISTICS_FRAMES`."""
     every = max(1, demos.samples_in("train") // STATISTICS_FRAMES)
     train = [info.index for info in demos.episodes if demos.split_of(info) == "train"]
-    return np.concatenate([demos.read(index).frames[::every] for index in train])
+    return np.concatenate(
+        list(apply(lambda index: demos.read(index).frames[::every].copy(), train))
+    )
 
 
 def _load_encoder(demos: Demonstrations, frames: str, layout: str, folder: Path) -> FrameEncoder:
