@@ -44,31 +44,45 @@ class Trained:
         with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
             return self.module(inputs).float()
 
+    @torch.inference_mode()
+    def step(
+        self, *inputs: Any, state: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """For policies that carry a state: logits (steps, lanes, n_actions) float32, new state."""
+        with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
+            logits, state = self.module(*inputs, state)
+        return logits.float(), state
+
+    def initial_state(self, lanes: int) -> dict[str, torch.Tensor]:
+        """The state before a game's first frame, for so many games; empty if it carries none."""
+        make = getattr(self.module, "initial_state", None)
+        return make(lanes) if make else {}
+
 
 def policy_for(
-    encoder: FrameEncoder, name: str, width: int, n_actions: int, **options: Any
+    encoder: FrameEncoder, name: str, width: int, n_actions: int, /, **options: Any
 ) -> torch.nn.Module:
     """A fresh policy for an encoder's frames, told what a code is worth if it wants to know."""
     module = make_policy(name, width, encoder.spec, n_actions, **options)
     if hasattr(module, "input_scale"):
-        module.input_scale = encoder.scale
+        module.input_scale = encoder.scale  # type: ignore[assignment]
     return module
 
 
 def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
     """Write tensors and JSON metadata, whole or not at all."""
     packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(metadata, sort_keys=True)
+    about = {"metadata": metadata, "sha256": _digest(packed, metadata)}
     with replacing(path) as temporary:
         try:
-            save_file(packed, temporary, {"isoclone": text, "sha256": _digest(packed, text)})
+            save_file(packed, temporary, {"isoclone": json.dumps(about, sort_keys=True)})
         except SafetensorError as error:  # a full disk, among other things
             raise _disk_error(error) from error
 
 
-def _digest(tensors: dict[str, torch.Tensor], text: str) -> str:
+def _digest(tensors: dict[str, torch.Tensor], metadata: Any) -> str:
     """SHA-256 over everything in the file: safetensors itself does not see a flipped bit."""
-    digest = hashlib.sha256(text.encode())
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
@@ -90,17 +104,15 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            head = file.metadata() or {}
-            metadata = json.loads(head["isoclone"])
-            if not isinstance(metadata, dict):
-                raise ValueError("its metadata is not a table")
+            about = json.loads((file.metadata() or {})["isoclone"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if _digest(tensors, head["isoclone"]) != head["sha256"]:
+        metadata = about["metadata"]
+        if not isinstance(metadata, dict) or _digest(tensors, metadata) != about["sha256"]:
             raise ValueError("its contents are not what was written")
         return tensors, metadata
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing") from error
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         why = " ".join(str(error).split())[:120]
         raise CheckpointError(f"{path} is damaged or not an isoclone checkpoint ({why})") from error
 
