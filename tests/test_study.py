@@ -5,12 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
-import signal
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,16 +21,6 @@ from isoclone.records import Point
 from isoclone.store import read_json, write_json
 from isoclone.study import Observer, Study
 from isoclone.worker import budget_key, point_path
-
-SPEC_FILE = """
-import isoclone
-from isoclone.builtins import builtin
-
-study = builtin("toy").replace(
-    name="killed", samples=4_000, widths=(2, 4, 8), budgets_flops=(3e6, 1e7, 1e8),
-    episodes=4, forecast_episodes=4, dev_samples=300, extend=1,
-)
-"""
 
 
 def without(path: Path, *names: str) -> None:
@@ -129,46 +115,9 @@ def test_a_study_picks_up_what_was_lost(study_copy):
     assert (study_copy / "points.csv").read_bytes() == table
 
 
-# ---------------------------------------------------------------------- killed
+# ---------------------------------------------------------------------- drivers
 
-
-@pytest.mark.timeout(400)
-def test_killed_at_any_moment_and_run_again_the_points_are_the_same(tmp_path):
-    """kill -9 of driver and workers together, again and again, then the same command."""
-    file = tmp_path / "killed.py"
-    file.write_text(SPEC_FILE)
-    command = [sys.executable, "-m", "isoclone", "run", str(file), "--workers", "2", "--out"]
-
-    def start(out: Path) -> subprocess.Popen:
-        return subprocess.Popen(
-            [*command, str(out)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-    whole, killed = tmp_path / "whole", tmp_path / "out"
-    assert start(whole).wait() == 0
-    moments = [  # what must be there before the blow, and how long after
-        ("study.json", 0.0),
-        ("demos/episodes/*.parquet", 0.1),
-        ("references.json", 0.3),
-        ("runs/*/points/*.json", 0.2),
-        ("laws.json", 0.1),
-    ]
-    for sign, pause in moments:
-        driver = start(killed)
-        while not list(killed.glob(sign)) and driver.poll() is None:
-            time.sleep(0.01)
-        time.sleep(pause)
-        with suppress(ProcessLookupError):
-            os.killpg(driver.pid, signal.SIGKILL)
-        driver.wait()
-    assert start(killed).wait() == 0
-    for name in ("points.csv", "points.parquet", "demos/episodes.csv", "laws.json"):
-        assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
-    assert not list(killed.rglob(".*.tmp"))
-    assert (killed / "report.html").exists()
+# Killed ones are in tests/faults.
 
 
 def test_a_second_driver_is_refused_while_the_first_is_at_work(study_copy):

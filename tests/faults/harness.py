@@ -1,0 +1,505 @@
+"""A toy study under faults: kill -9 at random moments, a full disk, a torn file, a wrong clock.
+
+    python tests/faults/harness.py [--kills 100] [--seed 0] [--only NAME ...] [--json]
+
+A life is one `isoclone run` of the study in `toystudy.py`. While it lasts somebody dies at a random
+moment: the driver, a worker, the process an environment lives in, or all of them at once as in a
+power cut; or the disk is full; or a file is cut short between write and read; or the clock runs
+backwards. After each blow and at each end of a life, what stands under its final name must be,
+byte for byte, what an undisturbed study holds there, and nothing finished may have gone. A study
+that is complete is compared as a whole. Lives are forked from this process, which has imported
+everything and computed nothing, so that a life does not begin with seconds of imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import json
+import os
+import random
+import resource
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch._dynamo
+
+import isoclone.console
+import isoclone.estimate
+import isoclone.games.toy
+import isoclone.report
+import isoclone.testing
+import isoclone.train
+import isoclone.video
+import isoclone.worker
+from isoclone.cli import main
+
+torch.set_num_threads(1)
+
+HERE = Path(__file__).resolve().parent
+STUDY_FILE, CLOCK = HERE / "toystudy.py", HERE / "clock"
+VICTIMS = ("driver", "worker", "environment", "everybody")
+EXECUTORS = (("serial", 1), ("processes", 1), ("processes", 2))
+KILLS_IN_A_LIFE = 2  # a task is begun three times: two deaths must not be its end
+LIFE_SECONDS = 900  # a life that lasts longer hangs
+FINAL = (
+    "points.csv",
+    "points.parquet",
+    "laws.json",
+    "references.json",
+    "demos/episodes.csv",
+    "demos/demonstrations.json",
+)
+WHOLE = ("runs/*/points/*.json", "runs/*/checkpoints/*.safetensors", "demos/episodes/*.parquet")
+
+Fault = Callable[[], None]
+
+
+# ---------------------------------------------------------------------- lives
+
+
+class Life:
+    """A forked `isoclone run`, in a session of its own. `fault` is called in it before all else."""
+
+    def __init__(self, study: Path, executor: str, workers: int, fault: Fault = lambda: None):
+        words = ["run", str(STUDY_FILE), "--executor", executor, "--workers", str(workers)]
+        number, self._said = tempfile.mkstemp(prefix="isoclone-life-")
+        self.begun = time.monotonic()
+        self._code: int | None = None
+        self.pid = os.fork()
+        if self.pid:
+            os.close(number)
+            return
+        try:
+            os._exit(_drive(number, [*words, "--out", str(study)], fault))
+        finally:  # the child must never come back into the harness
+            os._exit(70)
+
+    def wait(self, seconds: float = LIFE_SECONDS) -> int | None:
+        """Its exit code (negative: killed by that signal), or None if it lives on."""
+        end = time.monotonic() + seconds
+        while self._code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._code = os.waitstatus_to_exitcode(status)
+            elif time.monotonic() >= end:
+                break
+            else:
+                time.sleep(0.005)
+        return self._code
+
+    def said(self) -> str:
+        """All it wrote to the terminal."""
+        return Path(self._said).read_text()
+
+    def bury(self) -> list[str]:
+        """Wait for its offspring to go, and name who had to be killed ten seconds later."""
+        end = time.monotonic() + 10
+        while (left := offspring(self.pid)) and time.monotonic() < end:
+            time.sleep(0.01)
+        names = [command(pid) for pid in left]
+        for pid in left:
+            kill(pid)
+        Path(self._said).unlink()
+        return names
+
+
+def _drive(output: int, argv: list[str], fault: Fault) -> int:
+    """In the child: the command line, and what an interpreter does at its end."""
+    os.setsid()
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    try:
+        fault()
+        code = main(argv)
+    except BaseException:
+        traceback.print_exc()
+        code = 70
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+# ---------------------------------------------------------------------- processes
+
+
+def stat(pid: int) -> list[str]:
+    """State, parent, group, session, ... of a process; nothing if there is none."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return []
+
+
+def offspring(session: int) -> list[int]:
+    """Everybody in a session but its leader."""
+    pids = [int(p.name) for p in Path("/proc").glob("[0-9]*") if int(p.name) != session]
+    stats = ((pid, stat(pid)) for pid in pids)
+    return [pid for pid, s in stats if s and int(s[3]) == session and s[0] != "Z"]
+
+
+def command(pid: int) -> str:
+    """The command line of a process, '' if there is none."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    return ""
+
+
+def kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def find(life: Life, victim: str) -> list[int]:
+    """Processes of that kind, as they are just now."""
+    others = [pid for pid in offspring(life.pid) if "resource_tracker" not in command(pid)]
+    parent = {pid: int((stat(pid) or [0, 0])[1]) for pid in others}
+    workers = [p for p in others if parent[p] == life.pid and "spawn_main" in command(p)]
+    if victim == "driver":
+        return [life.pid]
+    if victim == "worker":
+        return workers
+    if victim == "environment":  # forked, and so called like whoever plays in it
+        hosts = {pid: command(pid) for pid in (life.pid, *workers)}
+        return [p for p in others if p not in workers and command(p) == hosts.get(parent[p])]
+    return [life.pid, *others]
+
+
+# ---------------------------------------------------------------------- what is on the disk
+
+
+def finished(study: Path) -> dict[str, bytes]:
+    """Everything that stands under its final name and is never written again."""
+    found = {}
+    for path in (path for pattern in WHOLE for path in study.glob(pattern)):
+        with suppress(FileNotFoundError):
+            found[path.relative_to(study).as_posix()] = path.read_bytes()
+    return found
+
+
+def failed(data: bytes) -> bool:
+    """Whether this is the row of a point that was given up."""
+    with suppress(ValueError, TypeError):
+        return bool(json.loads(data)["status"] == "failed")
+    return False
+
+
+@dataclass
+class Verdict:
+    """What was done, and what was seen; the last three must stay empty."""
+
+    blows: Counter[str] = field(default_factory=Counter)
+    phases: Counter[str] = field(default_factory=Counter)
+    lives: int = 0
+    compared: int = 0
+    lost: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was lost or changed and nothing else went wrong."""
+        return not (self.lost or self.changed or self.trouble)
+
+
+class Bench:
+    """An undisturbed study, others beside it that are not let alone, and what was seen of them."""
+
+    def __init__(self, folder: Path, seed: int):
+        self.folder, self.rng, self.verdict = folder, random.Random(seed), Verdict()
+        self.whole = folder / "whole"
+        life = Life(self.whole, "serial", 1)
+        if life.wait() != 0:
+            raise RuntimeError(f"the undisturbed study failed: {life.said()}")
+        life.bury()
+        self.files, self.had = finished(self.whole), dict[str, bytes]()
+
+    def live(self, study: Path, executor: str, workers: int, fault: Fault = lambda: None) -> Life:
+        """Begin a life."""
+        self.verdict.lives += 1
+        return Life(study, executor, workers, fault)
+
+    def end(self, life: Life, study: Path, *codes: int, saying: str = "") -> int | None:
+        """See a life to its end, look around, and bury it; returns its exit code.
+
+        It is trouble if that is none of `codes`, or if it does not say what it should.
+        """
+        code = life.wait()
+        if code is None:
+            kill(life.pid)
+            life.wait()
+        said = life.said()
+        if code not in codes or "Traceback" in said or saying not in said:
+            self.verdict.trouble.append(f"{study.name} ended with {code}: {said[-1500:]}")
+        outlived = life.bury()
+        self.verdict.trouble += [f"outlived its driver: {name}" for name in outlived]
+        if study.exists():
+            self.look(study)
+        return code
+
+    def look(self, study: Path) -> set[str]:
+        """Compare what is finished with the undisturbed study; returns the points given up."""
+        now = finished(study)
+        given_up = {name for name, data in now.items() if failed(data)}
+        name_all = {name: data for name, data in now.items() if name not in given_up}
+        self.verdict.lost += [f"{study.name}/{n}" for n in self.had.keys() - name_all.keys()]
+        self.verdict.changed += [
+            f"{study.name}/{n}" for n, data in name_all.items() if self.files.get(n, data) != data
+        ]
+        self.had = name_all
+        return given_up
+
+    def complete(self, study: Path) -> None:
+        """Compare a finished study as a whole, and clear it away."""
+        self.verdict.compared += 1
+        for name in FINAL:
+            there = study / name
+            if not there.exists() or there.read_bytes() != (self.whole / name).read_bytes():
+                self.verdict.changed.append(f"{study.name}/{name}")
+        odd = sorted(finished(study).keys() ^ self.files.keys())
+        self.verdict.changed += [f"{study.name}/{name} (here or there only)" for name in odd]
+        left = [path.name for path in study.rglob(".*.tmp")]
+        self.verdict.trouble += [f"{study.name}: left behind {name}" for name in left]
+        self.clear(study)
+
+    def clear(self, study: Path) -> None:
+        self.had = {}
+        shutil.rmtree(study)
+
+
+# ---------------------------------------------------------------------- faults
+
+
+def kills(bench: Bench, times: int) -> None:
+    """kill -9 at random moments of as many lives and studies as that takes."""
+    study, seconds = bench.folder / "killed", dict.fromkeys(EXECUTORS, 8.0)
+    left = times
+    while left or study.exists():
+        kind, most = bench.rng.choice(EXECUTORS), min(KILLS_IN_A_LIFE, left)
+        life, struck = bench.live(study, *kind), 0
+        while struck < most and life.wait(bench.rng.uniform(0.0, seconds[kind] / most)) is None:
+            struck += strike(bench, life, study)
+        left -= struck
+        if bench.end(life, study, 0, -signal.SIGKILL) == 0:
+            if not struck:
+                seconds[kind] = time.monotonic() - life.begun
+            if not bench.look(study):
+                bench.complete(study)
+
+
+def strike(bench: Bench, life: Life, study: Path) -> bool:
+    """Kill somebody; False if there is nobody of the kind that was drawn."""
+    victim = bench.rng.choice(VICTIMS)
+    pids = find(life, victim)
+    for pid in pids if victim == "everybody" or not pids else [bench.rng.choice(pids)]:
+        kill(pid)
+    if pids:
+        bench.verdict.blows[f"kills of {victim}"] += 1
+        bench.verdict.phases[f"while {phase(study)}"] += 1
+        bench.look(study)
+    return bool(pids)
+
+
+def phase(study: Path) -> str:
+    """How far a study has come."""
+    signs = {
+        "beginning": "study.json",
+        "recording": "demos/demonstrations.json",
+        "expanding": "references.json",
+        "in the sweep": "laws.json",
+    }
+    return next((p for p, sign in signs.items() if not (study / sign).exists()), "forecasting")
+
+
+def full_disk(bench: Bench, times: int) -> None:
+    """Ever larger file systems, each full at another moment, then room enough."""
+    mount = bench.folder / "small"
+    mount.mkdir()
+    study, kilobytes = mount / "study", 300
+    with _mounted(mount, kilobytes) as resize:
+        if resize is None:
+            return
+        for _ in range(times):
+            life = bench.live(study, "serial", 1)
+            if bench.end(life, study, 0, 1) == 0:
+                break
+            bench.verdict.trouble += [f"left behind {p}" for p in study.rglob(".*.tmp")]
+            bench.verdict.blows["full disks"] += 1
+            kilobytes = int(kilobytes * 1.25)
+            resize(kilobytes)
+        resize(500_000)
+        bench.end(bench.live(study, "serial", 1), study, 0)
+        bench.complete(study)
+
+
+@contextmanager
+def _mounted(folder: Path, kilobytes: int) -> Iterator[Callable[[int], None] | None]:
+    """A file system of that size, and how to make it larger; None where nothing can be mounted."""
+
+    def mount(*options: str) -> bool:
+        return subprocess.run(["mount", *options], capture_output=True).returncode == 0
+
+    if not mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)):
+        yield None
+        return
+    try:
+        yield lambda size: mount("-o", f"remount,size={size}k", str(folder))
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], capture_output=True)
+
+
+def short_files(bench: Bench, limits: tuple[int, ...] = (100_000, 1_000_000)) -> None:
+    """No file may grow beyond so many bytes, where nothing can be mounted the next best thing."""
+    study = bench.folder / "short"
+    for limit in limits:
+        life = bench.live(study, "serial", 1, partial(_limit_files, limit))
+        bench.end(life, study, 1, saying="too large")
+        bench.verdict.blows["limits on a file's size"] += 1
+    bench.end(bench.live(study, "serial", 1), study, 0)
+    bench.complete(study)
+
+
+def _limit_files(limit: int) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+
+def torn_states(bench: Bench) -> None:
+    """Every other training state is cut short after it was written: a crash of the machine."""
+    study = bench.folder / "torn"
+    fault = partial(_tear, random.Random(bench.rng.random()))
+    bench.end(bench.live(study, "serial", 1, fault), study, 0)
+    bench.verdict.blows["torn training states"] += len(list(study.glob("runs/*/restarted.json")))
+    bench.complete(study)
+
+
+def _tear(rng: random.Random) -> None:
+    put = os.replace
+
+    def replace(source: str, target: str) -> None:
+        put(source, target)
+        if Path(target).name == "state.safetensors" and rng.random() < 0.5:
+            os.truncate(target, rng.randrange(os.path.getsize(target)))
+
+    os.replace = replace  # type: ignore[assignment]
+
+
+def backward_clock(bench: Bench) -> None:
+    """The wall clock runs backwards, in the driver and in its workers, over a kill as well."""
+    study = bench.folder / "clock"
+    life = bench.live(study, "processes", 1, _turn_back)
+    while not list(study.glob("runs/*/points/*.json")) and life.wait(0.05) is None:
+        pass
+    kill(life.pid)
+    bench.end(life, study, -signal.SIGKILL)
+    bench.end(bench.live(study, "processes", 1, _turn_back), study, 0)
+    bench.verdict.blows["lives with a clock that runs backwards"] += 2
+    bench.complete(study)
+
+
+def _turn_back() -> None:
+    os.environ["PYTHONPATH"] = f"{CLOCK}:{os.environ.get('PYTHONPATH', '')}"
+    runpy.run_path(str(CLOCK / "sitecustomize.py"))
+
+
+def two_drivers(bench: Bench) -> None:
+    """Two on one fresh study at the same moment: one is refused in a line, one finishes it."""
+    study = bench.folder / "two"
+    lives = [bench.live(study, "serial", 1) for _ in range(2)]
+    while all(life.wait(0.02) is None for life in lives):
+        pass
+    lives.sort(key=lambda life: life.wait(0) is None)
+    bench.end(lives[0], study, 1, saying="another isoclone process is at work")
+    bench.end(lives[1], study, 0)
+    bench.verdict.blows["second drivers"] += 1
+    bench.complete(study)
+
+
+def hopeless_run(bench: Bench, how: str) -> None:
+    """Width 4 kills its worker, or raises, each time: given up with a reason; the rest goes on."""
+    study = bench.folder / "hopeless"
+    fault = partial(os.environ.__setitem__, "ISOCLONE_FAULT", how)
+    bench.end(bench.live(study, "processes", 2, fault), study, 0, 1)
+    rows = [json.loads(data) for data in finished(study).values() if data.startswith(b"{")]
+    reason = {"die": "its worker died 3 times", "raise": "no room for width 4 (tried 3 times)"}
+    given_up = [row for row in rows if row["status"] == "failed"]
+    wrong = [row for row in given_up if row["width"] != 4 or reason[how] not in row["reason"]]
+    if wrong or not given_up:
+        bench.verdict.trouble.append(f"given up were {given_up}")
+    if len({row["width"] for row in rows} - {4}) < 2:
+        bench.verdict.trouble.append(f"the rest did not go on: {rows}")
+    bench.verdict.blows[f"points given up ({how})"] += len(given_up)
+    bench.end(bench.live(study, "serial", 1), study, 0)
+    healed = (study / "points.csv").read_text().splitlines()
+    whole = (bench.whole / "points.csv").read_text().splitlines()
+    bench.verdict.lost += [row for row in whole if ",sweep," in row and row not in healed]
+    bench.clear(study)
+
+
+# ---------------------------------------------------------------------- all of them
+
+
+def faults(kill_count: int, disk_count: int) -> dict[str, Callable[[Bench], None]]:
+    """Every fault by name."""
+    return {
+        "kills": partial(kills, times=kill_count),
+        "disk": partial(full_disk, times=disk_count),
+        "files": short_files,
+        "torn": torn_states,
+        "clock": backward_clock,
+        "drivers": two_drivers,
+        "die": partial(hopeless_run, how="die"),
+        "raise": partial(hopeless_run, how="raise"),
+    }
+
+
+def table(verdict: Verdict) -> str:
+    """The verdict for people."""
+    rows = [*sorted(verdict.blows.items()), *sorted(verdict.phases.items())]
+    rows += [("lives", verdict.lives), ("studies finished and compared", verdict.compared)]
+    rows += [("finished points or files lost", len(verdict.lost))]
+    rows += [("changed", len(verdict.changed)), ("other trouble", len(verdict.trouble))]
+    return "\n".join(f"{name:42} {value:5d}" for name, value in rows)
+
+
+def run() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--disks", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", choices=list(faults(0, 0)))
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    isoclone.estimate.MEASURE_SECONDS = 0.02  # lives are many, and their plans are not looked at
+    folder = Path(tempfile.mkdtemp(prefix="isoclone-faults-"))  # not one that children clean up
+    try:
+        bench = Bench(folder, asked.seed)
+        for name, fault in faults(asked.kills, asked.disks).items():
+            if not asked.only or name in asked.only:
+                begun, lives = time.monotonic(), bench.verdict.lives
+                fault(bench)
+                spent = f"{bench.verdict.lives - lives} lives, {time.monotonic() - begun:.0f} s"
+                print(f"{name}: {spent}", file=sys.stderr, flush=True)
+    finally:
+        shutil.rmtree(folder)
+    verdict = bench.verdict
+    print(json.dumps(asdict(verdict)) if asked.json else table(verdict))
+    for line in (*verdict.lost, *verdict.changed, *verdict.trouble):
+        print(line, file=sys.stderr)
+    return 0 if verdict.clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(run())
