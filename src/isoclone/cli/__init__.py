@@ -30,20 +30,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     import tyro
 
+    from isoclone.cli.usage import complaints_in_one_line, deferred
+
     words = list(sys.argv[1:] if argv is None else argv)
     for count in (3, 2):  # `demos show` is one verb of two words
         if " ".join(words[:count]) in verbs():
             words[:count] = [" ".join(words[:count])]
     signal.signal(signal.SIGTERM, _stop)  # a polite kill ends as Ctrl-C does
     try:
-        tyro.extras.subcommand_cli_from_dict(
-            verbs(),
-            prog="isoclone",
-            description="How big a model, how many demonstrations, what score: before the compute "
-            "is spent.",
-            args=words,
-            config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
-        )
+        with complaints_in_one_line(words[0] if words and words[0] in verbs() else None):
+            call = tyro.extras.subcommand_cli_from_dict(
+                deferred(verbs()),
+                prog="isoclone",
+                description="How big a model, how many demonstrations, what score: before the "
+                "compute is spent.",
+                args=words,
+                config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+            )
+        call()
     except IsocloneError as error:
         print(f"isoclone: {error}", file=sys.stderr)
         return error.exit_code

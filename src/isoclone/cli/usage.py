@@ -1,0 +1,62 @@
+"""The parser's complaints as one line: it draws boxes, we promise a line."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from isoclone.errors import UsageError
+
+
+def deferred(verbs: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+    """The verbs with their signatures, but calling one returns the call that is to be made."""
+    return {name: _defer(verb) for name, verb in verbs.items()}
+
+
+def _defer(verb: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(verb)
+    def prepare(*args: Any, **kwargs: Any) -> Callable[[], Any]:
+        return functools.partial(verb, *args, **kwargs)
+
+    return prepare
+
+
+@contextlib.contextmanager
+def complaints_in_one_line(verb: str | None) -> Iterator[None]:
+    """Turn the parser's exit with a box on stderr into a UsageError; its help passes.
+
+    Raises:
+        UsageError: what the box said, and where to read on.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            yield
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        help_for = f"isoclone {verb} --help" if verb else "isoclone --help"
+        raise UsageError(f"{one_line(said.getvalue())} (see {help_for})") from stop
+
+
+def one_line(box: str) -> str:
+    """The first section of a box, and the first option that it thinks was meant.
+
+    >>> one_line("╭─ Oh ─╮\\n│ No such │\\n│ flag: --wokers │\\n│ ── │\\n│ Perhaps you meant: │"
+    ...          "\\n│ --workers INT │\\n╰──╯")
+    'No such flag: --wokers; did you mean --workers?'
+    """
+    lines = [re.sub(r"^│|│$", "", line.strip()).strip() for line in box.splitlines()]
+    inner = [line for line in lines if line and line[0] not in "╭╰"]
+    dividers = [i for i, line in enumerate(inner) if not line.strip("─")] or [len(inner)]
+    message = " ".join(inner[: dividers[0]]).rstrip(".")
+    rest = " ".join(inner[dividers[0] :])
+    meant = re.search(r"Perhaps you meant:.*?(--[\w-]+)", rest)
+    if meant:
+        return f"{message}; did you mean {meant[1]}?"
+    known = re.search(r"Available subcommands: (.*?) ─", rest)
+    return f"{message}; there are {known[1]}" if known else message
