@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from isoclone.builtins import builtin
 from isoclone.demos import Demonstrations, RecordRequest, record
+from isoclone.demos.nld import NldDemonstrations, import_nld
+from isoclone.games import close, game
 from isoclone.spec import StudySpec
 from isoclone.study import Study
 
@@ -55,6 +58,24 @@ def toy_demos(tmp_path_factory: pytest.TempPathFactory) -> Demonstrations:
     """A dozen toy episodes."""
     request = RecordRequest("toy", "scripted", 1_000)
     return record(request, tmp_path_factory.mktemp("toy") / "demos")
+
+
+@pytest.fixture(scope="session")
+def nethack_demos(tmp_path_factory: pytest.TempPathFactory) -> NldDemonstrations:
+    """Five short real games of NetHack, random keys pressed, recorded by NLE and imported."""
+    pytest.importorskip("nle", reason="the extra 'nethack' is not installed")
+    root = tmp_path_factory.mktemp("nethack")
+    env = game("nethack").make_env(savedir=root)  # type: ignore[call-arg]
+    for seed in range(5):
+        keys = np.random.default_rng(seed)
+        env.reset(seed)
+        for _ in range(160):
+            if any(env.step(int(keys.integers(121)))[2:]):
+                break
+        else:
+            env.quit("enough")  # type: ignore[attr-defined]
+    close(env)
+    return import_nld(root, root / "demos", dev_fraction=0.4)
 
 
 @pytest.fixture(scope="session")

@@ -22,11 +22,12 @@ SOURCE = ROOT / "src" / "isoclone"
 ORDER = [
     ["errors"],
     ["records", "flops", "registry", "devices"],
-    ["recipes", "store"],
+    ["recipes", "sampling", "store"],
     ["executors", "games", "laws"],
     ["experts", "policies"],
     ["demos"],
     ["spec", "checkpoint", "flat"],
+    ["slots"],
     ["plan", "train", "evaluate", "builtins"],
     ["worker", "estimate", "video", "tables"],
     ["published", "report"],

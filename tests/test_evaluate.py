@@ -13,7 +13,6 @@ from isoclone.checkpoint import load_checkpoint
 from isoclone.demos import Demonstrations, open_cache
 from isoclone.errors import SpecError
 from isoclone.evaluate import (
-    choose_actions,
     dev_loss,
     dev_rows,
     mean_by_episode,
@@ -24,6 +23,7 @@ from isoclone.games import FrameSpec, game
 from isoclone.games.base import slot_seeds
 from isoclone.recipes import recipe
 from isoclone.records import Run
+from isoclone.sampling import Sampling
 from isoclone.study import Study
 from isoclone.train import Trainer
 
@@ -86,7 +86,7 @@ def test_one_episode_has_a_mean_and_no_se():
 def test_sampled_actions_have_the_policys_frequencies():
     logits = np.log(np.array([0.1, 0.6, 0.3])) + 7.0
     uniforms = (np.arange(10_000) + 0.5) / 10_000
-    chosen = choose_actions(np.tile(logits, (10_000, 1)), uniforms, "sample")
+    chosen = Sampling.parse("sample").choose(np.tile(logits, (10_000, 1)), uniforms)
     np.testing.assert_allclose(np.bincount(chosen) / 10_000, [0.1, 0.6, 0.3], atol=1e-3)
 
 
@@ -94,19 +94,19 @@ def test_sampled_actions_have_the_policys_frequencies():
 def test_no_draw_leaves_the_actions_there_are(uniform):
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 30, (500, 7)).astype(np.float32)
-    chosen = choose_actions(logits, np.full(500, uniform), "sample")
+    chosen = Sampling.parse("sample").choose(logits, np.full(500, uniform))
     assert ((chosen >= 0) & (chosen < 7)).all()
 
 
 def test_an_impossible_action_is_never_drawn():
     logits = np.array([[-np.inf, 0.0, -np.inf]])
     for uniform in (0.0, 0.5, 0.9999):
-        assert choose_actions(logits, np.array([uniform]), "sample")[0] == 1
+        assert Sampling.parse("sample").choose(logits, np.array([uniform]))[0] == 1
 
 
 def test_argmax_takes_the_likeliest():
     logits = np.array([[0.0, 2.0, 1.0], [3.0, 2.0, 1.0]])
-    assert choose_actions(logits, np.zeros(2), "argmax").tolist() == [1, 0]
+    assert Sampling.parse("argmax").choose(logits, np.zeros(2)).tolist() == [1, 0]
 
 
 class UnevenEnv:
@@ -205,5 +205,5 @@ def test_random_play_is_the_floor():
 def test_what_cannot_be_played_is_refused(policy):
     with pytest.raises(SpecError, match="episodes must be at least 1, not 0"):
         rollout(policy, game("toy"), 0)
-    with pytest.raises(SpecError, match="sampling must be one of sample, argmax"):
+    with pytest.raises(SpecError, match="sampling must be 'sample', 'argmax' or"):
         rollout(policy, game("toy"), 1, sampling="guess")

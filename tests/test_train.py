@@ -111,13 +111,13 @@ def test_samples_are_counted_exactly(toy_demos, tmp_path):
 
 def test_every_training_row_is_seen_once_an_epoch(toy_demos, tmp_path):
     made, seen = trainer(toy_demos, tmp_path), []
-    gather = made.batches.gather
-    made.batches.gather = lambda rows: seen.append(rows) or gather(rows)
-    count = len(made.cache.train)
+    gather = made.feed.batches.gather
+    made.feed.batches.gather = lambda rows: seen.append(rows) or gather(rows)
+    count = len(made.source.train)
     made.train_until(2.5 * count * made.flops_per_sample)
     rows = np.concatenate(seen)
-    assert sorted(rows[:count]) == sorted(rows[count : 2 * count]) == sorted(made.cache.train)
-    assert not set(rows) & set(made.cache.dev)
+    assert sorted(rows[:count]) == sorted(rows[count : 2 * count]) == sorted(made.source.train)
+    assert not set(rows) & set(made.source.dev)
     assert epochs(len(rows), count) == pytest.approx(2.5, abs=0.1)
 
 
@@ -191,7 +191,7 @@ def test_bfloat16_learns_the_same_within_its_precision(toy_demos, breakout_demos
 
 def test_another_seed_or_width_starts_elsewhere(toy_demos, tmp_path):
     first, again = (trainer(toy_demos, tmp_path / n) for n in "ab")
-    other = Trainer(replace(first.run, seed=1), first.cache, 3, tmp_path / "c")
+    other = Trainer(replace(first.run, seed=1), first.source, 3, tmp_path / "c")
     assert_identical(first.weights(), again.weights())
     assert not torch.equal(*(next(iter(t.weights().values())) for t in (first, other)))
 
@@ -307,3 +307,63 @@ def test_recipes_come_back_from_json():
         recipe("lean", wobble=1)
     with pytest.raises(SpecError, match="wobble"):
         Recipe.from_json({**LEAN.to_json(), "wobble": 1})
+
+
+def nethack_trainer(demos, folder, **changes) -> Trainer:
+    """A tiny policy with a state, on real games."""
+    fields = {"batch_size": 48, "warmup_samples": 100, "decay_from": 500, **changes}
+    made, options = recipe("nethack", **fields), {"core": "mamba", "unroll": 12}
+    run = Run(demos.game_name, demos.fingerprint, "nethack", 8, options, made.to_json(), 0)
+    return Trainer(run, demos, demos.n_actions, folder)
+
+
+def test_a_policy_with_a_state_goes_on_to_the_same_numbers(nethack_demos, tmp_path):
+    """Killed between two budgets and continued: weights, state and loss are the same to the bit."""
+    through = nethack_trainer(nethack_demos, tmp_path / "a")
+    budgets = [through.flops_per_sample * n for n in (300, 700)]
+    for budget in budgets:
+        through.train_until(budget)
+    first = nethack_trainer(nethack_demos, tmp_path / "b")
+    first.train_until(budgets[0])
+    first.save()
+    second = nethack_trainer(nethack_demos, tmp_path / "b")
+    second.train_until(budgets[1])
+    assert torch.equal(second.flat.values, through.flat.values)
+    assert torch.equal(second.average, through.average)
+    assert second.progressed == through.progressed
+    for name, value in through.carried[0].items():
+        assert torch.equal(second.carried[0][name], value), name
+        assert value.abs().sum() > 0
+
+
+def test_a_state_is_carried_from_unroll_to_unroll(nethack_demos, tmp_path):
+    """The second batch's loss is what the policy says that remembers the first."""
+    made = nethack_trainer(nethack_demos, tmp_path, learning_rate=1e-12, precision="float32")
+    before = [made.feed.batch(k) for k in (0, 1)]
+    with torch.no_grad():
+        _, state = made.module(*before[0].inputs, made.module.initial_state(4))
+        logits, _ = made.module(*before[1].inputs, state)
+    wanted = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), before[1].targets.flatten(), ignore_index=-1
+    )
+    made._step()
+    made.progressed.train_loss = 0.0
+    losses, share = [], made.progressed.step + 1
+    made._step()
+    losses.append(made.progressed.train_loss / (1 - (1 - 1 / share) ** 9))
+    assert losses[0] == pytest.approx(wanted.item(), abs=1e-4)
+
+
+def test_gradients_in_parts_add_up_to_the_whole(nethack_demos, tmp_path):
+    whole = nethack_trainer(nethack_demos, tmp_path / "a", precision="float32")
+    parts = nethack_trainer(nethack_demos, tmp_path / "b", precision="float32", accumulate=3)
+    whole._step()
+    parts._step()
+    torch.testing.assert_close(parts.flat.values.grad, whole.flat.values.grad, atol=1e-6, rtol=1e-4)
+    assert parts.progressed.samples == whole.progressed.samples <= 48
+
+
+def test_long_gradients_are_shortened(nethack_demos, tmp_path):
+    made = nethack_trainer(nethack_demos, tmp_path, clip_norm=1e-3)
+    made._step()
+    assert made.flat.values.grad.norm().item() == pytest.approx(1e-3, rel=1e-3)

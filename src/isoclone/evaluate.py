@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch.nn import functional
 
 from isoclone.checkpoint import Trained
 from isoclone.demos import FrameCache
-from isoclone.demos.batches import Batches, arrange, to_input
+from isoclone.demos.batches import Batches, to_input
 from isoclone.errors import CheckpointError, SpecError
 from isoclone.games import Game, VectorEnv, close, vector_env
+from isoclone.sampling import Sampling
+from isoclone.slots import Slots, slots_for
 
 BATCH = 512
-SAMPLINGS = ("sample", "argmax")
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,6 @@ class Returns:
 Act = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def choose_actions(logits: np.ndarray, uniforms: np.ndarray, sampling: str) -> np.ndarray:
-    """(n, actions) logits and (n,) uniform draws -> (n,) actions, sampled or the likeliest."""
-    if sampling == "argmax":
-        return logits.argmax(1)
-    shares = np.exp(logits - logits.max(1, keepdims=True))
-    bounds = shares.cumsum(1)
-    return np.minimum((bounds <= uniforms[:, None] * bounds[:, -1:]).sum(1), logits.shape[1] - 1)
-
-
 def rollout(
     policy: Trained,
     game: Game,
@@ -122,21 +113,18 @@ def rollout(
     counted, so short episodes are not over-represented.
 
     Raises:
-        SpecError: no episodes asked for, or an unknown way of sampling.
+        SpecError: no episodes asked for, or an unknown way of sampling (see `sampling`).
         CheckpointError: the policy was trained on frames or actions of another game.
     """
     check_fits(policy, game)
     if episodes < 1:
         raise SpecError(f"episodes must be at least 1, not {episodes}")
-    if sampling not in SAMPLINGS:
-        raise SpecError(f"sampling must be one of {', '.join(SAMPLINGS)}, not '{sampling}'")
-    slots = min(slots, episodes)
-    stacks = SlotStacks(policy, slots)
+    way, shown = Sampling.parse(sampling), slots_for(policy, min(slots, episodes))
 
     def act(live: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-        return choose_actions(stacks.logits(live), uniforms, sampling)
+        return way.choose(shown.logits(live), uniforms)
 
-    return _play(game, episodes, seed, slots, act, stacks, progress)
+    return _play(game, episodes, seed, min(slots, episodes), act, shown, progress)
 
 
 def check_fits(policy: Trained, game: Game) -> None:
@@ -159,44 +147,18 @@ def random_returns(game: Game, episodes: int, seed: int = 0, slots: int = 8) -> 
     return _play(game, episodes, seed, min(slots, episodes), act, None, None)
 
 
-class SlotStacks:
-    """The last frames of every slot, encoded once each."""
-
-    def __init__(self, policy: Trained, slots: int):
-        self._policy, encoder = policy, policy.encoder
-        self._stack = encoder.spec.stack
-        self._codes = np.zeros((slots, self._stack, encoder.spec.size), encoder.dtype)
-
-    def start(self, slots: np.ndarray, frames: np.ndarray) -> None:
-        """A new episode: the first frame stands in for those before it."""
-        self._codes[slots] = self._policy.encoder.encode(frames)[:, None]
-
-    def push(self, slots: np.ndarray, frames: np.ndarray) -> None:
-        """The next frame of each of the slots."""
-        self._codes[slots, :-1] = self._codes[slots, 1:]
-        self._codes[slots, -1] = self._policy.encoder.encode(frames)
-
-    def logits(self, slots: np.ndarray) -> np.ndarray:
-        """(len(slots), n_actions) float32."""
-        policy, stacks = self._policy, torch.from_numpy(self._codes[slots])
-        inputs = to_input(
-            arrange(stacks.to(policy.device), policy.encoder), policy.encoder, policy.dtype
-        )
-        return policy.logits(inputs).cpu().numpy()
-
-
 def _play(
     game: Game,
     episodes: int,
     seed: int,
     slots: int,
     act: Act,
-    stacks: SlotStacks | None,
+    shown: Slots | None,
     progress: Callable[[int], None] | None,
 ) -> Returns:
     env = vector_env(game, slots, seed)
     try:
-        return _play_in(env, episodes, seed, act, stacks, progress)
+        return _play_in(env, episodes, seed, act, shown, progress)
     finally:
         close(env)
 
@@ -206,7 +168,7 @@ def _play_in(
     episodes: int,
     seed: int,
     act: Act,
-    stacks: SlotStacks | None,
+    shown: Slots | None,
     progress: Callable[[int], None] | None,
 ) -> Returns:
     slots = env.n
@@ -216,8 +178,8 @@ def _play_in(
     playing = np.arange(slots)  # the episode each slot plays; -1: none left
     following, finished = slots, 0
     frames = env.reset(playing)
-    if stacks:
-        stacks.start(playing, frames)
+    if shown:
+        shown.start(playing, frames)
     while finished < episodes:
         live = np.flatnonzero(playing >= 0)
         uniforms = np.array([chance[playing[slot]].random() for slot in live])
@@ -228,8 +190,9 @@ def _play_in(
         lengths[playing[live]] += 1
         ended = live[(terminated | truncated)[live]]
         truncations[playing[ended]] = truncated[ended]
-        if stacks:
-            stacks.push(live, frames[live])
+        if shown:
+            shown.chose(live, actions[live])
+            shown.push(live, frames[live])
         finished += len(ended)
         for slot in ended:
             playing[slot] = following if following < episodes else -1
@@ -237,8 +200,8 @@ def _play_in(
         again = ended[playing[ended] >= 0]
         if len(again):
             first = env.reset(again)
-            if stacks:
-                stacks.start(again, first)
+            if shown:
+                shown.start(again, first)
         if progress and len(ended):
             progress(finished)
     return Returns(returns, lengths, truncations)

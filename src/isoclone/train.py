@@ -24,8 +24,7 @@ from isoclone.checkpoint import (
     save_checkpoint,
     save_tensors,
 )
-from isoclone.demos import FrameCache
-from isoclone.demos.batches import Batches, Order, to_input
+from isoclone.demos.feed import MASKED, Batch, Source, encoder_of, feed_for
 from isoclone.errors import CheckpointError, SpecError
 from isoclone.executors.setup import keep_freed_memory
 from isoclone.flat import FlatParameters
@@ -58,23 +57,25 @@ class Trainer:
 
     Args:
         run: what to train.
-        cache: encoded demonstrations.
+        source: what to train on: encoded frames, whole games, or a feed of one's own.
         n_actions: the game's action count.
         folder: where the run keeps its state; continued from there if something is there.
         device: 'cpu', 'cuda', 'mps'.
     """
 
-    def __init__(
-        self, run: Run, cache: FrameCache, n_actions: int, folder: Path, device: str = "cpu"
-    ):
+    def __init__(self, run: Run, source: Source, n_actions: int, folder: Path, device: str = "cpu"):
         keep_freed_memory()
-        self.run, self.cache, self.n_actions, self.folder = run, cache, n_actions, folder
+        self.run, self.source, self.n_actions, self.folder = run, source, n_actions, folder
         self.recipe = Recipe.from_json(run.recipe)
         self.device = torch.device(device)
-        self.flops_per_sample = run_flops_per_sample(run, cache.encoder.spec, n_actions)
-        self.batches = Batches(cache, device)
-        self.order = Order(cache.train, run.seed)
+        self.dtype = getattr(torch, precision_for(self.recipe, self.device.type))
+        self.encoder = encoder_of(source)
+        self.flops_per_sample = run_flops_per_sample(run, self.encoder.spec, n_actions)
         self.module = self._make_module()
+        self.feed = feed_for(
+            source, self.recipe.batch_size, run.seed, self.module, device, self.dtype
+        )
+        self.carried = self._initial_state()
         self.flat = FlatParameters(self.module)
         self.optimiser = torch.optim.Adam(
             [self.flat.values],
@@ -85,7 +86,6 @@ class Trainer:
         )
         self.average = self.flat.values.detach().clone()
         self.progressed = Progressed()
-        self.dtype = getattr(torch, precision_for(self.recipe, self.device.type))
         if self.state_path.exists():
             self._restore()
 
@@ -95,13 +95,19 @@ class Trainer:
         return self.folder / "state.safetensors"
 
     def _make_module(self) -> torch.nn.Module:
-        run, encoder = self.run, self.cache.encoder
+        run = self.run
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
             module = policy_for(
-                encoder, run.policy, run.width, self.n_actions, **run.policy_options
+                self.encoder, run.policy, run.width, self.n_actions, **run.policy_options
             )
         return module.to(self.device)
+
+    def _initial_state(self) -> list[dict[str, torch.Tensor]]:
+        """What each part of a batch carries on from the batch before: nothing, or the policy's."""
+        lanes, parts = self.feed.lanes, self.recipe.accumulate
+        shares = [len(part) for part in torch.arange(lanes).tensor_split(parts)]
+        return [self.module.initial_state(share) if lanes else {} for share in shares]  # type: ignore[operator]
 
     @property
     def flops(self) -> float:
@@ -126,23 +132,39 @@ class Trainer:
 
     def _step(self) -> None:
         done = self.progressed
-        rows = self.order.take(done.samples, self.recipe.batch_size)
-        codes, actions = self.batches.gather(rows)
-        inputs = to_input(codes, self.cache.encoder, self.dtype)
+        batch = self.feed.batch(done.step)
         self._set_rate()
-        with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
-            logits = self.module(inputs)
-        loss = functional.cross_entropy(logits.float(), actions)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise Diverged(f"training loss was {value} after {done.samples:,} samples")
         self.flat.zero_grad()
-        loss.backward()
+        value = 0.0
+        for i, part in enumerate(batch.split(self.recipe.accumulate)):
+            logits, self.carried[i] = self._forward(part, self.carried[i])
+            loss = _loss(logits, part.targets) / max(1, batch.samples)
+            value += loss.item()
+            if not math.isfinite(value):
+                raise Diverged(f"training loss was {value} after {done.samples:,} samples")
+            loss.backward()
+        self._clip()
         self.optimiser.step()
         done.step += 1
-        done.samples += len(rows)
+        done.samples += batch.samples
         done.train_loss += (value - done.train_loss) * _share_of_last(done.step, LOSS_AVERAGE)
         self._average()
+
+    def _forward(
+        self, batch: Batch, carried: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Logits, and the state to go on from, through which no gradient goes back."""
+        with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
+            if not carried:
+                return self.module(*batch.inputs), carried
+            logits, state = self.module(*batch.inputs, carried)
+        return logits, {name: value.detach() for name, value in state.items()}
+
+    def _clip(self) -> None:
+        """Shorten the gradient to the recipe's longest."""
+        gradient, longest = self.flat.values.grad, self.recipe.clip_norm
+        if longest and gradient is not None:
+            gradient.mul_((longest / gradient.norm()).clamp(max=1.0))
 
     def _set_rate(self) -> None:
         """Linear warm-up, then as the recipe's schedule says."""
@@ -177,7 +199,7 @@ class Trainer:
         module.load_state_dict(self.weights())
         return Trained(
             module.eval(),
-            self.cache.encoder,
+            self.encoder,
             self.run,
             self.n_actions,
             self.progressed.samples,
@@ -191,6 +213,8 @@ class Trainer:
         tensors["average"] = self.average
         for state in self.optimiser.state.values():
             tensors |= {f"adam.{name}": value for name, value in state.items()}
+        for i, state in enumerate(self.carried):
+            tensors |= {f"carried.{i}.{name}": value for name, value in state.items()}
         metadata = {"run_id": self.run.id, **self.progressed.__dict__}
         save_tensors(self.state_path, tensors, metadata)
 
@@ -201,6 +225,9 @@ class Trainer:
         self.progressed = Progressed(**metadata)
         self.module.load_state_dict(_under(tensors, "weights."))
         self.average.copy_(tensors["average"])
+        for i, state in enumerate(self.carried):
+            for name, value in state.items():
+                value.copy_(tensors[f"carried.{i}.{name}"])
         adam = _under(tensors, "adam.")
         if adam:
             self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": {0: adam}})
@@ -210,7 +237,7 @@ class Trainer:
         save_checkpoint(
             path,
             self.weights(),
-            self.cache.encoder,
+            self.encoder,
             {
                 "run": self.run.to_json(),
                 "samples": self.progressed.samples,
@@ -218,6 +245,12 @@ class Trainer:
                 "precision": str(self.dtype).removeprefix("torch."),
             },
         )
+
+
+def _loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Sum of the cross-entropies of what is not masked, in float32."""
+    flat = logits.float().flatten(0, -2)
+    return functional.cross_entropy(flat, targets.flatten(), ignore_index=MASKED, reduction="sum")
 
 
 def _share_of_last(step: int, power: float) -> float:

@@ -10,8 +10,10 @@ import numpy as np
 
 from isoclone.checkpoint import Trained
 from isoclone.errors import SpecError
-from isoclone.evaluate import SlotStacks, check_fits, choose_actions
+from isoclone.evaluate import check_fits
 from isoclone.games import Game, close
+from isoclone.sampling import Sampling
+from isoclone.slots import slots_for
 from isoclone.store import replacing
 
 FRAMES_PER_SECOND = 30  # agent steps; an Atari game runs at 15 of them a second
@@ -23,14 +25,15 @@ def play_episode(
     policy: Trained, game: Game, seed: int, sampling: str
 ) -> Iterator[tuple[np.ndarray, float]]:
     """Play one episode; yields (picture (h, w, 3) uint8, reward) for each step."""
-    env, stacks, rng = game.make_env(), SlotStacks(policy, 1), np.random.default_rng(seed)
-    slot = np.array([0])
-    stacks.start(slot, env.reset(seed)[None])
+    env, shown, rng = game.make_env(), slots_for(policy, 1), np.random.default_rng(seed)
+    slot, way = np.array([0]), Sampling.parse(sampling)
+    shown.start(slot, env.reset(seed)[None])
     ended = False
     while not ended:
-        action = choose_actions(stacks.logits(slot), np.array([rng.random()]), sampling)
+        action = way.choose(shown.logits(slot), np.array([rng.random()]))
         frame, reward, terminated, truncated = env.step(int(action[0]))
-        stacks.push(slot, frame[None])
+        shown.chose(slot, action)
+        shown.push(slot, frame[None])
         ended = terminated or truncated
         yield _picture(env, frame), reward
     close(env)

@@ -1,0 +1,189 @@
+"""What a run is trained on: batch number k, a function of the demonstrations, the seed and k alone.
+
+A trainer asks for batches and knows nothing else of demonstrations. Single frames come from a
+`FrameCache` in shuffled order; recordings of whole games (`NldDemonstrations`) come as unrolls of
+many games side by side, for policies that carry a state from one unroll to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from isoclone.demos.batches import Batches, Order, to_input
+from isoclone.demos.cache import FrameCache, open_cache
+from isoclone.demos.demonstrations import Demonstrations
+from isoclone.demos.encode import FrameEncoder
+from isoclone.demos.nld import NldDemonstrations, Unroll, Unrolls
+from isoclone.errors import SpecError
+from isoclone.games import FrameSpec
+from isoclone.policies.tty.screen import Screens
+
+MASKED = -1  # a target that is not learned, and not counted
+
+
+class Batch(NamedTuple):
+    """One step's worth of training.
+
+    `inputs` are the policy's arguments, its state aside; `targets` int64 actions, `MASKED` where
+    there is nothing to learn; `samples` how many are left; `axis` the dimension of every tensor
+    along which samples are independent of each other.
+    """
+
+    inputs: tuple[Any, ...]
+    targets: torch.Tensor
+    samples: int
+    axis: int = 0
+
+    def split(self, parts: int) -> list[Batch]:
+        """The batch cut into so many along `axis`, for gradients that are added up."""
+        if parts == 1:
+            return [self]
+        targets = self.targets.tensor_split(parts, self.axis)
+        inputs = zip(*(_split(x, parts, self.axis) for x in self.inputs), strict=True)
+        counts = [int((t != MASKED).sum()) for t in targets]
+        return [Batch(i, t, n, self.axis) for i, t, n in zip(inputs, targets, counts, strict=True)]
+
+
+def _split(x: Any, parts: int, axis: int) -> list[Any]:
+    if isinstance(x, torch.Tensor):
+        return list(x.tensor_split(parts, axis))
+    return [type(x)(*p) for p in zip(*(_split(y, parts, axis) for y in x), strict=True)]
+
+
+class Feed(Protocol):
+    """Hands out batches.
+
+    `encoder` is how frames become the policy's input, in rollouts too; `unique_samples` how many
+    training samples there are; `lanes` the games side by side, whose state the policy carries from
+    batch to batch (0 where batches have nothing to do with each other).
+    """
+
+    encoder: FrameEncoder
+    unique_samples: int
+    lanes: int
+
+    def batch(self, k: int) -> Batch:
+        """Batch number `k`, from 0. Cheap when taken in order, right in any order."""
+        ...
+
+
+class FrameFeed:
+    """Shuffled single observations of a cache; a fresh shuffle for each epoch."""
+
+    lanes = 0
+
+    def __init__(
+        self, cache: FrameCache, batch_size: int, seed: int, device: str, dtype: torch.dtype
+    ):
+        self.encoder, self.unique_samples = cache.encoder, len(cache.train)
+        self._batch_size, self._dtype = batch_size, dtype
+        self.batches, self._order = Batches(cache, device), Order(cache.train, seed)
+
+    def batch(self, k: int) -> Batch:
+        """(b, ...) observations in the policy's layout and (b,) actions."""
+        rows = self._order.take(k * self._batch_size, self._batch_size)
+        codes, actions = self.batches.gather(rows)
+        return Batch((to_input(codes, self.encoder, self._dtype),), actions, len(rows))
+
+
+class Takes(Protocol):
+    """Hands out unrolls; see `demos.nld.Unrolls`."""
+
+    lanes: int
+    frames: int
+
+    def take(self, k: int) -> Unroll:
+        """Unroll number `k`."""
+        ...
+
+
+class UnrollFeed:
+    """Unrolls of games side by side, each lane going on where it was in the unroll before."""
+
+    def __init__(self, unrolls: Takes, spec: FrameSpec, unique_samples: int, device: str):
+        self.encoder, self.unique_samples = screen_encoder(spec), unique_samples
+        self.lanes = unrolls.lanes
+        self._unrolls, self._device = unrolls, device
+
+    def batch(self, k: int) -> Batch:
+        """Screens, previous actions and starts (steps, lanes, ...), actions (steps, lanes)."""
+        return unroll_batch(self._unrolls.take(k), self._device)
+
+
+def unroll_batch(unroll: Unroll, device: str | torch.device) -> Batch:
+    """An unroll as a policy is fed with it."""
+
+    def tensor(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array).to(device)
+
+    screens = Screens(tensor(unroll.chars), tensor(unroll.colors), tensor(unroll.cursor))
+    previous, starts = tensor(unroll.prev_actions).long(), tensor(unroll.starts)
+    targets = tensor(unroll.actions).long()
+    return Batch((screens, previous, starts), targets, unroll.samples, axis=1)
+
+
+def screen_encoder(spec: FrameSpec) -> FrameEncoder:
+    """Terminal screens go to the policy as they are."""
+    nothing = np.zeros(spec.shape, np.float32)
+    return FrameEncoder("unit", "tty", spec, nothing, nothing)
+
+
+Source = FrameCache | NldDemonstrations | Feed
+
+
+def encoder_of(source: Source) -> FrameEncoder:
+    """How the frames of a source become a policy's input."""
+    return screen_encoder(source.frame) if isinstance(source, NldDemonstrations) else source.encoder
+
+
+def open_source(
+    demos: Demonstrations | NldDemonstrations,
+    frames: str,
+    layout: str,
+    progress: Callable[[str, float, float], None] | None = None,
+) -> FrameCache | NldDemonstrations:
+    """Demonstrations made ready for training: single frames are expanded, whole games are not."""
+    if isinstance(demos, NldDemonstrations):
+        return demos
+    return open_cache(demos, frames, layout, progress)
+
+
+def feed_for(
+    source: Source,
+    batch_size: int,
+    seed: int,
+    module: torch.nn.Module,
+    device: str,
+    dtype: torch.dtype,
+) -> Feed:
+    """How a policy is fed with demonstrations, `batch_size` samples at a time.
+
+    Raises:
+        SpecError: the policy cannot be fed from them, or the batch is no whole number of unrolls.
+    """
+    steps = getattr(module, "unroll", None)
+    if not isinstance(source, FrameCache | NldDemonstrations):
+        return source
+    if isinstance(source, FrameCache):
+        if steps is not None:
+            raise SpecError("this policy learns from whole games: give imported recordings")
+        return FrameFeed(source, batch_size, seed, device, dtype)
+    if steps is None:
+        raise SpecError("imported NetHack recordings need a policy that reads them: 'nethack'")
+    unrolls = Unrolls(source, "train", lanes_for(batch_size, steps), steps, seed)
+    return UnrollFeed(unrolls, source.frame, source.samples_in("train"), device)
+
+
+def lanes_for(batch_size: int, unroll: int) -> int:
+    """Games side by side that make a batch of so many samples.
+
+    Raises:
+        SpecError: the batch is no whole number of unrolls.
+    """
+    if batch_size % unroll:
+        raise SpecError(f"batch_size {batch_size} is not a multiple of the unroll, {unroll} steps")
+    return batch_size // unroll
