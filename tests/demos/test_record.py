@@ -39,6 +39,23 @@ def test_two_workers_record_what_one_does(tmp_path, toy_demos):
     assert (two.path / table).read_bytes() == (toy_demos.path / table).read_bytes()
 
 
+def test_progress_is_told_while_an_episode_is_being_played(tmp_path, monkeypatch):
+    """An episode can take minutes; a worker in another process tells how far it is."""
+    monkeypatch.setattr(sys.modules["isoclone.demos.record"], "PROGRESS_SECONDS", 0.02)
+
+    def slow(observation: np.ndarray) -> int:
+        time.sleep(0.004)
+        return 0
+
+    told: list[float] = []
+    request = replace(TOY, expert=CallableExpert(slow), samples=100)
+    demos = record(request, tmp_path / "d", progress=lambda what, done, total: told.append(done))
+    ends = np.cumsum([info.length for info in demos.episodes])
+    assert set(told) - set(ends) - {100}  # somewhere between the ends of episodes
+    assert told[-1] == 100
+    assert not (demos.path / "playing").exists()
+
+
 def test_recording_goes_on_with_what_is_there(tmp_path, toy_demos):
     path = tmp_path / "demos"
     shutil.copytree(toy_demos.path, path)

@@ -7,6 +7,10 @@ demonstrations does not depend on the number of workers, nor on where recording 
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,7 +28,7 @@ from isoclone.demos.demonstrations import (
     table_digest,
 )
 from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episode
-from isoclone.errors import DataError, ExecutionError, SpecError, SpecMismatchError
+from isoclone.errors import DataError, ExecutionError, SpecError, SpecMismatchError, StoreError
 from isoclone.executors import Executor, Files, SerialExecutor, Task
 from isoclone.experts import Expert, View, expert
 from isoclone.games import Env, Game, game
@@ -39,6 +43,8 @@ from isoclone.store import (
 )
 
 Progress = Callable[[str, float, float], None]
+PROGRESS_SECONDS = 1.0
+PLAYING = "playing"  # the folder in which players tell how far unfinished episodes are
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,7 @@ def _play_until_enough(
 ) -> int:
     """Play groups of episodes in turn; returns how many episodes make up the demonstrations."""
     lengths: dict[int, int] = {}
+    shutil.rmtree(path / PLAYING, ignore_errors=True)  # left by a recording that was killed
 
     def enough() -> int | None:
         """Episodes needed, once the unbroken run of finished ones is long enough."""
@@ -144,17 +151,23 @@ def _play_until_enough(
             yield Task(play_group, (path, request, tuple(group)), first, files=_files(path, group))
             first += player.lockstep
 
-    for outcome in workers.run(tasks()):
-        if outcome.error:
-            raise ExecutionError(f"recording {request.game} failed: {outcome.error}")
-        lengths.update({info.index: info.length for info in outcome.result})
+    def told() -> None:
         if progress:
-            progress("record", min(sum(lengths.values()), request.samples), request.samples)
+            steps = sum(lengths.copy().values()) + steps_in_progress(path)
+            progress("record", min(steps, request.samples), request.samples)
+
+    with calling(told, PROGRESS_SECONDS):
+        for outcome in workers.run(tasks()):
+            if outcome.error:
+                raise ExecutionError(f"recording {request.game} failed: {outcome.error}")
+            lengths.update({info.index: info.length for info in outcome.result})
+            told()
     needed = enough()
     assert needed is not None  # tasks() goes on until it is not
     for file in (path / "episodes").glob("*.parquet"):
         if file.stem.isdigit() and int(file.stem) >= needed:
             file.unlink()
+    shutil.rmtree(path / PLAYING, ignore_errors=True)
     return needed
 
 
@@ -168,8 +181,9 @@ def _files(path: Path, indices: Sequence[int]) -> Files:
     return Files(path, {name: p for name, p in there.items() if p.exists()}, tuple(there))
 
 
-# A worker plays many groups with one expert and one set of environments.
-_LIVE: dict[str, tuple[Game, Expert, list[Env]]] = {}
+# A worker plays many groups with one expert and one set of environments. Two live experts may
+# share a name, so they are told apart by identity (being in here keeps them alive).
+_LIVE: dict[tuple[str, int], tuple[Game, Expert, list[Env]]] = {}
 
 
 def play_group(path: Path, request: RecordRequest, indices: Sequence[int]) -> list[EpisodeInfo]:
@@ -180,17 +194,66 @@ def play_group(path: Path, request: RecordRequest, indices: Sequence[int]) -> li
     done = _already_played(path, indices)
     if done is not None:
         return done
-    key = stable_id(request.declared())
+    named = isinstance(request.expert, str)
+    key = stable_id(request.declared()), 0 if named else id(request.expert)
     if key not in _LIVE:
         the_game = game(request.game, **request.game_options)
         _LIVE[key] = the_game, _player(request, the_game), [the_game.make_env() for _ in indices]
     the_game, player, envs = _LIVE.pop(key)  # if they fail, nobody meets them again
+    telling = _Telling(path / PLAYING / f"{indices[0]:06d}.json")
     infos = [
         _keep(path, index, seed, episode, end)
-        for index, seed, episode, end in play(the_game, player, request.seed, indices, envs)
+        for index, seed, episode, end in play(
+            the_game, player, request.seed, indices, envs, telling.steps
+        )
     ]
+    telling.done()
     _LIVE[key] = the_game, player, envs
     return infos
+
+
+class _Telling:
+    """Tells whoever watches how far episodes in progress are: an episode can take minutes."""
+
+    def __init__(self, path: Path):
+        self._path, self._next = path, time.monotonic() + PROGRESS_SECONDS
+
+    def steps(self, count: int) -> None:
+        """So many steps of unfinished episodes have been played; written down now and then."""
+        if time.monotonic() > self._next:
+            self._next = time.monotonic() + PROGRESS_SECONDS
+            write_json(self._path, {"steps": count})
+
+    def done(self) -> None:
+        """The episodes are finished and speak for themselves."""
+        self._path.unlink(missing_ok=True)
+
+
+def steps_in_progress(path: Path) -> int:
+    """Steps of episodes that are being played, as far as their players have told."""
+    steps = 0
+    for file in (path / PLAYING).glob("*.json"):
+        with contextlib.suppress(StoreError, OSError):  # finished or being replaced just now
+            steps += read_json(file)["steps"]
+    return steps
+
+
+@contextlib.contextmanager
+def calling(function: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Call the function every so often, from another thread, while the block runs."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(seconds):
+            function()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _already_played(path: Path, indices: Sequence[int]) -> list[EpisodeInfo] | None:
@@ -254,10 +317,12 @@ def play(
     seed: int,
     indices: Sequence[int],
     envs: Sequence[Env] | None = None,
+    tell: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[int, int, Episode, str]]:
     """Play episodes side by side; yields (index, seed, episode, end) in the order they end.
 
     `envs` are environments of the game to play in, one for each episode; fresh ones if not given.
+    `tell` is told after every round how many steps the unfinished episodes have come.
 
     Raises:
         DataError: the expert chose an action the game does not have.
@@ -273,6 +338,8 @@ def play(
                     f"{the_game.name} has 0 to {the_game.n_actions - 1}"
                 )
             one.step(int(action))
+        if tell:
+            tell(sum(len(one.actions) for one in live))
         for one in [one for one in live if one.end]:
             live.remove(one)
             yield one.index, one.seed, one.episode(), str(one.end)
