@@ -69,7 +69,7 @@ def nld_summary(demos: NldDemonstrations) -> dict[str, Any]:
     mean, se = demos.score()
     size = sum(demos.episode_path(info.index).stat().st_size for info in demos.episodes)
     frames = sum(info.frames for info in demos.episodes)
-    cuts = ("cut_end_screens", "cut_quit", "cut_stuck", "unknown_keys")
+    cuts = ("cut_opening", "cut_end_screens", "cut_quit", "cut_stuck", "unknown_keys")
     return {
         "path": demos.path.resolve().as_posix(),
         "game": demos.game_name,
@@ -101,7 +101,8 @@ def show_nld(demos: NldDemonstrations) -> None:
         f"dev) in {len(demos.episodes)} games, {said['bytes_per_frame']:.1f} bytes a frame"
     )
     STDOUT.print(
-        f"cut from {said['frames']:,} frames: {said['cut_end_screens']:,} of end screens, "
+        f"cut from {said['frames']:,} frames: {said['cut_opening']:,} before the first action, "
+        f"{said['cut_end_screens']:,} of end screens, "
         f"{said['cut_quit']:,} of quitting, {said['cut_stuck']:,} stuck before that; "
         f"{said['unknown_keys']:,} with keys that are no actions, not learned from"
     )

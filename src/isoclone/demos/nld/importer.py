@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from isoclone.demos.demonstrations import DONE, REQUEST, choose_dev, fingerprint, table_digest
-from isoclone.demos.nld.cut import find_cut
+from isoclone.demos.nld.cut import Cut, find_cut
 from isoclone.demos.nld.gamefile import FRAMES, GameFile, write_game
 from isoclone.demos.nld.store import FORMAT, KIND, UNKNOWN, GameInfo, NldDemonstrations, game_path
 from isoclone.demos.nld.ttyrec import (
@@ -206,16 +206,13 @@ def import_game(out: Path, recording: Recording, table: tuple[int, ...]) -> Game
     try:
         if not path.exists():
             _store(path, recording)
-        return _describe(GameFile(path), table)
+        return _describe(GameFile(path), recording, table)
     except DataError as error:
         return str(error)
 
 
 def _store(path: Path, recording: Recording) -> None:
     facts: dict[str, Any] = {
-        "name": recording.name,
-        "seed": recording.seed,
-        "log": recording.log,
         "stream_sha256": check_whole(recording.path),
         "frames": 0,
     }
@@ -237,23 +234,25 @@ def _again(first: Frames, rest: Iterator[Frames]) -> Iterator[Frames]:
     yield from rest
 
 
-def _describe(file: GameFile, table: tuple[int, ...]) -> GameInfo:
-    facts, cut = file.facts(), find_cut(file)
-    if not cut.length:
-        raise DataError(f"{facts['name']}: no frame of it is play")
+def _describe(file: GameFile, recording: Recording, table: tuple[int, ...]) -> GameInfo:
+    facts, cut = file.facts(), find_cut(file, recording.steps)
+    if cut.length < 1:
+        raise DataError(f"{recording.path}: no frame of it is play")
+    end = cut.end
     keys, scores = file.moves()
-    log: Log = facts["log"] or {}
-    content = hashlib.sha256(f"{facts['stream_sha256']} {cut.length}".encode())
-    actions = np.array(table)[keys[: cut.length]]
+    log: Log = recording.log or {}
+    content = hashlib.sha256(f"{facts['stream_sha256']} {cut.opening} {end}".encode())
+    actions = np.array(table)[keys[cut.opening : end]]
     return GameInfo(
         index=0,
-        name=facts["name"],
-        seed=facts["seed"],
+        name=recording.name,
+        seed=recording.seed,
         length=cut.length,
-        episode_return=float(scores[min(cut.length, len(scores) - 1)]),
+        episode_return=float(_final_score(scores, cut)),
         end="terminated" if cut.end_screens else "truncated",
         content_sha256=content.hexdigest(),
         frames=facts["frames"],
+        cut_opening=cut.opening,
         cut_end_screens=cut.end_screens,
         cut_quit=cut.quit,
         cut_stuck=cut.stuck,
@@ -267,6 +266,12 @@ def _describe(file: GameFile, table: tuple[int, ...]) -> GameInfo:
         gender=log.get("gender0", log.get("gender")),
         max_depth=log.get("maxlvl"),
     )
+
+
+def _final_score(scores: np.ndarray, cut: Cut) -> int:
+    """The sum of the rewards NLE pays: nothing for the step that ends a game by itself."""
+    last = cut.end - 1 if cut.end_screens else cut.end
+    return int(scores[min(last, len(scores) - 1)])
 
 
 def _finish(

@@ -35,10 +35,11 @@ class GameInfo:
         name: the recording's path below the source.
         seed: NetHack's seed, if the source told it.
         length: actions demonstrated, one a frame; equals the environment's steps.
-        episode_return: the score in the bottom line when play ended.
+        episode_return: the score when play ended, as the environment pays it.
         end: 'terminated', or 'truncated' for a game that was quit or breaks off.
         content_sha256: over what the recording holds and `length`.
-        frames: all frames of the recording; `length` and the three `cut_` counts add up to it.
+        frames: all frames of the recording; `length` and the `cut_` counts (see `cut`) add up to
+            it. Play begins at frame `cut_opening`.
         unknown_keys: frames within `length` whose key is none of the game's actions.
         points, turns, death, role, race, alignment, gender, max_depth: from the xlogfile.
     """
@@ -51,6 +52,7 @@ class GameInfo:
     end: str
     content_sha256: str
     frames: int
+    cut_opening: int
     cut_end_screens: int
     cut_quit: int
     cut_stuck: int
@@ -177,14 +179,13 @@ class NldDemonstrations:
         Raises:
             DataError: the file is damaged.
         """
-        file, length = GameFile(self.episode_path(index)), self.episodes[index].length
-        batches = [file.screens(i) for i in range(-(-length // FRAMES))]
-        chars, colors, cursor = (
-            np.concatenate(parts)[:length] for parts in zip(*batches, strict=True)
-        )
-        keys, scores = file.moves()
-        actions = np.array(self.action_of_key, np.int16)[keys[:length]]
-        return NldGame(chars, colors, cursor, actions, scores[:length])
+        file, info = GameFile(self.episode_path(index)), self.episodes[index]
+        play = slice(info.cut_opening, info.cut_opening + info.length)
+        batches = [file.screens(i) for i in range(-(-play.stop // FRAMES))]
+        chars, colors, cursor = (np.concatenate(p)[play] for p in zip(*batches, strict=True))
+        keys, scores = (moves[play] for moves in file.moves())
+        actions = np.array(self.action_of_key, np.int16)[keys]
+        return NldGame(chars, colors, cursor, actions, scores)
 
     def __iter__(self) -> Iterator[NldGame]:
         return (self.read(info.index) for info in self.episodes)

@@ -25,18 +25,24 @@ from isoclone.errors import DataError, MissingExtraError
 ROWS, COLUMNS = 24, 80
 VERSIONS = (2, 3)  # those with keys
 BLOCK = 1 << 20
+Row = dict[str, str | None]
 _NAME = re.compile(r"\.ttyrec(\d*)\.bz2$")
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One game's file. `name` is its path below the source; `log` its line in the xlogfile."""
+    """One game's file.
+
+    `name` is its path below the source; `log` its line in the xlogfile; `seed` and `steps` are
+    NetHack's seed and the number of the player's steps, where the recorder told them.
+    """
 
     path: Path
     name: str
     version: int
     log: Log | None
     seed: int | None
+    steps: int | None
 
     @property
     def folder(self) -> str:
@@ -58,8 +64,8 @@ class Frames(NamedTuple):
 def find_recordings(source: Path) -> list[Recording]:
     """Every recording in a folder and the folders below it, in the order of their names.
 
-    Seeds are known where a table `games.csv` in the folder or the one above it tells them, in
-    columns `ttyrec`, `seed` and, above, `folder`.
+    A table `games.csv` in the recordings' folder or the one above it may tell more: columns
+    `ttyrec` (the file's name), `seed`, `env_steps` and, above, `folder`.
 
     Raises:
         DataError: no such folder, or not a single recording in it.
@@ -70,19 +76,20 @@ def find_recordings(source: Path) -> list[Recording]:
     if not paths:
         raise DataError(f"{source} holds no *.ttyrec3.bz2 files in it or below")
     logs: dict[Path, dict[str, Log]] = {}
-    seeds: dict[Path, dict[str, int]] = {}
+    tables: dict[Path, dict[str, Row]] = {}
     for folder in {path.parent for path in paths}:
         logs[folder] = {}
         for xlogfile in sorted(folder.glob("*xlogfile*")):
             logs[folder] |= read_xlogfile(xlogfile)
-        seeds[folder] = _seeds(folder)
+        tables[folder] = _games_table(folder)
     found = []
     for path in paths:
         version = _NAME.search(path.name)
         if version:
             name, folder = path.relative_to(source).as_posix(), path.parent
-            log, seed = logs[folder].get(path.name), seeds[folder].get(path.name)
-            found.append(Recording(path, name, int(version[1] or 1), log, seed))
+            log, row = logs[folder].get(path.name), tables[folder].get(path.name, {})
+            seed, steps = _whole_number(row, "seed"), _whole_number(row, "env_steps")
+            found.append(Recording(path, name, int(version[1] or 1), log, seed, steps))
     return found
 
 
@@ -92,17 +99,21 @@ def _natural(path: Path) -> list[str | int]:
     return [int(word) if i % 2 else word for i, word in enumerate(words)]
 
 
-def _seeds(folder: Path) -> dict[str, int]:
-    known = {}
+def _games_table(folder: Path) -> dict[str, Row]:
+    """Rows about a folder's recordings, by the recording's file name."""
+    rows: dict[str, Row] = {}
     for table in (folder.parent / "games.csv", folder / "games.csv"):
-        if not table.exists():
-            continue
-        with open(table, newline="") as file:
-            for row in csv.DictReader(file):
-                here = row.get("folder") in (None, folder.name) or table.parent == folder
-                if here and str(row.get("seed", "")).isdigit() and row.get("ttyrec"):
-                    known[str(row["ttyrec"])] = int(row["seed"])
-    return known
+        if table.exists():
+            with open(table, newline="", encoding="utf-8", errors="replace") as file:
+                for row in csv.DictReader(file):
+                    if table.parent == folder or row.get("folder") == folder.name:
+                        rows[row.get("ttyrec") or ""] = row
+    return rows
+
+
+def _whole_number(row: Row, column: str) -> int | None:
+    text = row.get(column) or ""
+    return int(text) if text.isdigit() else None
 
 
 def check_whole(path: Path) -> str:

@@ -94,6 +94,7 @@ class _Lane:
     def fill(self, out: Unroll, row: int, lane: int, piece: Piece) -> None:
         """Write the piece into rows `row` and on of a lane."""
         self._open(piece.game)
+        recorded = piece.game.cut_opening + piece.first
         to, end = slice(row, row + piece.size), piece.first + piece.size
         begin = max(piece.first - 1, 0)
         actions = self._table[self._keys[begin:end]]
@@ -104,7 +105,7 @@ class _Lane:
         out.starts[row, lane] = piece.enters or piece.first == 0
         out.steps[to, lane] = np.arange(piece.first, end)
         out.games[to, lane] = piece.game.index
-        self._fill_screens(out, row, lane, piece.first, end)
+        self._fill_screens(out, row, lane, recorded, recorded + piece.size)
 
     def _fill_screens(self, out: Unroll, row: int, lane: int, first: int, end: int) -> None:
         while first < end:
@@ -119,7 +120,7 @@ class _Lane:
     def _open(self, game: GameInfo) -> None:
         if game.index != self._game:
             self._file = GameFile(self._demos.episode_path(game.index))
-            self._keys, _ = self._file.moves()
+            self._keys = self._file.moves()[0][game.cut_opening :]
             self._game, self._batch = game.index, -1
 
     def _expanded(self, batch: int) -> Screens:

@@ -1,0 +1,371 @@
+"""Importing NetHack recordings: games NLE plays and records here, whole, damaged and altered."""
+
+from __future__ import annotations
+
+import bz2
+import json
+import shutil
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("nle", reason="the extra 'nethack' is not installed")
+
+from isoclone.cli import main
+from isoclone.demos import Demonstrations, open_demos
+from isoclone.demos.nld import GameInfo, NldDemonstrations, import_nld
+from isoclone.demos.nld.gamefile import GameFile
+from isoclone.demos.nld.store import game_path
+from isoclone.demos.nld.ttyrec import find_recordings
+from isoclone.errors import DataError, MissingExtraError, SpecError, SpecMismatchError
+from isoclone.games import game
+from isoclone.games.nethack import action_keys, unpack_tty
+
+QUIT_AFTER = (700, 60, 61)  # steps; one is longer than a stored batch
+ENDS = (17, 11)  # seeds of random games that end by themselves: by a god's wrath, by escape
+
+
+@dataclass
+class Played:
+    """What a live game showed, and what was done."""
+
+    frames: list[np.ndarray] = field(default_factory=list)
+    actions: list[int] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Recorded:
+    """A folder of recordings and the games behind them, in order."""
+
+    folder: Path
+    played: list[Played]
+
+
+def play(env: Any, seed: int, steps: int) -> Played:
+    """Press random keys until the game is over, or quit it."""
+    keys = np.random.default_rng(seed)
+    told = Played(frames=[env.reset(seed)])
+    for _ in range(steps):
+        action = int(keys.integers(121))
+        frame, _, terminated, _ = env.step(action)
+        told.actions.append(action)
+        if terminated:
+            break
+        told.frames.append(frame)
+    else:
+        env.quit("enough")
+    told.facts = env.episode_facts()
+    return told
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """Three games that are quit and two that end by themselves, recorded by NLE."""
+    root = tmp_path_factory.mktemp("nld")
+    (root / "a").mkdir()
+    env = game("nethack", character="tou-hum-neu-fem").make_env(savedir=root / "a")
+    played = [play(env, seed, steps) for seed, steps in enumerate(QUIT_AFTER)]
+    played += [play(env, seed, 1_000) for seed in ENDS]
+    env.close()
+    assert [one.facts["end"] for one in played[3:]] == ["terminated"] * 2
+    rows = [f"a,{r.path.name},{one.facts['seed']},{one.facts['length']}"
+            for r, one in zip(find_recordings(root), played, strict=True)]  # fmt: skip
+    (root / "games.csv").write_text("\n".join(["folder,ttyrec,seed,env_steps", *rows]))
+    return Recorded(root, played)
+
+
+@pytest.fixture(scope="session")
+def imported(recorded: Recorded, tmp_path_factory: pytest.TempPathFactory) -> NldDemonstrations:
+    """The recordings above, imported. Read them, do not change them."""
+    return import_nld(recorded.folder, tmp_path_factory.mktemp("store") / "demos")
+
+
+def test_what_is_stored_is_what_was_seen(recorded, imported):
+    """Screens, colours, cursor and keys of every game equal the live ones, frame by frame."""
+    keys = np.array(action_keys())
+    for info, played in zip(imported.episodes, recorded.played, strict=True):
+        stored = imported.read(info.index)
+        assert info.length == len(played.actions) == len(stored.actions)
+        chars, colors, cursor = unpack_tty(np.stack(played.frames[: info.length]))
+        plain = chars < 128  # a meta key echoed by a prompt: the converter has its own sign for it
+        assert (~plain).mean() < 1e-3
+        np.testing.assert_array_equal(stored.chars[plain], chars[plain])
+        np.testing.assert_array_equal(stored.colors, colors)
+        np.testing.assert_array_equal(stored.cursor, cursor)
+        np.testing.assert_array_equal(keys[stored.actions], keys[played.actions])
+
+
+def cuts(info: GameInfo) -> dict[str, int]:
+    return {name: value for name, value in vars(info).items() if name.startswith("cut_")}
+
+
+def test_rows_tell_how_each_game_went(recorded, imported):
+    for info, played in zip(imported.episodes, recorded.played, strict=True):
+        facts = played.facts
+        assert (info.episode_return, info.points) == (facts["score"], facts["points"])
+        assert (info.turns, info.max_depth) == (facts["turns"], facts["depth"])
+        assert (info.seed, info.role) == (facts["seed"], "Tou")
+        assert info.frames == info.length + sum(cuts(info).values())
+    assert [info.cut_opening for info in imported.episodes] == [1, 0, 0, 0, 0]  # a full moon
+    assert [info.end for info in imported.episodes] == ["truncated"] * 3 + ["terminated"] * 2
+    assert imported.game_options == {"character": "tou-hum-neu-fem"}
+    assert imported.samples == sum(len(played.actions) for played in recorded.played)
+
+
+def test_without_the_recorders_count_the_rule_finds_the_end(recorded, imported, tmp_path):
+    """But for up to eight escapes before quitting, which the player might have pressed."""
+    folder, _ = altered(recorded, tmp_path)
+    (folder / "games.csv").unlink()
+    demos = import_nld(folder, tmp_path / "demos")
+    assert [i.length for i in demos.episodes[3:]] == [i.length for i in imported.episodes[3:]]
+    for info, exact in zip(demos.episodes, imported.episodes, strict=True):
+        assert 0 <= info.length - exact.length <= 8
+        assert info.seed is None
+    assert demos.episodes[0].cut_stuck == 7
+
+
+def test_imported_games_open_like_any_demonstrations(imported):
+    found = open_demos(imported.path)
+    assert isinstance(found, NldDemonstrations)
+    assert found == imported
+    assert found.samples_in("train") + found.samples_in("dev") == found.samples
+    assert found.game().expert_score == found.score()[0]
+    with pytest.raises(DataError):
+        Demonstrations.open(imported.path)
+
+
+def test_shared_games_equal_nles_converter_frame_by_frame(shared, tmp_path):
+    """Whole AutoAscend games, the two shortest: one that died, one that a bot's error ended."""
+    from nle import _pyconverter
+
+    source = shared / "nld-aa-mini"
+    names = ("20261122-105039_2slv2jd1/nle.22666.0", "20261122-110141_4qmj9qv9/nle.24718.1")
+    for name in names:
+        place = tmp_path / "source" / name
+        place.parent.mkdir(parents=True)
+        shutil.copy(source / f"{name}.ttyrec3.bz2", f"{place}.ttyrec3.bz2")
+        log = name.rpartition(".")[0] + ".xlogfile"
+        shutil.copy(source / log, tmp_path / "source" / log)
+    shutil.copy(source / "games.csv", tmp_path / "source")
+    demos = import_nld(tmp_path / "source", tmp_path / "demos")
+    assert [(i.seed, i.length, i.episode_return) for i in demos.episodes] == [
+        (1016, 8605, 975.0),
+        (1025, 2240, 402.0),
+    ]
+    for info in demos.episodes:
+        theirs = [np.zeros((info.frames, *s), t) for s, t in (
+            ((24, 80), np.uint8), ((24, 80), np.int8), ((2,), np.int16),
+            ((), np.int64), ((), np.uint8), ((), np.int32),
+        )]  # fmt: skip
+        converter = _pyconverter.Converter(24, 80, 3)
+        converter.load_ttyrec(str(tmp_path / "source" / info.name))
+        assert converter.convert(*theirs) == 0
+        file = GameFile(game_path(demos.path, info.name))
+        for column in range(3):
+            ours = np.concatenate([file.screens(i)[column] for i in range(file.batches)])
+            np.testing.assert_array_equal(ours, theirs[column])
+        np.testing.assert_array_equal(file.moves()[0], theirs[4])
+        np.testing.assert_array_equal(file.moves()[1], theirs[5])
+
+
+def test_two_workers_and_one_give_the_same(recorded, imported, tmp_path, capsys):
+    out = tmp_path / "two"
+    assert main(["demos", "import", "nld", str(recorded.folder), "--out", str(out),
+                 "--workers", "2", "--json"]) == 0  # fmt: skip
+    told = json.loads(capsys.readouterr().out)
+    assert told["fingerprint"] == imported.fingerprint
+    assert NldDemonstrations.open(out).file_sha256 == imported.file_sha256
+
+
+def test_an_import_goes_on_where_it_was_stopped(recorded, imported, tmp_path):
+    """Games that are there are not decoded again; nothing half-written counts."""
+    out = tmp_path / "demos"
+
+    class StopError(Exception):
+        pass
+
+    def stop(what: str, done: float, total: float) -> None:
+        raise StopError
+
+    with pytest.raises(StopError):
+        import_nld(recorded.folder, out, progress=stop)
+    with pytest.raises(DataError, match="unfinished: run the same import again"):
+        NldDemonstrations.open(out)
+    (there,) = (out / "games").rglob("*.arrow")
+    before = there.stat().st_mtime_ns
+    demos = import_nld(recorded.folder, out)
+    assert there.stat().st_mtime_ns == before
+    assert demos.fingerprint == imported.fingerprint
+    with pytest.raises(SpecMismatchError, match="where"):
+        import_nld(recorded.folder, out, where="points > 3")
+
+
+def test_where_and_dev_folder_choose_games(recorded, tmp_path):
+    shutil.copytree(recorded.folder / "a", tmp_path / "source" / "a")
+    shutil.copytree(recorded.folder / "a", tmp_path / "source" / "b")
+    demos = import_nld(
+        tmp_path / "source",
+        tmp_path / "demos",
+        where="role == 'Tou' and death == 'quit'",
+        dev_folders=["b"],
+    )
+    assert [i.name.partition("/")[0] for i in demos.episodes] == ["a"] * 3 + ["b"] * 3
+    assert demos.dev_episodes == {3, 4, 5}
+    assert len(demos.skipped) == 4
+    with pytest.raises(SpecError, match="--dev-folder c"):
+        import_nld(tmp_path / "source", tmp_path / "other", dev_folders=["c"])
+
+
+# What goes wrong.
+
+
+def altered(recorded: Recorded, home: Path) -> tuple[Path, Path]:
+    """A copy of the recordings to be spoilt: its folder, and its second game's file."""
+    folder = Path(shutil.copytree(recorded.folder, home / "source"))
+    return folder, find_recordings(folder)[1].path
+
+
+def channels(path: Path) -> list[tuple[bytes, int, bytes]]:
+    """(seconds and microseconds, channel, data) of each record of a ttyrec3."""
+    data, at, found = bz2.decompress(path.read_bytes()), 0, []
+    while at < len(data):
+        size, channel = struct.unpack_from("<iB", data, at + 8)
+        found.append((data[at : at + 8], channel, data[at + 13 : at + 13 + size]))
+        at += 13 + size
+    return found
+
+
+def write_channels(path: Path, records: list[tuple[bytes, int, bytes]]) -> None:
+    parts = [time + struct.pack("<iB", len(d), channel) + d for time, channel, d in records]
+    path.write_bytes(bz2.compress(b"".join(parts)))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda data: data[: len(data) // 2], "is truncated"),
+        (lambda data: data[:300] + b"\0" * 40 + data[340:], "is damaged"),
+        (lambda data: b"not bz2", "is damaged"),
+        (lambda data: b"", "is truncated"),
+        (lambda data: bz2.compress(b""), "holds no frames"),
+    ],
+)
+def test_a_spoilt_recording_is_left_out_by_name_or_refused(recorded, tmp_path, spoil, reason):
+    folder, path = altered(recorded, tmp_path)
+    path.write_bytes(spoil(path.read_bytes()))
+    demos = import_nld(folder, tmp_path / "demos")
+    assert len(demos.episodes) == 4
+    ((name, told),) = demos.skipped
+    assert name == path.relative_to(folder).as_posix()
+    assert reason in told
+    with pytest.raises(DataError, match=reason):
+        import_nld(folder, tmp_path / "refused", refuse_damaged=True)
+
+
+def test_a_key_that_is_no_action_is_counted_and_masked(recorded, imported, tmp_path):
+    folder, path = altered(recorded, tmp_path)
+    records = channels(path)
+    keys = [i for i, (_, channel, _) in enumerate(records) if channel == 1]
+    records[keys[10]] = (records[keys[10]][0], 1, b"\x00")
+    write_channels(path, records)
+    demos = import_nld(folder, tmp_path / "demos")
+    assert demos.episodes[1].unknown_keys == 1
+    assert demos.samples == imported.samples - 1
+    assert np.flatnonzero(demos.read(1).actions == -1).tolist() == [10]
+
+
+def test_version_2_has_no_scores_and_version_1_nothing_to_imitate(recorded, tmp_path):
+    folder, path = altered(recorded, tmp_path)
+    old = path.with_name(path.name.replace("ttyrec3", "ttyrec2"))
+    write_channels(old, [record for record in channels(path) if record[1] < 2])
+    path.unlink()
+    for name in ("b.ttyrec.bz2", "c.ttyrec4.bz2"):
+        (folder / "a" / name).write_bytes(b"")
+    demos = import_nld(folder, tmp_path / "demos", without_log=True)
+    assert demos.episodes[1].length - 60 in range(9)
+    assert [reason.partition(" version")[2] for _, reason in demos.skipped] == [
+        " 1 holds no keys, so there is nothing to imitate",
+        " 4",
+    ]
+    for other in folder.rglob("*.ttyrec[23].bz2"):
+        other.unlink()
+    with pytest.raises(DataError, match="nothing to imitate"):
+        import_nld(folder, tmp_path / "none")
+
+
+def test_without_an_xlogfile(recorded, imported, tmp_path):
+    folder, _ = altered(recorded, tmp_path)
+    for log in folder.rglob("*.xlogfile"):
+        log.unlink()
+    with pytest.raises(DataError, match=r"no line in an xlogfile .* --without-log"):
+        import_nld(folder, tmp_path / "none")
+    demos = import_nld(folder, tmp_path / "demos", without_log=True)
+    assert [info.length for info in demos.episodes] == [i.length for i in imported.episodes]
+    assert demos.episodes[0].points is None
+    assert demos.game_options == {"character": "@"}
+
+
+def test_a_recording_that_breaks_off_keeps_every_frame(recorded, tmp_path):
+    folder, path = altered(recorded, tmp_path)
+    records = channels(path)
+    keys = [i for i, (_, channel, _) in enumerate(records) if channel == 1]
+    write_channels(path, records[: keys[40]])
+    info = import_nld(folder, tmp_path / "demos").episodes[1]
+    assert (info.length, info.frames, info.end) == (40, 40, "truncated")
+
+
+def test_wrong_places_end_in_one_line(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for source in ("nowhere", "empty"):
+        out = tmp_path / "out"
+        assert main(["demos", "import", "nld", str(tmp_path / source), "--out", str(out)]) == 1
+        said = capsys.readouterr().err.strip().splitlines()
+        assert said[-1].startswith("isoclone: ")
+        assert source in said[-1]
+        assert not out.exists()
+
+
+def test_nle_missing_is_one_line(recorded, tmp_path, monkeypatch):
+    import isoclone.games.nethack as nethack
+
+    def missing() -> None:
+        raise MissingExtraError("NetHack", "nethack")
+
+    nethack.action_keys.cache_clear()
+    nethack.key_actions.cache_clear()
+    monkeypatch.setattr(nethack, "_require_nle", missing)
+    with pytest.raises(MissingExtraError, match=r"pip install 'isoclone\[nethack\]'"):
+        import_nld(recorded.folder, tmp_path / "demos")
+    assert not (tmp_path / "demos").exists()
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
+def test_a_damaged_store_is_named(imported, tmp_path, harm):
+    copy = Path(shutil.copytree(imported.path, tmp_path / "demos"))
+    path = game_path(copy, imported.episodes[0].name)
+    if harm == "remove":
+        path.unlink()
+    else:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 255
+        path.write_bytes(data if harm == "flip" else data[: len(data) // 2])
+    with pytest.raises(DataError, match=path.name):
+        NldDemonstrations.open(copy)
+    demos = NldDemonstrations.open(copy, verify=False)
+    if harm != "flip":  # a flipped bit within a block may only show in the hash
+        with pytest.raises(DataError, match=path.name):
+            demos.read(0)
+
+
+def test_an_edited_table_is_refused(imported, tmp_path):
+    copy = Path(shutil.copytree(imported.path, tmp_path / "demos"))
+    table = json.loads((copy / "demonstrations.json").read_text())
+    table["dev_episodes"] = [0]
+    (copy / "demonstrations.json").write_text(json.dumps(table))
+    with pytest.raises(DataError, match="was edited"):
+        NldDemonstrations.open(copy)
