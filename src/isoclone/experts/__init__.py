@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclone.errors import SpecError
+from isoclone.experts.autoascend import make_autoascend
 from isoclone.experts.base import CallableExpert, Expert, View, make_random
 from isoclone.experts.lookahead import make_lookahead
 from isoclone.experts.score import ExpertScore, score_expert
@@ -38,6 +39,7 @@ _EXPERTS = Registry("expert")
 _EXPERTS.add("scripted", scripted)
 _EXPERTS.add("lookahead", make_lookahead)
 _EXPERTS.add("random", make_random)
+_EXPERTS.add("autoascend", make_autoascend)
 _EXPERTS.add("sb3/", _from_hub)
 
 

@@ -62,7 +62,7 @@ class NetHackBot:
     `rest` of its hit points, and prays below 1/7, at most once in `prayer_gap` turns.
     """
 
-    boldness: int = 0
+    boldness: int = 1
     patience: int = 2_000
     rest: float = 0.6
     prayer_gap: int = 1_000

@@ -1,0 +1,197 @@
+"""Recording NetHack games as NLE does: folders of ttyrecs that `nle.dataset` reads, and so do we.
+
+    OUT/recording.json              what was asked for
+    OUT/000012/nle.<pid>.0.ttyrec3.bz2, nle.<pid>.xlogfile, game.json
+    OUT/games.csv                   all games: seed, steps, score, how each ended
+
+Game number i has NetHack's seeds `seed` + i, whoever plays it. A game is played in a folder that
+gets its name when the game is over, so a recording that was stopped goes on with the games that
+are missing. A game whose expert fails is quit there and kept, with the reason; one whose process
+dies is left out, with the reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoclone.errors import DataError, SpecError, SpecMismatchError
+from isoclone.executors import Executor, SerialExecutor, Task
+from isoclone.executors.serial import one_line
+from isoclone.experts import Expert, View, expert
+from isoclone.games import game
+from isoclone.games.nethack import NetHack
+from isoclone.records import jsonable, stable_id
+from isoclone.store import is_free, read_json, replacing, write_json
+
+RECORDING, GAME = "recording.json", "game.json"
+TABLE = "games.csv"
+COLUMNS = (
+    "folder", "ttyrec", "seed", "env_steps", "score", "points", "depth", "turns", "character",
+    "death", "how_it_ended",
+)  # fmt: skip
+FAILED = "expert failed: "
+_GONE = np.empty(0, np.uint8)
+
+Progress = Callable[[str, float, float], None]
+
+
+@dataclass(frozen=True)
+class NldRecordRequest:
+    """What to record: `games` games of NetHack's challenge, with the seeds from `seed` on."""
+
+    games: int
+    expert: str = "scripted"
+    seed: int = 0
+    game: str = "nethack"
+    game_options: dict[str, Any] = field(default_factory=dict)
+    expert_options: dict[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise SpecError for a value that cannot be."""
+        for name, least in (("games", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise SpecError(f"{name} must be at least {least}, not {getattr(self, name)}")
+
+    def declared(self) -> dict[str, Any]:
+        """What must be the same for a recording to go on; more games may be asked for later."""
+        values: dict[str, Any] = jsonable(self.__dict__)
+        return {name: value for name, value in values.items() if name != "games"}
+
+
+def record_nld(
+    request: NldRecordRequest,
+    path: str | Path,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Record games into a folder, or go on with what is there.
+
+    Args:
+        progress: called with ('record', games that are over, games).
+
+    Returns:
+        A row for each game, in the order of the seeds, as in games.csv.
+
+    Raises:
+        SpecError: a game or an expert that cannot be, or a folder that holds something else.
+        SpecMismatchError: the folder holds another recording.
+        DataError: not a single game could be recorded.
+    """
+    path = Path(path)
+    request.check()
+    the_game, _ = _cast(request)
+    _claim(path, request)
+    failed: dict[int, str] = {}
+    tasks = (Task(play_game, (path, request, i), key=i) for i in range(request.games))
+    with executor or SerialExecutor() as workers:
+        for done, outcome in enumerate(workers.run(tasks), 1):
+            if outcome.error:
+                failed[outcome.task.key] = outcome.error
+            if progress:
+                progress("record", done, request.games)
+    rows = [_row(path, request, i, failed.get(i)) for i in range(request.games)]
+    _write_table(path, rows)
+    if len(failed) == request.games:
+        raise DataError(f"{the_game.name}: no game could be recorded: {failed[0]}")
+    return rows
+
+
+def _cast(request: NldRecordRequest) -> tuple[NetHack, Expert]:
+    """The game and its player."""
+    the_game = game(request.game, **request.game_options)
+    if not isinstance(the_game, NetHack):
+        raise SpecError(f"{request.game} is not NetHack: its games are recorded by `record`")
+    return the_game, expert(request.expert, the_game, **request.expert_options)
+
+
+def _claim(path: Path, request: NldRecordRequest) -> None:
+    """Take an empty folder, or check that it already belongs to this recording."""
+    declared = request.declared()
+    if (path / RECORDING).exists():
+        there = read_json(path / RECORDING)
+        differing = [key for key in declared if there.get(key) != declared[key]]
+        if differing:
+            shown = "; ".join(
+                f"{k}: {there.get(k)!r} there, {declared[k]!r} asked" for k in differing
+            )
+            raise SpecMismatchError(f"{path} holds another recording ({shown})")
+        for part in path.glob(".*.part"):
+            shutil.rmtree(part)
+        return
+    if not is_free(path):
+        raise SpecError(f"{path} is not empty and holds no recording; choose another place")
+    write_json(path / RECORDING, declared)
+
+
+# A worker plays many games with one expert: AutoAscend takes half a minute to compile.
+_LIVE: dict[str, tuple[NetHack, Expert]] = {}
+
+
+def play_game(path: Path, request: NldRecordRequest, index: int) -> None:
+    """Play and record game number `index`, unless it is there already."""
+    folder = _folder(path, index)
+    if (folder / GAME).exists():
+        return
+    key = stable_id(request.declared())
+    if key not in _LIVE:
+        _LIVE[key] = _cast(request)
+    the_game, player = _LIVE[key]
+    part = path / f".{folder.name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    env = the_game.make_env(savedir=part)
+    try:
+        failure = _play(env, player, request.seed + index)
+    finally:
+        env.close()
+    facts = env.episode_facts()
+    ttyrec = next(part.glob("*.ttyrec*.bz2")).name
+    write_json(part / GAME, {**facts, "ttyrec": ttyrec, "failure": failure})
+    part.rename(folder)
+
+
+def _play(env: Any, player: Expert, seed: int) -> str | None:
+    """Play to the end; returns why the expert failed, if it did."""
+    view = View(env, np.random.default_rng([seed, 1]), 1)
+    view.frames.append(env.reset(seed))
+    over = False
+    while not over:
+        try:
+            action = int(player.act([view])[0])
+        except Exception as error:  # whatever is wrong with it, the game so far is worth keeping
+            failure = one_line(error)
+            env.quit(FAILED + failure)
+            return failure
+        frame, _, terminated, truncated = env.step(action)
+        over = terminated or truncated
+        view.frames[-1] = _GONE  # a long game's frames are hundreds of megabytes
+        view.frames.append(frame)
+    return None
+
+
+def _folder(path: Path, index: int) -> Path:
+    return path / f"{index:06d}"
+
+
+def _row(path: Path, request: NldRecordRequest, index: int, failure: str | None) -> dict[str, Any]:
+    """A game's line in the table; one that could not be recorded has its seed and the reason."""
+    folder = _folder(path, index)
+    if failure is not None:
+        return {"folder": folder.name, "seed": request.seed + index, "how_it_ended": failure}
+    facts = read_json(folder / GAME)
+    ended = facts["death"] if facts["end"] == "terminated" else facts["end"]
+    renamed = {"folder": folder.name, "env_steps": facts["length"], "how_it_ended": ended}
+    return {name: ({**facts, **renamed})[name] for name in COLUMNS}
+
+
+def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    with replacing(path / TABLE) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,159 @@
+"""Games recorded by isoclone: what NLE's reader and ours make of them, and what can go wrong."""
+
+from __future__ import annotations
+
+import csv
+import os
+
+import numpy as np
+import pytest
+
+import isoclone as ic
+from isoclone.demos.nld import import_nld
+from isoclone.demos.nld.record import NldRecordRequest, record_nld
+from isoclone.errors import SpecError, SpecMismatchError
+from isoclone.executors import ProcessExecutor
+from isoclone.executors.setup import STUDY_FILE_VARIABLE
+from isoclone.experts import register_expert
+from isoclone.experts.base import View
+from isoclone.games.nethack import pack_tty
+
+pytest.importorskip("nle")
+
+SHORT = {"max_steps": 150}
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Three games, cut off at the step limit."""
+    path = tmp_path_factory.mktemp("nld") / "games"
+    request = NldRecordRequest(games=3, seed=20, game_options={"max_steps": 300})
+    return path, request, record_nld(request, path)
+
+
+def replay(seed, length, **options):
+    """The frames and actions of the bot's game of a seed, played again."""
+    game = ic.game("nethack", **options)
+    env, bot = game.make_env(), ic.expert("scripted", game)
+    view = View(env, np.random.default_rng([seed, 1]), 1)
+    frames, actions = [env.reset(seed)], []
+    for _ in range(length):
+        actions.append(bot.act([view])[0])
+        frames.append(env.step(actions[-1])[0])
+    return np.stack(frames[:-1]), np.array(actions)
+
+
+def test_what_is_read_back_is_what_was_seen(recorded, tmp_path):
+    """Frame by frame: characters, colours, cursor, action; nothing before, nothing after."""
+    path, request, rows = recorded
+    demos = import_nld(path, tmp_path / "store", expert="scripted")
+    assert len(demos.episodes) == 3
+    for info, row in zip(demos.episodes, rows, strict=True):
+        read = demos.read(info.index)
+        frames, actions = replay(row["seed"], row["env_steps"], **request.game_options)
+        assert np.array_equal(pack_tty(read.chars, read.colors, read.cursor), frames)
+        assert np.array_equal(read.actions, actions)
+        assert (info.seed, info.length) == (row["seed"], row["env_steps"])
+        assert info.episode_return == row["score"]
+
+
+def test_nle_reads_the_folder(recorded, tmp_path):
+    """The library's own database and reader, on what was recorded."""
+    from nle import dataset
+
+    path, _, rows = recorded
+    database = str(tmp_path / "nld.db")
+    dataset.db.create(database)
+    dataset.add_nledata_directory(str(path), "ours", database)
+    reader = dataset.TtyrecDataset(
+        "ours", batch_size=1, seq_length=32, dbfilename=database, shuffle=False, threadpool=None
+    )
+    frames: dict[int, int] = {}
+    for batch in reader:
+        for game in batch["gameids"][0].tolist():
+            if game > 0:  # not the filling behind the last game
+                frames[game] = frames.get(game, 0) + 1
+    assert len(frames) == 3
+    tails = [
+        frames[game] - row["env_steps"] for game, row in zip(sorted(frames), rows, strict=True)
+    ]
+    assert all(0 < tail < 60 for tail in tails)
+
+
+def test_table(recorded):
+    path, _, rows = recorded
+    with open(path / "games.csv") as file:
+        told = list(csv.DictReader(file))
+    assert [row["seed"] for row in told] == ["20", "21", "22"]
+    assert all(row["how_it_ended"] and row["character"] == "mon-hum-neu-mal" for row in told)
+    assert [int(row["score"]) for row in told] == [row["score"] for row in rows]
+
+
+def test_it_goes_on_where_it_was(tmp_path):
+    request = NldRecordRequest(games=2, game_options=SHORT)
+    first = record_nld(request, tmp_path / "g")
+    stamp = (tmp_path / "g" / "000001" / "game.json").stat().st_mtime_ns
+    (tmp_path / "g" / ".000002.part").mkdir()  # what an interruption leaves
+    more = record_nld(NldRecordRequest(games=3, game_options=SHORT), tmp_path / "g")
+    assert more[:2] == first
+    assert len(more) == 3
+    assert (tmp_path / "g" / "000001" / "game.json").stat().st_mtime_ns == stamp
+    assert not list((tmp_path / "g").glob(".*.part"))
+    with pytest.raises(SpecMismatchError, match="holds another recording"):
+        record_nld(NldRecordRequest(games=2, seed=5, game_options=SHORT), tmp_path / "g")
+
+
+def test_mistakes_are_one_line_and_leave_no_trace(tmp_path):
+    for request, said in (
+        (NldRecordRequest(games=0), "games must be at least 1"),
+        (NldRecordRequest(games=1, game="toy"), "toy is not NetHack"),
+        (NldRecordRequest(games=1, game_options={"character": "xyz-a-b-c"}), "no role 'xyz'"),
+        (NldRecordRequest(games=1, expert="autoascend"), "--autoascend PATH"),
+    ):
+        with pytest.raises(SpecError, match=said):
+            record_nld(request, tmp_path / "g")
+    assert not (tmp_path / "g").exists()
+
+
+class Quitter:
+    """Searches a while, then fails, or takes its process with it."""
+
+    name, lockstep = "quitter", 1
+
+    def act(self, views):
+        env = views[0].env
+        if env.steps == 30 and env.seed == 1:
+            raise RuntimeError("no more ideas")
+        if env.steps == 30 and env.seed == 2:
+            os._exit(9)
+        return [75]
+
+
+STUDY = """
+from isoclone.experts import register_expert
+from tests_quitter import Quitter
+register_expert("quitter", lambda game: Quitter())
+"""
+
+
+def test_a_failing_expert_and_a_dying_process_harm_no_other_game(tmp_path, monkeypatch):
+    (tmp_path / "tests_quitter.py").write_text(
+        f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})\n"
+        "from test_nld_record import Quitter\n"
+    )
+    (tmp_path / "study.py").write_text(
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{STUDY}"
+    )
+    monkeypatch.setenv(STUDY_FILE_VARIABLE, str(tmp_path / "study.py"))
+    register_expert("quitter", lambda game: Quitter())
+    request = NldRecordRequest(games=4, expert="quitter", game_options={"max_steps": 60})
+    rows = record_nld(request, tmp_path / "g", ProcessExecutor(1))
+    ends = [row["how_it_ended"] for row in rows]
+    assert ends[0] == ends[3] == "step limit"
+    assert ends[1] == "expert failed: RuntimeError: no more ideas"
+    assert "died" in ends[2]
+    assert "ttyrec" not in rows[2]
+    assert rows[1]["env_steps"] == 30
+    demos = import_nld(tmp_path / "g", tmp_path / "store")
+    assert [info.seed for info in demos.episodes] == [0, 1, 3]
+    assert demos.episodes[1].length == 30  # the quitting tail is not play
