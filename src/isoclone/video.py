@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,18 @@ from isoclone.store import replacing
 FRAMES_PER_SECOND = 30  # agent steps; an Atari game runs at 15 of them a second
 MAX_STEPS = 1_800
 CANDIDATES = 3
+FORMATS: dict[str, dict[str, Any]] = {
+    ".mp4": {"quality": 6, "output_params": ["-f", "mp4", "-movflags", "+faststart"]},
+    ".gif": {  # 256 colours, chosen for the film; half the size in each direction
+        "codec": "gif",
+        "quality": None,
+        "pix_fmt_out": "pal8",
+        "output_params": [
+            *("-f", "gif", "-filter_complex"),
+            "fps=15,scale=iw/2:-1:flags=area,split[a][b];[a]palettegen[p];[b][p]paletteuse",
+        ],
+    },
+}
 
 
 def play_episode(
@@ -63,15 +76,15 @@ def _bars(vector: np.ndarray) -> np.ndarray:
 def write_video(
     policy: Trained, game: Game, path: Path, seed: int = 0, sampling: str = "sample"
 ) -> float:
-    """Film the median one of a few episodes as an mp4; returns its return.
+    """Film the median one of a few episodes, as an mp4 or a gif; returns its return.
 
     Raises:
-        SpecError: the name is not that of an mp4.
+        SpecError: the name is that of neither.
         CheckpointError: the policy was trained on frames or actions of another game.
     """
     check_fits(policy, game)
-    if path.suffix.lower() != ".mp4":
-        raise SpecError(f"{path}: the video is an mp4; give a name that ends so")
+    if path.suffix.lower() not in FORMATS:
+        raise SpecError(f"{path}: a video is an mp4 or a gif; give a name that ends so")
     returns = {}
     for candidate in range(seed, seed + CANDIDATES):
         steps = play_episode(policy, game, candidate, sampling)
@@ -93,9 +106,9 @@ def _encode(steps: Iterator[tuple[np.ndarray, float]], path: Path) -> None:
             str(temporary),
             size,
             fps=FRAMES_PER_SECOND,
-            quality=6,
             macro_block_size=2,
-            output_params=["-f", "mp4", "-movflags", "+faststart"],
+            ffmpeg_log_level="error",
+            **FORMATS[path.suffix.lower()],
         )
         writer.send(None)
         for picture in itertools.chain([first], pictures):

@@ -528,7 +528,7 @@ def play(
 
     Args:
         checkpoint: a .safetensors file of a run.
-        out: the video to write.
+        out: the video to write, an .mp4 or a .gif.
         seed: which episodes.
         sampling: 'sample' from the policy or take its 'argmax'.
         json: print one JSON document.
