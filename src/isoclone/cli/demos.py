@@ -11,7 +11,8 @@ import tyro
 from tyro.conf import Positional
 
 if TYPE_CHECKING:
-    from isoclone.demos.nld import NldDemonstrations
+    from isoclone.demos.nld import NldDemonstrations, NldRecordRequest
+    from isoclone.executors import Executor
 
 
 def import_nld(
@@ -109,6 +110,43 @@ def show_nld(demos: NldDemonstrations) -> None:
     for reason, count in Counter(reason for _, reason in demos.skipped).most_common():
         STDOUT.print(f"left out {count}: {reason}", markup=False)
     STDOUT.print(f"fingerprint {demos.fingerprint}, every file verified")
+
+
+def record_nethack(
+    request: NldRecordRequest,
+    out: Path,
+    dev_fraction: float,
+    pool: Executor,
+    json: bool,
+) -> None:
+    """Record NetHack games into OUT/nld, import them into OUT/demos, and tell how it went."""
+    from isoclone.console import STDOUT, ConsoleObserver, print_json
+    from isoclone.demos.nld import record_demos
+
+    with ConsoleObserver() as observer, pool:
+        observer.phase("record", f"{request.expert} plays {request.games} games of {request.game}")
+        rows, demos = record_demos(
+            request,
+            out / "nld",
+            out / "demos",
+            dev_fraction=dev_fraction,
+            executor=pool,
+            progress=observer.progress,
+        )
+    lost = [row for row in rows if "ttyrec" not in row]
+    failed = [row for row in rows if str(row["how_it_ended"]).startswith("expert failed")]
+    if json:
+        recordings = (out / "nld").resolve().as_posix()
+        print_json({"recordings": recordings, "games": rows, **nld_summary(demos)})
+        return
+    for row in lost + failed:
+        STDOUT.print(f"game of seed {row['seed']}: {row['how_it_ended']}", markup=False)
+    STDOUT.print(
+        f"{len(rows)} games: {len(lost)} lost with their process, {len(failed)} ended by a failure "
+        f"of the expert; recorded in {out / 'nld'}, listed in its games.csv"
+    )
+    show_nld(demos)
+    STDOUT.print(f"use it: isoclone run nethack --demos {out}", markup=False)
 
 
 VERBS: dict[str, Callable[..., Any]] = {"demos import nld": import_nld}

@@ -13,6 +13,7 @@ from tyro.conf import Positional
 from isoclone.errors import IsocloneError, SpecError, UnknownNameError
 
 OUT = Path("studies-out")
+DEMOS_OUT = Path("demos-out")
 
 
 def run(
@@ -114,7 +115,7 @@ def _changes(
     from isoclone.recipes import recipe as named
 
     given = {
-        "demos": str(demos.resolve()) if demos else None,
+        "demos": str(_demos_in(demos).resolve()) if demos else None,
         "seeds": seeds,
         "samples": samples,
         "widths": widths,
@@ -317,9 +318,12 @@ def report(study: Positional[Path], *, json: bool = False) -> None:
 def record(
     game: Positional[str],
     *,
-    out: Path,
+    out: Path | None = None,
     expert: str = "scripted",
-    samples: int = 100_000,
+    samples: int | None = None,
+    games: int | None = None,
+    character: str | None = None,
+    autoascend: Path | None = None,
     seed: int = 0,
     dev_fraction: float = 0.1,
     max_steps: int | None = None,
@@ -335,10 +339,13 @@ def record(
     """Record an expert's demonstrations, in parallel; run it again to go on.
 
     Args:
-        game: toy, atari/<Name>, gym/<id>.
-        out: directory for the demonstrations.
-        expert: scripted, lookahead, random, sb3/<hub id>, or an SB3 zip.
-        samples: at least so many samples; the last episode is finished.
+        game: toy, atari/<Name>, gym/<id>, nethack.
+        out: directory for the demonstrations; demos-out/<game>-<expert> unless said.
+        expert: scripted, lookahead, random, autoascend, sb3/<hub id>, or an SB3 zip.
+        samples: at least so many samples (100,000 unless said); the last episode is finished.
+        games: (NetHack) games to record, 100 unless said; more of them later goes on with these.
+        character: (NetHack) who is played, as role-race-alignment-gender, or '@' for anybody.
+        autoascend: (NetHack) your checkout of AutoAscend.
         seed: seed of the whole recording.
         dev_fraction: share of episodes held out.
         max_steps: truncate an episode after so many agent steps.
@@ -351,25 +358,52 @@ def record(
         executor_options: as for `run`.
         json: print one JSON document.
     """
+    from isoclone.cli.demos import record_nethack
     from isoclone.console import ConsoleObserver
     from isoclone.demos import RecordRequest
     from isoclone.demos import record as do_record
+    from isoclone.demos.nld import NldRecordRequest
     from isoclone.executors import executor as make_executor
 
+    options = _executor_options(address, cpus, gpus, executor_options)
+    out = out or DEMOS_OUT / f"{game}-{expert}".replace("/", "-").lower()
+    limits = {} if max_steps is None else {"max_steps": max_steps}
+    if game.partition("/")[0] == "nethack":
+        if samples is not None:
+            raise SpecError("--samples: NetHack is recorded in whole games; give --games")
+        nld_request = NldRecordRequest(
+            games=100 if games is None else games,
+            expert=expert,
+            seed=seed,
+            game=game,
+            game_options=limits | ({} if character is None else {"character": character}),
+            expert_options={} if autoascend is None else {"path": str(autoascend.resolve())},
+        )
+        pool = make_executor(executor, workers, **options)
+        record_nethack(nld_request, out, dev_fraction, pool, json)
+        return
+    for flag, value in (("games", games), ("character", character), ("autoascend", autoascend)):
+        if value is not None:
+            raise SpecError(f"--{flag} is for NetHack, not for {game}")
     request = RecordRequest(
         game=game,
         expert=expert,
-        samples=samples,
+        samples=100_000 if samples is None else samples,
         seed=seed,
         dev_fraction=dev_fraction,
-        game_options={} if max_steps is None else {"max_steps": max_steps},
+        game_options=limits,
         expert_options={"trust": True} if trust else {},
     )
-    options = _executor_options(address, cpus, gpus, executor_options)
     with ConsoleObserver() as observer, make_executor(executor, workers, **options) as pool:
         observer.phase("record", f"{expert} plays {game}")
         do_record(request, out, pool, observer.progress)
     demos_show(out, json=json)
+
+
+def _demos_in(path: Path) -> Path:
+    """The demonstrations that a directory holds, or is: a study and a recording hold them."""
+    inner = path / "demos"
+    return inner if (inner / "request.json").exists() else path
 
 
 def demos_show(demos: Positional[Path], *, json: bool = False) -> None:
@@ -384,8 +418,7 @@ def demos_show(demos: Positional[Path], *, json: bool = False) -> None:
     from isoclone.demos import open_demos
     from isoclone.demos.nld import NldDemonstrations
 
-    inner = demos / "demos"
-    found = open_demos(inner if (inner / "request.json").exists() else demos)
+    found = open_demos(_demos_in(demos))
     if isinstance(found, NldDemonstrations):
         print_json(nld_summary(found)) if json else show_nld(found)
         return

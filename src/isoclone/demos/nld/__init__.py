@@ -1,6 +1,7 @@
 """NetHack recordings (ttyrec, NLD): imported once, stored for training, streamed as unrolls."""
 
 from isoclone.demos.nld.importer import import_nld
+from isoclone.demos.nld.record import NldRecordRequest, record_demos, record_nld
 from isoclone.demos.nld.store import GameInfo, NldDemonstrations, NldGame
 from isoclone.demos.nld.unrolls import Unroll, Unrolls, whole_games
 
@@ -8,8 +9,11 @@ __all__ = [
     "GameInfo",
     "NldDemonstrations",
     "NldGame",
+    "NldRecordRequest",
     "Unroll",
     "Unrolls",
     "import_nld",
+    "record_demos",
+    "record_nld",
     "whole_games",
 ]

@@ -21,6 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from isoclone.demos.demonstrations import DONE
+from isoclone.demos.nld.importer import import_nld
+from isoclone.demos.nld.store import NldDemonstrations
 from isoclone.errors import DataError, SpecError, SpecMismatchError
 from isoclone.executors import Executor, SerialExecutor, Task
 from isoclone.executors.serial import one_line
@@ -101,6 +104,42 @@ def record_nld(
     if len(failed) == request.games:
         raise DataError(f"{the_game.name}: no game could be recorded: {failed[0]}")
     return rows
+
+
+def record_demos(
+    request: NldRecordRequest,
+    recordings: str | Path,
+    store: str | Path,
+    *,
+    dev_fraction: float = 0.1,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[dict[str, Any]], NldDemonstrations]:
+    """Record games into one folder and import them into another, or go on with both.
+
+    A store made of fewer of these games is brought up to date; what is in it is not decoded again.
+
+    Raises:
+        SpecError: a single game, of which nothing could be held out; else as `record_nld`.
+        DataError: as `record_nld` and `import_nld`.
+    """
+    if request.games < 2:
+        raise SpecError("games must be at least 2, so that one can be held out")
+    rows = record_nld(request, recordings, executor, progress)
+    finished, store = Path(store) / DONE, Path(store)
+    if finished.exists():
+        known = NldDemonstrations.open(store, verify=False)
+        if len(known.episodes) + len(known.skipped) < sum("ttyrec" in row for row in rows):
+            finished.unlink()
+    demos = import_nld(
+        recordings,
+        store,
+        dev_fraction=dev_fraction,
+        expert=request.expert,
+        executor=executor,
+        progress=progress,
+    )
+    return rows, demos
 
 
 def _cast(request: NldRecordRequest) -> tuple[NetHack, Expert]:
