@@ -70,6 +70,7 @@ class Run(Record):
     seed: int
     flop_convention: str = "exact"
     horizon_flops: float | None = None
+    game_options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:

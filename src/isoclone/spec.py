@@ -136,6 +136,7 @@ class StudySpec:
             seed=seed,
             flop_convention=self.flop_convention,
             horizon_flops=budget_flops if ends_there else None,
+            game_options=self.game_options,
         )
 
     def replace(self, **changes: Any) -> StudySpec:
