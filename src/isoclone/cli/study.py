@@ -506,15 +506,11 @@ def evaluate(
     from isoclone.checkpoint import load_checkpoint
     from isoclone.console import STDOUT, plus_minus, print_json
     from isoclone.evaluate import dev_loss, rollout
-    from isoclone.games import game
     from isoclone.train import check_device
 
     policy = load_checkpoint(checkpoint, check_device(device))
-    options: dict[str, Any] = {}
-    cache = None
-    if demos is not None:
-        options, cache = _cache_for(policy, demos)
-    played = rollout(policy, game(policy.run.game, **options), episodes, seed, sampling)
+    cache = _cache_for(policy, demos) if demos is not None else None
+    played = rollout(policy, _game_of(policy), episodes, seed, sampling)
     figures: dict[str, Any] = {
         "run_id": policy.run.id,
         "return_mean": played.mean,
@@ -536,8 +532,15 @@ def evaluate(
         STDOUT.print(f"dev loss {loss_text} nats, accuracy {figures['dev_accuracy']:.3f}")
 
 
-def _cache_for(policy: Any, demos: Path) -> tuple[dict[str, Any], Any]:
-    """The demonstrations' game options, and their cache encoded as the policy wants it."""
+def _game_of(policy: Any) -> Any:
+    """The game a policy was trained and measured on, step limit and all."""
+    from isoclone.games import game
+
+    return game(policy.run.game, **policy.run.game_options)
+
+
+def _cache_for(policy: Any, demos: Path) -> Any:
+    """The demonstrations' cache, encoded as the policy wants it."""
     from isoclone.demos import Demonstrations, open_cache
 
     found = Demonstrations.open(demos)
@@ -546,7 +549,7 @@ def _cache_for(policy: Any, demos: Path) -> tuple[dict[str, Any], Any]:
             f"{demos} has fingerprint {found.fingerprint}; the policy was trained on "
             f"{policy.run.demos}, so its dev episodes may be others"
         )
-    return found.game_options, open_cache(found, policy.encoder.kind, policy.encoder.layout)
+    return open_cache(found, policy.encoder.kind, policy.encoder.layout)
 
 
 def play(
@@ -568,11 +571,10 @@ def play(
     """
     from isoclone.checkpoint import load_checkpoint
     from isoclone.console import STDOUT, print_json
-    from isoclone.games import game
     from isoclone.video import write_video
 
     policy = load_checkpoint(checkpoint)
-    score = write_video(policy, game(policy.run.game), out, seed, sampling)
+    score = write_video(policy, _game_of(policy), out, seed, sampling)
     result = {"video": out.resolve().as_posix(), "return": score}
     print_json(result) if json else STDOUT.print(f"{out}: an episode that returned {score:g}")
 
