@@ -18,6 +18,7 @@ from isoclone.executors.base import Executor, Files, Outcome, Task
 from isoclone.executors.processes import ProcessExecutor
 from isoclone.executors.ray import RayExecutor
 from isoclone.executors.serial import SerialExecutor
+from isoclone.executors.slurm import SlurmExecutor
 from isoclone.registry import Registry
 
 __all__ = [
@@ -36,6 +37,7 @@ _EXECUTORS = Registry("executor")
 _EXECUTORS.add("serial", lambda workers: SerialExecutor())
 _EXECUTORS.add("processes", ProcessExecutor)
 _EXECUTORS.add("ray", RayExecutor)
+_EXECUTORS.add("slurm", SlurmExecutor)
 
 
 def default_workers() -> int:

@@ -27,6 +27,7 @@ from isoclone.executors.setup import STUDY_FILE_VARIABLE
 
 OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray started here: frames are read from disk, not from it
 WAIT_SECONDS = 5.0  # before the cluster is asked anew how large it is
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0" binds Ray to the loopback address alone
 
 
 class RayExecutor(Pool):
@@ -99,10 +100,15 @@ class RayExecutor(Pool):
             with _own_signals():
                 ray.init(**settings)
         except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
-            where = "Ray did not start"
-            if self._address is not None:
-                where = f"no Ray cluster answers at '{self._address}'"
-            raise ExecutionError(f"{where}: {one_line(error)[:300]}") from error
+            raise ExecutionError(f"{self._no_ray()}: {one_line(error)[:300]}") from error
+        if self._address is None:
+            _check_loopback(ray)
+
+    def _no_ray(self) -> str:
+        if self._address is None:
+            return "Ray did not start"
+        token = "" if "RAY_AUTH_MODE" in os.environ else " (if it asks for a token: RAY_AUTH_MODE)"
+        return f"no Ray cluster answers at '{self._address}'{token}"
 
     def begin(self, tasks: Sequence[Task]) -> list[Hashable]:
         return [self._begin(task) for task in tasks]
@@ -169,8 +175,8 @@ class RayExecutor(Pool):
 
 
 def _import_ray(alone: bool) -> Any:
-    if alone:  # read when ray is imported: bind to the loopback address alone
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    if alone:  # read when ray is imported
+        os.environ.setdefault(LOOPBACK, "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -178,6 +184,16 @@ def _import_ray(alone: bool) -> Any:
     except ImportError as error:
         raise MissingExtraError("the executor 'ray'", "ray") from error
     return ray
+
+
+def _check_loopback(ray: Any) -> None:
+    """Stop a Ray that others could reach, unless that was asked for."""
+    if os.environ.get(LOOPBACK) == "0" and ray.util.get_node_ip_address() != "127.0.0.1":
+        ray.shutdown()
+        raise ExecutionError(
+            f"Ray would be open to the network, as ray was imported too early: set {LOOPBACK}=0 "
+            "(or 1, if that is wanted) before it is"
+        )
 
 
 @contextmanager

@@ -1,0 +1,219 @@
+"""Ray: a real cluster of two nodes, one of which is killed; and a Ray started here for itself."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import tiny_spec
+
+from isoclone.errors import ExecutionError, SpecError, StoreError
+from isoclone.executors import Files, Task, executor
+from isoclone.study import Observer, Study
+
+# Read when ray is imported: the cluster asks everybody for this token.
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'isoclone[ray]'")
+psutil = pytest.importorskip("psutil")
+
+RAY = Path(sys.executable).parent / "ray"
+FIRST, SECOND = "127.0.0.2", "127.0.0.3"  # two addresses of this machine, as if two machines
+LEAN = ("--num-cpus=1", "--object-store-memory=80000000", "--include-log-monitor=false", "--block")
+
+
+def node(*words: str) -> subprocess.Popen[bytes]:
+    command = ["nice", "-n", "5", RAY, "start", *words, *LEAN]
+    here = Path(__file__).parent  # where the workers find these tests' functions
+    there = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=there)
+
+
+def kill_tree(process: subprocess.Popen[bytes]) -> None:
+    """Everything a node has started, as when the power goes."""
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    for one in [*family, process]:
+        try:
+            os.kill(one.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.wait(30)
+
+
+@dataclass
+class Cluster:
+    address: str
+    nodes: list[subprocess.Popen[bytes]]
+
+    def join(self) -> None:
+        """Have a second node."""
+        self.nodes.append(node(f"--address={self.address}", f"--node-ip-address={SECOND}"))
+
+    def lose(self) -> None:
+        """Kill the second node and all its workers."""
+        kill_tree(self.nodes.pop())
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """Two nodes of one CPU each, on loopback addresses."""
+    with socket.socket() as free:
+        free.bind((FIRST, 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:
+        head = f"--head --port={port} --node-ip-address={FIRST} --include-dashboard=false"
+        found = Cluster(f"{FIRST}:{port}", [node(*head.split(), f"--temp-dir={folder}")])
+        try:
+            wait_until(lambda: answers(FIRST, port))
+            found.join()
+            yield found
+        finally:
+            for one in found.nodes[::-1]:
+                kill_tree(one)
+
+
+def answers(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((host, port)) == 0
+
+
+def wait_until(true, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def ray(cluster):
+    """An executor that stays connected for the whole module, once both nodes are there."""
+    with executor("ray", address=cluster.address) as workers:
+        wait_until(lambda: workers.workers == 2)
+        yield workers
+
+
+def double(x):
+    return 2 * x
+
+
+def full_disk():
+    raise StoreError("no space left")
+
+
+def die_once(marker: Path):
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "survived"
+
+
+def where(home: Path):
+    return home
+
+
+def copy_up(home: Path):
+    (home / "out").mkdir(exist_ok=True)
+    (home / "out" / "copy").write_text((home / "in").read_text().upper())
+    return str(home)
+
+
+def test_each_task_has_one_outcome_and_one_whose_worker_dies_is_begun_anew(ray, tmp_path):
+    tasks = [Task(double, (i,), key=i) for i in range(6)]
+    tasks[2:2] = [Task(die_once, (tmp_path / "died",), key="once")]
+    outcomes = {o.task.key: o for o in ray.run(tasks)}
+    assert outcomes.pop("once").result == "survived"
+    assert {key: o.result for key, o in outcomes.items()} == {i: 2 * i for i in range(6)}
+
+
+def test_what_cannot_be_done_is_said(ray, tmp_path):
+    with pytest.raises(StoreError, match="no space left"):
+        list(ray.run([Task(full_disk, ())]))
+    with pytest.raises(SpecError, match="asks for 1 GPU and the cluster has 0"):
+        list(ray.run([Task(double, (1,), accelerated=True)]))
+    missing = Files(tmp_path / "elsewhere")
+    (outcome,) = ray.run([Task(where, (missing.home,), files=missing)])
+    assert "elsewhere is not there on" in outcome.error
+    with pytest.raises(SpecError, match="unexpected keyword argument 'colour'"):
+        executor("ray", 1, colour="blue")
+    with pytest.raises(SpecError, match="'shared' or 'sent'"):
+        executor("ray", 1, files="lost")
+
+
+def test_files_go_out_and_come_back_where_no_disk_is_shared(cluster, ray, tmp_path):
+    (tmp_path / "in").write_text("abc")
+    files = Files(tmp_path, {"in": tmp_path / "in"}, ("out",))
+    with executor("ray", address=cluster.address, files="sent") as workers:
+        for text in ("abc", "changed"):
+            (tmp_path / "in").write_text(text)
+            (outcome,) = workers.run([Task(copy_up, (tmp_path,), files=files)])
+            assert outcome.result != str(tmp_path)  # it was done in a copy
+            assert (tmp_path / "out" / "copy").read_text() == text.upper()
+
+
+class LosesANode(Observer):
+    """Kills the second node when the first points of a sweep are there."""
+
+    def __init__(self, cluster: Cluster):
+        self.cluster, self.points = cluster, 0
+
+    def point(self, point) -> None:
+        self.points += 1
+        if self.points == 2:
+            threading.Thread(target=self.cluster.lose).start()
+
+
+def test_a_node_is_killed_in_mid_sweep(cluster, ray, finished_study, tmp_path):
+    path = tmp_path / "tiny"
+    observer = LosesANode(cluster)
+    with executor("ray", address=cluster.address, files="sent") as workers:
+        Study.create(path, tiny_spec()).run(workers, observer)
+    assert len(cluster.nodes) == 1
+    assert observer.points == len(Study.open(finished_study).points(None))
+    assert (path / "points.csv").read_bytes() == (finished_study / "points.csv").read_bytes()
+    assert (path / "video.mp4").exists()
+
+
+def test_a_cluster_that_does_not_answer(tmp_path):
+    code = (
+        "from isoclone.executors import executor\n"
+        "try: executor('ray', 1, address='127.0.0.1:1').workers\n"
+        "except Exception as e: print(type(e).__name__, e)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert said.stdout.startswith(f"{ExecutionError.__name__} no Ray cluster answers at")
+
+
+ALONE = """
+from isoclone.executors import Task, executor
+with executor("ray", 1) as workers:
+    (outcome,) = workers.run([Task(max, (3, 4))])
+    assert outcome.result == 4, outcome
+    import psutil  # comes with ray
+    family = psutil.Process().children(recursive=True)
+    for one in [psutil.Process(), *family]:
+        for socket in one.net_connections():
+            if socket.status == "LISTEN":
+                print(socket.laddr.ip)
+"""
+
+
+def test_a_ray_started_here_listens_on_the_loopback_address_alone():
+    said = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    addresses = {line.removeprefix("::ffff:") for line in said.stdout.split()}
+    assert addresses == {"127.0.0.1"}

@@ -1,0 +1,128 @@
+"""Slurm: array jobs by submitit, here run as local processes; and the script sbatch would get."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from conftest import tiny_spec
+
+from isoclone.errors import ExecutionError, SpecError, StoreError
+from isoclone.executors import Task, executor
+from isoclone.executors.slurm import SlurmExecutor
+from isoclone.study import Observer, Study
+
+pytest.importorskip("submitit", reason="submitit is not installed: pip install 'isoclone[slurm]'")
+
+
+def local(tmp_path: Path, workers: int = 2) -> SlurmExecutor:
+    return executor(
+        "slurm", workers, cluster="local", folder=str(tmp_path / "jobs"), poll_seconds=0.05
+    )
+
+
+def double(x):
+    return 2 * x
+
+
+def fail(x):
+    raise ValueError(f"no {x},\nnever")
+
+
+def full_disk():
+    raise StoreError("no space left")
+
+
+def die_once(marker: Path):
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "survived"
+
+
+def wait_for_preemption(folder: Path):
+    """Hangs when it is called first; the second time it says how often it was called."""
+    (folder / f"begun{len(list(folder.iterdir()))}").touch()
+    if len(list(folder.iterdir())) == 1:
+        time.sleep(300)
+    return len(list(folder.iterdir()))
+
+
+@pytest.fixture(autouse=True)
+def found_by_jobs(monkeypatch):
+    here = Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{here.parent}")
+
+
+def test_each_task_has_one_outcome_and_one_whose_job_dies_is_begun_anew(tmp_path):
+    tasks = [Task(double, (4,), key="fine"), Task(fail, (13,), key="bad")]
+    tasks.append(Task(die_once, (tmp_path / "died",), key="once"))
+    with local(tmp_path, 3) as workers:
+        outcomes = {o.task.key: o for o in workers.run(tasks)}
+    assert outcomes["fine"].result == 8
+    assert outcomes["bad"].error == "ValueError: no 13, never (tried 3 times)"
+    assert outcomes["once"].result == "survived"
+    assert (tmp_path / "jobs").stat().st_mode & 0o077 == 0
+
+
+def test_a_full_disk_stops_everything(tmp_path):
+    with pytest.raises(StoreError, match="no space left"), local(tmp_path) as workers:
+        list(workers.run([Task(full_disk, ())]))
+
+
+def test_a_preempted_job_is_put_back_into_the_queue(tmp_path):
+    begun = tmp_path / "begun"
+    begun.mkdir()
+
+    def preempt(workers):
+        while not list(begun.iterdir()):
+            time.sleep(0.05)
+        for job in list(workers._under_way):
+            job._interrupt()  # what Slurm sends before it takes the node away
+
+    with local(tmp_path) as workers:
+        threading.Thread(target=preempt, args=(workers,), daemon=True).start()
+        (outcome,) = workers.run([Task(wait_for_preemption, (begun,))])
+    assert outcome.result == 2
+
+
+def test_a_study_by_jobs_has_the_same_points(tmp_path, finished_study):
+    path = tmp_path / "tiny"
+    spec = tiny_spec(demos=str(finished_study / "demos"))
+    study = Study.create(path, spec)
+    with local(tmp_path) as workers:
+        study._advance(
+            [(spec.run_for(2, 0, study.demos().fingerprint, 3e6), 3e6)],
+            "sweep",
+            workers,
+            Observer(),
+            "cpu",
+        )
+    (point,) = study.points()
+    assert point in Study.open(finished_study).points()
+
+
+def test_the_job_script(tmp_path, monkeypatch):
+    (tmp_path / "srun").touch(mode=0o755)  # submitit looks whether there is one
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    options = {"folder": str(tmp_path / "jobs"), "partition": "gpu", "minutes": 30, "cpus": 2}
+    text = executor("slurm", 20, **options, gpus=1).script(accelerated=True)
+    flags = set(re.findall(r"^#SBATCH --(\S+)$", text, re.MULTILINE))
+    assert {"requeue", "partition=gpu", "time=30", "cpus-per-task=2", "gpus-per-node=1"} <= flags
+    assert {"signal=USR2@90", "mem=4GB", "job-name=isoclone", "open-mode=append"} <= flags
+    assert "gpus-per-node" not in executor("slurm", 20, **options).script()
+
+
+def test_what_cannot_be_done_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ExecutionError, match="no Slurm here"):
+        list(executor("slurm", 1, folder=str(tmp_path)).run([Task(double, (1,))]))
+    with pytest.raises(SpecError, match="whole CPUs and GPUs"):
+        executor("slurm", 1, gpus=0.5)
+    with pytest.raises(SpecError, match="'slurm' or 'local'"):
+        executor("slurm", 1, cluster="moon")
