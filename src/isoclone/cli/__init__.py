@@ -17,9 +17,9 @@ from isoclone.errors import IsocloneError
 
 def verbs() -> dict[str, Callable[..., Any]]:
     """Every verb and the function behind it, in the order of the help."""
-    from isoclone.cli import demos, expert, laws, study
+    from isoclone.cli import demos, doctor, expert, laws, study
 
-    return {**study.VERBS, **demos.VERBS, **expert.VERBS, **laws.VERBS}
+    return {**study.VERBS, **demos.VERBS, **expert.VERBS, **laws.VERBS, **doctor.VERBS}
 
 
 def _stop(number: int, frame: object) -> None:

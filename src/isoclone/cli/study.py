@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional
 
-from isoclone.errors import IsocloneError, SpecError, UnknownNameError
+from isoclone.errors import DataError, IsocloneError, SpecError, UnknownNameError
 
 OUT = Path("studies-out")
 DEMOS_OUT = Path("demos-out")
@@ -232,7 +232,6 @@ def plan(
     """
     from isoclone.console import STDOUT, print_json, show_plan
     from isoclone.executors import check_workers
-    from isoclone.study import Study
 
     if study.endswith((".csv", ".parquet")):
         from isoclone.cli.laws import plan_from_table
@@ -252,15 +251,20 @@ def plan(
     if target_return is not None or target_loss is not None:
         raise SpecError("--target-return and --target-loss need a table of runs (.csv, .parquet)")
     changes = _changes(demos, seeds, samples, widths, budgets, episodes, recipe, forecast_flops)
-    if _is_directory(study, asked=bool(changes or out)):
-        the_study = Study.open(study)
-    else:
-        spec = _named_spec(study)
-        spec = spec.replace(**changes) if changes else spec
-        spec.check()
-        the_study = Study(out or OUT / spec.name, spec)
-    planned = the_study.plan(check_workers(workers))
+    planned = planned_study(study, out, changes).plan(check_workers(workers))
     print_json(planned) if json else show_plan(planned, STDOUT)
+
+
+def planned_study(source: str, out: Path | None, changes: dict[str, Any]) -> Any:
+    """The study that a name, a file or a directory means, without writing anything."""
+    from isoclone.study import Study
+
+    if _is_directory(source, asked=bool(changes or out)):
+        return Study.open(source)
+    spec = _named_spec(source)
+    spec = spec.replace(**changes) if changes else spec
+    spec.check()
+    return Study(out or OUT / spec.name, spec)
 
 
 def status(study: Positional[Path], *, json: bool = False) -> None:
@@ -494,7 +498,7 @@ def evaluate(
     """Evaluate a checkpoint: mean return over whole episodes, and dev loss if demos are given.
 
     Args:
-        checkpoint: a .safetensors file of a run.
+        checkpoint: a .safetensors file of a run, a run's folder, or a study.
         episodes: episodes to play.
         seed: seed of the episodes and of the policy's sampling.
         sampling: 'sample' from the policy or take its 'argmax'.
@@ -508,7 +512,7 @@ def evaluate(
     from isoclone.evaluate import dev_loss, rollout
     from isoclone.train import check_device
 
-    policy = load_checkpoint(checkpoint, check_device(device))
+    policy = load_checkpoint(_checkpoint_in(checkpoint), check_device(device))
     cache = _cache_for(policy, demos) if demos is not None else None
     played = rollout(policy, _game_of(policy), episodes, seed, sampling)
     figures: dict[str, Any] = {
@@ -553,30 +557,87 @@ def _cache_for(policy: Any, demos: Path) -> Any:
 
 
 def play(
-    checkpoint: Positional[Path],
+    source: Positional[Path],
     *,
-    out: Path = Path("play.mp4"),
+    out: Path | None = None,
     seed: int = 0,
     sampling: str = "sample",
+    at: int = 0,
+    frames: int | None = None,
     json: bool = False,
 ) -> None:
-    """Film a checkpoint at play.
+    """Film a checkpoint at play; watch an agent of NetHack, or a recording, in the terminal.
 
     Args:
-        checkpoint: a .safetensors file of a run.
-        out: the video to write, an .mp4 or a .gif.
+        source: a checkpoint (.safetensors), a run's folder or a study, or a NetHack recording
+            (.ttyrec3.bz2).
+        out: the video to write, an .mp4 or a .gif; play.mp4 unless said, none of NetHack.
         seed: which episodes.
         sampling: 'sample' from the policy or take its 'argmax'.
+        at: (NetHack) the frame to begin at; below 0 it counts from the end.
+        frames: (NetHack) print so many frames plainly instead of playing them; without a terminal
+            one is printed.
         json: print one JSON document.
     """
     from isoclone.checkpoint import load_checkpoint
     from isoclone.console import STDOUT, print_json
     from isoclone.video import write_video
+    from isoclone.watch import Reel, played, recorded
 
-    policy = load_checkpoint(checkpoint)
-    score = write_video(policy, _game_of(policy), out, seed, sampling)
+    if ".ttyrec" in source.name:
+        _show_reel(source, Reel(recorded(source)), at, frames, json)
+        return
+    policy = load_checkpoint(_checkpoint_in(source))
+    game = _game_of(policy)
+    if policy.run.game.startswith("nethack/") and out is None:
+        chunk = 1 if frames is None else max(1, frames)  # no further ahead than is looked at
+        _show_reel(source, Reel(played(policy, game, seed, sampling), chunk), at, frames, json)
+        return
+    out = out or Path("play.mp4")
+    score = write_video(policy, game, out, seed, sampling)
     result = {"video": out.resolve().as_posix(), "return": score}
     print_json(result) if json else STDOUT.print(f"{out}: an episode that returned {score:g}")
+
+
+def _checkpoint_in(path: Path) -> Path:
+    """The checkpoint that a path means: a file; a run's largest; a study's best-trained agent."""
+    if not path.is_dir():
+        return path
+    found = [
+        *path.glob("checkpoints/*.safetensors"),
+        *path.glob("runs/*/checkpoints/*.safetensors"),
+    ]
+    if not found:
+        raise DataError(f"{path} holds no checkpoint of a run yet")
+    return max(found, key=lambda file: (float(file.stem), file.stat().st_mtime))
+
+
+def _show_reel(source: Path, reel: Any, at: int, frames: int | None, json: bool) -> None:
+    """Play a reel on the terminal, print some frames of it, or tell of them as JSON."""
+    import sys
+
+    from isoclone.console import print_json
+    from isoclone.watch import key_name, lines, watch
+
+    if frames is None and not json and sys.stdout.isatty():
+        watch(reel, at)
+        return
+    first = at if at >= 0 else reel.last() + 1 + at
+    shots = [reel.get(number) for number in range(first, first + (1 if frames is None else frames))]
+    shown = [shot for shot in shots if shot is not None]
+    if not shown:
+        raise SpecError(f"{source} has no frame {at}; it has {len(reel)}")
+    if json:
+        told = [
+            {"key": key_name(shot.key), "score": shot.score, "screen": lines(shot.frame)}
+            for shot in shown
+        ]
+        facts = {"frames": reel.last() + 1, "score": reel.score()}
+        print_json({"source": source.resolve().as_posix(), **facts, "first": first, "shown": told})
+        return
+    for number, shot in enumerate(shown, first + 1):
+        print("\n".join(lines(shot.frame)).rstrip())
+        print(f"-- frame {number:,}, key {key_name(shot.key)}, score {shot.score:,}")
 
 
 def games(contains: Annotated[str, Positional] = "", *, json: bool = False) -> None:
