@@ -33,6 +33,7 @@ ORDER = [
     ["published", "report"],
     ["study"],
     ["testing", "api", "console"],
+    ["doctor"],
     ["cli"],
     ["__init__", "__main__"],
 ]
