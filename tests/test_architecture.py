@@ -29,7 +29,7 @@ ORDER = [
     ["spec", "checkpoint", "flat"],
     ["slots"],
     ["plan", "train", "evaluate", "builtins"],
-    ["worker", "estimate", "video", "tables"],
+    ["worker", "estimate", "video", "watch", "tables"],
     ["published", "report"],
     ["study"],
     ["testing", "api", "console"],
