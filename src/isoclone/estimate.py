@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +19,10 @@ from isoclone.games import vector_env
 from isoclone.plan import Cell, grid
 from isoclone.records import Record
 from isoclone.spec import StudySpec
+
+if TYPE_CHECKING:
+    from isoclone.demos.feed import Feed
+    from isoclone.demos.nld import Unroll
 
 MEASURE_SECONDS = 0.6
 TYPICAL_EPISODE = 1_000  # steps, where no demonstrations tell the expert's own
@@ -77,7 +83,7 @@ def _seconds_per_sample(spec: StudySpec, width: int) -> tuple[float, float]:
         with tempfile.TemporaryDirectory() as folder:
             the_game = spec.make_game()
             run = spec.run_for(width, 0, "estimate", spec.budgets_flops[-1])
-            trainer = Trainer(run, _made_up_cache(spec), the_game.n_actions, Path(folder))
+            trainer = Trainer(run, _made_up(spec), the_game.n_actions, Path(folder))
             trainer.train_until(trainer.flops_per_sample)  # the first step also prepares
             begun, first = time.perf_counter(), trainer.progressed.samples
             while time.perf_counter() - begun < MEASURE_SECONDS:
@@ -88,7 +94,9 @@ def _seconds_per_sample(spec: StudySpec, width: int) -> tuple[float, float]:
         torch.set_num_threads(threads)
 
 
-def _made_up_cache(spec: StudySpec, rows: int = 512) -> FrameCache:
+def _made_up(spec: StudySpec, rows: int = 512) -> FrameCache | Feed:
+    """Something to train on: noise of the game's shape."""
+    from isoclone.demos.feed import UnrollFeed, lanes_for
     from isoclone.policies import layout_of, make_policy
 
     the_game = spec.make_game()
@@ -97,12 +105,37 @@ def _made_up_cache(spec: StudySpec, rows: int = 512) -> FrameCache:
     module = make_policy(
         spec.policy, spec.widths[0], frame, the_game.n_actions, **spec.policy_options
     )
+    steps: int | None = getattr(module, "unroll", None)
+    if steps is not None:
+        lanes = lanes_for(spec.recipe["batch_size"], steps)
+        noise = _NoisyUnrolls(lanes, steps, the_game.n_actions)
+        return UnrollFeed(noise, frame, noise.frames, "cpu")
     ones = np.ones(frame.shape, np.float32)
     encoder = FrameEncoder(spec.recipe["frames"], layout_of(module), frame, ones, ones)
     codes = rng.integers(0, 127, (rows, frame.size)).astype(encoder.dtype)
     every, none = np.arange(rows), np.zeros(rows, np.int64)
     actions = rng.integers(0, the_game.n_actions, rows)
     return FrameCache(encoder, codes, actions, none, none, every, every)
+
+
+class _NoisyUnrolls:
+    """The same screens of noise again and again."""
+
+    def __init__(self, lanes: int, steps: int, n_actions: int):
+        from isoclone.demos.nld import Unroll
+
+        rng = np.random.default_rng(0)
+        self.lanes, self.frames = lanes, lanes * steps
+        blank = Unroll.blank(steps, lanes, n_actions)
+        self._unroll = dataclasses.replace(
+            blank,
+            chars=rng.integers(32, 127, blank.chars.shape, dtype=np.uint8),
+            actions=rng.integers(n_actions, size=blank.actions.shape).astype(np.int16),
+        )
+
+    def take(self, k: int) -> Unroll:
+        """Unroll number `k`."""
+        return self._unroll
 
 
 def _rollout_speed(spec: StudySpec, slots: int = 4) -> float:

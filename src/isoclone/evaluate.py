@@ -4,30 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch.nn import functional
 
 from isoclone.checkpoint import Trained
 from isoclone.demos import FrameCache
 from isoclone.demos.batches import Batches, to_input
+from isoclone.demos.feed import MASKED, unroll_batch
+from isoclone.demos.nld import NldDemonstrations, whole_games
 from isoclone.errors import CheckpointError, SpecError
 from isoclone.games import Game, VectorEnv, close, vector_env
 from isoclone.sampling import Sampling
 from isoclone.slots import Slots, slots_for
 
 BATCH = 512
+LANES, STEPS = 16, 128  # games that are read side by side, and screens of each at a time
 
 
 @dataclass(frozen=True)
 class DevLoss:
-    """Teacher-forced loss on held-out episodes, nats per action, with its SE over episodes."""
+    """Teacher-forced loss on held-out episodes, nats per action, with its SE over episodes.
+
+    `accuracy` and `accuracy_top3` are the shares of samples in which the expert's action is the
+    likeliest one, or among the three likeliest.
+    """
 
     mean: float
     se: float | None
     accuracy: float
+    accuracy_top3: float
     samples: int
     episodes: int
+
+
+class _Judged(NamedTuple):
+    """Dev samples: loss in nats, how many actions were thought likelier, episode; (n,) each."""
+
+    losses: np.ndarray
+    ranks: np.ndarray
+    episodes: np.ndarray
 
 
 def dev_rows(cache: FrameCache, samples: int) -> np.ndarray:
@@ -36,27 +55,62 @@ def dev_rows(cache: FrameCache, samples: int) -> np.ndarray:
     return cache.dev[::every]
 
 
-def dev_loss(policy: Trained, cache: FrameCache, samples: int = 20_000) -> DevLoss:
+def dev_loss(
+    policy: Trained, source: FrameCache | NldDemonstrations, samples: int = 20_000
+) -> DevLoss:
     """Cross-entropy of the expert's actions on held-out episodes.
+
+    A policy that carries a state reads every held-out game from its first frame on.
 
     The SE treats an episode as the unit: with s_e the sum of an episode's losses, n_e its
     samples and m the overall mean, SE^2 = E/(E-1) sum_e (s_e - n_e m)^2 / n^2.
 
     Args:
-        samples: about how many dev samples to use; all episodes are thinned alike.
+        samples: about how many dev samples to use. Single frames are thinned, all episodes alike;
+            of whole games each gives the same number of first frames, or all that it has.
     """
-    rows = dev_rows(cache, samples)
-    batches = Batches(cache)
-    losses, hits = np.empty(len(rows)), np.empty(len(rows), bool)
+    if isinstance(source, FrameCache):
+        judged = _judge_frames(policy, source, samples)
+    else:
+        judged = _judge_games(policy, source, samples)
+    mean, se = mean_by_episode(judged.losses, judged.episodes)
+    return DevLoss(
+        mean,
+        se,
+        float((judged.ranks == 0).mean()),
+        float((judged.ranks < 3).mean()),
+        len(judged.losses),
+        len(set(judged.episodes.tolist())),
+    )
+
+
+def _judge_frames(policy: Trained, cache: FrameCache, samples: int) -> _Judged:
+    rows, batches, parts = dev_rows(cache, samples), Batches(cache), []
     for start in range(0, len(rows), BATCH):
-        part = slice(start, start + BATCH)
-        codes, actions = batches.gather(rows[part])
+        part = rows[start : start + BATCH]
+        codes, actions = batches.gather(part)
         inputs = to_input(codes.to(policy.device), cache.encoder, policy.dtype)
-        logits = policy.logits(inputs).cpu()
-        losses[part] = functional.cross_entropy(logits, actions, reduction="none").numpy()
-        hits[part] = (logits.argmax(1) == actions).numpy()
-    mean, se = mean_by_episode(losses, cache.episodes[rows])
-    return DevLoss(mean, se, float(hits.mean()), len(rows), len(set(cache.episodes[rows])))
+        parts.append(_judge(policy.logits(inputs).cpu(), actions, cache.episodes[part]))
+    return _Judged(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _judge_games(policy: Trained, demos: NldDemonstrations, samples: int) -> _Judged:
+    games = demos.in_split("dev")
+    limit, lanes = -(-samples // len(games)), min(len(games), LANES)
+    state, parts = policy.initial_state(lanes), []
+    for unroll in whole_games(demos, "dev", lanes, STEPS, limit):
+        batch = unroll_batch(unroll, policy.device)
+        logits, state = policy.step(*batch.inputs, state=state)
+        there = unroll.actions != MASKED
+        told = logits.cpu()[torch.from_numpy(there)]
+        parts.append(_judge(told, batch.targets.cpu()[there], unroll.games[there]))
+    return _Judged(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _judge(logits: torch.Tensor, actions: torch.Tensor, episodes: np.ndarray) -> _Judged:
+    losses = functional.cross_entropy(logits, actions, reduction="none")
+    likelier = logits > logits.gather(1, actions[:, None])
+    return _Judged(losses.double().numpy(), likelier.sum(1).numpy(), episodes)
 
 
 def mean_by_episode(values: np.ndarray, episodes: np.ndarray) -> tuple[float, float | None]:
@@ -81,6 +135,7 @@ class Returns:
     returns: np.ndarray
     lengths: np.ndarray
     truncated: np.ndarray
+    facts: tuple[dict[str, Any], ...] = ()  # what the game tells of each, if it tells anything
 
     @property
     def mean(self) -> float:
@@ -106,14 +161,20 @@ def rollout(
     sampling: str = "sample",
     slots: int = 16,
     progress: Callable[[int], None] | None = None,
+    keep: Path | None = None,
 ) -> Returns:
     """Play whole episodes with a policy, many side by side in one forward pass.
 
     Episode numbers are handed out as slots fall free and every episode begun is finished and
     counted, so short episodes are not over-represented.
 
+    Args:
+        sampling: see `sampling.Sampling`.
+        keep: a folder for recordings of the episodes, where the game can make them.
+
     Raises:
-        SpecError: no episodes asked for, or an unknown way of sampling (see `sampling`).
+        SpecError: no episodes asked for, an unknown way of sampling, or `keep` where the game
+            makes no recordings.
         CheckpointError: the policy was trained on frames or actions of another game.
     """
     check_fits(policy, game)
@@ -124,7 +185,7 @@ def rollout(
     def act(live: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
         return way.choose(shown.logits(live), uniforms)
 
-    return _play(game, episodes, seed, min(slots, episodes), act, shown, progress)
+    return _play(game, episodes, seed, min(slots, episodes), act, shown, progress, keep)
 
 
 def check_fits(policy: Trained, game: Game) -> None:
@@ -147,6 +208,22 @@ def random_returns(game: Game, episodes: int, seed: int = 0, slots: int = 8) -> 
     return _play(game, episodes, seed, min(slots, episodes), act, None, None)
 
 
+def marginal_returns(
+    game: Game, shares: np.ndarray, episodes: int, seed: int = 0, slots: int = 8
+) -> Returns:
+    """Whole episodes of a player that looks at nothing and draws actions as often as the expert.
+
+    Args:
+        shares: (n_actions,) how often the expert takes each.
+    """
+    bounds = np.cumsum(shares) / np.sum(shares)
+
+    def act(live: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+        return np.minimum(np.searchsorted(bounds, uniforms, "right"), game.n_actions - 1)
+
+    return _play(game, episodes, seed, min(slots, episodes), act, None, None)
+
+
 def _play(
     game: Game,
     episodes: int,
@@ -155,12 +232,21 @@ def _play(
     act: Act,
     shown: Slots | None,
     progress: Callable[[int], None] | None,
+    keep: Path | None = None,
 ) -> Returns:
-    env = vector_env(game, slots, seed)
+    env = _recorded_env(game, slots, seed, keep) if keep else vector_env(game, slots, seed)
     try:
         return _play_in(env, episodes, seed, act, shown, progress)
     finally:
         close(env)
+
+
+def _recorded_env(game: Game, slots: int, seed: int, keep: Path) -> VectorEnv:
+    make = getattr(game, "make_recorded_vector", None)
+    if make is None:
+        raise SpecError(f"{game.name} makes no recordings to keep; NetHack does")
+    env: VectorEnv = make(slots, seed, keep)
+    return env
 
 
 def _play_in(
@@ -174,7 +260,8 @@ def _play_in(
     slots = env.n
     chance = [np.random.default_rng([seed, episode]) for episode in range(episodes)]
     returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
-    truncations = np.zeros(episodes, bool)
+    truncations, facts = np.zeros(episodes, bool), [dict[str, Any]() for _ in range(episodes)]
+    tell: Callable[[int], dict[str, Any]] = getattr(env, "episode_facts", lambda slot: {})
     playing = np.arange(slots)  # the episode each slot plays; -1: none left
     following, finished = slots, 0
     frames = env.reset(playing)
@@ -195,6 +282,7 @@ def _play_in(
             shown.push(live, frames[live])
         finished += len(ended)
         for slot in ended:
+            facts[playing[slot]] = tell(int(slot))
             playing[slot] = following if following < episodes else -1
             following += 1
         again = ended[playing[ended] >= 0]
@@ -204,4 +292,4 @@ def _play_in(
                 shown.start(again, first)
         if progress and len(ended):
             progress(finished)
-    return Returns(returns, lengths, truncations)
+    return Returns(returns, lengths, truncations, tuple(facts) if any(facts) else ())

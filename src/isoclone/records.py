@@ -115,6 +115,7 @@ class Point(Record):
     role: str = "sweep"  # or 'forecast': the agent trained to test a forecast
     status: str = "ok"
     reason: str | None = None
+    dev_accuracy_top3: float | None = None  # the expert's action among the three likeliest
 
 
 @dataclass(frozen=True)

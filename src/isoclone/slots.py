@@ -85,6 +85,7 @@ class SlotStates:
         """The next frame of each of the slots."""
         self._frames[slots] = frames
 
+    @torch.inference_mode()
     def logits(self, slots: np.ndarray) -> np.ndarray:
         """(len(slots), n_actions) float32; carries their states on."""
         every = len(slots) == len(self._frames)

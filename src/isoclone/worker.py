@@ -5,6 +5,7 @@ A worker is told a study directory, a run id and a budget, and writes only that 
     runs/<id>/run.json                    the declared fields
     runs/<id>/state.safetensors           where training can go on from
     runs/<id>/checkpoints/<budget>.safetensors
+    runs/<id>/episodes/<budget>.json      how each episode went, where the game tells
     runs/<id>/points/<budget>.json        written last: without it the point did not happen
     runs/<id>/progress.json               for whoever watches
 
@@ -53,6 +54,14 @@ def checkpoint_path(study: Path, run_id: str, budget_flops: float) -> Path:
     return run_folder(study, run_id) / "checkpoints" / f"{budget_key(budget_flops)}.safetensors"
 
 
+def episodes_path(study: Path, run_id: str, budget_flops: float) -> Path:
+    """What the game told of each episode that the point's policy played, where it tells anything.
+
+    A list with a row for each: score, depth, turns, length, death and so on.
+    """
+    return run_folder(study, run_id) / "episodes" / f"{budget_key(budget_flops)}.json"
+
+
 def read_spec(study: Path) -> StudySpec:
     """The specification in a study directory."""
     return StudySpec.from_json(read_json(study / STUDY_FILE)["spec"])
@@ -68,7 +77,8 @@ def run_files(study: Path, spec: StudySpec, run_id: str) -> Files:
     """What `advance` reads and writes of a run, where no disk is shared."""
     demos, run = demos_path(study, spec), f"runs/{run_id}"
     reads = {STUDY_FILE: study / STUDY_FILE, run: study / run}
-    reads |= {f"demos/{name}": demos / name for name in ("demonstrations.json", "episodes")}
+    parts = ("demonstrations.json", "episodes", "games")
+    reads |= {f"demos/{name}": demos / name for name in parts if (demos / name).exists()}
     return Files(study, reads, (run,))
 
 
@@ -97,7 +107,8 @@ class _Job:
     def __init__(self, study: Path, run_id: str, budget_flops: float, role: str, device: str):
         import torch
 
-        from isoclone.demos import Demonstrations, open_cache
+        from isoclone.demos import open_demos
+        from isoclone.demos.feed import open_source
         from isoclone.policies import policy_layout
 
         torch.set_num_threads(1)
@@ -108,7 +119,7 @@ class _Job:
         if self.run.id != run_id:
             raise StoreError(f"{self.folder / 'run.json'} was edited: its id is now {self.run.id}")
         self.game = self.spec.make_game()
-        demos = Demonstrations.open(demos_path(study, self.spec), verify=False)
+        self.demos = demos = open_demos(demos_path(study, self.spec), verify=False)
         layout = policy_layout(
             self.run.policy,
             self.run.width,
@@ -116,7 +127,7 @@ class _Job:
             demos.n_actions,
             **self.run.policy_options,
         )
-        self.cache = open_cache(demos, self.run.recipe["frames"], layout)
+        self.source = open_source(demos, self.run.recipe["frames"], layout)
         self.n_actions = demos.n_actions
         self._reported = 0.0
 
@@ -143,15 +154,16 @@ class _Job:
 
     def _trainer(self) -> Trainer:
         """The run as it was left; from its beginning if that is damaged or already too far."""
-        from isoclone.train import Trainer, samples_for
+        from isoclone.train import Trainer
 
         def start() -> Trainer:
-            return Trainer(self.run, self.cache, self.n_actions, self.folder, self.device)
+            return Trainer(self.run, self.source, self.n_actions, self.folder, self.device)
 
         try:
             trainer = start()
-            per_sample, batch = trainer.flops_per_sample, trainer.recipe.batch_size
-            if trainer.progressed.samples <= samples_for(self.budget, per_sample, batch):
+            # Training stops with the batch that reaches the budget; masked samples make it less.
+            wanted = math.ceil(self.budget / trainer.flops_per_sample)
+            if trainer.progressed.samples < wanted + trainer.recipe.batch_size:
                 return trainer
             note = f"its state was beyond {self.budget:.3g} FLOPs"
         except (CheckpointError, KeyError, ValueError, RuntimeError, TypeError) as error:
@@ -166,7 +178,7 @@ class _Job:
 
         trained: Trained = self.trainer.trained()
         self.report("dev loss", trained.samples, now=True)
-        loss = dev_loss(trained, self.cache, self.spec.dev_samples)
+        loss = dev_loss(trained, self.source, self.spec.dev_samples)
         if not math.isfinite(loss.mean):
             reason = f"dev loss was {loss.mean} after {trained.samples:,} samples"
             self.write(self.point(None, status="diverged", reason=reason))
@@ -176,11 +188,14 @@ class _Job:
             "dev_loss": loss.mean,
             "dev_loss_se": loss.se,
             "dev_accuracy": loss.accuracy,
+            "dev_accuracy_top3": loss.accuracy_top3,
         }
         if episodes:
             self.report("rollouts", trained.samples, now=True)
             played = rollout(trained, self.game, episodes, self.run.seed, self.spec.sampling)
             figures |= {"return_mean": played.mean, "return_se": played.se, "episodes": episodes}
+            if played.facts:
+                write_json(episodes_path(self.study, self.run.id, self.budget), played.facts)
         self.write(self.point(checkpoint_path(self.study, self.run.id, self.budget), **figures))
 
     def point(self, checkpoint: Path | None, **figures: Any) -> Point:
@@ -189,7 +204,7 @@ class _Job:
         from isoclone.train import epochs
 
         run, done = self.run, self.trainer_progress()
-        unique = len(self.cache.train)
+        unique = self.demos.samples_in("train")
         row: dict[str, Any] = {
             "run_id": run.id,
             "budget_flops": self.budget,
@@ -197,7 +212,7 @@ class _Job:
             "params": policy_params(
                 run.policy,
                 run.width,
-                self.cache.encoder.spec,
+                self.demos.frame,
                 self.n_actions,
                 **run.policy_options,
             ),

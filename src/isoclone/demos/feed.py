@@ -128,8 +128,8 @@ def unroll_batch(unroll: Unroll, device: str | torch.device) -> Batch:
 
 def screen_encoder(spec: FrameSpec) -> FrameEncoder:
     """Terminal screens go to the policy as they are."""
-    nothing = np.zeros(spec.shape, np.float32)
-    return FrameEncoder("unit", "tty", spec, nothing, nothing)
+    mean, inverse_sd = np.zeros((2, *spec.shape), np.float32)
+    return FrameEncoder("unit", "tty", spec, mean.copy(), inverse_sd.copy())
 
 
 Source = FrameCache | NldDemonstrations | Feed

@@ -141,8 +141,9 @@ class SerialVector:
         return self._frames.copy(), rewards, ends[0], ends[1]
 
     def episode_facts(self, slot: int) -> dict[str, Any]:
-        """What the game tells about the slot's last episode; only some games do."""
-        facts: dict[str, Any] = self._envs[slot].episode_facts()
+        """What the game tells about the slot's last episode; nothing, for most games."""
+        tell = getattr(self._envs[slot], "episode_facts", dict)
+        facts: dict[str, Any] = tell()
         return facts
 
 

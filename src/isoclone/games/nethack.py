@@ -361,6 +361,17 @@ class NetHack:
             return SerialVector(self.make_lean_env, seeds, self.frame)
         return ProcessVector(self.make_lean_env, seeds, self.frame, min(self.processes, n))
 
+    def make_recorded_vector(self, n: int, seed: int, folder: Path) -> VectorEnv:
+        """The same games as `make_vector`'s; NLE records each slot's in a folder of its own."""
+        places = iter([folder / f"slot-{slot:03d}" for slot in range(n)])
+
+        def make() -> NetHackEnv:
+            place = next(places)
+            place.mkdir(parents=True)
+            return NetHackEnv(self, LEAN, place)
+
+        return SerialVector(make, slot_seeds(seed, n), self.frame)
+
     def options(self) -> dict[str, Any]:
         """Settings beside the name."""
         return {
