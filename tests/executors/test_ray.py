@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from conftest import tiny_spec
+from light_tasks import copy_up, die_once, double, full_disk, where
 
 from isoclone.errors import ExecutionError, SpecError, StoreError
 from isoclone.executors import Files, Task, executor
@@ -34,8 +35,7 @@ LEAN = ("--num-cpus=1", "--object-store-memory=80000000", "--include-log-monitor
 
 def node(*words: str) -> subprocess.Popen[bytes]:
     command = ["nice", "-n", "5", RAY, "start", *words, *LEAN]
-    here = Path(__file__).parent  # where the workers find these tests' functions
-    there = {**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"}
+    there = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}  # of light_tasks
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=there)
 
@@ -105,31 +105,6 @@ def ray(cluster):
     with executor("ray", address=cluster.address) as workers:
         wait_until(lambda: workers.workers == 2)
         yield workers
-
-
-def double(x):
-    return 2 * x
-
-
-def full_disk():
-    raise StoreError("no space left")
-
-
-def die_once(marker: Path):
-    if not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return "survived"
-
-
-def where(home: Path):
-    return home
-
-
-def copy_up(home: Path):
-    (home / "out").mkdir(exist_ok=True)
-    (home / "out" / "copy").write_text((home / "in").read_text().upper())
-    return str(home)
 
 
 def test_each_task_has_one_outcome_and_one_whose_worker_dies_is_begun_anew(ray, tmp_path):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import threading
 import time
 from pathlib import Path
 
 import pytest
 from conftest import tiny_spec
+from light_tasks import die_once, double, fail, full_disk, wait_for_preemption
 
 from isoclone.errors import ExecutionError, SpecError, StoreError
 from isoclone.executors import Task, executor
@@ -26,37 +26,9 @@ def local(tmp_path: Path, workers: int = 2) -> SlurmExecutor:
     )
 
 
-def double(x):
-    return 2 * x
-
-
-def fail(x):
-    raise ValueError(f"no {x},\nnever")
-
-
-def full_disk():
-    raise StoreError("no space left")
-
-
-def die_once(marker: Path):
-    if not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return "survived"
-
-
-def wait_for_preemption(folder: Path):
-    """Hangs when it is called first; the second time it says how often it was called."""
-    (folder / f"begun{len(list(folder.iterdir()))}").touch()
-    if len(list(folder.iterdir())) == 1:
-        time.sleep(300)
-    return len(list(folder.iterdir()))
-
-
 @pytest.fixture(autouse=True)
 def found_by_jobs(monkeypatch):
-    here = Path(__file__).parent
-    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{here.parent}")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
 
 
 def test_each_task_has_one_outcome_and_one_whose_job_dies_is_begun_anew(tmp_path):
@@ -93,11 +65,10 @@ def test_a_preempted_job_is_put_back_into_the_queue(tmp_path):
 
 def test_a_study_by_jobs_has_the_same_points(tmp_path, finished_study):
     path = tmp_path / "tiny"
-    spec = tiny_spec(demos=str(finished_study / "demos"))
-    study = Study.create(path, spec)
+    study = Study.create(path, tiny_spec(demos=str(finished_study / "demos")))
     with local(tmp_path) as workers:
         study._advance(
-            [(spec.run_for(2, 0, study.demos().fingerprint, 3e6), 3e6)],
+            [(study.spec.run_for(2, 0, study.demos().fingerprint, 3e6), 3e6)],
             "sweep",
             workers,
             Observer(),
