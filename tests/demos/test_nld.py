@@ -17,7 +17,7 @@ pytest.importorskip("nle", reason="the extra 'nethack' is not installed")
 
 from isoclone.cli import main
 from isoclone.demos import Demonstrations, open_demos
-from isoclone.demos.nld import GameInfo, NldDemonstrations, import_nld
+from isoclone.demos.nld import GameInfo, NldDemonstrations, import_nld, select
 from isoclone.demos.nld.gamefile import GameFile
 from isoclone.demos.nld.store import game_path
 from isoclone.demos.nld.ttyrec import find_recordings
@@ -219,6 +219,25 @@ def test_where_and_dev_folder_choose_games(recorded, tmp_path):
     assert len(demos.skipped) == 4
     with pytest.raises(SpecError, match="--dev-folder c"):
         import_nld(tmp_path / "source", tmp_path / "other", dev_folders=["c"])
+
+
+def test_a_selection_keeps_the_dev_games(imported, tmp_path, capsys):
+    (dev,) = (i for i in imported.episodes if i.index == min(imported.dev_episodes))
+    found = select(imported, tmp_path / "few", "length > 600 and alignment == 'Neu'")
+    names = {i.name for i in found.episodes}
+    assert {i.name for i in imported.in_split("train") if i.length > 600} <= names
+    assert {i.name for i in found.in_split("dev")} == {i.name for i in imported.in_split("dev")}
+    assert len(found.episodes) + len(found.skipped) == len(imported.episodes)
+    again = next(i for i in found.episodes if i.name == dev.name)
+    np.testing.assert_array_equal(found.read(again.index).chars, imported.read(dev.index).chars)
+    assert found.fingerprint != imported.fingerprint
+    assert found.episode_path(again.index).samefile(imported.episode_path(dev.index))
+    arguments = ["demos", "select", str(imported.path), "--out", str(tmp_path / "few"), "--where"]
+    assert main([*arguments, "length > 600 and alignment == 'Neu'", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["fingerprint"] == found.fingerprint
+    assert main([*arguments, "length > 5"]) == 2
+    assert main([*arguments[:-2], str(tmp_path / "none"), "--where", "length > 5e6"]) == 2
+    assert "none of" in capsys.readouterr().err.splitlines()[-1]
 
 
 # What goes wrong.

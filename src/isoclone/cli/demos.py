@@ -65,6 +65,30 @@ def import_nld(
     print_json(nld_summary(demos)) if json else show_nld(demos)
 
 
+def demos_select(
+    demos: Positional[Path],
+    *,
+    where: str,
+    out: Path,
+    json: bool = False,
+) -> None:
+    """Select train games of imported NetHack recordings; the dev games stay the same.
+
+    Nothing is decoded or copied: the games are hard links.
+
+    Args:
+        demos: a directory of imported recordings.
+        where: a condition on the table of games, as in "episode_return > 20000".
+        out: directory for the selection.
+        json: print one JSON document.
+    """
+    from isoclone.console import print_json
+    from isoclone.demos.nld import NldDemonstrations, select
+
+    found = select(NldDemonstrations.open(demos), out, where)
+    print_json(nld_summary(found)) if json else show_nld(found)
+
+
 def nld_summary(demos: NldDemonstrations) -> dict[str, Any]:
     """Imported recordings as one JSON document."""
     mean, se = demos.score()
@@ -149,4 +173,7 @@ def record_nethack(
     STDOUT.print(f"use it: isoclone run nethack --demos {out}", markup=False)
 
 
-VERBS: dict[str, Callable[..., Any]] = {"demos import nld": import_nld}
+VERBS: dict[str, Callable[..., Any]] = {
+    "demos import nld": import_nld,
+    "demos select": demos_select,
+}

@@ -2,6 +2,7 @@
 
 from isoclone.demos.nld.importer import import_nld
 from isoclone.demos.nld.record import NldRecordRequest, record_demos, record_nld
+from isoclone.demos.nld.select import select
 from isoclone.demos.nld.store import GameInfo, NldDemonstrations, NldGame
 from isoclone.demos.nld.unrolls import Unroll, Unrolls, whole_games
 
@@ -15,5 +16,6 @@ __all__ = [
     "import_nld",
     "record_demos",
     "record_nld",
+    "select",
     "whole_games",
 ]

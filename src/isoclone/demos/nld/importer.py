@@ -106,19 +106,25 @@ def import_nld(
     request.check()
     out = Path(out)
     if (out / DONE).exists():
-        _claim(out, request)
+        claim(out, jsonable(request))
         return NldDemonstrations.open(out)
     table = key_actions()  # and NLE is there
     chosen, skipped = _choose(find_recordings(Path(source)), request)
-    _claim(out, request)
+    claim(out, jsonable(request))
     games = _import_all(out, chosen, table, skipped, refuse_damaged, executor, progress)
-    _finish(out, request, games, skipped, table)
+    dev = _choose_dev(games, request)
+    finish(out, games, dev, skipped, request.expert, table)
     return NldDemonstrations.open(out)
 
 
-def _claim(out: Path, request: ImportRequest) -> None:
-    """Take an empty directory, or check that it already belongs to this import."""
-    declared = {**jsonable(request), "kind": KIND, "format": FORMAT}
+def claim(out: Path, request: dict[str, Any]) -> None:
+    """Take an empty directory, or check that it already belongs to this request.
+
+    Raises:
+        SpecMismatchError: it holds what another request asked for.
+        SpecError: it holds something else.
+    """
+    declared = {**request, "kind": KIND, "format": FORMAT}
     if (out / REQUEST).exists():
         there = read_json(out / REQUEST)
         differing = [key for key in declared if there.get(key) != declared[key]]
@@ -274,15 +280,20 @@ def _final_score(scores: np.ndarray, cut: Cut) -> int:
     return int(scores[min(last, len(scores) - 1)])
 
 
-def _finish(
+def finish(
     out: Path,
-    request: ImportRequest,
     games: list[GameInfo],
+    dev: list[int],
     skipped: Skipped,
+    expert: str,
     table: tuple[int, ...],
 ) -> None:
-    """Write the table of games, and last of all the file that says it is complete."""
-    dev = _choose_dev(games, request)
+    """Write the table of games, and last of all the file that says it is complete.
+
+    Args:
+        dev: indices of the games held out.
+        table: the action of each of 256 keys.
+    """
     options = {"character": _one_character(games)}
     rows = [{**dataclasses.asdict(i), "split": "dev" if i.index in dev else "train"} for i in games]
     write_rows(out / "games", rows, _columns())
@@ -291,7 +302,7 @@ def _finish(
         "format": FORMAT,
         "game": GAME,
         "game_options": options,
-        "expert": request.expert,
+        "expert": expert,
         "frame": FRAME,
         "n_actions": len(action_keys()),
         "action_of_key": table,

@@ -13,9 +13,10 @@ dies is left out, with the reason.
 from __future__ import annotations
 
 import csv
+import math
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,33 @@ def record_demos(
         progress=progress,
     )
     return rows, demos
+
+
+def record_enough(
+    request: NldRecordRequest,
+    samples: int,
+    recordings: str | Path,
+    store: str | Path,
+    *,
+    dev_fraction: float = 0.1,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> NldDemonstrations:
+    """As `record_demos`, with as many games more as it takes to reach `samples` steps in all.
+
+    `request.games` are played in any case. How many more depends on the games alone, not on who
+    plays them.
+    """
+    steps = 0
+    while True:
+        rows = record_nld(request, recordings, executor, progress)
+        steps = sum(int(row.get("env_steps") or 0) for row in rows)
+        if steps >= samples:
+            break
+        more = min(4.0, 1.05 * samples / max(steps, 1))
+        request = replace(request, games=max(request.games + 1, math.ceil(request.games * more)))
+    options: dict[str, Any] = {"dev_fraction": dev_fraction, "executor": executor}
+    return record_demos(request, recordings, store, progress=progress, **options)[1]
 
 
 def _cast(request: NldRecordRequest) -> tuple[NetHack, Expert]:

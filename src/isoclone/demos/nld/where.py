@@ -3,8 +3,8 @@
     role == 'Mon' and death != 'quit'
     points > 10000 or (maxlvl >= 5 and 'soldier ant' not in death)
 
-Names are the fields of NetHack's xlogfile. A game whose log lacks a field that is asked about
-does not match.
+Names are the fields of NetHack's xlogfile, or columns of the table of imported games. A game that
+lacks a field that is asked about does not match.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Where:
             self._tree = ast.parse(text, mode="eval").body
         except (SyntaxError, ValueError) as error:
             raise SpecError(f"--where {text!r} cannot be read: {error.args[0]}") from error
-        self._check(self._tree, fields | set(ALIASES))
+        self._check(self._tree, fields | {a for a, name in ALIASES.items() if name in fields})
         if not isinstance(self._tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
             raise SpecError(f"--where {text!r} compares nothing; try \"role == 'Mon'\"")
 
@@ -97,7 +97,7 @@ class Where:
 
 
 def _field(fields: Mapping[str, Any], name: str) -> Any:
-    value = fields.get(ALIASES.get(name, name))
+    value = fields.get(name, fields.get(ALIASES.get(name, name)))
     if value is None:
         raise _Missing(name)
     return value
