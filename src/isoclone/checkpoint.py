@@ -58,20 +58,6 @@ class Trained:
         make = getattr(self.module, "initial_state", None)
         return make(lanes) if make else {}
 
-    @torch.inference_mode()
-    def step(
-        self, *inputs: Any, state: dict[str, torch.Tensor]
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """For policies that carry a state: logits (steps, lanes, n_actions) float32, new state."""
-        with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
-            logits, state = self.module(*inputs, state)
-        return logits.float(), state
-
-    def initial_state(self, lanes: int) -> dict[str, torch.Tensor]:
-        """The state before a game's first frame, for so many games; empty if it carries none."""
-        make = getattr(self.module, "initial_state", None)
-        return make(lanes) if make else {}
-
 
 def policy_for(
     encoder: FrameEncoder, name: str, width: int, n_actions: int, /, **options: Any
