@@ -26,6 +26,8 @@ SPEC = StudySpec(
 
 def measured(width, budget, loss, se=0.01, seed=0, **fields) -> Point:
     row = dict.fromkeys(Point.__dataclass_fields__)
+    row |= dict.fromkeys(("params", "samples", "unique_samples", "epochs", "episodes"), 1)
+    row |= dict.fromkeys(("game", "policy", "recipe", "flop_convention"), "any")
     row |= {
         "run_id": f"{width}-{seed}",
         "budget_flops": budget,

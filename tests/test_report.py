@@ -189,7 +189,7 @@ def test_colours_are_roles_of_the_style_sheet(page: str) -> None:
 
 def test_hostile_text_stays_text(study: Path) -> None:
     edit(study / "study.json", lambda d: d["spec"].update(name=HOSTILE, expert=HOSTILE))
-    edit_points(study, lambda p: p.update(checkpoint=CLOSING))
+    edit_points(study, lambda p: p.update(recipe=CLOSING, game=HOSTILE))
     diverged = next(study.glob("runs/*/points/*.json"))
     lost = {"status": "diverged", "reason": CLOSING, "dev_loss": None, "return_mean": None}
     edit(diverged, lambda p: p.update(lost))

@@ -108,7 +108,7 @@ def test_canonical_json_comes_back_and_ignores_the_order_of_keys(value):
 
 
 def test_a_runs_id_depends_on_every_declared_field_and_never_changes():
-    assert RUN.id == Run.from_json(json.loads(json.dumps(RUN.to_json()))).id == "cf87115cb344"
+    assert RUN.id == Run.from_json(json.loads(json.dumps(RUN.to_json()))).id == "f576bceb3b15"
     changes = {
         "game": "atari/Pong",
         "demos": "abd",
@@ -119,10 +119,11 @@ def test_a_runs_id_depends_on_every_declared_field_and_never_changes():
         "seed": 1,
         "flop_convention": "6nd",
         "horizon_flops": 1e9,
+        "game_options": {"max_steps": 5},
     }
     assert changes.keys() == RUN.to_json().keys()
     ids = {Run(**{**RUN.to_json(), name: value}).id for name, value in changes.items()}
-    assert len(ids | {RUN.id}) == 10
+    assert len(ids | {RUN.id}) == 11
 
 
 def test_what_is_not_finite_travels_as_missing():

@@ -37,6 +37,7 @@ class UnknownNameError(UsageError):
     def __init__(self, kind: str, name: str, known: list[str]):
         import difflib
 
+        name = " ".join(str(name).split())[:80]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known[:12])}"
         super().__init__(f"unknown {kind} '{name}'; {hint}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from isoclone.errors import SpecError, UnknownNameError
+from isoclone.records import conform, shown
 
 SCHEDULES = ("constant", "inverse_sqrt", "cosine")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -48,14 +50,23 @@ class Recipe:
     accumulate: int = 1
 
     def __post_init__(self) -> None:
+        try:
+            conform(self)
+        except TypeError as error:
+            raise SpecError(f"recipe: {error}") from error
         checks = {
-            "learning_rate": self.learning_rate > 0,
+            "learning_rate": 0 < self.learning_rate < math.inf,
             "batch_size": self.batch_size >= 1,
+            "final_share": 0 <= self.final_share <= 1,
+            "betas": all(0 <= beta < 1 for beta in self.betas),
+            "weight_decay": 0 <= self.weight_decay < math.inf,
+            "width_base": self.width_base >= 1,
+            "width_power": math.isfinite(self.width_power),
             "warmup_samples": self.warmup_samples >= 0,
             "schedule": self.schedule in SCHEDULES,
             "decay_from": self.schedule != "inverse_sqrt" or self.decay_from > 0,
-            "average": self.average >= 0,
-            "clip_norm": self.clip_norm >= 0,
+            "average": 0 <= self.average < math.inf,
+            "clip_norm": 0 <= self.clip_norm < math.inf,
             "accumulate": 1 <= self.accumulate <= self.batch_size,
             "frames": self.frames in ("unit", "standardise"),
             "precision": self.precision in PRECISIONS,
@@ -89,9 +100,11 @@ class Recipe:
         Raises:
             SpecError: a field that no recipe has, or a value it cannot take.
         """
+        if not isinstance(data, dict):
+            raise SpecError(f"recipe: must be a table of its fields, not {shown(data)}")
         try:
-            return cls(**{**data, "betas": tuple(data["betas"])})
-        except (TypeError, KeyError) as error:
+            return cls(**data)
+        except TypeError as error:
             raise SpecError(f"recipe: {error}") from error
 
 

@@ -7,11 +7,15 @@ not finite travels as `null` and comes back as `None`: what is missing stays mis
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
 from dataclasses import dataclass, field
-from typing import Any, Self
+from types import NoneType, UnionType
+from typing import Any, Self, get_args, get_origin, get_type_hints
+
+LARGEST_FLOAT = 2**1023
 
 
 def canonical_json(value: Any) -> str:
@@ -39,6 +43,82 @@ def jsonable(value: Any) -> Any:
     return value
 
 
+def conform(record: Any) -> None:
+    """Bring each field of a fresh dataclass to its declared type, or refuse it.
+
+    Lists become tuples and NumPy scalars numbers where that is declared; a whole number may stand
+    for a float; nothing else is converted, so that nothing is changed behind anybody's back.
+
+    Raises:
+        TypeError: naming the field, what it must be, and what it is.
+    """
+    hints = _hints(type(record))
+    for name, hint in hints.items():
+        object.__setattr__(record, name, _conformed(getattr(record, name), hint, name))
+
+
+@functools.cache
+def _hints(cls: Any) -> dict[str, Any]:
+    hints = get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+
+
+def _conformed(value: Any, hint: Any, name: str) -> Any:
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if hasattr(value, "tolist") and not isinstance(value, type):  # NumPy scalars and arrays
+        value = value.tolist()
+    if value is None and NoneType in kinds:
+        return None
+    kind = kinds[0]
+    holder, inner = get_origin(kind), get_args(kind)
+    try:
+        if holder is dict and isinstance(value, dict):  # options: as they will be read again
+            return json.loads(json.dumps(value, allow_nan=False, default=jsonable))
+        if holder in (tuple, list) and isinstance(value, list | tuple):
+            if holder is list or inner[-1] is Ellipsis:
+                inner = (inner[0],) * len(value)
+            pairs = zip(value, inner, strict=True)
+            return holder(_conformed(v, k, name) for v, k in pairs)
+        if kind is Any or _is_a(value, kind):
+            return value
+    except (TypeError, ValueError, RecursionError):
+        pass
+    raise TypeError(f"{name} must be {_said(hint)}, not {shown(value)}")
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    if kind is float:
+        return type(value) is float or (type(value) is int and abs(value) < LARGEST_FLOAT)
+    if kind is int:
+        return type(value) is int and -(2**63) <= value < 2**63  # what tables can hold
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _said(hint: Any) -> str:
+    """A type in words: 'a whole number', 'a list of numbers or nothing'."""
+    words = {"int": "whole number", "float": "number", "str": "text", "dict": "table"}
+    text = str(hint) if get_origin(hint) or isinstance(hint, UnionType) else hint.__name__
+    main = text.replace(" | None", "").replace(", ...", "")
+    outer, _, inner = main.removesuffix("]").partition("[")
+    names = [words.get(name.strip(), name.strip()) for name in inner.split(", ")] if inner else []
+    if outer in ("tuple", "list"):
+        said = f"a list of {names[0]}s"
+    elif outer in ("str", "bool"):
+        said = "text" if outer == "str" else "true or false"
+    else:
+        said = f"a {words.get(outer, outer)}" + (" of plain values" if outer == "dict" else "")
+    return said + (" or nothing" if "None" in text else "")
+
+
+def shown(value: Any) -> str:
+    """A value in a message: one line, not too long."""
+    try:
+        text = " ".join(repr(value).split())
+    except RecursionError:
+        text = "something nested too deep"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 class Record:
     """What every record can do: become JSON, and come back from it."""
 
@@ -48,12 +128,25 @@ class Record:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        """A record from `to_json`'s result; unknown keys are refused by the constructor."""
+        """A record from `to_json`'s result.
+
+        Raises:
+            TypeError: a field is unknown, missing, or not of its type.
+        """
+        if not isinstance(data, dict):
+            raise TypeError(f"expected a table of {cls.__name__}'s fields, not {shown(data)}")
         return cls(**data)
 
 
+class Checked(Record):
+    """A record that is read from files and tables, and holds only what it declares."""
+
+    def __post_init__(self) -> None:
+        conform(self)
+
+
 @dataclass(frozen=True)
-class Run(Record):
+class Run(Checked):
     """One planned training. Its id is the hash of these fields and of nothing else.
 
     Device, paths and log settings are not here: they change where a run happens, not what it is.
@@ -84,7 +177,7 @@ class Run(Record):
 
 
 @dataclass(frozen=True)
-class Point(Record):
+class Point(Checked):
     """One measured policy: what it cost, how well it predicts the expert, how well it plays.
 
     `status` is 'ok', 'diverged' (loss not finite) or 'failed'; `reason` says why in the latter
@@ -119,7 +212,7 @@ class Point(Record):
 
 
 @dataclass(frozen=True)
-class Interval(Record):
+class Interval(Checked):
     """A value with a two-sided interval at `level`; unbounded sides are None."""
 
     value: float
@@ -134,7 +227,7 @@ class Interval(Record):
 
 
 @dataclass(frozen=True)
-class Status(Record):
+class Status(Checked):
     """Soft trouble, said aloud: a code for programs and a sentence for people."""
 
     code: str

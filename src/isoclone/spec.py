@@ -6,11 +6,12 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from isoclone.errors import SpecError
+from isoclone.errors import IsocloneError, SpecError
 from isoclone.games import Game, game
 from isoclone.policies import policy_flops, policy_names
 from isoclone.recipes import Recipe, recipe
-from isoclone.records import Run, jsonable
+from isoclone.records import Run, conform, jsonable, shown
+from isoclone.sampling import Sampling
 
 FORECAST_FACTOR = 10 / 3
 
@@ -57,6 +58,12 @@ class StudySpec:
     forecast_flops: float | None = None
     forecast_episodes: int = 32
 
+    def __post_init__(self) -> None:
+        try:
+            conform(self)
+        except TypeError as error:
+            raise SpecError(f"study specification: {error}") from error
+
     @property
     def forecast_budget(self) -> float:
         """Where the forecast is put to the test, in FLOPs."""
@@ -77,10 +84,10 @@ class StudySpec:
         Raises:
             SpecError: a field is missing or unknown, or has a value it cannot have.
         """
-        listed = ("widths", "budgets_flops", "seeds")
+        if not isinstance(data, dict):
+            raise SpecError(f"study specification: must be a table, not {shown(data)}")
         try:
-            fields: dict[str, Any] = {k: tuple(v) if k in listed else v for k, v in data.items()}
-            spec = cls(**fields)
+            spec = cls(**data)
         except TypeError as error:
             raise SpecError(f"study specification: {error}") from error
         spec.check()
@@ -106,19 +113,24 @@ class StudySpec:
 
             raise UnknownNameError("policy", self.policy, policy_names())
         batch = Recipe.from_json(self.recipe).batch_size
-        cost = policy_flops(
-            self.policy,
-            max(self.widths),
-            the_game.frame,
-            the_game.n_actions,
-            self.flop_convention,
-            **self.policy_options,
-        )
+        cost = self._flops_per_sample(max(self.widths), the_game)
         if min(self.budgets_flops) < cost * batch:
             raise SpecError(
                 f"budgets_flops: {min(self.budgets_flops):.3g} is less than one batch of width "
                 f"{max(self.widths)} costs ({cost * batch:.3g}); raise it or drop the width"
             )
+
+    def _flops_per_sample(self, width: int, the_game: Game) -> float:
+        frame, n_actions, options = the_game.frame, the_game.n_actions, self.policy_options
+        try:
+            return policy_flops(
+                self.policy, width, frame, n_actions, self.flop_convention, **options
+            )
+        except IsocloneError:
+            raise
+        except Exception as error:  # whatever a policy, or torch, says to such a width or option
+            said = " ".join(str(error).split())[:200]
+            raise SpecError(f"policy '{self.policy}' of width {width}: {said}") from error
 
     def run_for(self, width: int, seed: int, fingerprint: str, budget_flops: float) -> Run:
         """The run of one size and seed that reaches a budget, on those demonstrations.
@@ -166,10 +178,10 @@ def _check_numbers(spec: StudySpec) -> None:
             raise SpecError(f"{name} must be at least {minimum}, not {getattr(spec, name)}")
     if not 0 < spec.dev_fraction <= 0.5:
         raise SpecError(f"dev_fraction must be above 0 and at most .5, not {spec.dev_fraction}")
-    if spec.sampling not in ("sample", "argmax"):
-        raise SpecError(f"sampling must be 'sample' or 'argmax', not '{spec.sampling}'")
-    if not spec.name or "/" in spec.name or spec.name.startswith("."):
-        raise SpecError(f"name '{spec.name}' cannot be a directory's name")
+    Sampling.parse(spec.sampling)
+    printable = spec.name.isprintable() and len(spec.name) <= 200
+    if not spec.name or not printable or "/" in spec.name or spec.name.startswith("."):
+        raise SpecError(f"name {shown(spec.name)} cannot be a directory's name")
 
 
 def _check_grid(spec: StudySpec) -> None:
@@ -184,7 +196,7 @@ def _check_grid(spec: StudySpec) -> None:
         raise SpecError(f"budgets_flops must be ascending and distinct, not {list(budgets)}")
     if not spec.seeds or len(set(spec.seeds)) < len(spec.seeds) or min(spec.seeds) < 0:
         raise SpecError(f"seeds must be distinct and not negative, not {list(spec.seeds)}")
-    if spec.forecast_budget <= max(budgets):
+    if not max(budgets) < spec.forecast_budget < float("inf"):
         raise SpecError(
             f"forecast_flops must be above the largest budget {max(budgets):.3g}, "
             f"not {spec.forecast_budget:.3g}"

@@ -79,11 +79,16 @@ def read_json(path: Path) -> Any:
         StoreError: it is missing or not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(), parse_constant=_no_number)
     except FileNotFoundError as error:
         raise StoreError(f"{path} is missing") from error
-    except (ValueError, OSError) as error:
-        raise StoreError(f"{path} is damaged ({error}); restore it or delete it") from error
+    except (ValueError, OSError, RecursionError) as error:
+        why = " ".join(str(error).split())[:120]
+        raise StoreError(f"{path} is damaged ({why}); restore it or delete it") from error
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
 
 
 def sha256_file(path: Path) -> str:

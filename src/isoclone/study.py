@@ -8,6 +8,7 @@
   points.parquet, .csv   every point, one row each
   laws.json              the fitted laws with intervals
   forecast.json          forecast, the agent trained to test it, and how they compare
+  rivals.json            (NetHack) whom that agent was measured against
   video.mp4              that agent playing
   report.html            everything, on one page
 """
@@ -20,10 +21,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from isoclone import laws
-from isoclone.demos import Demonstrations, RecordRequest, open_cache, record
+from isoclone.demos import Demonstrations, RecordRequest, open_demos, record
+from isoclone.demos.feed import open_source
+from isoclone.demos.nld import NldDemonstrations
+from isoclone.demos.nld.record import NldRecordRequest, record_enough
 from isoclone.errors import (
     DataError,
     ExecutionError,
@@ -36,11 +40,13 @@ from isoclone.estimate import Estimate, Speed, estimate, measure_speed
 from isoclone.executors import Executor, Files, SerialExecutor, Task
 from isoclone.experts import Expert, expert, expert_names
 from isoclone.games import Game
+from isoclone.games.nethack import NetHack
 from isoclone.laws import Fitted
 from isoclone.plan import Cell, Decision, Sweep, flops_spent, grid, grid_flops, next_cells
 from isoclone.policies import policy_flops, policy_layout, policy_params, width_for
 from isoclone.recipes import Recipe, recipe
-from isoclone.records import Forecast, Point, Record, Run
+from isoclone.records import Forecast, Point, Record, Run, shown
+from isoclone.rivals import measure_rivals
 from isoclone.spec import StudySpec
 from isoclone.store import is_free, read_json, sweep_leftovers, write_json, write_rows
 from isoclone.worker import (
@@ -55,6 +61,8 @@ from isoclone.worker import (
 
 FORMAT = 1
 REFERENCE_EPISODES = 32
+SCRIPTED = ("toy", "atari/Breakout", "nethack", "nethack/NetHackChallenge-v0")
+R = TypeVar("R", Run, Point)
 INTEGERS = ("params", "samples", "unique_samples", "episodes", "width", "seed")
 TEXTS = (
     "run_id",
@@ -168,24 +176,23 @@ class Study:
         if not (path / STUDY_FILE).exists():
             raise SpecError(f"{path} holds no study (no {STUDY_FILE})")
         data = read_json(path / STUDY_FILE)
-        if not isinstance(data, dict) or "spec" not in data:
+        number = data.get("format", 0) if isinstance(data, dict) else None
+        if not isinstance(number, int) or "spec" not in data:
             raise StoreError(f"{path / STUDY_FILE} is damaged; restore it")
-        if data.get("format", 0) > FORMAT:
-            raise StoreError(
-                f"{path} has study format {data['format']}; update isoclone to open it"
-            )
+        if number > FORMAT:
+            raise StoreError(f"{path} has study format {number}; update isoclone to open it")
         return cls(path, StudySpec.from_json(data["spec"]))
 
     # ------------------------------------------------------------------ what is there
 
-    def demos(self) -> Demonstrations:
+    def demos(self) -> Demonstrations | NldDemonstrations:
         """The study's demonstrations, verified.
 
         Raises:
             DataError: not recorded yet, or damaged, or of another game.
         """
-        demos = Demonstrations.open(demos_path(self.path, self.spec))
-        if demos.game_name != self.spec.game:
+        demos = open_demos(demos_path(self.path, self.spec))
+        if demos.game_name != self.spec.make_game().name:
             raise DataError(
                 f"{demos.path} holds {demos.game_name}, the study is of {self.spec.game}"
             )
@@ -194,7 +201,17 @@ class Study:
     def runs(self) -> list[Run]:
         """Every run that has a folder."""
         paths = sorted((self.path / "runs").glob("*/run.json"))
-        return [Run.from_json(read_json(path)) for path in paths]
+        return [self._read(Run, path) for path in paths]
+
+    def _read(self, kind: type[R], path: Path) -> R:
+        """A record from its file, which must be where a record of its contents belongs."""
+        try:
+            record = kind.from_json(read_json(path))
+        except TypeError as error:
+            raise StoreError(f"{path} is damaged ({error}); delete it to make it again") from error
+        if path not in _places(self.path, record):
+            raise StoreError(f"{path} belongs to another run or budget; delete it to make it again")
+        return record
 
     def points(self, role: str | None = "sweep") -> list[Point]:
         """Every complete point of a role ('sweep', 'forecast', None for all), in a fixed order.
@@ -202,12 +219,8 @@ class Study:
         Raises:
             StoreError: a point's file is damaged.
         """
-        found = []
-        for path in (self.path / "runs").glob("*/points/*.json"):
-            try:
-                found.append(Point.from_json(read_json(path)))
-            except TypeError as error:
-                raise StoreError(f"{path} is damaged; delete it to measure it again") from error
+        paths = (self.path / "runs").glob("*/points/*.json")
+        found = [self._read(Point, path) for path in paths]
         chosen = [p for p in found if role in (None, p.role)]
         return sorted(chosen, key=lambda p: (p.role, p.budget_flops, p.width, p.seed, p.run_id))
 
@@ -218,7 +231,17 @@ class Study:
     def references(self) -> dict[str, dict[str, float]]:
         """{'random' | 'expert': {'mean', 'se', 'episodes'}} as far as measured."""
         path = self.path / "references.json"
-        return read_json(path) if path.exists() else {}
+        if not path.exists():
+            return {}
+        known = read_json(path)
+        rows = known.values() if isinstance(known, dict) else [None]
+        for row in rows:
+            numbers = (
+                [row.get(n) for n in ("mean", "se", "episodes")] if isinstance(row, dict) else []
+            )
+            if not numbers or any(type(n) not in (int, float) for n in numbers):
+                raise StoreError(f"{path} is damaged; delete it to measure it again")
+        return known
 
     def savings(self) -> dict[str, Any]:
         """What a plain grid over the same sizes would have cost, what was spent, and why."""
@@ -260,7 +283,7 @@ class Study:
             notes=_notes(spec, speed),
         )
 
-    def _recorded(self) -> Demonstrations | None:
+    def _recorded(self) -> Demonstrations | NldDemonstrations | None:
         try:
             return self.demos()
         except DataError:
@@ -333,28 +356,50 @@ class Study:
             file.flush()
             yield
 
-    def record(self, workers: Executor, observer: Observer) -> Demonstrations:
+    def record(self, workers: Executor, observer: Observer) -> Demonstrations | NldDemonstrations:
         """Have the demonstrations recorded, expanded, and both ends of the score measured."""
         spec = self.spec
         if not spec.demos:
-            request = RecordRequest(
-                game=spec.game,
-                expert=spec.expert,
-                samples=spec.samples,
-                seed=spec.demos_seed,
-                dev_fraction=spec.dev_fraction,
-                game_options=spec.game_options,
-                expert_options=spec.expert_options,
-            )
             observer.phase("record", f"{spec.expert} plays {spec.game}")
-            record(request, self.path / "demos", workers, observer.progress)
+            self._record(workers, observer)
         demos = self.demos()
         if len(demos.dev_episodes) < 2:
             observer.trouble("only one dev episode: dev losses have no standard error")
         observer.phase("expand", "frames, once for all runs")
-        open_cache(demos, spec.recipe["frames"], self._layout(), observer.progress)
+        open_source(demos, spec.recipe["frames"], self._layout(), observer.progress)
         self._measure_references(demos, workers)
         return demos
+
+    def _record(self, workers: Executor, observer: Observer) -> None:
+        spec, home = self.spec, self.path
+        if isinstance(spec.make_game(), NetHack):
+            record_enough(
+                NldRecordRequest(
+                    games=2,
+                    expert=spec.expert,
+                    seed=spec.demos_seed,
+                    game=spec.game,
+                    game_options=spec.game_options,
+                    expert_options=spec.expert_options,
+                ),
+                spec.samples,
+                home / "recordings",
+                home / "demos",
+                dev_fraction=spec.dev_fraction,
+                executor=workers,
+                progress=observer.progress,
+            )
+            return
+        request = RecordRequest(
+            game=spec.game,
+            expert=spec.expert,
+            samples=spec.samples,
+            seed=spec.demos_seed,
+            dev_fraction=spec.dev_fraction,
+            game_options=spec.game_options,
+            expert_options=spec.expert_options,
+        )
+        record(request, home / "demos", workers, observer.progress)
 
     def _layout(self) -> str:
         spec, the_game = self.spec, self.spec.make_game()
@@ -362,7 +407,9 @@ class Study:
             spec.policy, spec.widths[0], the_game.frame, the_game.n_actions, **spec.policy_options
         )
 
-    def _measure_references(self, demos: Demonstrations, workers: Executor) -> None:
+    def _measure_references(
+        self, demos: Demonstrations | NldDemonstrations, workers: Executor
+    ) -> None:
         path = self.path / "references.json"
         if path.exists():
             return
@@ -488,6 +535,7 @@ class Study:
         }
         write_json(path, result)
         self._write_tables()
+        self._measure_rivals(workers, observer)
         if point.checkpoint:
             names = (STUDY_FILE, point.checkpoint)
             files = Files(self.path, {name: self.path / name for name in names}, ("video.mp4",))
@@ -496,6 +544,22 @@ class Study:
                 if outcome.error:
                     observer.trouble(f"no video: {outcome.error}")
         return read_json(path)
+
+    def rivals(self) -> dict[str, dict[str, Any]]:
+        """Whom the forecast agent was measured against (see `isoclone.rivals`), if anybody."""
+        path = self.path / "rivals.json"
+        return read_json(path) if path.exists() else {}
+
+    def _measure_rivals(self, workers: Executor, observer: Observer) -> None:
+        demos = self.demos()
+        if self.rivals() or not isinstance(demos, NldDemonstrations):
+            return
+        observer.phase("rivals", "the expert's habits, and the sweep's smallest agent")
+        rows = measure_rivals(self.path, demos, self.points(), workers)
+        for name, row in rows.items():
+            if "reason" in row:
+                observer.trouble(f"{name} was not measured: {row['reason']}")
+        write_json(self.path / "rivals.json", rows)
 
     def train(
         self,
@@ -596,6 +660,16 @@ def _holds(predicted: Forecast, point: Point) -> dict[str, bool | None]:
     return answer
 
 
+def _places(study: Path, record: Run | Point) -> list[Path]:
+    """Where a record's file must be; none if the checkpoint it names is not the run's own."""
+    if isinstance(record, Run):
+        return [run_folder(study, record.id) / "run.json"]
+    own = checkpoint_path(study, record.run_id, record.budget_flops)
+    if record.checkpoint not in (None, own.relative_to(study).as_posix()):
+        return []
+    return [point_path(study, record.run_id, record.budget_flops)]
+
+
 def _spec_from_fields(
     name: str,
     game: str | Game | None,
@@ -604,6 +678,8 @@ def _spec_from_fields(
 ) -> StudySpec:
     """A specification from what `Study.create` was given."""
     given = dict(fields)
+    if not isinstance(demos, str | Path | Demonstrations | None):
+        raise SpecError(f"demos must be a directory or demonstrations, not {shown(demos)}")
     if isinstance(demos, Demonstrations):
         given.setdefault("expert", demos.expert_name)
         game = game or demos.game_name
@@ -613,19 +689,18 @@ def _spec_from_fields(
         given["demos"] = str(where.resolve())
     if game is None:
         raise SpecError("a study needs a game")
+    if not isinstance(game, str | Game):
+        raise SpecError(f"game must be a game or its name, not {shown(game)}")
     if not isinstance(game, str):
         given.setdefault("game_options", game.options())
         game = game.name
     if isinstance(given.get("expert"), Expert):
         raise SpecError("record a live expert's demonstrations first and give the study demos=...")
-    given.setdefault("expert", "scripted" if game in ("toy", "atari/Breakout") else "lookahead")
+    given.setdefault("expert", "scripted" if game in SCRIPTED else "lookahead")
     chosen = given.get("recipe", "lean")
     if isinstance(chosen, str):
         chosen = recipe(chosen)
     given["recipe"] = chosen.to_json() if isinstance(chosen, Recipe) else chosen
-    for listed in ("widths", "budgets_flops", "seeds"):
-        if listed in given:
-            given[listed] = tuple(given[listed])
     try:
         return StudySpec(name=given.pop("name", name), game=game, **given)
     except TypeError as error:
@@ -639,7 +714,7 @@ def _check_expert(spec: StudySpec) -> None:
     """
     if spec.demos is None and spec.expert in expert_names():
         expert(spec.expert, spec.make_game(), **spec.expert_options)
-    elif spec.demos is None and not Path(spec.expert).exists() and "/" not in spec.expert:
+    elif spec.demos is None and not os.path.exists(spec.expert) and "/" not in spec.expert:
         raise UnknownNameError("expert", spec.expert, expert_names())
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from isoclone.errors import DataError
 from isoclone.games import FrameSpec
+from isoclone.records import conform
 from isoclone.store import replacing
 
 PAGE_BYTES = 8 << 20
@@ -33,6 +34,9 @@ class EpisodeInfo:
     episode_return: float
     end: str
     content_sha256: str
+
+    def __post_init__(self) -> None:
+        conform(self)
 
 
 @dataclass(frozen=True)
