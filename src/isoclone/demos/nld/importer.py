@@ -218,26 +218,20 @@ def import_game(out: Path, recording: Recording, table: tuple[int, ...]) -> Game
 
 
 def _store(path: Path, recording: Recording) -> None:
-    facts: dict[str, Any] = {
-        "stream_sha256": check_whole(recording.path),
-        "frames": 0,
-    }
+    stream = check_whole(recording.path)
+    if not stream.keys:
+        raise DataError(f"{recording.path} holds no frames")
+    facts = {"name": recording.name, "stream_sha256": stream.sha256, "frames": stream.keys}
 
     def counted() -> Iterator[Frames]:
+        decoded = 0
         for frames in decode(recording.path, recording.version, FRAMES):
-            facts["frames"] += len(frames.keys)
+            decoded += len(frames.keys)
             yield frames
+        if decoded != stream.keys:
+            raise DataError(f"{recording.path}: {decoded} of {stream.keys} frames can be decoded")
 
-    batches = counted()
-    first = next(batches, None)
-    if first is None:
-        raise DataError(f"{recording.path} holds no frames")
-    write_game(path, _again(first, batches), facts)
-
-
-def _again(first: Frames, rest: Iterator[Frames]) -> Iterator[Frames]:
-    yield first
-    yield from rest
+    write_game(path, counted(), facts)
 
 
 def _describe(file: GameFile, recording: Recording, table: tuple[int, ...]) -> GameInfo:

@@ -12,6 +12,7 @@ import bz2
 import csv
 import hashlib
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from isoclone.errors import DataError, MissingExtraError
 ROWS, COLUMNS = 24, 80
 VERSIONS = (2, 3)  # those with keys
 BLOCK = 1 << 20
+HEADER = struct.Struct("<iiiB")  # seconds, microseconds, bytes that follow, channel
+LONGEST = 1 << 20  # more than any screen's worth of terminal output
 Row = dict[str, str | None]
 _NAME = re.compile(r"\.ttyrec(\d*)\.bz2$")
 
@@ -116,24 +119,54 @@ def _whole_number(row: Row, column: str) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def check_whole(path: Path) -> str:
-    """Decompress a recording to its end; returns the hex SHA-256 of what it holds.
+class Stream(NamedTuple):
+    """What a recording holds: SHA-256 of its decompressed bytes, and how many keys."""
 
-    NLE's converter loads a truncated file as far as it goes and says so on stderr only.
+    sha256: str
+    keys: int
+
+
+def check_whole(path: Path) -> Stream:
+    """Decompress a recording to its end and follow its records.
+
+    NLE's converter loads a truncated or garbled file as far as it can make sense of it, and says so
+    on stderr at most.
 
     Raises:
-        DataError: the file is truncated, damaged, or not bz2 at all.
+        DataError: the file is truncated, damaged, or no recording at all.
     """
-    digest = hashlib.sha256()
+    digest, keys, rest = hashlib.sha256(), 0, b""
     try:
         with bz2.open(path) as file:
             while block := file.read(BLOCK):
                 digest.update(block)
+                found, rest = _count_keys(rest + block)
+                keys += found
     except EOFError as error:
         raise DataError(f"{path} is truncated") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged ({error})") from error
-    return digest.hexdigest()
+    if rest:
+        raise DataError(f"{path} is truncated: it ends within a record")
+    return Stream(digest.hexdigest(), keys)
+
+
+def _count_keys(data: bytes) -> tuple[int, bytes]:
+    """Keys among the whole records of `data`, and the bytes after them.
+
+    Raises:
+        ValueError: this cannot be a record.
+    """
+    keys, at, size = 0, 0, len(data)
+    while at + HEADER.size <= size:
+        _, _, length, channel = HEADER.unpack_from(data, at)
+        if channel > 2 or not 0 <= length <= LONGEST:
+            raise ValueError("not a ttyrec, or garbled")
+        if at + HEADER.size + length > size:
+            break
+        keys += channel == 1
+        at += HEADER.size + length
+    return keys, data[at:]
 
 
 def decode(path: Path, version: int, count: int) -> Iterator[Frames]:
@@ -141,6 +174,7 @@ def decode(path: Path, version: int, count: int) -> Iterator[Frames]:
 
     Raises:
         MissingExtraError: NLE is not installed.
+        DataError: the converter cannot read on.
     """
     converter = _converter(version)
     converter.load_ttyrec(str(path))
@@ -151,7 +185,10 @@ def decode(path: Path, version: int, count: int) -> Iterator[Frames]:
     scores = np.zeros(count, np.int32)
     missing = 0
     while not missing:
-        missing = converter.convert(chars, colors, cursor, times, keys, scores)
+        try:
+            missing = converter.convert(chars, colors, cursor, times, keys, scores)
+        except RuntimeError as error:
+            raise DataError(f"{path} is damaged ({error})") from error
         n = count - missing
         if n:
             places = cursor[:n].astype(np.uint8)
