@@ -10,9 +10,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from isoclone.errors import IsocloneError
+from isoclone.errors import IsocloneError, UnknownNameError
 
 
 def verbs() -> dict[str, Callable[..., Any]]:
@@ -26,11 +28,26 @@ def _stop(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def _who_knows(words: Sequence[str]) -> str:
+    """Which Python file registers what a study needs, if one of the words lies in such a study."""
+    from isoclone.cli.study import MADE_BY
+    from isoclone.executors.setup import STUDY_FILE_VARIABLE
+    from isoclone.store import read_json
+
+    places = [p for word in words for p in (Path(word), *Path(word).parents)]
+    for folder in places if not os.environ.get(STUDY_FILE_VARIABLE) else ():
+        with suppress(IsocloneError, OSError, TypeError, KeyError):
+            file = read_json(folder / MADE_BY)["file"]
+            return f"; {folder} was made by {file}: set {STUDY_FILE_VARIABLE}={file}"
+    return ""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     import tyro
 
     from isoclone.cli.usage import complaints_in_one_line, deferred
+    from isoclone.executors.setup import run_study_file
 
     words = list(sys.argv[1:] if argv is None else argv)
     for count in (3, 2):  # `demos show` is one verb of two words
@@ -38,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             words[:count] = [" ".join(words[:count])]
     signal.signal(signal.SIGTERM, _stop)  # a polite kill ends as Ctrl-C does
     try:
+        run_study_file()
         with complaints_in_one_line(words[0] if words and words[0] in verbs() else None):
             call = tyro.extras.subcommand_cli_from_dict(
                 deferred(verbs()),
@@ -48,6 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
             )
         call()
+    except UnknownNameError as error:
+        print(f"isoclone: {error}{_who_knows(words)}", file=sys.stderr)
+        return error.exit_code
     except IsocloneError as error:
         print(f"isoclone: {error}", file=sys.stderr)
         return error.exit_code

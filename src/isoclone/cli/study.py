@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import Positional
 
-from isoclone.errors import DataError, IsocloneError, SpecError, UnknownNameError
+from isoclone.errors import DataError, SpecError, UnknownNameError
 
 OUT = Path("studies-out")
+MADE_BY = "made_by.json"  # in a study's directory: the Python file it came from, by its path
 DEMOS_OUT = Path("demos-out")
 
 
@@ -129,6 +129,7 @@ def _changes(
 
 def _study(source: str, out: Path | None, changes: dict[str, Any], device: str) -> Any:
     """The study that a name, a file or a directory means."""
+    from isoclone.store import write_json
     from isoclone.study import Study
     from isoclone.train import check_device
 
@@ -143,7 +144,10 @@ def _study(source: str, out: Path | None, changes: dict[str, Any], device: str) 
     spec = _named_spec(source)
     if changes:
         spec = spec.replace(**changes)
-    return Study.create(out or OUT / spec.name, spec, device=device)
+    study = Study.create(out or OUT / spec.name, spec, device=device)
+    if source.endswith(".py"):
+        write_json(study.path / MADE_BY, {"file": str(Path(source).resolve())})
+    return study
 
 
 def _is_directory(source: str, asked: bool) -> bool:
@@ -161,20 +165,12 @@ def _is_directory(source: str, asked: bool) -> bool:
 
 def _named_spec(source: str) -> Any:
     from isoclone.builtins import builtin
-    from isoclone.executors.setup import STUDY_FILE_VARIABLE
+    from isoclone.executors.setup import STUDY_FILE_VARIABLE, run_file
     from isoclone.spec import StudySpec
 
     if not source.endswith(".py"):
         return builtin(source)
-    if not Path(source).exists():
-        raise SpecError(f"{source} does not exist")
-    try:
-        spec = runpy.run_path(source).get("study")
-    except IsocloneError:
-        raise
-    except Exception as error:
-        said = " ".join(str(error).split())
-        raise SpecError(f"{source} cannot be run: {type(error).__name__}: {said}") from error
+    spec = run_file(source).get("study")
     os.environ[STUDY_FILE_VARIABLE] = str(Path(source).resolve())
     if not isinstance(spec, StudySpec):
         raise SpecError(f"{source} must set `study` to an isoclone.StudySpec")

@@ -7,6 +7,10 @@ import functools
 import os
 import runpy
 import sys
+from pathlib import Path
+from typing import Any
+
+from isoclone.errors import IsocloneError, SpecError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 KEEP_BYTES = 1 << 30
@@ -43,4 +47,21 @@ def run_study_file() -> None:
     """Run the user's Python file, if there is one, so that what it registers is known here too."""
     path = os.environ.get(STUDY_FILE_VARIABLE)
     if path:
-        runpy.run_path(path)
+        run_file(path)
+
+
+def run_file(path: str) -> dict[str, Any]:
+    """Run a user's Python file; returns the names it sets.
+
+    Raises:
+        SpecError: it is not there, or raises; the message says what.
+    """
+    if not Path(path).exists():
+        raise SpecError(f"{path} does not exist")
+    try:
+        return runpy.run_path(path)
+    except IsocloneError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise SpecError(f"{path} cannot be run: {type(error).__name__}: {said}") from error
