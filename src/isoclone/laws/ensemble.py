@@ -2,22 +2,23 @@
 
 At every past budget each expert is asked for the budgets that followed. An error e at a horizon of
 h decades is measured against the change that really came, u = e / (share |change| + noise), so
-that easy and hard stretches count alike. Expert k gets the weight
+that easy and hard stretches count alike. Expert k, of prior weight p_k, gets the weight
 
-    w_k ~ (prior + sum_t m^age u_t^2)^-2 / (prior + sum_t m^age)^-2,
+    w_k ~ p_k ((c + sum_t u_t^2) / (c + T))^-sharpness   over T past errors, c = `PRIOR_ERRORS`,
 
-close to equal for a young study and sharper as it grows. Nothing after the moment of forecasting
-enters: the weights used at budget i come from budgets up to i.
+the prior's for a young study and sharper as it grows. Nothing after the moment of forecasting
+enters: the weights used at budget i come from budgets up to i. What was said from fewer than
+`SCORED_FROM` budgets does not count: it says little of what an expert is worth later.
 
 The interval is conformal in spirit: past errors of the combination, each divided by its scale
-s_h = youth sqrt(noise^2 + (kappa |slope| h^1.15)^2 + spread^2), with spread the experts' standard
-deviation, say by how much s_h must be stretched; few errors are eked out by those of published
-studies (`PRIOR_SCALES` errors with a stretch of 1).
+s_h = youth sqrt(noise^2 + (kappa |slope| h^1.5)^2 + spread^2), with spread the experts' weighted
+standard deviation, say by how much s_h must be stretched; few errors are eked out by those of
+published studies (`PRIOR_SCALES` errors with a stretch of 1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,15 +28,15 @@ Array = np.ndarray
 Curve = Callable[[Array], Array]
 
 SHARE = 0.2  # of a change, that a good forecast misses
-PRIOR_ERRORS = 4.0  # how many past errors equal weights are worth
+PRIOR_ERRORS = 4.0  # how many past errors the prior weights are worth
+SCORED_FROM = 5  # budgets
 WILD = 10.0  # times the range so far: a change beyond it is no forecast
-SHARPNESS = 2.0  # exponent of the weights
-MEMORY = 0.9  # weight of an error, per budget of age
+SHARPNESS = 6.0  # exponent of the weights
 STEPS = 3  # horizons, in budgets, that count
 
-KAPPA = 0.13  # relative error of a slope carried over a horizon; see docs/laws/backtest.md
+KAPPA = 0.16  # relative error of a slope carried over a horizon; see docs/laws/backtest.md
 PRIOR_SCALES = 30.0  # how many past errors that figure is worth
-GROWTH = 1.15  # of that error with the horizon: .20 of the change a third of a decade on, .25 at 1
+GROWTH = 1.5  # of that error with the horizon: .09 of the change a third of a decade on, .16 at 1
 DOF = 20.0  # of the t-distribution that turns a scale into an interval
 
 
@@ -44,14 +45,21 @@ class Ensemble:
 
     `origins` maps how many budgets were seen to the curves of the experts fitted on them; `x`, `y`
     are the series itself, `noise` [b + 1] the SD of one y as it was known after each budget,
-    `kappa` as in the module's formula.
+    `prior` the experts' names and prior weights, `kappa` and `sharpness` as in the formulas.
     """
 
     def __init__(
-        self, x: Array, y: Array, noise: Array, names: Sequence[str], kappa: float = KAPPA
+        self,
+        x: Array,
+        y: Array,
+        noise: Array,
+        prior: Mapping[str, float],
+        kappa: float = KAPPA,
+        sharpness: float = SHARPNESS,
     ):
-        self.x, self.y, self.noise, self.names = x, y, noise, list(names)
-        self.kappa = kappa
+        self.x, self.y, self.noise, self.names = x, y, noise, list(prior)
+        self.prior = np.array(list(prior.values()))
+        self.kappa, self.sharpness = kappa, sharpness
         self._said: dict[tuple[int, int], Array] = {}
         self._curves: list[Curve] = []
         self._history: dict[int, list[Curve]] = {}
@@ -73,16 +81,15 @@ class Ensemble:
 
     def weights(self, seen: int) -> Array:
         """Weights of the experts when the first `seen` budgets are known."""
-        total, count = np.zeros(len(self.names)), 0.0
+        total, count = np.zeros(len(self.names)), 0
         for (origin, target), said in self._said.items():
-            if target >= seen or target - origin >= STEPS:
-                continue  # not known yet, or too far ahead to count
+            if target >= seen or target - origin >= STEPS or origin < SCORED_FROM:
+                continue  # not known yet, too far ahead or too early to count
             change = abs(self.y[target] - self.y[origin - 1])
             unit = (said - self.y[target]) / (SHARE * change + self.noise[origin])
-            fade = MEMORY ** (seen - 1 - target)
-            total, count = total + fade * np.minimum(unit**2, 100.0), count + fade
+            total, count = total + np.minimum(unit**2, 100.0), count + 1
         score = (PRIOR_ERRORS + total) / (PRIOR_ERRORS + count)
-        weight = score**-SHARPNESS
+        weight = self.prior * score**-self.sharpness
         return weight / weight.sum()
 
     def said(self, name: str, seen: int, target: int) -> float:
@@ -126,12 +133,12 @@ class Ensemble:
         """s_h before stretching, for forecasts said [m, experts] at horizons [m] in decades."""
         step = self.x[seen - 1] - self.x[seen - 2]
         last = abs(self.y[seen - 1] - self.y[seen - 2]) / max(step, 1e-9)
-        change = np.abs(said @ self.weights(seen) - self.y[seen - 1])
-        slope = 0.5 * (change / np.maximum(horizon, 1e-9) + last)
+        weights = self.weights(seen)
+        middle = said @ weights
+        slope = 0.5 * (np.abs(middle - self.y[seen - 1]) / np.maximum(horizon, 1e-9) + last)
+        spread = (said - middle[:, None]) ** 2 @ weights
         return youth(seen) * np.sqrt(
-            self.noise[seen] ** 2
-            + (self.kappa * slope * horizon**GROWTH) ** 2
-            + said.std(axis=1) ** 2
+            self.noise[seen] ** 2 + (self.kappa * slope * horizon**GROWTH) ** 2 + spread
         )
 
     def _past_scale(self, seen: int, target: int) -> float:

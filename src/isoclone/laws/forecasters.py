@@ -6,11 +6,10 @@
     trend         damped local trend of the frontier (`trend`)
     envelope      every size's own learning curve continued, damped; the frontier is their lower
                   edge, smoothed
-    bent-envelope as `envelope`, the damping halfway to what a fitted surface says of each curve
-    surfaces      median over parametric surfaces, forms x windows, anchored at the last best loss
+    kriging       the lowest loss of a surface over all runs (`kriging`), anchored at the last best
 
-The last four see different things (the frontier's bend, who is about to overtake, the floor that
-all curves approach), err in different directions, and are combined by `ensemble`.
+The last three see different things (the frontier's bend, who is about to overtake, what all curves
+have in common), err in different directions, and are combined by `ensemble`.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import numpy as np
 
 from isoclone.errors import FitError
 from isoclone.laws.evidence import Evidence
-from isoclone.laws.surface import Surface, window
+from isoclone.laws.kriging import Kriging
 from isoclone.laws.trend import damped, local_slope
 
 Array = np.ndarray
@@ -32,11 +31,7 @@ TREND_DAMPING = 0.2  # per decade
 CURVE_DAMPING = 0.5  # per decade: a single size flattens sooner than the frontier does
 NEAR = 0.1  # curves within this of the best log loss can become the frontier
 SOFTNESS = 0.1  # of the lower edge, in log loss
-STRETCH = 3.0  # how far a curve's slope may differ from the surface's before it is clipped
-BEND_WINDOW = (2.0, 2.5)
-SURFACE_WINDOWS = ((1.4, 1.6), (2.0, 1.35), (2.0, 2.5), (3.0, 1.6))
-SURFACE_FORMS = ("chinchilla", "coupled", "interaction")
-MIN_BUDGETS = 3
+GRID = 60  # sizes among which the kriged surface's lowest loss is sought
 
 
 def paper(evidence: Evidence) -> Curve:
@@ -68,7 +63,7 @@ def _trend(evidence: Evidence, damping: float) -> Curve:
 
 def envelope(evidence: Evidence) -> Curve:
     """The soft lower edge of the damped learning curves of the sizes near the frontier."""
-    ends, slopes, _ = _contenders(evidence)
+    ends, slopes = _contenders(evidence)
 
     def curve(x: Array) -> Array:
         ahead = damped(np.maximum(np.atleast_1d(x) - evidence.x[-1], 0.0), CURVE_DAMPING)
@@ -77,35 +72,20 @@ def envelope(evidence: Evidence) -> Curve:
     return curve
 
 
-def bent_envelope(evidence: Evidence) -> Curve:
-    """The envelope, each curve continued halfway between plain damping and the surface's bend."""
-    ends, slopes, sizes = _contenders(evidence)
-    surface = _surface(evidence, "chinchilla", *BEND_WINDOW)
-    if surface is None:
-        return envelope(evidence)
-
-    def curve(x: Array) -> Array:
-        x = np.maximum(np.atleast_1d(x), evidence.x[-1])
-        plain = slopes[:, None] * damped(x - evidence.x[-1], CURVE_DAMPING)
-        bent = _bend(surface, evidence, sizes, slopes, x)
-        return _lower_edge(evidence, ends, ends[:, None] + 0.5 * (plain + bent))
-
-    return curve
-
-
-def surfaces(evidence: Evidence) -> Curve:
-    """Median of the forms and windows, moved so that each passes through the last best loss."""
-    specs = [(form, *w) for form in SURFACE_FORMS for w in SURFACE_WINDOWS]
-    fitted = [s for s in (_surface(evidence, *spec) for spec in specs) if s is not None]
-    if not fitted:
+def kriging(evidence: Evidence) -> Curve:
+    """The lowest loss of the kriged surface between the sampled sizes."""
+    try:
+        surface = Kriging().fit(evidence.points)
+    except FitError:
         return trend(evidence)
+    sizes = np.geomspace(evidence.sizes[0], evidence.sizes[-1], GRID)
 
-    def curve(x: Array) -> Array:
-        flat = np.concatenate([[evidence.x[-1]], np.maximum(np.ravel(x), evidence.x[-1])])
-        lows = np.array([[s.optimum(10.0**c, evidence.rule)[1][0] for c in flat] for s in fitted])
-        return evidence.y[-1] + np.median(lows[:, 1:] - lows[:, :1], axis=0)
+    def low(x: float) -> float:
+        return float(surface.log_loss(sizes, evidence.rule.samples(10.0**x, sizes)).min())
 
-    return curve
+    last = evidence.x[-1]
+    lift = evidence.y[-1] - low(last)
+    return lambda x: np.array([low(max(at, last)) + lift for at in np.ravel(x)])
 
 
 BASELINES: dict[str, Forecaster] = {
@@ -113,50 +93,23 @@ BASELINES: dict[str, Forecaster] = {
     "persistence": persistence,
     "last-slope": last_slope,
 }
-EXPERTS: dict[str, Forecaster] = {
-    "trend": trend,
-    "envelope": envelope,
-    "bent-envelope": bent_envelope,
-    "surfaces": surfaces,
-}
+EXPERTS: dict[str, Forecaster] = {"trend": trend, "envelope": envelope, "kriging": kriging}
+# Before any error is known: half to the view of the whole surface, half to the last stretch.
+PRIOR_WEIGHTS = {"trend": 0.25, "envelope": 0.25, "kriging": 0.5}
 
 
-def _surface(evidence: Evidence, form: str, decades: float, factor: float) -> Surface | None:
-    """The surface of a form over a window, or None where the window holds too little."""
-    near = evidence.points.keep(window(evidence.points, decades, factor))
-    if len(near) < 8:
-        return None
-    try:
-        return Surface(form).fit(near.params, near.samples, near.loss, sd=0.02)
-    except FitError:
-        return None
-
-
-def _contenders(evidence: Evidence) -> tuple[Array, Array, Array]:
-    """Last log loss, last slope and size of the curves near the frontier at the last budget."""
-    ends, slopes, sizes = [], [], []
+def _contenders(evidence: Evidence) -> tuple[Array, Array]:
+    """Last log loss and last slope of the curves near the frontier at the last budget."""
+    ends, slopes = [], []
     best = np.nanmin(evidence.curves[:, -1])
-    for size, row in zip(evidence.sizes, evidence.curves, strict=True):
+    for row in evidence.curves:
         seen = np.isfinite(row)
         if seen[-1] and seen.sum() > 1 and row[-1] <= best + NEAR:
             ends.append(row[-1])
             slopes.append(min(local_slope(evidence.x[seen], row[seen], 0.0), 0.0))
-            sizes.append(size)
     if not ends:  # every size near the frontier is new: the frontier's own slope is all there is
-        return evidence.y[-1:], np.array([local_slope(evidence.x, evidence.y, 0.0)]), np.array([1])
-    return np.array(ends), np.array(slopes), np.array(sizes)
-
-
-def _bend(surface: Surface, evidence: Evidence, sizes: Array, slopes: Array, x: Array) -> Array:
-    """Change of log L from the last budget to x [size, x]: the surface's, scaled to the slopes."""
-    back = 0.35  # decades over which the surface's own slope is taken
-    at = np.concatenate([[evidence.x[-1] - back, evidence.x[-1]], x])
-    n = np.repeat(sizes, len(at))
-    d = evidence.rule.samples(10.0 ** np.tile(at, len(sizes)), n)
-    value = surface.log_loss(n, d).reshape(len(sizes), len(at))
-    own = np.minimum((value[:, 1] - value[:, 0]) / back, -1e-6)
-    ratio = np.clip(slopes / own, 1 / STRETCH, STRETCH)
-    return ratio[:, None] * (value[:, 2:] - value[:, 1:2])
+        return evidence.y[-1:], np.array([local_slope(evidence.x, evidence.y, 0.0)])
+    return np.array(ends), np.array(slopes)
 
 
 def _lower_edge(evidence: Evidence, ends: Array, ahead: Array) -> Array:

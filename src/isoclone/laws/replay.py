@@ -41,10 +41,9 @@ def replay(
 ) -> Replay:
     """Fit and remember everything. `best` takes the best return per budget, as the paper does;
     else the mean of the sizes near the lowest loss, which is what a new run can expect."""
-    names = list(forecasters.EXPERTS)
     steps = range(len(evidence.x) + 1)
     noise = np.array([evidence.until(max(seen, 1)).noise for seen in steps])
-    loss = Ensemble(evidence.x, evidence.y, noise, names)
+    loss = Ensemble(evidence.x, evidence.y, noise, forecasters.PRIOR_WEIGHTS)
     first = min(FIRST_ORIGIN, len(evidence.x))
     loss.replay(lambda seen: [f(evidence.until(seen)) for f in forecasters.EXPERTS.values()], first)
     said = {}
@@ -82,7 +81,8 @@ def _replay_returns(
 ) -> tuple[Ensemble, dict[str, dict[tuple[int, int], float]]]:
     chosen = returns.experts(series)
     noise = np.array([series.noise(max(seen, 1)) for seen in range(len(series.x) + 1)])
-    whole = Ensemble(series.x, series.value, noise, list(chosen), returns.KAPPA)
+    prior = dict.fromkeys(chosen, 1 / len(chosen))
+    whole = Ensemble(series.x, series.value, noise, prior, returns.KAPPA, returns.SHARPNESS)
     offset = len(loss.x) - len(series.x)  # returns may start later than losses
 
     def at(seen: int) -> ReturnSeries:

@@ -27,8 +27,9 @@ Curve = Callable[[Array], Array]
 
 MEMORY, LOG_MEMORY, LOG_DAMPING = 0.3, 0.6, 0.4  # decades, decades, per decade
 LOSS_MEMORY = 0.3  # decades over which returns are related to losses
-KAPPA = 0.4  # relative error of a return's slope
-MIN_RELATIVE_NOISE = 0.03
+KAPPA = 0.5  # relative error of a return's slope
+SHARPNESS = 2.0  # of the experts' weights: returns are noisy, and so are past errors
+MIN_RELATIVE_NOISE = 0.05
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class ReturnSeries:
         return ReturnSeries(x, value, se, log_loss, loss, self.floor, self.ceiling)
 
     def noise(self, seen: int) -> float:
-        """SD of one return after `seen` budgets: stated SEs, at least 3 % of the last returns."""
+        """SD of one return after `seen` budgets: stated SEs, at least 5 % of the last returns."""
         late = slice(max(seen - 3, 0), seen)  # the noise of untrained policies is no guide
         size = np.maximum(np.abs(self.value[late]), 1e-9)
         known = (self.se[late] / size)[np.isfinite(self.se[late])]
