@@ -135,6 +135,16 @@ def test_a_best_size_at_the_edge_gets_a_neighbour():
     assert sweep.widths == SPEC.widths
 
 
+def test_a_neighbour_of_which_one_batch_costs_more_than_the_budget_is_not_added():
+    small = SPEC.batch_flops(32)
+    spec = SPEC.replace(budgets_flops=(small, 2 * small, 4 * small))
+    _, sweep = play_out(spec, lambda w, c: -float(w))
+    added = [(budget, width) for budget, width in decided(sweep, "added")]
+    assert added
+    assert all(spec.batch_flops(width) <= budget for budget, width in added)
+    assert added[0][0] > small  # at the first budget there was no room
+
+
 def test_the_smallest_size_there_can_be_is_one():
     _, sweep = play_out(SPEC, lambda w, c: float(w))
     assert sweep.widths[0] == 1

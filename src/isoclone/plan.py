@@ -94,7 +94,7 @@ def next_cells(spec: StudySpec, points: Iterable[Point]) -> Sweep:
                 decisions.append(Decision(budget, active[-1], "joins", f"width {best} was best"))
                 continue
             added = _beyond(spec, widths, best)
-            if added is None or not spec.adaptive:
+            if added is None or not spec.adaptive or spec.batch_flops(added) > budget:
                 break
             widths = sorted([*widths, added])
             active = sorted([*active, added])

@@ -107,25 +107,30 @@ class StudySpec:
         """
         _check_numbers(self)
         _check_grid(self)
-        the_game = self.make_game()
         if self.policy not in policy_names():
             from isoclone.errors import UnknownNameError
 
             raise UnknownNameError("policy", self.policy, policy_names())
-        batch = Recipe.from_json(self.recipe).batch_size
-        cost = self._flops_per_sample(max(self.widths), the_game)
-        if min(self.budgets_flops) < cost * batch:
+        cost = self.batch_flops(max(self.widths))
+        if min(self.budgets_flops) < cost:
             raise SpecError(
                 f"budgets_flops: {min(self.budgets_flops):.3g} is less than one batch of width "
-                f"{max(self.widths)} costs ({cost * batch:.3g}); raise it or drop the width"
+                f"{max(self.widths)} costs ({cost:.3g}); raise it or drop the width"
             )
 
-    def _flops_per_sample(self, width: int, the_game: Game) -> float:
-        frame, n_actions, options = the_game.frame, the_game.n_actions, self.policy_options
+    def batch_flops(self, width: int) -> float:
+        """What one training step of a width costs, the least that a budget can be.
+
+        Raises:
+            SpecError: the policy cannot be made in that width, or with these options.
+        """
+        the_game, options = self.make_game(), self.policy_options
+        frame, n_actions = the_game.frame, the_game.n_actions
         try:
-            return policy_flops(
+            per_sample = policy_flops(
                 self.policy, width, frame, n_actions, self.flop_convention, **options
             )
+            return per_sample * Recipe.from_json(self.recipe).batch_size
         except IsocloneError:
             raise
         except Exception as error:  # whatever a policy, or torch, says to such a width or option
