@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import threading
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from isoclone.executors.setup import STUDY_FILE_VARIABLE
 
 OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray started here: frames are read from disk, not from it
 WAIT_SECONDS = 5.0  # before the cluster is asked anew how large it is
+KNOCK_SECONDS = 10.0
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0" binds Ray to the loopback address alone
 
 
@@ -97,9 +99,10 @@ class RayExecutor(Pool):
         else:
             settings |= {"address": self._address}
         try:
+            _knock(self._address)
             with _own_signals():
                 ray.init(**settings)
-        except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise ExecutionError(f"{self._no_ray()}: {one_line(error)[:300]}") from error
         if self._address is None:
             _check_loopback(ray)
@@ -184,6 +187,13 @@ def _import_ray(alone: bool) -> Any:
     except ImportError as error:
         raise MissingExtraError("the executor 'ray'", "ray") from error
     return ray
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError if nobody listens at 'host:port': Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
 
 
 def _check_loopback(ray: Any) -> None:
