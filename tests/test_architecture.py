@@ -30,6 +30,7 @@ ORDER = [
     ["slots"],
     ["plan", "train", "evaluate", "builtins"],
     ["worker", "estimate", "video", "watch", "tables"],
+    ["rivals"],
     ["published", "report"],
     ["study"],
     ["testing", "api", "console"],

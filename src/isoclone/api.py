@@ -7,8 +7,10 @@ from typing import Any
 
 from isoclone import policies
 from isoclone.checkpoint import Trained, load_checkpoint
-from isoclone.demos import Demonstrations, RecordRequest, open_cache
+from isoclone.demos import Demonstrations, RecordRequest
 from isoclone.demos import record as record_request
+from isoclone.demos.feed import open_source
+from isoclone.demos.nld import NldDemonstrations
 from isoclone.evaluate import DevLoss, Returns, dev_loss
 from isoclone.evaluate import rollout as play_out
 from isoclone.executors import Executor, SerialExecutor
@@ -67,16 +69,21 @@ def load(checkpoint: str | Path, device: str = "cpu") -> Trained:
     return load_checkpoint(checkpoint, device)
 
 
-def evaluate(policy: Trained, demos: Demonstrations, samples: int = 20_000) -> DevLoss:
+def evaluate(
+    policy: Trained, demos: Demonstrations | NldDemonstrations, samples: int = 20_000
+) -> DevLoss:
     """Teacher-forced dev loss of a policy on the held-out episodes of demonstrations."""
-    cache = open_cache(demos, policy.encoder.kind, policy.encoder.layout)
-    return dev_loss(policy, cache, samples)
+    source = open_source(demos, policy.encoder.kind, policy.encoder.layout)
+    return dev_loss(policy, source, samples)
 
 
 def rollout(
     policy: Trained, game: str | Game, episodes: int = 32, seed: int = 0, sampling: str = "sample"
 ) -> Returns:
-    """Returns of whole episodes played by a policy; `sampling` is 'sample' or 'argmax'."""
+    """Returns of whole episodes played by a policy.
+
+    `sampling` is 'sample', 'argmax', or settings: 'temperature=0.7,top_p=0.9,top_k=5'.
+    """
     return play_out(policy, _game(game), episodes, seed, sampling)
 
 

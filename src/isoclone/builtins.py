@@ -36,7 +36,23 @@ BREAKOUT = StudySpec(
     forecast_episodes=24,
 )
 
-_STUDIES = {"toy": TOY, "breakout": BREAKOUT}
+NETHACK = StudySpec(
+    name="nethack",
+    game="nethack/NetHackChallenge-v0",
+    expert="scripted",  # plays if no recordings are given; 'demos' of AutoAscend are better
+    samples=1_000_000,
+    policy="nethack",
+    widths=(12, 24, 48, 96, 192),
+    budgets_flops=(1e11, 2e11, 5e11, 1e12, 2e12),
+    recipe=recipe("nethack").to_json(),
+    game_options={"character": "mon-hum-neu-mal", "max_steps": 10_000},
+    episodes=8,
+    dev_samples=100_000,
+    forecast_flops=6e12,
+    forecast_episodes=200,
+)
+
+_STUDIES = {"toy": TOY, "breakout": BREAKOUT, "nethack": NETHACK}
 
 
 def builtin(name: str) -> StudySpec:

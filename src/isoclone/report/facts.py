@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isoclone.demos import Demonstrations
+from isoclone.demos import open_demos
 from isoclone.errors import IsocloneError, StoreError
 from isoclone.plan import Sweep
 from isoclone.records import Forecast, Point, jsonable
@@ -189,9 +189,11 @@ def _sweep_gaps(facts: Facts) -> list[str]:
 
 def _demos(study: Study) -> DemosFacts:
     # Not verified here: every run that used them has done so, and hashing takes its time.
-    demos = Demonstrations.open(demos_path(study.path, study.spec), verify=False)
+    demos = open_demos(demos_path(study.path, study.spec), verify=False)
     mean, se = demos.score()
-    splits = Counter(demos.split_of(info) for info in demos.episodes)
+    splits = Counter(
+        "dev" if info.index in demos.dev_episodes else "train" for info in demos.episodes
+    )
     return DemosFacts(
         fingerprint=demos.fingerprint,
         expert=demos.expert_name,
