@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _ctypes
+import ctypes
 import os
 import signal
 import sys
@@ -57,6 +59,19 @@ def test_same_seed_and_actions_give_the_same_screens():
     assert score == again
     third, _ = play(other, 12, walk(STEPS))
     assert not np.array_equal(first[0], third[0])
+
+
+def test_a_game_does_not_know_what_time_it_is():
+    """NetHack names its shopkeepers after the second in which the game began."""
+    env = ic.game("nethack").make_lean_env()
+    begun = []
+    for seed in (7, 8, 7):
+        env.reset(seed)
+        library = ctypes.CDLL(env.nle.nethack.dlpath)
+        begun.append(ctypes.c_long.in_dll(library, "ubirthday").value)
+        _ctypes.dlclose(library._handle)
+    assert begun[0] == begun[2]
+    assert begun[0] // 257 != begun[1] // 257
 
 
 def test_a_frame_is_the_terminal():

@@ -1,13 +1,14 @@
 """`nethack/<env id>`: NetHack as the NetHack Learning Environment (NLE) plays it.
 
 A frame is the terminal a player would see: 24 x 80 characters, their colours and the cursor, as
-one flat row of bytes (`pack_tty`, `unpack_tty`). Frames equal, byte for byte, those that NLE's own
-converter reads back from a recording of the same game (tested).
+one flat row of bytes (`pack_tty`, `unpack_tty`). Frames equal those that NLE's own converter reads
+back from a recording of the same game (tested), but for characters above 127, which appear where a
+prompt echoes a meta key.
 
 Games are truly seeded. `reset(seed)` sets NetHack's core and display generators to `seed`, turns
-its re-seeding off, and takes moon phase and Friday 13th from the seed instead of the calendar; the
-same seed and actions then give the same screens. NLE's `reset(seed=)` does none of this, and its
-challenge environment hides the functions that do.
+its re-seeding off, and takes from the seed, not from the clock, moon phase, Friday 13th, night, and
+the birthday that shopkeepers are named after; the same seed and actions then give the same screens.
+NLE's `reset(seed=)` does none of this, and its challenge hides the functions that do.
 
 NLE's own limits are switched off and counted here, in agent steps: NLE counts a step without
 progress twice, and reports a game cut off by its limits as one that ended by itself.
@@ -15,6 +16,8 @@ progress twice, and reports a game cut off by its limits as one that ended by it
 
 from __future__ import annotations
 
+import _ctypes
+import ctypes
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -43,6 +46,7 @@ RICH = (
 )  # fmt: skip
 
 SCORE, DEPTH, TURNS = 9, 12, 20  # where they are in `blstats`
+BIRTHDAY, NAMES_CHANGE = 1_600_000_000, 257  # seconds; the first is arbitrary (shknam.c)
 ESC, RETURN, QUIT, YES = 27, 13, 0x80 | ord("q"), ord("y")
 
 # Which characters NetHack admits (role.c): a role and a race must share the alignment.
@@ -203,11 +207,21 @@ class NetHackEnv:
         """Start the game that belongs to `seed`."""
         self.nle.nethack.set_initial_seeds(seed, seed, False)
         self.nle.reset()
+        self._fix_birthday(seed)
         self._facts, self._logged = None, self._xlogfile.stat().st_size
         self.seed, self.steps, self._idle = seed, 0, 0
         self._turns, self._score = int(self._blstats[TURNS]), int(self._blstats[SCORE])
         self._depth = int(self._blstats[DEPTH])
         return pack_tty(*self._parts)
+
+    def _fix_birthday(self, seed: int) -> None:
+        """Set the time at which the game began: names and sex of shopkeepers depend on it.
+
+        The library is let go of at once, as NLE makes a fresh game by loading it anew.
+        """
+        library = ctypes.CDLL(self.nle.nethack.dlpath)
+        ctypes.c_long.in_dll(library, "ubirthday").value = BIRTHDAY + seed % 2**20 * NAMES_CHANGE
+        _ctypes.dlclose(library._handle)
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool]:
         """Act once; returns (frame, reward, terminated, truncated).
