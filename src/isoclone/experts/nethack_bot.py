@@ -65,7 +65,7 @@ class NetHackBot:
     boldness: int = 1
     patience: int = 2_000
     rest: float = 0.6
-    prayer_gap: int = 1_000
+    prayer_gap: int = 800
     name: str = "scripted"
     lockstep: int = 1
 
