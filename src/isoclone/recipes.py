@@ -125,11 +125,11 @@ RECIPES = {
         betas=(0.9, 0.99),
         width_power=0.3,
     ),
-    # Found here on NetHack recordings (docs/log.md): 32 games side by side x 32 steps.
+    # Found here on NetHack recordings (docs/log.md): 32 games side by side x 16 steps.
     "nethack": Recipe(
         "nethack",
         learning_rate=2e-3,
-        batch_size=1024,
+        batch_size=512,
         warmup_samples=10_000,
         schedule="inverse_sqrt",
         decay_from=200_000,

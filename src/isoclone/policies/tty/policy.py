@@ -46,7 +46,7 @@ class TtyPolicy(nn.Module):
         encoder: str = "lean",
         layers: int | None = None,
         context: int = 64,
-        unroll: int = 32,
+        unroll: int = 16,
         **options: Any,
     ):
         super().__init__()
