@@ -27,6 +27,7 @@ STDOUT = Console(highlight=False)
 POLL_SECONDS = 1.0
 LINE_SECONDS = 20.0  # between progress lines where there is no terminal
 STALE_SECONDS = 15.0
+PROGRESS = {"phase": str, "label": str, "budget_flops": float, "flops": float, "samples": float}
 
 
 def print_json(value: Any) -> None:
@@ -187,9 +188,10 @@ def read_progress(study: Path) -> list[dict[str, Any]]:
         try:
             row = json.loads(path.read_text())
             fresh = time.time() - path.stat().st_mtime < STALE_SECONDS
-        except (OSError, ValueError):  # being replaced at this very moment
-            continue
-        found.append({**row, "live": fresh and row["phase"] != "done"})
+            told = {name: kind(row[name]) for name, kind in PROGRESS.items()}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue  # being replaced at this very moment, or damaged: it is only for the eye
+        found.append({**told, "live": fresh and told["phase"] != "done"})
     return found
 
 

@@ -52,8 +52,8 @@ def conform(record: Any) -> None:
     Raises:
         TypeError: naming the field, what it must be, and what it is.
     """
-    hints = _hints(type(record))
-    for name, hint in hints.items():
+    kind: Any = type(record)
+    for name, hint in _hints(kind).items():
         object.__setattr__(record, name, _conformed(getattr(record, name), hint, name))
 
 

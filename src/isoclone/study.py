@@ -34,6 +34,7 @@ from isoclone.errors import (
     SpecError,
     SpecMismatchError,
     StoreError,
+    TrustError,
     UnknownNameError,
 )
 from isoclone.estimate import Estimate, Speed, estimate, measure_speed
@@ -122,6 +123,7 @@ class Study:
 
     def __init__(self, path: Path, spec: StudySpec):
         self.path, self.spec = path, spec
+        self._vouched = True  # False where only the directory itself says what is to be trusted
 
     # ------------------------------------------------------------------ making and opening
 
@@ -157,6 +159,7 @@ class Study:
                     f"{path} holds a study that differs ({'; '.join(differing)}); "
                     "choose another directory, or give the directory alone to resume it"
                 )
+            study._vouched = True
             return study
         if not is_free(path):
             raise SpecError(f"{path} is not empty and holds no study; choose another directory")
@@ -181,7 +184,19 @@ class Study:
             raise StoreError(f"{path / STUDY_FILE} is damaged; restore it")
         if number > FORMAT:
             raise StoreError(f"{path} has study format {number}; update isoclone to open it")
-        return cls(path, StudySpec.from_json(data["spec"]))
+        study = cls(path, StudySpec.from_json(data["spec"]))
+        study._vouched = False
+        return study
+
+    def _check_trust(self) -> None:
+        """Refuse an expert made of somebody's code when nobody but the directory asks for it."""
+        options = self.spec.expert_options
+        if not self._vouched and (options.get("trust") or "path" in options):
+            raise TrustError(
+                f"{self.path / STUDY_FILE} names an expert that runs code from elsewhere "
+                f"({shown(self.spec.expert)}); run the study from its own Python file or command, "
+                "or record the demonstrations first: isoclone record, with --trust"
+            )
 
     # ------------------------------------------------------------------ what is there
 
@@ -234,13 +249,12 @@ class Study:
         if not path.exists():
             return {}
         known = read_json(path)
-        rows = known.values() if isinstance(known, dict) else [None]
-        for row in rows:
-            numbers = (
-                [row.get(n) for n in ("mean", "se", "episodes")] if isinstance(row, dict) else []
-            )
-            if not numbers or any(type(n) not in (int, float) for n in numbers):
-                raise StoreError(f"{path} is damaged; delete it to measure it again")
+        try:
+            figures = [row[name] for row in known.values() for name in ("mean", "se", "episodes")]
+        except (AttributeError, KeyError, TypeError):
+            figures = [None]
+        if any(type(figure) not in (int, float) for figure in figures):
+            raise StoreError(f"{path} is damaged; delete it to measure it again")
         return known
 
     def savings(self) -> dict[str, Any]:
@@ -262,6 +276,8 @@ class Study:
         """Sizes x budgets x seeds, FLOPs, and expected time measured on this machine."""
         spec, the_game = self.spec, self.spec.make_game()
         recorded = self._recorded()
+        if recorded is None:
+            self._check_trust()
         speed = measure_speed(spec, with_expert=recorded is None)
         costs = {w: self._flops_per_sample(w, the_game) for w in spec.widths}
         steps = recorded.samples / len(recorded.episodes) if recorded else 1000.0
@@ -361,6 +377,8 @@ class Study:
         spec = self.spec
         if not spec.demos:
             observer.phase("record", f"{spec.expert} plays {spec.game}")
+            if not (self.path / "demos" / "demonstrations.json").exists():
+                self._check_trust()
             self._record(workers, observer)
         demos = self.demos()
         if len(demos.dev_episodes) < 2:

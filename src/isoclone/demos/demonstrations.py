@@ -61,7 +61,7 @@ class Demonstrations:
         data = _read(path / DONE)
         demos = cls._from_json(path, data)
         if verify:
-            if data.get("table_digest", "") not in ("", table_digest(data)):
+            if data.get("table_digest") != table_digest(data):
                 raise DataError(f"{path / DONE} was edited; restore it or record again")
             demos.verify()
         return demos
@@ -70,10 +70,13 @@ class Demonstrations:
     def _from_json(cls, path: Path, data: dict[str, Any]) -> Demonstrations:
         if not isinstance(data, dict):
             raise DataError(f"{path / DONE} is damaged or edited: not a table")
-        if data.get("format", 0) > FORMAT:
+        if "kind" in data:
             raise DataError(
-                f"{path} has format {data['format']}, newer than {FORMAT}: update isoclone"
+                f"{path} holds imported recordings of whole games, not frames to shuffle"
             )
+        number = data.get("format", 0)
+        if isinstance(number, int) and number > FORMAT:
+            raise DataError(f"{path} has format {number}, newer than {FORMAT}: update isoclone")
         try:
             frame = data["frame"]
             return cls(
@@ -88,8 +91,9 @@ class Demonstrations:
                 dev_episodes=frozenset(data["dev_episodes"]),
                 fingerprint=data["fingerprint"],
             )
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{path / DONE} is damaged or edited: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            why = " ".join(str(error).split())[:120]
+            raise DataError(f"{path / DONE} is damaged or edited: {why}") from error
 
     def verify(self) -> None:
         """Check every episode's file against the hash taken when it was recorded.

@@ -32,7 +32,7 @@ from isoclone.errors import DataError, ExecutionError, SpecError, SpecMismatchEr
 from isoclone.executors import Executor, Files, SerialExecutor, Task
 from isoclone.experts import Expert, View, expert
 from isoclone.games import Env, Game, game
-from isoclone.records import jsonable, stable_id
+from isoclone.records import jsonable, shown, stable_id
 from isoclone.store import (
     is_free,
     read_json,
@@ -105,12 +105,14 @@ def _claim(path: Path, request: RecordRequest) -> None:
     declared = request.declared()
     if (path / REQUEST).exists():
         there = read_json(path / REQUEST)
+        if not isinstance(there, dict):
+            raise DataError(f"{path / REQUEST} is damaged; delete it to record again")
         differing = [key for key in declared if there.get(key) != declared[key]]
         if differing:
-            shown = "; ".join(
-                f"{k}: {there.get(k)!r} there, {declared[k]!r} asked" for k in differing
+            others = "; ".join(
+                f"{k}: {shown(there.get(k))} there, {shown(declared[k])} asked" for k in differing
             )
-            raise SpecMismatchError(f"{path} holds other demonstrations ({shown})")
+            raise SpecMismatchError(f"{path} holds other demonstrations ({others})")
         sweep_leftovers(path)
         return
     if not is_free(path):
