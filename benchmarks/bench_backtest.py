@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,15 @@ def main(folder: Path) -> None:
         nethack_holdout(found["nethack"])
 
 
-if __name__ == "__main__":
+def on_released_runs(main: Callable[[Path], None]) -> None:
+    """Call `main` with the folder named on the command line, or with the shared one."""
     shared = Path(os.environ.get("ISOCLONE_SHARED", Path(__file__).parents[2] / "shared"))
     where = Path(sys.argv[1]) if len(sys.argv) > 1 else shared / "tuyls2023"
     if where.is_dir():
         main(where)
     else:
-        print(f"{where}: the released runs are not here; nothing to back-test")
+        print(f"{where}: the released runs are not here")
+
+
+if __name__ == "__main__":
+    on_released_runs(main)

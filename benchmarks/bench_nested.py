@@ -1,112 +1,166 @@
-"""Were the experts' constants tuned to the games they are reported on? A nested answer.
+"""Were the constants tuned to the studies they are reported on? A nested answer.
 
-For each Atari game in turn, the constants (damping of single curves and of the frontier, which
-curves count as near it, how soft their lower edge is) are chosen anew on the other games alone,
-by the mean log RMSE ratio at one and three budgets ahead, and only then is the game itself looked
-at. python benchmarks/bench_nested.py [FOLDER]
+Each study (four Atari games, and NetHack up to 1e17 FLOPs) is left out in turn. On the others alone
+the constants of the experts and of their weights are chosen, by the mean log RMSE ratio at one, two
+and three budgets ahead, in nats and in logs; then those of the interval, by the interval score
+(Gneiting & Raftery 2007: width, and 40 times what is missed). Only then is the study looked at,
+and for NetHack what lies beyond 1e17. python benchmarks/bench_nested.py [FOLDER]
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_backtest import games
+from bench_backtest import HOLDOUT_FROM, games, on_released_runs
 
-from isoclone.laws import forecasters
+from isoclone.laws import ensemble, forecasters, kriging
+from isoclone.laws.backtest import MIN_TRAIN
 from isoclone.laws.ensemble import Ensemble
 from isoclone.laws.evidence import Evidence
+from isoclone.laws.replay import FIRST_ORIGIN
 
 Array = np.ndarray
-GRID = {
-    "CURVE_DAMPING": (0.3, 0.5, 0.7, 1.0),
-    "NEAR": (0.05, 0.1, 0.2),
-    "SOFTNESS": (0.03, 0.1, 0.2),
-    "TREND_DAMPING": (0.0, 0.2, 0.4),
-}
-FIRST, MIN_TRAIN, HORIZONS = 3, 6, (1, 3)
+Said = dict[tuple[int, int], float]
+HORIZONS = (1, 2, 3)
+FAR, AMPLITUDE, LENGTH = (0.1, 0.2, 0.3), (0.1, 0.2), (3.0, 6.0)
+TREND_DAMPING, CURVE_DAMPING = (0.0, 0.2, 0.4), (0.3, 0.5, 1.0)
+SHARPNESS = (2.0, 4.0, 6.0)
+KAPPA, GROWTH = (0.08, 0.1, 0.13, 0.16, 0.2), (1.0, 1.15, 1.3, 1.5, 1.8)
+SHIPPED = ((0.2, 0.2, 6.0), 0.2, 0.5, 6.0), (0.16, 1.5)
 
 
-def said_under(cut: dict[int, Evidence], constants: dict[str, float], x: Array) -> dict[Any, Any]:
-    """What the three tunable experts say at every origin under these constants."""
-    for name, value in constants.items():
+class Study:
+    """One group: what every expert says under every setting, and its scores."""
+
+    def __init__(self, evidence: Evidence, known: int):
+        self.evidence, self.known = evidence, known  # `known` budgets may be chosen on
+        x = evidence.x
+        self.noise = np.array([evidence.until(max(s, 1)).noise for s in range(len(x) + 1)])
+        self.cut = {s: evidence.until(s) for s in range(FIRST_ORIGIN, len(x))}
+        self.kriging = {c: self._kriging(*c) for c in itertools.product(FAR, AMPLITUDE, LENGTH)}
+        self.trend = {d: self._said("TREND_DAMPING", d, forecasters.trend) for d in TREND_DAMPING}
+        self.envelope = {
+            d: self._said("CURVE_DAMPING", d, forecasters.envelope) for d in CURVE_DAMPING
+        }
+
+    def _said(self, name: str, value: float, make: forecasters.Forecaster) -> Said:
         setattr(forecasters, name, value)
-    out = {}
-    for seen, evidence in cut.items():
-        curves = [
-            make(evidence)
-            for make in (forecasters.trend, forecasters.envelope, forecasters.bent_envelope)
-        ]
-        for ahead in range(seen, min(seen + 3, len(x))):
-            out[seen, ahead] = [float(np.ravel(c(x[ahead : ahead + 1]))[0]) for c in curves]
-    return out
+        out: Said = {}
+        for seen, evidence in self.cut.items():
+            curve, x = make(evidence), self.evidence.x  # damping is read when the curve is asked
+            out |= {(seen, t): float(np.ravel(curve(x[t : t + 1]))[0]) for t in range(seen, len(x))}
+        return out
 
+    def _kriging(self, far: float, amplitude: float, length: float) -> Said:
+        kriging.FAR = far
+        kriging.PRIOR = np.log([amplitude, amplitude, 0.05, length, length, 0.01])
+        return self._said("GRID", forecasters.GRID, forecasters.kriging)
 
-def score(series: Ensemble) -> list[float]:
-    """Log of the RMSE ratio to the paper's way, one and three ahead, in nats and in logs."""
-    found = []
-    for horizon in HORIZONS:
-        pairs = [(i, i - 1 + horizon) for i in range(MIN_TRAIN, len(series.x) - horizon + 1)]
-        truth = np.array([series.y[t] for _, t in pairs])
-        ours = np.array([series.combined(*p) for p in pairs])
-        lines = [np.polyfit(series.x[:i], series.y[:i], 1) for i, _ in pairs]
-        paper = np.array(
-            [np.polyval(k, series.x[t]) for k, (_, t) in zip(lines, pairs, strict=True)]
-        )
-        for scale in (np.exp, np.asarray):
-            errors = [np.mean((scale(v) - scale(truth)) ** 2) for v in (ours, paper)]
-            found.append(0.5 * float(np.log(errors[0] / errors[1])))
-    return found
+    def series(self, setting: Any) -> Ensemble:
+        """The ensemble under (kriging's constants, two dampings, sharpness)."""
+        kriged, trend, curve, sharpness = setting
+        prior = forecasters.PRIOR_WEIGHTS
+        evidence = self.evidence
+        out = Ensemble(evidence.x, evidence.y, self.noise, prior, sharpness=sharpness)
+        tables = self.trend[trend], self.envelope[curve], self.kriging[kriged]
+        for key in tables[0]:
+            out._said[key] = out._guard(np.array([t[key] for t in tables]), key[0])
+        return out
+
+    def pairs(self, horizon: int) -> list[tuple[int, int]]:
+        first = MIN_TRAIN if self.known == len(self.evidence.x) else MIN_TRAIN - 1
+        return [(i, i - 1 + horizon) for i in range(first, self.known - horizon + 1)]
+
+    def score(self, series: Ensemble) -> Array:
+        """Log of the RMSE ratio to the paper's way [horizon, (nats, logs)]."""
+        found = []
+        for horizon in HORIZONS:
+            pairs = self.pairs(horizon)
+            truth = np.array([series.y[t] for _, t in pairs])
+            ours = np.array([series.combined(*p) for p in pairs])
+            lines = [np.polyfit(series.x[:i], series.y[:i], 1) for i, _ in pairs]
+            paper = [np.polyval(k, series.x[t]) for k, (_, t) in zip(lines, pairs, strict=True)]
+            for scale in (np.exp, np.asarray):
+                errors = [np.mean((scale(v) - scale(truth)) ** 2) for v in (ours, np.array(paper))]
+                found.append(0.5 * float(np.log(errors[0] / errors[1])))
+        return np.array(found).reshape(len(HORIZONS), 2)
+
+    def intervals(self, series: Ensemble, kappa: float, growth: float) -> Array:
+        """Share held, log width and interval score [horizon, 3]."""
+        series.kappa, ensemble.GROWTH = kappa, growth
+        rows = []
+        for horizon in HORIZONS:
+            pairs = self.pairs(horizon)
+            error = np.array([abs(series.combined(*p) - series.y[p[1]]) for p in pairs])
+            half = np.array([series.past_half_width(*p) for p in pairs])
+            missed = 40 * np.maximum(error - half, 0.0)
+            rows.append([np.mean(error <= half), np.mean(2 * half), np.mean(2 * half + missed)])
+        return np.array(rows)
 
 
 def main(folder: Path) -> None:
-    shipped = {name: getattr(forecasters, name) for name in GRID}
-    combinations = [dict(zip(GRID, v, strict=True)) for v in itertools.product(*GRID.values())]
-    scores: dict[str, Array] = {}
+    studies = {}
     for name, points in games(folder).items():
-        if name == "nethack":
-            continue
-        whole = Evidence(points)
-        cut = {seen: whole.until(seen) for seen in range(FIRST, len(whole.x))}
-        noise = np.array([whole.until(max(s, 1)).noise for s in range(len(whole.x) + 1)])
-        fixed = {seen: forecasters.surfaces(e) for seen, e in cut.items()}
-        rows = []
-        for constants in combinations:
-            series = Ensemble(whole.x, whole.y, noise, list(forecasters.EXPERTS))
-            for (seen, ahead), three in said_under(cut, constants, whole.x).items():
-                last = float(np.ravel(fixed[seen](whole.x[ahead : ahead + 1]))[0])
-                values = series._guard(np.array([*three, last]), seen)
-                series._said[seen, ahead] = values
-            rows.append(score(series))
-        scores[name] = np.array(rows)
-        print(f"{name}: {len(rows)} settings tried", file=sys.stderr)
-    report(scores, combinations, shipped)
+        known = int((points.budgets < HOLDOUT_FROM).sum()) if name == "nethack" else None
+        studies[name] = Study(Evidence(points), known or len(points.budgets))
+        print(f"{name}: replayed", file=sys.stderr)
+    grid = list(
+        itertools.product(
+            next(iter(studies.values())).kriging, TREND_DAMPING, CURVE_DAMPING, SHARPNESS
+        )
+    )
+    scores = {
+        name: np.array([study.score(study.series(s)) for s in grid])
+        for name, study in studies.items()
+    }
+    print(f"{len(grid)} settings; RMSE as ratio to the paper's way, 1 / 3 ahead; 95 % held; width")
+    nested, shipped = [], []
+    for name, study in studies.items():
+        others = [n for n in studies if n != name]
+        best = int(np.argmin(np.mean([scores[n].mean((1, 2)) for n in others], axis=0)))
+        width = interval_constants([studies[n] for n in others], grid[best])
+        nested.append(report(name, study, grid[best], width))
+        shipped.append(report("  as shipped", study, *SHIPPED))
+    summary("nested", nested)
+    summary("as shipped", shipped)
+    worst = np.max(np.mean([scores[n] for n in studies], axis=0)[:, :, 0], axis=0)
+    print(f"worst setting at each horizon: {np.exp(worst).round(3)}")
 
 
-def report(scores: dict[str, Array], grid: list[dict[str, float]], shipped: Any) -> None:
-    print(f"{'left out':16s} {'1 ahead':>8s} {'3 ahead':>8s}  chosen on the others")
-    outcome = []
-    for name in scores:
-        others = np.mean([s for g, s in scores.items() if g != name], axis=0)
-        best = int(np.argmin(others.mean(1)))
-        outcome.append(scores[name][best])
-        ratio = np.exp(outcome[-1])
-        print(f"{name:16s} {ratio[0]:8.3f} {ratio[2]:8.3f}  {grid[best]}")
-    nested = np.exp(np.mean(outcome, axis=0))
-    own = np.exp(np.mean([s[grid.index(shipped)] for s in scores.values()], axis=0))
-    worst = np.exp(np.max(np.mean(list(scores.values()), axis=0), axis=0))
-    for label, row in (("nested", nested), ("as shipped", own), ("worst setting", worst)):
-        print(f"{label:16s} {row[0]:8.3f} {row[2]:8.3f}  (of logs: {row[1]:.3f} {row[3]:.3f})")
+def interval_constants(studies: list[Study], setting: Any) -> tuple[float, float]:
+    """Kappa and growth of the lowest mean interval score on these studies."""
+    series = [study.series(setting) for study in studies]
+
+    def score(constants: tuple[float, float]) -> float:
+        found = [st.intervals(se, *constants) for st, se in zip(studies, series, strict=True)]
+        return float(np.mean([f[:, 2] for f in found]))
+
+    return min(itertools.product(KAPPA, GROWTH), key=score)
+
+
+def report(name: str, study: Study, setting: Any, width: tuple[float, float]) -> tuple[Any, Any]:
+    series = study.series(setting)
+    score, held = study.score(series), study.intervals(series, *width)
+    ratio = np.exp(score[:, 0])
+    print(f"{name:15s} {ratio[0]:.3f} {ratio[2]:.3f}  {held[:, 0].round(2)} {held[:, 1].round(3)}")
+    print(f"{'':15s} far, amplitude, length; trend, curve; sharpness: {setting}; interval {width}")
+    beyond = range(study.known, len(series.x))
+    if len(beyond):
+        errors = [np.expm1(series.combined(study.known, t) - series.y[t]) for t in beyond]
+        print(f"{'':15s} beyond 1e17: {' '.join(f'{e:+.3f}' for e in errors)}")
+    return score, held
+
+
+def summary(label: str, rows: list[tuple[Any, Any]]) -> None:
+    ratio = np.exp(np.mean([r[0] for r in rows], axis=0))
+    held = np.mean([r[1] for r in rows], axis=0)
+    print(f"{label}: ratios {ratio[:, 0].round(3)}, of logs {ratio[:, 1].round(3)},", end=" ")
+    print(f"held {held[:, 0].round(3)}, width {held[:, 1].round(3)}")
 
 
 if __name__ == "__main__":
-    shared = Path(os.environ.get("ISOCLONE_SHARED", Path(__file__).parents[2] / "shared"))
-    where = Path(sys.argv[1]) if len(sys.argv) > 1 else shared / "tuyls2023"
-    if where.is_dir():
-        main(where)
-    else:
-        print(f"{where}: the released runs are not here; nothing to choose on")
+    on_released_runs(main)

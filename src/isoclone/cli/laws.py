@@ -479,11 +479,15 @@ def _show_recount(results: dict[str, Any], to: str) -> None:
 
 
 def _show_published(body: dict[str, Any]) -> None:
+    from isoclone.published.report import window_text
+
     console = _console()
-    table = _table(["game", "exponent", "published", "paper's way here", "isoclone", "exact FLOPs"])
+    names = ["game", "exponent", "published", "paper's way here", "over", "isoclone", "exact FLOPs"]
+    table = _table(names)
     for row in body["exponents"]:
-        figures = (_number(row["published"]), _interval(row["paper_way"]), _interval(row["fitted"]))
-        table.add_row(row["group"], row["of"], *figures, _interval(row["exact_flops"]))
+        head = (row["group"], row["of"], _number(row["published"]), _interval(row["paper_way"]))
+        ours = (_interval(row["fitted"]), _interval(row["exact_flops"]))
+        table.add_row(*head, window_text(row), *ours)
     console.print(table)
     _show_backtest([r for r in body["backtest"] if r["method"] in _SHOWN], body["status"])
 

@@ -66,24 +66,40 @@ def _grid(laws: ScalingLaws) -> np.ndarray:
 
 
 def _exponent_rows(name: str, group: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = []
-    fitted = group["laws"]["exponents"]["isoflop_optima"]
+    """One row for N and one for D: what was published, and the paper's way on these files.
+
+    For NetHack the paper draws parabolas; over which budgets and runs is not said. Here the window
+    is: `window` names it, and `all_runs` is what the same budgets give without the cut in loss.
+    """
+    rows, way = [], group["paper_way"]
+    fitted, recount = group["laws"]["exponents"]["isoflop_optima"], group["recount"]
+    nethack = name == "nethack"
     for key, label in (("params", "N"), ("samples", "D")):
-        law = group["paper_way"]["parabola" if name == "nethack" else "best_point"][key]
-        recount = group["recount"]
+        law = way["parabola_near" if nethack else "best_point"][key]
+        every = way["parabola"][key] if nethack else None
         rows.append(
             {
                 "group": name,
                 "of": label,
                 "published": PUBLISHED_EXPONENTS.get(name, {}).get(key),
                 "paper_way": law and law["exponent"],
-                "window_from_flops": group["paper_way"]["from_flops"],
+                "window": {k: way[k] for k in ("from_flops", "to_flops")}
+                | {"loss_within": way["loss_within"] if nethack else 1.0},
+                "all_runs": every and every["exponent"],
                 "fitted": fitted[key],
                 "exact_flops": recount and recount[key]["after"],
                 "change": recount and recount[key]["change_interval"],
             }
         )
     return rows
+
+
+def window_text(row: dict[str, Any]) -> str:
+    """The window of a row in words."""
+    window = row["window"]
+    within = window["loss_within"]
+    runs = "best run" if within == 1 else f"parabola, runs within {within:g}x"
+    return f"{window['from_flops']:.0e} to {window['to_flops']:.0e}, {runs}".replace("e+", "e")
 
 
 # ---- the page --------------------------------------------------------------------------------
@@ -119,12 +135,15 @@ def _span(row: dict[str, Any] | None) -> str:
 
 
 def _exponent_table(rows: list[dict[str, Any]]) -> str:
-    titles = ["game", "of", "published", "paper's way here", "isoclone", "exact FLOPs", "change"]
+    titles = ["game", "of", "published", "paper's way here", "over", "isoclone", "exact FLOPs"]
+    titles.append("change")
     lines = []
     for r in rows:
         published = "-" if r["published"] is None else f"{r['published']:.2f}"
-        spans = [_span(r[k]) for k in ("paper_way", "fitted", "exact_flops", "change")]
-        lines.append([r["group"], r["of"], published, *spans])
+        spans = [_span(r[k]) for k in ("fitted", "exact_flops", "change")]
+        lines.append(
+            [r["group"], r["of"], published, _span(r["paper_way"]), window_text(r), *spans]
+        )
     return _html_table(titles, lines)
 
 
