@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from isoclone.checkpoint import Trained
 from isoclone.errors import SpecError
 from isoclone.evaluate import check_fits
 from isoclone.games import Game, close
+from isoclone.games.nethack import FRAME as TERMINAL
+from isoclone.games.nethack import unpack_tty
 from isoclone.sampling import Sampling
 from isoclone.slots import slots_for
 from isoclone.store import replacing
@@ -20,6 +23,12 @@ from isoclone.store import replacing
 FRAMES_PER_SECOND = 30  # agent steps; an Atari game runs at 15 of them a second
 MAX_STEPS = 1_800
 CANDIDATES = 3
+CELL = (16, 8)  # pixels of a terminal's character, height and width
+PALETTE = (  # of NetHack's sixteen colours; black is shown as blue, as terminals do
+    *((95, 95, 255), (205, 60, 60), (60, 190, 60), (170, 110, 50), (80, 80, 230), (190, 80, 190)),
+    *((60, 190, 190), (190, 190, 190), (120, 120, 120), (255, 140, 0), (110, 255, 110)),
+    *((255, 255, 110), (120, 150, 255), (255, 120, 255), (120, 255, 255), (255, 255, 255)),
+)
 FORMATS: dict[str, dict[str, Any]] = {
     ".mp4": {"quality": 6, "output_params": ["-f", "mp4", "-movflags", "+faststart"]},
     ".gif": {  # 256 colours, chosen for the film; half the size in each direction
@@ -57,10 +66,34 @@ def _picture(env: object, frame: np.ndarray) -> np.ndarray:
     screen = getattr(env, "screen_rgb", None)
     if screen is not None:
         return screen().repeat(2, 0).repeat(2, 1)
+    if frame.shape == TERMINAL.shape:
+        return _terminal(frame)
     if frame.ndim == 2:
         times = max(1, 320 // max(frame.shape))
         return np.repeat(frame.repeat(times, 0).repeat(times, 1)[..., None], 3, axis=2)
     return _bars(frame)
+
+
+def _terminal(frame: np.ndarray) -> np.ndarray:
+    """A terminal's screen, (384, 640, 3) uint8; the cursor's cell is inverted."""
+    chars, colors, (row, column) = unpack_tty(frame)
+    ink = np.array(PALETTE, np.uint8)[colors & 15][:, :, None, None]
+    cells = _letters()[chars][..., None] * ink.astype(np.uint16) // 255
+    if row < len(cells) and column < cells.shape[1]:
+        cells[row, column] = 255 - cells[row, column]
+    height, width = cells.shape[0] * CELL[0], cells.shape[1] * CELL[1]
+    return cells.swapaxes(1, 2).reshape(height, width, 3).astype(np.uint8)
+
+
+@functools.cache
+def _letters() -> np.ndarray:
+    """(256, 16, 8) uint16, how much of each pixel a character inks; unprintable ones are blank."""
+    import cv2
+
+    table = np.zeros((256, *CELL), np.uint8)
+    for code in range(33, 127):
+        cv2.putText(table[code], chr(code), (0, 12), cv2.FONT_HERSHEY_PLAIN, 0.75, 255, 1)
+    return table.astype(np.uint16)
 
 
 def _bars(vector: np.ndarray) -> np.ndarray:
