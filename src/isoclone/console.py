@@ -279,3 +279,13 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
     for file in ("report.html", "points.csv", "video.mp4"):
         if (study.path / file).exists():
             STDOUT.print(f"  {study.path / file}", soft_wrap=True)
+
+
+def show_episodes(told: dict[str, Any]) -> None:
+    """How episodes went, in lines (see `evaluate.summary`)."""
+    for name in ("score", "depth", "turns", "length"):
+        if name in told:
+            STDOUT.print(f"{name} {plus_minus(told[name]['mean'], told[name]['se'], 1)}")
+    for name in ("ends", "deaths"):
+        listed = ", ".join(f"{cause} {count}" for cause, count in list(told[name].items())[:10])
+        STDOUT.print(f"{name}: {listed or 'none'}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,8 +21,10 @@ from isoclone.errors import CheckpointError, SpecError
 from isoclone.games import Game, VectorEnv, close, vector_env
 from isoclone.sampling import Sampling
 from isoclone.slots import Slots, slots_for
+from isoclone.store import is_free
 
 BATCH = 512
+SLOTS, STATE_SLOTS = 16, 48  # episodes side by side: of stacked frames, of policies with a state
 LANES, STEPS = 16, 128  # games that are read side by side, and screens of each at a time
 
 
@@ -150,6 +153,25 @@ class Returns:
         return float(self.returns.std(ddof=1) / np.sqrt(len(self.returns)))
 
 
+def summary(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How episodes went that a game tells of: mean and SE of each number, and counts of ends.
+
+    Returns:
+        {'score': {'mean', 'se'}, 'depth': ..., 'turns': ..., 'length': ..., 'ends': {how: count},
+        'deaths': {cause: count}}, the most frequent first.
+    """
+    told: dict[str, Any] = {}
+    for name in ("score", "depth", "turns", "length"):
+        values = np.array([row[name] for row in facts if row.get(name) is not None], float)
+        if len(values):
+            se = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+            told[name] = {"mean": float(values.mean()), "se": se}
+    for name, key in (("ends", "end"), ("deaths", "death")):
+        counts = Counter(str(row[key]) for row in facts if row.get(key) is not None)
+        told[name] = dict(counts.most_common())
+    return told
+
+
 Act = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -159,7 +181,7 @@ def rollout(
     episodes: int,
     seed: int = 0,
     sampling: str = "sample",
-    slots: int = 16,
+    slots: int | None = None,
     progress: Callable[[int], None] | None = None,
     keep: Path | None = None,
 ) -> Returns:
@@ -170,6 +192,7 @@ def rollout(
 
     Args:
         sampling: see `sampling.Sampling`.
+        slots: episodes played side by side; as many as suit the policy unless said.
         keep: a folder for recordings of the episodes, where the game can make them.
 
     Raises:
@@ -180,12 +203,13 @@ def rollout(
     check_fits(policy, game)
     if episodes < 1:
         raise SpecError(f"episodes must be at least 1, not {episodes}")
-    way, shown = Sampling.parse(sampling), slots_for(policy, min(slots, episodes))
+    side_by_side = min(slots or (STATE_SLOTS if policy.initial_state(1) else SLOTS), episodes)
+    way, shown = Sampling.parse(sampling), slots_for(policy, side_by_side)
 
     def act(live: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
         return way.choose(shown.logits(live), uniforms)
 
-    return _play(game, episodes, seed, min(slots, episodes), act, shown, progress, keep)
+    return _play(game, episodes, seed, side_by_side, act, shown, progress, keep)
 
 
 def check_fits(policy: Trained, game: Game) -> None:
@@ -245,6 +269,8 @@ def _recorded_env(game: Game, slots: int, seed: int, keep: Path) -> VectorEnv:
     make = getattr(game, "make_recorded_vector", None)
     if make is None:
         raise SpecError(f"{game.name} makes no recordings to keep; NetHack does")
+    if not is_free(keep):
+        raise SpecError(f"{keep} is not empty: give another folder for the recordings")
     env: VectorEnv = make(slots, seed, keep)
     return env
 

@@ -456,28 +456,44 @@ def demos_show(demos: Positional[Path], *, json: bool = False) -> None:
 def train(
     study: Positional[Path],
     *,
-    width: int,
-    flops: float,
+    width: int | None = None,
+    run: str | None = None,
+    flops: float | None = None,
     seed: int = 0,
     device: str = "cpu",
     json: bool = False,
 ) -> None:
-    """Train and evaluate one size of a study to one budget, outside its sweep.
+    """Train and evaluate one size of a study, or one of its runs, to one budget.
+
+    Under torchrun, K processes (GPUs) train it together, each on its share of every batch; the
+    numbers are those of one process but for rounding, and it can be resumed with another K:
+    torchrun --nproc-per-node K -m isoclone train STUDY --run ID
 
     Args:
         study: a study directory with demonstrations.
-        width: the policy's width.
-        flops: the budget, in FLOPs.
-        seed: training seed.
+        width: the policy's width, for a run outside the sweep.
+        run: a run's id, instead of a width; it may be one of the sweep's, or the forecast's.
+        flops: the budget, in FLOPs; a run's next one unless said.
+        seed: training seed of a width.
         device: cpu, cuda or mps.
         json: print one JSON document.
     """
+    from isoclone import ranks
     from isoclone.console import STDOUT, point_line, print_json
     from isoclone.study import Study
     from isoclone.train import check_device
 
-    point = Study.open(study).train_one(width, flops, seed, check_device(device))
-    print_json(point) if json else STDOUT.print(point_line(point))
+    if (width is None) == (run is None) or (run is None and flops is None):
+        raise SpecError("give either --width and --flops, or --run ID")
+    with ranks.joined(check_device(device)) as mine:
+        the_study = Study.open(study)
+        if run is not None:
+            point = the_study.train_run(run, flops, mine)
+        else:
+            assert width is not None and flops is not None
+            point = the_study.train_one(width, flops, seed, mine)
+        if ranks.leads():
+            print_json(point) if json else STDOUT.print(point_line(point))
 
 
 def evaluate(
@@ -488,29 +504,39 @@ def evaluate(
     sampling: str = "sample",
     demos: Path | None = None,
     dev_samples: int = 20_000,
+    character: str | None = None,
+    max_steps: int | None = None,
+    keep: Path | None = None,
     device: str = "cpu",
     json: bool = False,
 ) -> None:
     """Evaluate a checkpoint: mean return over whole episodes, and dev loss if demos are given.
 
+    For NetHack also how deep and how long the games went, and what ended them.
+
     Args:
         checkpoint: a .safetensors file of a run, a run's folder, or a study.
         episodes: episodes to play.
         seed: seed of the episodes and of the policy's sampling.
-        sampling: 'sample' from the policy or take its 'argmax'.
+        sampling: 'sample' from the policy, take its 'argmax', or settings such as
+            temperature=0.7,top_p=0.9,top_k=5.
         demos: demonstrations whose dev episodes the loss is measured on.
         dev_samples: about how many dev samples to use.
+        character: (NetHack) who is played, as in mon-hum-neu-mal; the study's unless said.
+        max_steps: cut an episode off after so many agent steps; as in the study unless said.
+        keep: (NetHack) a folder for recordings of the games (ttyrecs).
         device: cpu, cuda or mps.
         json: print one JSON document.
     """
     from isoclone.checkpoint import load_checkpoint
-    from isoclone.console import STDOUT, plus_minus, print_json
-    from isoclone.evaluate import dev_loss, rollout
+    from isoclone.console import STDOUT, plus_minus, print_json, show_episodes
+    from isoclone.evaluate import dev_loss, rollout, summary
     from isoclone.train import check_device
 
     policy = load_checkpoint(_checkpoint_in(checkpoint), check_device(device))
     cache = _cache_for(policy, demos) if demos is not None else None
-    played = rollout(policy, _game_of(policy), episodes, seed, sampling)
+    the_game = _game_of(policy, character=character, max_steps=max_steps)
+    played = rollout(policy, the_game, episodes, seed, sampling, keep=keep)
     figures: dict[str, Any] = {
         "run_id": policy.run.id,
         "return_mean": played.mean,
@@ -523,33 +549,40 @@ def evaluate(
     if cache is not None:
         loss = dev_loss(policy, cache, dev_samples)
         figures |= {"dev_loss": loss.mean, "dev_loss_se": loss.se, "dev_accuracy": loss.accuracy}
+        figures["dev_accuracy_top3"] = loss.accuracy_top3
+    if played.facts:
+        figures |= {"summary": summary(played.facts), "facts": played.facts}
     if json:
         print_json(figures)
         return
     STDOUT.print(f"return {plus_minus(played.mean, played.se, 2)} over {episodes} episodes")
+    if played.facts:
+        show_episodes(figures["summary"])
     if cache is not None:
         loss_text = plus_minus(figures["dev_loss"], figures["dev_loss_se"])
         STDOUT.print(f"dev loss {loss_text} nats, accuracy {figures['dev_accuracy']:.3f}")
 
 
-def _game_of(policy: Any) -> Any:
-    """The game a policy was trained and measured on, step limit and all."""
+def _game_of(policy: Any, **changes: Any) -> Any:
+    """The game a policy was trained and measured on, step limit and all, but for what is given."""
     from isoclone.games import game
 
-    return game(policy.run.game, **policy.run.game_options)
+    given = {name: value for name, value in changes.items() if value is not None}
+    return game(policy.run.game, **{**policy.run.game_options, **given})
 
 
 def _cache_for(policy: Any, demos: Path) -> Any:
     """The demonstrations' cache, encoded as the policy wants it."""
-    from isoclone.demos import Demonstrations, open_cache
+    from isoclone.demos import open_demos
+    from isoclone.demos.feed import open_source
 
-    found = Demonstrations.open(demos)
+    found = open_demos(demos)
     if found.fingerprint != policy.run.demos:
         raise SpecError(
             f"{demos} has fingerprint {found.fingerprint}; the policy was trained on "
             f"{policy.run.demos}, so its dev episodes may be others"
         )
-    return open_cache(found, policy.encoder.kind, policy.encoder.layout)
+    return open_source(found, policy.encoder.kind, policy.encoder.layout)
 
 
 def play(
