@@ -353,7 +353,8 @@ def _backtest_one(
 
     points = Points.from_table(columns)
     if len(points.budgets) < 3:
-        raise FitError(f"only {len(points.budgets)} budgets")
+        count = "one budget" if len(points.budgets) == 1 else "two budgets"
+        raise FitError(f"only {count}: a back-test needs at least three")
     if cap == "highest" and np.isfinite(points.returns).any():
         ceiling = float(np.nanmax(points.returns))
     played = replay(Evidence(points), floor, ceiling, best=True)

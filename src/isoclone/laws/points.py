@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from isoclone.errors import DataError, FitError
+from isoclone.laws.plateau import on_plateau
 from isoclone.records import Status
 
 Array = np.ndarray
@@ -59,6 +60,7 @@ class Points:
     def from_table(cls, table: Mapping[str, Any]) -> Points:
         """Points from columns; rows no law can use are left out and counted by reason.
 
+        So are the first budgets where nothing was learned (see `plateau`).
         Needs `params`, `samples`, `dev_loss`, and `flops` or `budget_flops`. Optional: `run_id`,
         `dev_loss_se`, `return_mean`, `return_se`, `status` (only 'ok' rows are kept).
         Raises `DataError` when a column is missing, `FitError` when no usable row is left.
@@ -182,7 +184,24 @@ def _assemble(
         dropped=dropped,
         status=tuple(status),
     )
+    points = _beyond_plateau(points)
     return condensed(points) if len(points) > MANY_ROWS else points
+
+
+def _beyond_plateau(points: Points) -> Points:
+    """Without the first budgets if nothing was learned at them; counted, and said."""
+    flat = on_plateau(points.budget, points.loss)
+    count = int(flat.sum())
+    if not count:
+        return points
+    first = np.unique(points.budget[flat])
+    text = (
+        f"at the first {len(first)} budgets (up to {first[-1]:.3g} FLOPs) no loss is below "
+        f"{points.loss[flat].min():.3g}: nothing was learned yet; their {count} rows are left out"
+    )
+    dropped = {**points.dropped, "at a budget on the plateau before learning begins": count}
+    status = (*points.status, Status("plateau", text))
+    return replace(points.keep(~flat), dropped=dropped, status=status)
 
 
 def _budgets(columns: dict[str, Array], status: list[Status]) -> Array:

@@ -1,6 +1,7 @@
 """Soft trouble, typed and explained.
 
 rows_dropped          rows no law can use, counted by reason
+plateau               at the first budgets nothing was learned: their rows are left out, and counted
 units_suspect         flops / (params x samples) is far from what networks cost
 units_mixed           that quotient differs wildly between rows
 loss_large            a loss above 50 nats: percent? bits? summed instead of averaged?
