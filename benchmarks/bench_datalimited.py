@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from isoclone import tables
-from isoclone.laws.datalimited import DataLimitedLaw
+from isoclone.laws.datalimited import DataLimitedLaw, best_so_far
 from isoclone.laws.surface import Surface
 
 Array = np.ndarray
@@ -32,15 +32,13 @@ def points(folder: Path, count: int) -> Array:
         command += ["--samples", str(count), "--episodes", "2"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     c = tables.read(out / "points.csv").columns
-    unique, best, rows = np.nanmax(c["unique_samples"]), {}, []
-    order = sorted(range(len(c["samples"])), key=lambda i: (c["run_id"][i], c["samples"][i]))
-    codes = {run: k for k, run in enumerate(sorted(set(c["run_id"])))}
-    for i in (i for i in order if c["status"][i] == "ok"):
-        run = c["run_id"][i]
-        best[run] = min(best.get(run, np.inf), c["dev_loss"][i])
-        row = (count, 1000 * count + codes[run], c["params"][i], c["samples"][i], unique, best[run])
-        rows.append(row)
-    return np.array(rows)
+    ok = np.array([status == "ok" for status in c["status"]])
+    _, run = np.unique(np.array(c["run_id"])[ok], return_inverse=True)
+    params, samples, loss = (c[name][ok] for name in ("params", "samples", "dev_loss"))
+    whole = np.ones(len(run))
+    unique = whole * np.nanmax(c["unique_samples"])
+    best = best_so_far(run, samples, loss)
+    return np.column_stack([count * whole, 1000 * count + run, params, samples, unique, best])
 
 
 def main(folder: Path) -> None:

@@ -273,9 +273,56 @@ def plan_from_table(
     _show_plan(body)
 
 
+def demos_needed(
+    runs: Positional[Path],
+    *,
+    flops: float,
+    target_loss: float | None = None,
+    within: float = 0.01,
+    group: str | None = None,
+    seed: int = 0,
+    json: bool = False,
+) -> None:
+    """How many demonstrations to collect, so that so many FLOPs are well spent.
+
+    Args:
+        runs: a table of runs, as for `fit`, with the column unique_samples; some runs must have
+            seen their samples more than once.
+        flops: the compute to train with, in the table's own FLOP convention.
+        target_loss: the dev loss to reach, in nats.
+        within: without a target loss, how far above the loss on unlimited demonstrations the loss
+            may lie: .01 is 1 %.
+        group: only this group; needed where the table has several.
+        seed: of the bootstrap.
+        json: print one JSON document.
+    """
+    from isoclone.laws.datalimited import fit_points
+    from isoclone.laws.evidence import Evidence
+    from isoclone.laws.points import Points
+
+    tables, notices = _tables(runs, group)
+    if len(tables) != 1:
+        raise SpecError(f"the table has several groups; pick one with --group: {', '.join(tables)}")
+    columns = next(iter(tables.values()))
+    if "unique_samples" not in columns:
+        raise DataError(
+            f"{runs}: lacks the column unique_samples: how many different samples a run saw"
+        )
+    points = Points.from_table(columns)
+    law = fit_points(points, seed=seed)
+    needed = law.demos_needed(flops, Evidence(points).rule, target_loss, within)
+    body = needed.to_json()
+    body["status"] = [s.to_json() for s in points.status] + body["status"]
+    if json:
+        _print_json({**body, "notices": notices})
+        return
+    _show_demos_needed(body)
+
+
 VERBS: dict[str, Callable[..., Any]] = {
     "fit": fit,
     "forecast": forecast,
+    "demos needed": demos_needed,
     "backtest": backtest,
     "recount": recount,
     "published": published,
@@ -455,6 +502,20 @@ def _show_forecast(name: str, row: dict[str, Any]) -> None:
             table.add_row(label, _interval(row[key]))
         console.print(table)
     _show_status(console, row["status"])
+
+
+def _show_demos_needed(body: dict[str, Any]) -> None:
+    console = _console()
+    many = _interval(body["unique_samples"])
+    console.print(f"[bold]{many}[/bold] unique samples to collect for {body['flops']:.3g} FLOPs")
+    reached = f"dev loss {body['dev_loss']:.4g}, and {body['dev_loss_unlimited']:.4g} without limit"
+    console.print(f"{reached}; a sample is worth up to {_interval(body['repeats'])} repeats")
+    table = _table(["unique samples", "parameters", "epochs", "dev loss, nats"])
+    for row in body["curve"]:
+        keys = ("unique_samples", "params", "epochs", "dev_loss")
+        table.add_row(*(_number(row[key]) for key in keys))
+    console.print(table)
+    _show_status(console, body["status"])
 
 
 def _show_backtest(totals: list[dict[str, Any]], status: list[dict[str, str]]) -> None:

@@ -10,22 +10,30 @@ in N and D_eff,
 
     L = E + A / N^alpha + B / D_eff^beta,
 
-so that "how many demonstrations must I collect" has an answer. Repeats also overfit, which makes
-the loss rise again; this law does not: fit it to early-stopped or best losses.
+so that "how many demonstrations must I collect" has an answer: at C FLOPs and with U unique
+samples the best size N reaches the lowest L with D = C / f(N), and that loss falls with U until
+no sample is seen twice. Repeats also overfit, which makes the loss rise again; this law does not:
+fit it to early-stopped or best losses (`best_so_far`).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from isoclone.errors import FitError, SpecError
+from isoclone.laws.flop_rule import FlopRule
+from isoclone.laws.points import Points
 from isoclone.laws.surface import Surface, bootstrap_weights
-from isoclone.records import Interval
+from isoclone.records import Interval, Status, jsonable
 
 Array = np.ndarray
 REPEATS = np.geomspace(0.25, 64.0, 33)  # grid of r*
+COLLECTED = 361  # how finely unique samples are searched, and
+SIZES = 60  # sizes, from a tenth of the smallest sampled one to ten times the largest
+FAR = 10.0  # times the evidence: an answer beyond was never checked
 
 
 def effective_samples(samples: Any, unique: Any, repeats: float) -> Array:
@@ -37,6 +45,31 @@ def effective_samples(samples: Any, unique: Any, repeats: float) -> Array:
     seen, unique = np.asarray(samples, float), np.asarray(unique, float)
     again = np.maximum(seen / unique - 1.0, 0.0)
     return np.minimum(seen, unique) + unique * repeats * -np.expm1(-again / repeats)
+
+
+@dataclass(frozen=True)
+class DemosNeeded:
+    """How many unique samples to collect for a budget, and what to train on them.
+
+    `unique_samples` to collect; `params` and `epochs` to train with; `dev_loss` (nats) is then
+    reached, and `dev_loss_unlimited` if no sample had to be seen twice. `curve` says what smaller
+    collections reach: rows of unique_samples, params, epochs, dev_loss.
+    """
+
+    flops: float
+    unique_samples: Interval
+    params: float
+    epochs: float
+    dev_loss: float
+    dev_loss_unlimited: float
+    repeats: Interval
+    curve: tuple[dict[str, float], ...]
+    status: tuple[Status, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        out: dict[str, Any] = jsonable(self)
+        return out
 
 
 class DataLimitedLaw:
@@ -66,18 +99,19 @@ class DataLimitedLaw:
         cost = np.array([f.cost_ for f in fits])
         best = int(np.argmin(cost))
         self.surface_, self.at_bound_ = fits[best], best in (0, len(REPEATS) - 1)
-        self.repeats_ = self._interval(fits, best, np.arange(len(y)) if run is None else run)
+        self._sizes, self._most_unique = (float(n.min()), float(n.max())), float(u.max())
+        self._draws = self._bootstrap(fits, np.arange(len(y)) if run is None else run)
         self._r = float(REPEATS[best])
+        low, high = (float(q) for q in np.quantile([d[1] for d in self._draws], [0.025, 0.975]))
+        self.repeats_ = Interval(self._r, min(low, self._r), max(high, self._r))
         return self
 
-    def _interval(self, fits: list[Surface], best: int, run: Any) -> Interval:
-        """Percentiles of the r* that each reweighting of the runs prefers."""
+    def _bootstrap(self, fits: list[Surface], run: Any) -> list[tuple[Surface, float, Array]]:
+        """For each reweighting of the runs: the surface, r* and parameters that fit it best."""
         weights = bootstrap_weights(np.asarray(run), self.bootstraps, self.seed)
-        cost = np.stack([f.reweighted_cost(weights) for f in fits])  # [grid, draws]
-        preferred = REPEATS[np.argmin(cost, axis=0)]
-        low, high = (float(q) for q in np.quantile(preferred, [0.025, 0.975]))
-        value = float(REPEATS[best])
-        return Interval(value, min(low, value), max(high, value))
+        refits = [f.reweighted(weights) for f in fits]
+        best = np.argmin(np.stack([cost for _, cost in refits]), axis=0)
+        return [(fits[k], float(REPEATS[k]), refits[k][0][i : i + 1]) for i, k in enumerate(best)]
 
     def predict(self, params: Any, samples: Any, unique: Any) -> Array:
         """L at N[m], D[m], U[m], nats."""
@@ -97,3 +131,109 @@ class DataLimitedLaw:
             floor = float(self.predict([params], [1e30], [1e30])[0])
             raise FitError(f"no number of samples takes {params:.3g} parameters below {floor:.4g}")
         return float(unique[np.argmax(reached)])
+
+    def demos_needed(
+        self, flops: float, rule: FlopRule, loss: float | None = None, within: float = 0.01
+    ) -> DemosNeeded:
+        """How many unique samples to collect, to spend `flops` well.
+
+        Enough to reach `loss` (nats), or, without one, a loss at most `within` (relative) above
+        what the same FLOPs reach on samples never seen twice. `rule` gives FLOPs per sample.
+        Raises `SpecError` for impossible numbers, `FitError` where no number of samples suffices.
+        """
+        if not (0 < flops < 1e40 and 0 < within < 1 and (loss is None or loss > 0)):
+            raise SpecError("flops and loss must be positive, within between 0 and 1")
+        sizes = np.geomspace(self._sizes[0] / 10, self._sizes[1] * 10, SIZES)
+        seen = rule.samples(flops, sizes)
+        unique = np.geomspace(1.0, max(float(seen.max()), 10.0), COLLECTED)
+        reached, best = self._reached(seen, sizes, unique, self.surface_, self._r, None)
+        needed = _enough(reached, unique, loss, within)
+        if not np.isfinite(needed):
+            raise FitError(
+                f"no number of samples reaches a loss of {loss:.4g} with {flops:.3g} FLOPs: "
+                f"{np.exp(reached[-1]):.4g} is the lowest, with {unique[-1]:.3g} unique samples"
+            )
+        drawn = [
+            _enough(self._reached(seen, sizes, unique, *draw)[0], unique, loss, within)
+            for draw in self._draws
+        ]
+        low, high = (float(q) for q in np.quantile(drawn, [0.025, 0.975], method="nearest"))
+        top = max(high, needed) if np.isfinite(high) else None
+        at = int(np.searchsorted(unique, needed))
+        rows = [
+            {
+                "unique_samples": float(unique[k]),
+                "params": float(sizes[best[k]]),
+                "epochs": max(float(seen[best[k]] / unique[k]), 1.0),
+                "dev_loss": float(np.exp(reached[k])),
+            }
+            for k in np.unique(np.searchsorted(unique, needed / np.array([32, 16, 8, 4, 2, 1])))
+        ]
+        return DemosNeeded(
+            flops=float(flops),
+            unique_samples=Interval(needed, min(low, needed), top),
+            params=rows[-1]["params"],
+            epochs=rows[-1]["epochs"],
+            dev_loss=float(np.exp(reached[at])),
+            dev_loss_unlimited=float(np.exp(reached[-1])),
+            repeats=self.repeats_,
+            curve=tuple(rows),
+            status=tuple(self._status(needed, top)),
+        )
+
+    def _reached(
+        self,
+        seen: Array,
+        sizes: Array,
+        unique: Array,
+        surface: Surface,
+        repeats: float,
+        theta: Array | None,
+    ) -> tuple[Array, Array]:
+        """Lowest log loss [u] over the sizes with each number of unique samples, and which size."""
+        effective = effective_samples(seen[None, :], unique[:, None], repeats)
+        many = np.broadcast_to(sizes, effective.shape)
+        value = surface.log_loss(many.ravel(), effective.ravel(), theta).reshape(effective.shape)
+        return value.min(1), value.argmin(1)
+
+    def _status(self, needed: float, top: float | None) -> list[Status]:
+        found = []
+        if self.at_bound_:
+            text = "the worth of repeats is at an end of its grid: too few repeats to tell"
+            found.append(Status("repeats_at_bound", text))
+        if needed > FAR * self._most_unique:
+            text = f"the largest collection with evidence has {self._most_unique:.3g} samples"
+            found.append(Status("far_extrapolation", f"{needed:.3g} unique samples: {text}"))
+        if top is None:
+            text = "resampled runs leave it open whether any number of samples suffices"
+            found.append(Status("upper_end_open", text))
+        return found
+
+
+def _enough(reached: Array, unique: Array, loss: float | None, within: float) -> float:
+    """The smallest number of unique samples whose log loss is low enough; inf if none is."""
+    wanted = np.log(loss) if loss is not None else reached[-1] + np.log1p(within)
+    enough = reached <= wanted
+    return float(unique[np.argmax(enough)]) if enough.any() else np.inf
+
+
+def best_so_far(run: Any, samples: Any, loss: Any) -> Array:
+    """The lowest loss [n] of each run until then: repeats overfit, and early stopping helps."""
+    run, samples, loss = np.asarray(run), np.asarray(samples, float), np.asarray(loss, float)
+    out = np.empty(len(loss))
+    for one in np.unique(run):
+        here = np.flatnonzero(run == one)
+        here = here[np.argsort(samples[here], kind="stable")]
+        out[here] = np.minimum.accumulate(loss[here])
+    return out
+
+
+def fit_points(points: Points, bootstraps: int = 100, seed: int = 0) -> DataLimitedLaw:
+    """The law on the rows that say how many of their samples were unique.
+
+    Raises `FitError` where too few do.
+    """
+    known = points.keep(np.isfinite(points.unique) & (points.unique > 0))
+    loss = best_so_far(known.run, known.samples, known.loss)
+    law = DataLimitedLaw(bootstraps, seed)
+    return law.fit(known.params, known.samples, known.unique, loss, known.run)

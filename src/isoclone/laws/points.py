@@ -16,7 +16,7 @@ from isoclone.records import Status
 Array = np.ndarray
 
 REQUIRED = ("params", "samples", "dev_loss")
-OPTIONAL = ("flops", "budget_flops", "dev_loss_se", "return_mean", "return_se")
+OPTIONAL = ("flops", "budget_flops", "dev_loss_se", "return_mean", "return_se", "unique_samples")
 PLAUSIBLE = (1e-12, 1e40)  # what FLOPs, parameters, samples and losses can be at all
 SAME_BUDGET_DECADES = 0.08  # runs whose spent FLOPs lie closer than this share a budget
 MANY_BUDGETS = 40  # more are merged: neighbours closer than that tell nothing new
@@ -40,6 +40,7 @@ class Points:
     loss_se: Array
     returns: Array
     returns_se: Array
+    unique: Array
     dropped: dict[str, int] = field(default_factory=dict)
     status: tuple[Status, ...] = ()
 
@@ -62,7 +63,8 @@ class Points:
 
         So are the first budgets where nothing was learned (see `plateau`).
         Needs `params`, `samples`, `dev_loss`, and `flops` or `budget_flops`. Optional: `run_id`,
-        `dev_loss_se`, `return_mean`, `return_se`, `status` (only 'ok' rows are kept).
+        `dev_loss_se`, `return_mean`, `return_se`, `unique_samples`, `status` (only 'ok' rows are
+        kept).
         Raises `DataError` when a column is missing, `FitError` when no usable row is left.
         """
         return _from_table(table)
@@ -78,6 +80,7 @@ _COLUMNS = (
     "loss_se",
     "returns",
     "returns_se",
+    "unique",
 )
 
 
@@ -181,6 +184,7 @@ def _assemble(
         loss_se=loss_se,
         returns=returns,
         returns_se=returns_se,
+        unique=columns["unique_samples"],
         dropped=dropped,
         status=tuple(status),
     )
@@ -252,6 +256,7 @@ def condensed(points: Points) -> Points:
         loss_se=np.exp(loss) * spread,
         returns=returns,
         returns_se=np.full(len(count), np.nan),
+        unique=mean(points.unique),
         dropped=points.dropped,
         status=(*points.status, Status("rows_averaged", text)),
     )

@@ -242,11 +242,11 @@ class Surface:
         start = np.repeat(self.theta_[None], len(weights), axis=0)
         return _lm(self._problem, weights * self._weights, start, steps, tol)[0]
 
-    def reweighted_cost(self, weights: Array) -> Array:
-        """The robust cost [S] of reweighted refits, for comparing forms on the same draws."""
+    def reweighted(self, weights: Array) -> tuple[Array, Array]:
+        """Reweighted refits [S, P] and their robust cost [S], to compare forms on equal draws."""
         theta = self.refit(weights)
         residual = self._problem.model.value(theta) - self._problem.y
-        return self._problem.cost(theta, weights * self._weights, residual)
+        return theta, self._problem.cost(theta, weights * self._weights, residual)
 
     def log_loss(self, params: Any, samples: Any, theta: Array | None = None) -> Array:
         """log L at N[m], D[m]; with theta [S, P] the result is [S, m]."""
