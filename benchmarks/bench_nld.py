@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import multiprocessing
 import os
 import resource
 import tempfile
@@ -78,8 +79,10 @@ def timed_import(source: Path, out: Path, workers: int) -> tuple[NldDemonstratio
 
     begun, cpu_begun = time.monotonic(), cpu()
     demos = import_nld(source, out, executor=executor("processes", workers))
-    time.sleep(0.5)  # workers that have left are counted once they are buried
-    return demos, time.monotonic() - begun - 0.5, cpu() - cpu_begun
+    wall = time.monotonic() - begun
+    for worker in multiprocessing.active_children():  # counted once they are buried
+        worker.join(10)
+    return demos, wall, cpu() - cpu_begun
 
 
 def main() -> None:

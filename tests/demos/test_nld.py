@@ -135,7 +135,7 @@ def test_imported_games_open_like_any_demonstrations(imported):
     assert found == imported
     assert found.samples_in("train") + found.samples_in("dev") == found.samples
     assert found.game().expert_score == found.score()[0]
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match="imported recordings of whole games"):
         Demonstrations.open(imported.path)
 
 
