@@ -19,11 +19,13 @@ import numpy as np
 from isoclone.demos.demonstrations import Demonstrations
 from isoclone.demos.encode import FrameEncoder, fit_encoder
 from isoclone.demos.episode import Episode, EpisodeInfo
+from isoclone.errors import StoreError
 from isoclone.executors import default_workers
 from isoclone.executors.setup import keep_freed_memory
 from isoclone.games import stack_indices
-from isoclone.store import read_json, replacing, write_json
+from isoclone.store import read_json, replacing, sha256_file, write_json
 
+DONE, STATISTICS = "done.json", ("mean", "inverse_sd")
 STATISTICS_FRAMES = 4_000  # enough for a mean and an SD per pixel to two digits
 CHUNK = 32  # frames encoded at a time: their float32 copy stays in a core's cache
 
@@ -63,7 +65,7 @@ def open_cache(
         layout: 'rows' or 'blocks4'.
     """
     folder = demos.path / "cache" / f"{demos.fingerprint}-{frames}-{layout}"
-    if not (folder / "done.json").exists():
+    if not _is_whole(folder):
         _expand(demos, frames, layout, folder, progress)
     encoder = _load_encoder(demos, frames, layout, folder)
     lengths = np.array([info.length for info in demos.episodes])
@@ -112,7 +114,21 @@ def _expand(
     ):
         with replacing(folder / f"{name}.npy") as temporary, open(temporary, "wb") as file:
             np.save(file, array)
-    write_json(folder / "done.json", {"samples": written})
+    write_json(folder / DONE, {"samples": written, "files": _facts(folder)})
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a cache is there as it was written; one that is not is made again."""
+    try:
+        return bool(read_json(folder / DONE)["files"] == _facts(folder))
+    except (StoreError, OSError, KeyError, TypeError):
+        return False
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    """What must not change: hashes of the small files, and the size of the large one."""
+    hashes = {name: sha256_file(folder / f"{name}.npy") for name in ("actions", *STATISTICS)}
+    return {**hashes, "codes_bytes": (folder / "codes.bin").stat().st_size}
 
 
 def _expand_episode(episode: Episode, encoder: FrameEncoder, file: int, first: int) -> np.ndarray:
@@ -140,6 +156,5 @@ def _statistics_frames(demos: Demonstrations, apply: Callable[..., Iterable[Any]
 
 
 def _load_encoder(demos: Demonstrations, frames: str, layout: str, folder: Path) -> FrameEncoder:
-    read_json(folder / "done.json")
-    mean, inverse_sd = (np.load(folder / f"{name}.npy") for name in ("mean", "inverse_sd"))
+    mean, inverse_sd = (np.load(folder / f"{name}.npy") for name in STATISTICS)
     return FrameEncoder(frames, layout, demos.frame, mean, inverse_sd)
