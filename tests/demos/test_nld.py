@@ -219,6 +219,9 @@ def test_where_and_dev_folder_choose_games(recorded, tmp_path):
     assert len(demos.skipped) == 4
     with pytest.raises(SpecError, match="--dev-folder c"):
         import_nld(tmp_path / "source", tmp_path / "other", dev_folders=["c"])
+    with pytest.raises(SpecError, match="none is left to train on"):
+        import_nld(tmp_path / "source", tmp_path / "other", dev_folders=["a", "b"])
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_selection_keeps_the_dev_games(imported, tmp_path, capsys):

@@ -110,6 +110,7 @@ def import_nld(
         return NldDemonstrations.open(out)
     table = key_actions()  # and NLE is there
     chosen, skipped = _choose(find_recordings(Path(source)), request)
+    _check_folders(chosen, request)
     claim(out, jsonable(request))
     games = _import_all(out, chosen, table, skipped, refuse_damaged, executor, progress)
     dev = _choose_dev(games, request)
@@ -156,6 +157,18 @@ def _choose(found: list[Recording], request: ImportRequest) -> tuple[list[Record
         hint = "" if NO_LOG not in reasons else "; --without-log imports games without one"
         raise DataError(f"{request.source}: nothing to import: {'; '.join(reasons)}{hint}")
     return chosen, skipped
+
+
+def _check_folders(chosen: list[Recording], request: ImportRequest) -> None:
+    """Before hours of decoding: whether the folders to hold out are there, and others too."""
+    folders = {recording.folder for recording in chosen}
+    for folder in request.dev_folders:
+        if folder not in folders:
+            raise SpecError(
+                f"--dev-folder {folder}: no game to import lies in a folder of that name"
+            )
+    if folders <= set(request.dev_folders):
+        raise SpecError("--dev-folder: every game is held out; none is left to train on")
 
 
 def _unfit(recording: Recording, wanted: Where | None, without_log: bool) -> str | None:
@@ -318,15 +331,9 @@ def _columns() -> dict[str, type]:
 def _choose_dev(games: list[GameInfo], request: ImportRequest) -> list[int]:
     if not request.dev_folders:
         return choose_dev(games, request.dev_fraction)
-    folders = {info.name.rpartition("/")[0] for info in games}
-    for folder in request.dev_folders:
-        if folder not in folders:
-            raise SpecError(
-                f"--dev-folder {folder}: no imported game lies in a folder of that name"
-            )
     dev = [i.index for i in games if i.name.rpartition("/")[0] in request.dev_folders]
-    if len(dev) == len(games):
-        raise SpecError("--dev-folder: every imported game is held out; none is left to train on")
+    if not 0 < len(dev) < len(games):
+        raise DataError(f"{len(dev)} of {len(games)} imported games are held out by --dev-folder")
     return dev
 
 
