@@ -21,7 +21,7 @@ SOURCE = ROOT / "src" / "isoclone"
 # Each room may import from the lines above its own and from its own folder, never from below.
 ORDER = [
     ["errors"],
-    ["records", "flops", "registry", "devices"],
+    ["records", "flops", "registry", "devices", "ranks"],
     ["recipes", "sampling", "store"],
     ["executors", "games", "laws"],
     ["experts", "policies"],

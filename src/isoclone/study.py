@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from isoclone import laws
+from isoclone import laws, ranks
 from isoclone.demos import Demonstrations, RecordRequest, open_demos, record
 from isoclone.demos.feed import open_source
 from isoclone.demos.nld import NldDemonstrations
@@ -361,6 +361,9 @@ class Study:
     @contextmanager
     def _driver(self) -> Iterator[None]:
         """One driver at a time; the lock goes with the process, however it ends."""
+        if not ranks.leads():  # rank 0 holds it for all
+            yield
+            return
         with open(self.path / ".driver.lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -464,9 +467,7 @@ class Study:
         """Bring each run to its budget; a run that keeps failing gets a row that says why."""
         tasks = []
         for run, budget in jobs:
-            folder = run_folder(self.path, run.id)
-            if not (folder / "run.json").exists():
-                write_json(folder / "run.json", run.to_json())
+            self._declare(run)
             args = (self.path, run.id, budget, role, device)
             files = run_files(self.path, self.spec, run.id)
             tasks.append(Task(advance, args, (run, budget), device != "cpu", files))
@@ -476,6 +477,12 @@ class Study:
                 self._write_failure(run, budget, role, outcome.error)
                 observer.trouble(f"{run.label} at {budget:.3g} FLOPs failed: {outcome.error}")
             observer.point(Point.from_json(read_json(point_path(self.path, run.id, budget))))
+
+    def _declare(self, run: Run) -> None:
+        """Have the run's folder, with its declared fields in it."""
+        path = run_folder(self.path, run.id) / "run.json"
+        if not path.exists():
+            write_json(path, run.to_json())
 
     def _write_failure(self, run: Run, budget: float, role: str, reason: str) -> None:
         the_game = self.spec.make_game()
@@ -622,11 +629,50 @@ class Study:
             widths=tuple(sorted({1, 2, 3, width})), budgets_flops=(flops,), forecast_flops=2 * flops
         )
         run = spec.run_for(width, seed, self.demos().fingerprint, flops)
-        jobs = [(run, flops)]
+        return self._train_to(run, flops, "extra", device)
+
+    def train_run(self, run_id: str, flops: float | None = None, device: str = "cpu") -> Point:
+        """Train a run that has a folder to a budget, by all processes of a torchrun if this is one.
+
+        Args:
+            flops: the budget; the first of the study's, the forecast's included, that the run has
+                no point at, if None. A point that the sweep waits for joins it.
+
+        Raises:
+            UnknownNameError: no such run.
+            SpecError: nothing is left for it to do.
+        """
+        runs = {run.id: run for run in self.runs()}
+        if run_id not in runs:
+            raise UnknownNameError("run", run_id, list(runs))
+        run = runs[run_id]
+        budgets = [*self.spec.budgets_flops, self.spec.forecast_budget]
+        left = [b for b in budgets if not point_path(self.path, run_id, b).exists()]
+        if flops is None and not left:
+            raise SpecError(f"run {run_id} has a point at every budget; give it another by --flops")
+        budget = left[0] if flops is None else flops
+        wanted = Cell(run.width, run.seed, budget) in self.sweep().cells
+        if budget == self.spec.forecast_budget:
+            return self._train_to(run, budget, "forecast", device)
+        return self._train_to(run, budget, "sweep" if wanted else "extra", device)
+
+    def _train_to(self, run: Run, budget: float, role: str, device: str) -> Point:
         with self._driver():
-            self._advance(jobs, "extra", SerialExecutor(), Observer(), device)
-            self._write_tables()
-        return Point.from_json(read_json(point_path(self.path, run.id, flops)))
+            if ranks.size() == 1:
+                self._advance([(run, budget)], role, SerialExecutor(), Observer(), device)
+            else:
+                self._advance_together(run, budget, role, device)
+            if ranks.leads():
+                self._write_tables()
+        return Point.from_json(read_json(point_path(self.path, run.id, budget)))
+
+    def _advance_together(self, run: Run, budget: float, role: str, device: str) -> None:
+        """All ranks of a torchrun: an error on one ends them all, and the same command goes on."""
+        if ranks.leads():
+            self._declare(run)
+        ranks.wait()
+        advance(self.path, run.id, budget, role, device)
+        ranks.wait()
 
     def report(self) -> Path:
         """Write `report.html` and return its path."""

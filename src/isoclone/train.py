@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from isoclone import ranks
 from isoclone.checkpoint import (
     Trained,
     load_tensors,
@@ -105,7 +106,8 @@ class Trainer:
 
     def _initial_state(self) -> list[dict[str, torch.Tensor]]:
         """What each part of a batch carries on from the batch before: nothing, or the policy's."""
-        lanes, parts = self.feed.lanes, self.recipe.accumulate
+        lanes = len(range(self.feed.lanes)[ranks.share(self.feed.lanes)])
+        parts = self.recipe.accumulate
         shares = [len(part) for part in torch.arange(lanes).tensor_split(parts)]
         return [self.module.initial_state(share) if lanes else {} for share in shares]  # type: ignore[operator]
 
@@ -124,7 +126,7 @@ class Trainer:
         saved = time.monotonic()
         while self.progressed.samples < wanted:
             self._step()
-            if time.monotonic() - saved > SAVE_SECONDS:
+            if ranks.any_of(time.monotonic() - saved > SAVE_SECONDS):
                 self.save()
                 saved = time.monotonic()
             if progress and self.progressed.step % 50 == 0:
@@ -140,9 +142,12 @@ class Trainer:
             logits, self.carried[i] = self._forward(part, self.carried[i])
             loss = _loss(logits, part.targets) / max(1, batch.samples)
             value += loss.item()
-            if not math.isfinite(value):
-                raise Diverged(f"training loss was {value} after {done.samples:,} samples")
             loss.backward()
+        value = ranks.total(value)
+        if not math.isfinite(value):
+            raise Diverged(f"training loss was {value} after {done.samples:,} samples")
+        assert self.flat.values.grad is not None
+        ranks.add_up(self.flat.values.grad)
         self._clip()
         self.optimiser.step()
         done.step += 1
@@ -208,15 +213,16 @@ class Trainer:
         )
 
     def save(self) -> None:
-        """Save the whole state, to go on from after a stop at any moment."""
+        """Save the whole state, to go on from after a stop at any moment and on any ranks."""
         tensors = {f"weights.{k}": v for k, v in self.module.state_dict().items()}
         tensors["average"] = self.average
         for state in self.optimiser.state.values():
             tensors |= {f"adam.{name}": value for name, value in state.items()}
-        for i, state in enumerate(self.carried):
-            tensors |= {f"carried.{i}.{name}": value for name, value in state.items()}
+        for name in self.carried[0]:
+            tensors[f"carried.{name}"] = ranks.gather(torch.cat([s[name] for s in self.carried]))
         metadata = {"run_id": self.run.id, **self.progressed.__dict__}
-        save_tensors(self.state_path, tensors, metadata)
+        if ranks.leads():
+            save_tensors(self.state_path, tensors, metadata)
 
     def _restore(self) -> None:
         tensors, metadata = load_tensors(self.state_path)
@@ -225,15 +231,19 @@ class Trainer:
         self.progressed = Progressed(**metadata)
         self.module.load_state_dict(_under(tensors, "weights."))
         self.average.copy_(tensors["average"])
-        for i, state in enumerate(self.carried):
-            for name, value in state.items():
-                value.copy_(tensors[f"carried.{i}.{name}"])
+        for name in self.carried[0]:
+            mine = tensors[f"carried.{name}"][ranks.share(self.feed.lanes)]
+            parts = mine.tensor_split(len(self.carried))
+            for state, part in zip(self.carried, parts, strict=True):
+                state[name].copy_(part)
         adam = _under(tensors, "adam.")
         if adam:
             self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": {0: adam}})
 
     def save_checkpoint(self, path: Path) -> None:
         """Write the policy as it stands, to be played and evaluated by anyone."""
+        if not ranks.leads():
+            return
         save_checkpoint(
             path,
             self.weights(),

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isoclone import ranks
 from isoclone.errors import CheckpointError, StoreError
 from isoclone.executors import Files
 from isoclone.records import Point, Run
@@ -164,16 +165,23 @@ class _Job:
             # Training stops with the batch that reaches the budget; masked samples make it less.
             wanted = math.ceil(self.budget / trainer.flops_per_sample)
             if trainer.progressed.samples < wanted + trainer.recipe.batch_size:
-                return trainer
-            note = f"its state was beyond {self.budget:.3g} FLOPs"
+                note = ""
+            else:
+                note = f"its state was beyond {self.budget:.3g} FLOPs"
         except (CheckpointError, KeyError, ValueError, RuntimeError, TypeError) as error:
-            note = " ".join(str(error).split())
-        (self.folder / "state.safetensors").unlink(missing_ok=True)
-        write_json(self.folder / "restarted.json", {"why": note})
+            note = " ".join(str(error).split()) or type(error).__name__
+        if not ranks.any_of(bool(note)):
+            return trainer
+        if ranks.leads():
+            (self.folder / "state.safetensors").unlink(missing_ok=True)
+            write_json(self.folder / "restarted.json", {"why": note})
+        ranks.wait()
         return start()
 
     def measure(self) -> None:
-        """Evaluate the policy and write its point."""
+        """Evaluate the policy and write its point; one rank does it, the others wait for it."""
+        if not ranks.leads():
+            return
         from isoclone.evaluate import dev_loss, rollout
 
         trained: Trained = self.trainer.trained()
@@ -247,11 +255,15 @@ class _Job:
 
     def write(self, point: Point) -> None:
         """Write the point, the last thing that is done."""
+        if not ranks.leads():
+            return
         write_json(point_path(self.study, self.run.id, self.budget), point.to_json())
         self.report("done", point.samples, now=True)
 
     def report(self, phase: str, samples: int, now: bool = False) -> None:
         """Tell whoever watches, at most once a second."""
+        if not ranks.leads():
+            return
         if not now and time.monotonic() - self._reported < PROGRESS_SECONDS:
             return
         self._reported = time.monotonic()

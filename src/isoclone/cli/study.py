@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from isoclone.errors import DataError, SpecError, UnknownNameError
 
@@ -457,7 +457,7 @@ def train(
     study: Positional[Path],
     *,
     width: int | None = None,
-    run: str | None = None,
+    run_id: Annotated[str | None, arg(aliases=("--run",))] = None,
     flops: float | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -467,12 +467,13 @@ def train(
 
     Under torchrun, K processes (GPUs) train it together, each on its share of every batch; the
     numbers are those of one process but for rounding, and it can be resumed with another K:
-    torchrun --nproc-per-node K -m isoclone train STUDY --run ID
+    torchrun --nproc-per-node K -m isoclone train STUDY --run-id ID
 
     Args:
         study: a study directory with demonstrations.
         width: the policy's width, for a run outside the sweep.
-        run: a run's id, instead of a width; it may be one of the sweep's, or the forecast's.
+        run_id: a run's id, instead of a width: one of the sweep's, or the forecast's. (Not --run
+            under torchrun, which takes that for its own.)
         flops: the budget, in FLOPs; a run's next one unless said.
         seed: training seed of a width.
         device: cpu, cuda or mps.
@@ -483,15 +484,14 @@ def train(
     from isoclone.study import Study
     from isoclone.train import check_device
 
-    if (width is None) == (run is None) or (run is None and flops is None):
-        raise SpecError("give either --width and --flops, or --run ID")
     with ranks.joined(check_device(device)) as mine:
         the_study = Study.open(study)
-        if run is not None:
-            point = the_study.train_run(run, flops, mine)
-        else:
-            assert width is not None and flops is not None
+        if run_id is not None and width is None:
+            point = the_study.train_run(run_id, flops, mine)
+        elif run_id is None and width is not None and flops is not None:
             point = the_study.train_one(width, flops, seed, mine)
+        else:
+            raise SpecError("give either --width and --flops, or --run-id")
         if ranks.leads():
             print_json(point) if json else STDOUT.print(point_line(point))
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
+from isoclone import ranks
 from isoclone.demos.batches import Batches, Order, to_input
 from isoclone.demos.cache import FrameCache, open_cache
 from isoclone.demos.demonstrations import Demonstrations
@@ -29,8 +30,8 @@ class Batch(NamedTuple):
     """One step's worth of training.
 
     `inputs` are the policy's arguments, its state aside; `targets` int64 actions, `MASKED` where
-    there is nothing to learn; `samples` how many are left; `axis` the dimension of every tensor
-    along which samples are independent of each other.
+    there is nothing to learn; `samples` how many are left, over all ranks (`isoclone.ranks`);
+    `axis` the dimension of every tensor along which samples are independent of each other.
     """
 
     inputs: tuple[Any, ...]
@@ -55,7 +56,7 @@ def _split(x: Any, parts: int, axis: int) -> list[Any]:
 
 
 class Feed(Protocol):
-    """Hands out batches.
+    """Hands out batches; to each of several ranks its share of every batch.
 
     `encoder` is how frames become the policy's input, in rollouts too; `unique_samples` how many
     training samples there are; `lanes` the games side by side, whose state the policy carries from
@@ -84,9 +85,9 @@ class FrameFeed:
         self.batches, self._order = Batches(cache, device), Order(cache.train, seed)
 
     def batch(self, k: int) -> Batch:
-        """(b, ...) observations in the policy's layout and (b,) actions."""
+        """(b, ...) observations in the policy's layout and (b,) actions; this rank's share."""
         rows = self._order.take(k * self._batch_size, self._batch_size)
-        codes, actions = self.batches.gather(rows)
+        codes, actions = self.batches.gather(rows[ranks.share(len(rows))])
         return Batch((to_input(codes, self.encoder, self._dtype),), actions, len(rows))
 
 
@@ -110,8 +111,12 @@ class UnrollFeed:
         self._unrolls, self._device = unrolls, device
 
     def batch(self, k: int) -> Batch:
-        """Screens, previous actions and starts (steps, lanes, ...), actions (steps, lanes)."""
-        return unroll_batch(self._unrolls.take(k), self._device)
+        """Screens, previous actions and starts (steps, lanes, ...), actions (steps, lanes).
+
+        Of this rank's share of the lanes; all of them are read.
+        """
+        whole = unroll_batch(self._unrolls.take(k), self._device)
+        return whole.split(ranks.size())[ranks.rank()]._replace(samples=whole.samples)
 
 
 def unroll_batch(unroll: Unroll, device: str | torch.device) -> Batch:
@@ -165,8 +170,12 @@ def feed_for(
     Raises:
         SpecError: the policy cannot be fed from them, or the batch is no whole number of unrolls.
     """
+    if ranks.size() > batch_size:
+        raise SpecError(f"a batch of {batch_size} cannot be dealt out to {ranks.size()} processes")
     steps = getattr(module, "unroll", None)
     if not isinstance(source, FrameCache | NldDemonstrations):
+        if ranks.size() > 1:
+            raise SpecError("a feed of one's own can train on one process only")
         return source
     if isinstance(source, FrameCache):
         if steps is not None:

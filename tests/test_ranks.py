@@ -1,0 +1,95 @@
+"""One run by two processes: the numbers of one process, and resumed by another number of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import tiny_spec
+
+from isoclone import ranks
+from isoclone.errors import SpecError, UnknownNameError
+from isoclone.recipes import recipe
+from isoclone.records import Point
+from isoclone.study import Study
+
+FIRST, SECOND = 1e7, 2e7
+
+
+def together(study: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """`isoclone train` by two processes of torchrun."""
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "isoclone"]
+    there = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    command = [sys.executable, "-m", *torchrun, "train", study, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, env=there, timeout=280)
+
+
+def a_study(path: Path, finished: Path, policy: str = "mlp") -> Study:
+    exact = recipe("lean", precision="float32").to_json()
+    demos = str(finished / "demos")
+    return Study.create(path, tiny_spec(policy=policy, recipe=exact, demos=demos, episodes=0))
+
+
+def agree(one: Point, other: Point) -> None:
+    """D and C to the bit; losses but for the order in which gradients were added."""
+    exact = ("run_id", "samples", "flops", "params", "unique_samples", "epochs", "budget_flops")
+    assert [getattr(one, n) for n in exact] == [getattr(other, n) for n in exact]
+    assert one.dev_loss == pytest.approx(other.dev_loss, abs=1e-5)
+    assert one.train_loss == pytest.approx(other.train_loss, abs=1e-5)
+
+
+def test_two_ranks_give_the_numbers_of_one_and_either_resumes_the_other(finished_study, tmp_path):
+    alone = a_study(tmp_path / "alone", finished_study)
+    first, second = (alone.train_one(8, budget) for budget in (FIRST, SECOND))
+    both = a_study(tmp_path / "both", finished_study)
+
+    done = together(both.path, "--width", 8, "--flops", FIRST, "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)  # one of them speaks
+    assert said["run_id"] == first.run_id
+    agree(Point.from_json(said), first)
+    agree(both.train_one(8, SECOND), second)  # one goes on where two had come to
+
+    other = a_study(tmp_path / "other", finished_study)
+    agree(other.train_one(8, FIRST), first)
+    done = together(other.path, "--run-id", first.run_id, "--flops", SECOND, "--json")
+    assert done.returncode == 0, done.stderr
+    agree(Point.from_json(json.loads(done.stdout)), second)
+    assert (other.path / "points.csv").read_text().count("\n") == 3
+
+
+def test_a_run_is_brought_to_its_next_budget(finished_study, tmp_path):
+    study = a_study(tmp_path / "study", finished_study)
+    spec = study.spec
+    run = spec.run_for(2, 0, study.demos().fingerprint, spec.budgets_flops[0])
+    with pytest.raises(UnknownNameError, match="unknown run"):
+        study.train_run(run.id)
+    study._declare(run)
+    point = study.train_run(run.id)
+    assert (point.budget_flops, point.role) == (spec.budgets_flops[0], "sweep")
+    assert study.train_run(run.id).role == "extra"  # the sweep is not yet there
+    assert study.train_run(run.id, 5e6).budget_flops == 5e6
+    for _ in range(2):
+        point = study.train_run(run.id)
+    assert (point.budget_flops, point.role) == (spec.forecast_budget, "forecast")
+    with pytest.raises(SpecError, match="a point at every budget"):
+        study.train_run(run.id)
+
+
+def test_alone_nothing_is_shared():
+    assert (ranks.size(), ranks.rank(), ranks.leads()) == (1, 0, True)
+    assert list(range(7))[ranks.share(7)] == list(range(7))
+    assert ranks.total(2.5) == 2.5
+
+
+def test_shares_make_up_the_whole(monkeypatch):
+    monkeypatch.setattr(ranks, "size", lambda: 3)
+    parts = []
+    for i in range(3):
+        monkeypatch.setattr(ranks, "rank", lambda i=i: i)
+        parts.append(list(range(8))[ranks.share(8)])
+    assert parts == [[0, 1, 2], [3, 4, 5], [6, 7]]
