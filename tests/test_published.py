@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import zipfile
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from isoclone.cli import main
 from isoclone.errors import DataError, UsageError
 from isoclone.published import tuyls2023
 from isoclone.published.recount import recount_table
@@ -148,6 +150,20 @@ def test_recount_recovers_widths_and_keeps_rows(tmp_path):
     assert ratios[0] == pytest.approx(1 / 17.0, rel=0.01)
     assert ratios == sorted(ratios)  # the paper's counter exaggerates small nets most
     assert set(result["exponents"]) == {"params", "samples"}
+
+
+def test_published_and_recount_print_one_document(tmp_path, capsys):
+    folder, out = fake(tmp_path / "data"), tmp_path / "out"
+    assert main(["published", "tuyls2023", str(folder), "--out", str(out), "--json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    assert [row["of"] for row in body["exponents"]] == ["N", "D"]
+    assert body["exponents"][0]["window"]["to_flops"] == 2e16
+    assert (out / "report.html").exists()
+    table = str(out / "points.csv")
+    assert main(["recount", table, "--to", "exact", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["groups"]["Toy"]["exponents"]
+    assert main(["published", "tuyls2023", str(folder)]) == 0
+    assert "best run" in capsys.readouterr().out
 
 
 def test_the_report_stands_alone(tmp_path):

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from isoclone import tables
 from isoclone.cli import laws as verbs
-from isoclone.errors import DataError, IsocloneError, UsageError
+from isoclone.cli import main
+from isoclone.errors import DataError, FitError, IsocloneError, UsageError
 
 HEAD = "run_id,flops,params,samples,dev_loss,return_mean,colour\n"
 
@@ -137,6 +138,63 @@ def test_backtest_keeps_its_contract(tmp_path):
     few, _ = run(verbs.backtest, write(tmp_path / "few.csv"))
     assert few["rows"] == []
     assert few["status"][0]["code"] == "not_backtested"
+
+
+def document(capsys, *words):
+    """The one JSON document a command line prints to stdout."""
+    assert main([str(word) for word in words]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_every_verb_on_tables_prints_one_document(tmp_path, capsys):
+    path = write(tmp_path / "runs.csv")
+    assert document(capsys, "fit", path, "--json")["groups"]
+    assert document(capsys, "forecast", path, "--flops", "1e14", "--json")["dev_loss"]
+    assert document(capsys, "backtest", path, "--min-train", "3", "--json")["rows"]
+
+
+def repeated(path: Path) -> Path:
+    """Runs that see 3e4, 1e5 or 3e5 unique samples up to thirty times."""
+    lines = []
+    for u in (3e4, 1e5, 3e5):
+        for n in (1e3, 1e4, 1e5):
+            for d in (u, 3 * u, 10 * u, 30 * u):
+                seen = u + 4 * u * -math.expm1(-(d / u - 1) / 4)
+                loss = 0.2 + 8 / n**0.4 + 25 / seen**0.35
+                lines.append(f"{u}-{n},{6 * n * d},{n},{d},{loss},{u}")
+    head = "run_id,flops,params,samples,dev_loss,unique_samples\n"
+    path.write_text(head + "\n".join(lines) + "\n")
+    return path
+
+
+def test_how_many_demonstrations_are_needed(tmp_path, capsys):
+    path = repeated(tmp_path / "runs.csv")
+    body = document(capsys, "demos", "needed", path, "--flops", "3e10", "--json")
+    many = body["unique_samples"]
+    assert 1e4 < many["value"] < 1e7
+    assert many["low"] <= many["value"]
+    assert body["repeats"]["value"] == pytest.approx(4.0, rel=0.3)
+    verbs._show_demos_needed(body)
+    assert "unique samples to collect" in capsys.readouterr().out
+
+
+def test_demonstrations_needed_say_what_the_table_lacks(tmp_path):
+    path = write(tmp_path / "runs.csv")
+    with pytest.raises(DataError, match="lacks the column unique_samples"):
+        run(verbs.demos_needed, path, flops=1e14)
+    path = repeated(tmp_path / "again.csv")
+    with pytest.raises(FitError, match="no number of samples reaches"):
+        run(verbs.demos_needed, path, flops=1e10, target_loss=0.1)
+
+
+def test_a_table_that_fails_is_said_once(tmp_path, capsys):
+    path = tmp_path / "one.csv"
+    path.write_text("flops,params,samples,dev_loss\n1e10,1e3,1e6,1\n1e10,1e4,1e5,2\n")
+    assert main(["fit", str(path)]) == 1
+    said = capsys.readouterr().err
+    assert said.count("two budgets") == 1
+    skipped = document(capsys, "backtest", path, "--json")["status"][0]["message"]
+    assert "only one budget: a back-test needs at least three" in skipped
 
 
 def test_a_plan_from_a_table(tmp_path):

@@ -121,7 +121,10 @@ def backtest(
         chosen[name] = weights
         if not found:
             skipped[name] = f"too few budgets: a forecast needs {min_train} before it"
-    status = [{"code": "not_backtested", "message": f"{n}: {why}"} for n, why in skipped.items()]
+    status = [
+        {"code": "not_backtested", "message": f"{name or runs}: {why}"}
+        for name, why in skipped.items()
+    ]
     totals = summary(rows)
     if json:
         body = {"rows": rows, "chosen": chosen, "summary": totals, "status": status}
@@ -368,10 +371,11 @@ def _fit_groups(
             found[name] = laws.fit(columns)
         except FitError as error:
             found[name] = error
-            print(f"note: {name or 'table'}: {error}", file=sys.stderr)
-    errors = [f for f in found.values() if isinstance(f, FitError)]
+    errors = {name: f for name, f in found.items() if isinstance(f, FitError)}
     if len(errors) == len(found):
-        raise FitError(f"{runs}: {errors[0]}")
+        raise FitError(f"{runs}: {next(iter(errors.values()))}")
+    for name, error in errors.items():
+        print(f"note: {name or 'runs without a group'}: {error}", file=sys.stderr)
     return found, notices
 
 
@@ -509,7 +513,8 @@ def _show_demos_needed(body: dict[str, Any]) -> None:
     many = _interval(body["unique_samples"])
     console.print(f"[bold]{many}[/bold] unique samples to collect for {body['flops']:.3g} FLOPs")
     reached = f"dev loss {body['dev_loss']:.4g}, and {body['dev_loss_unlimited']:.4g} without limit"
-    console.print(f"{reached}; a sample is worth up to {_interval(body['repeats'])} repeats")
+    worth = f"repeats are worth at most {_interval(body['repeats'])} times once through"
+    console.print(f"{reached}; {worth}", soft_wrap=True)
     table = _table(["unique samples", "parameters", "epochs", "dev loss, nats"])
     for row in body["curve"]:
         keys = ("unique_samples", "params", "epochs", "dev_loss")
