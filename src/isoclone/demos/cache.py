@@ -21,7 +21,6 @@ from isoclone.demos.encode import FrameEncoder, fit_encoder
 from isoclone.demos.episode import Episode, EpisodeInfo
 from isoclone.errors import StoreError
 from isoclone.executors import default_workers
-from isoclone.executors.setup import keep_freed_memory
 from isoclone.games import stack_indices
 from isoclone.store import read_json, replacing, sha256_file, write_json
 
@@ -93,7 +92,6 @@ def _expand(
     progress: Callable[[str, float, float], None] | None,
 ) -> None:
     """Every core decodes and encodes: Arrow and NumPy let go of Python's lock while they work."""
-    keep_freed_memory()
     actions, written = [], 0
     with ThreadPoolExecutor(default_workers()) as threads:
         encoder = fit_encoder(frames, layout, demos.frame, _statistics_frames(demos, threads.map))
