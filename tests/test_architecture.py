@@ -33,7 +33,7 @@ ORDER = [
     ["rivals"],
     ["published", "report"],
     ["study"],
-    ["testing", "api", "console"],
+    ["testing", "api", "console", "ablation"],
     ["doctor"],
     ["cli"],
     ["__init__", "__main__"],

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from isoclone.builtins import builtin
+from isoclone.evaluate import summary
 from isoclone.report import write_report
 from isoclone.report.facts import Facts, gather
 from isoclone.report.figures import all_figures
 from isoclone.report.headline import headline
+from isoclone.report.nethack import paper, rivals
 from isoclone.report.page import safe_json
 from isoclone.report.words import bounds, esc, number, power, with_error
 from isoclone.study import Study
@@ -422,3 +424,31 @@ def test_themes_width_and_sorting_in_a_browser(finished: Path, tmp_path: Path) -
     losses = [float(v) for v in found["light"][3].split()]
     assert losses == sorted(losses, reverse=True)
     assert len(losses) == len(Study.open(finished).points(None))
+
+
+def test_a_study_of_nethack_tells_whom_its_agent_beats(finished_study):
+    """The parts that only such a study has, on facts dressed as one."""
+    facts = gather(Study.open(finished_study))
+    assert rivals(facts) == paper(facts) == ""
+    agent = dataclasses.replace(facts.agent, return_mean=100.0, return_se=3.0)
+    row = {"mean": 90.0, "se": 4.0, "episodes": 200}
+    dressed = dataclasses.replace(
+        facts,
+        tested=dataclasses.replace(facts.tested, point=agent),
+        rivals={"marginal": row, "smallest": {**row, "mean": 40.0, "params": 9, "run_id": "r1"}},
+        went=summary([{"score": 5, "end": "terminated", "death": "killed by a <jackal>"}] * 2),
+    )
+    text = rivals(dressed)
+    assert "(2.0 SE)" in text
+    assert "(12.0 SE)" in text
+    assert text.index(">no<") < text.index(">yes<")
+    assert "killed by a &lt;jackal&gt; (100 %)" in text
+    spec = dataclasses.replace(dressed.spec, game="nethack/NetHackChallenge-v0")
+    dressed = dataclasses.replace(dressed, spec=spec)
+    assert "chart-paper" in paper(dressed)
+    ours, theirs, star = all_figures(dressed)["chart-paper"]["data"]
+    assert theirs["x"][0] == 1e14
+    assert theirs["y"][-1] == 0.342
+    best = dressed.best_at(dressed.budgets[0])
+    assert ours["x"][0] == 6.0 * best.params * best.samples
+    assert star["y"] == [agent.dev_loss]

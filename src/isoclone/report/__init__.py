@@ -4,8 +4,8 @@ facts      everything the page tells, read from a study
 words      numbers and text, escaped
 figures    charts, as data for plotly.js, with colours by role
 pieces     small pieces of HTML
-page       its parts (headline, charts, verdict, savings, laws, points, reproduce) and the whole,
-           with style, script and plotly.js inlined
+page       its parts (headline, charts, verdict, nethack, savings, laws, points, reproduce) and the
+           whole, with style, script and plotly.js inlined
 """
 
 from __future__ import annotations

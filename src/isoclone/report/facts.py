@@ -15,7 +15,7 @@ from isoclone.plan import Sweep
 from isoclone.records import Forecast, Point, jsonable
 from isoclone.spec import StudySpec
 from isoclone.store import read_json
-from isoclone.worker import demos_path
+from isoclone.worker import demos_path, episodes_path
 
 if TYPE_CHECKING:
     from isoclone.study import Study
@@ -62,6 +62,8 @@ class Facts:
     tested: Tested | None = None
     demos: DemosFacts | None = None
     video: bytes | None = None
+    rivals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    went: dict[str, Any] = field(default_factory=dict)  # how the agent's games went
     missing: tuple[str, ...] = ()
 
     @property
@@ -88,6 +90,11 @@ class Facts:
     def has_returns(self) -> bool:
         """Whether any policy was played."""
         return any(p.return_mean is not None for p in self.points)
+
+    @property
+    def plays_nethack(self) -> bool:
+        """Whether the study is of NetHack, which the paper has figures for."""
+        return self.spec.game.split("/")[0] == "nethack"
 
     @property
     def flops_rise(self) -> float:
@@ -151,6 +158,8 @@ def gather(study: Study) -> Facts:
         found["laws"] = _try(fitted.to_json, missing, "Laws")
         found["isoflops"] = _try(lambda: jsonable(fitted.isoflop_curves()), missing, "Curves") or []
         found["curves"] = _try(lambda: jsonable(fitted.curves(grid)), missing, "Bands")
+    found["rivals"] = _try(study.rivals, missing, "Rivals") or {}
+    found["went"] = _try(lambda: _went(study, found["tested"]), missing, "Episodes") or {}
     video = study.path / "video.mp4"
     found["video"] = video.read_bytes() if video.exists() else None
     if found["video"] is None:
@@ -222,6 +231,17 @@ def _tested(study: Study, fitted: Any, missing: list[str]) -> Tested | None:
     budget = study.spec.forecast_budget
     predicted = _try(lambda: fitted.forecast(budget), missing, "Forecast")
     return Tested(predicted, None) if predicted else None
+
+
+def _went(study: Study, tested: Tested | None) -> dict[str, Any]:
+    """How the forecast agent's episodes went, where the game tells."""
+    from isoclone.evaluate import summary
+
+    agent = tested.point if tested else None
+    if agent is None:
+        return {}
+    path = episodes_path(study.path, agent.run_id, agent.budget_flops)
+    return summary(read_json(path)) if path.exists() else {}
 
 
 def _read_tested(path: Any) -> Tested:

@@ -12,6 +12,7 @@ from typing import Any
 
 from isoclone.records import Interval, Point
 from isoclone.report.facts import Facts
+from isoclone.report.nethack import paper_traces
 from isoclone.report.words import bounds, esc, number, power, whole, with_error
 
 Figure = dict[str, Any]
@@ -42,6 +43,10 @@ def all_figures(facts: Facts) -> dict[str, Figure]:
         figures[f"chart-{key}"] = frontier(facts, key)
     if facts.has_returns:
         figures["chart-return-loss"] = return_against_loss(facts)
+    if facts.plays_nethack:
+        layout = _layout(_log("compute C by 6ND (FLOPs)"), _log(QUANTITIES["dev_loss"]))
+        layout["showlegend"] = False
+        figures["chart-paper"] = {"data": paper_traces(facts), "layout": layout}
     return figures
 
 
@@ -109,6 +114,17 @@ def return_against_loss(facts: Facts) -> Figure:
     layout["showlegend"] = False  # colours and shapes are those of the isoFLOP chart
     _references(facts, layout)
     return {"data": traces, "layout": layout}
+
+
+def categories(rows: Sequence[tuple[str, Point]]) -> Figure:
+    """Dev loss of named variants side by side."""
+    known = [(label, p) for label, p in rows if p.dev_loss is not None]
+    trace = _points([p for _, p in known], [x for x, _ in known], [p.dev_loss for _, p in known])
+    trace["marker"] = {"color": "@law", "size": 10}
+    trace["error_y"] = _errors([p.dev_loss_se for _, p in known], "@law")
+    layout = _layout({**_axis(""), "type": "category"}, _linear(QUANTITIES["dev_loss"]))
+    layout["showlegend"] = False
+    return {"data": [trace], "layout": layout}
 
 
 # ---------------------------------------------------------------------- traces

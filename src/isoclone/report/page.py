@@ -11,13 +11,16 @@ from isoclone.report.facts import Facts
 from isoclone.report.figures import all_figures
 from isoclone.report.headline import headline
 from isoclone.report.laws import laws
+from isoclone.report.nethack import paper, rivals
 from isoclone.report.points import points
 from isoclone.report.reproduce import reproduce
 from isoclone.report.savings import savings
 from isoclone.report.verdict import forecast
 from isoclone.report.words import esc
 
-PARTS = (headline, isoflop, frontier, forecast, savings, laws, points, reproduce)
+PARTS = (
+    headline, isoflop, frontier, forecast, rivals, paper, savings, laws, points, reproduce,
+)  # fmt: skip
 # Nothing may be loaded from anywhere: the browser itself holds the page to it.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -29,13 +32,17 @@ NO_SCRIPT = "<noscript><p>The charts need JavaScript; everything else is here.</
 def render(facts: Facts) -> str:
     """The page as HTML."""
     body = "".join(part(facts) for part in PARTS)
-    figures = all_figures(facts)
+    return whole_page(f"{facts.spec.name}: an isoclone study", body, all_figures(facts))
+
+
+def whole_page(title: str, body: str, figures: dict[str, Any]) -> str:
+    """A page around its HTML, with what its charts need."""
     library = f"<script>{_plotly()}</script>" if figures else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f"<title>{esc(facts.spec.name)}: an isoclone study</title>"
+        f"<title>{esc(title)}</title>"
         f"<style>{_asset('page.css')}</style></head><body>"
         '<button id="theme" type="button" aria-label="switch between light and dark">◐</button>'
         f"<main>{NO_SCRIPT}{body}</main>{library}"

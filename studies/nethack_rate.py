@@ -1,0 +1,21 @@
+"""How much does the learning rate matter?
+
+python studies/nethack_rate.py --demos demos/aa
+"""
+
+from isoclone.ablation import Ablation, main
+from isoclone.builtins import NETHACK
+from isoclone.recipes import recipe
+
+ablation = Ablation(
+    name="nethack-rate",
+    question="How much does the learning rate matter?",
+    base=NETHACK,
+    variants={
+        f"{rate:g}": {"recipe": recipe("nethack", learning_rate=rate).to_json()}
+        for rate in (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
+    },
+)
+
+if __name__ == "__main__":
+    main(ablation)
