@@ -374,8 +374,8 @@ def _fit_groups(
     errors = {name: f for name, f in found.items() if isinstance(f, FitError)}
     if len(errors) == len(found):
         raise FitError(f"{runs}: {next(iter(errors.values()))}")
-    for name, error in errors.items():
-        print(f"note: {name or 'runs without a group'}: {error}", file=sys.stderr)
+    for name, why in errors.items():
+        print(f"note: {name or 'runs without a group'}: {why}", file=sys.stderr)
     return found, notices
 
 
@@ -469,14 +469,22 @@ def _interval(row: dict[str, Any] | None, spec: str = ".3g") -> str:
     return f"{row['value']:{spec}} [{_number(row['low'], spec)}, {_number(row['high'], spec)}]"
 
 
+def _text(words: str) -> str:
+    """Words that came from data, never taken for markup."""
+    from rich.markup import escape
+
+    return escape(words)
+
+
 def _show_status(console: Any, status: list[dict[str, str]]) -> None:
     for row in status:
-        console.print(f"  [yellow]{row['code']}[/yellow]: {row['message']}", soft_wrap=True)
+        line = f"  [yellow]{_text(row['code'])}[/yellow]: {_text(row['message'])}"
+        console.print(line, soft_wrap=True)
 
 
 def _show_laws(name: str, laws: Any, body: dict[str, Any]) -> None:
     console = _console()
-    console.print(f"[bold]{name or 'all runs'}[/bold]")
+    console.print(f"[bold]{_text(name or 'all runs')}[/bold]")
     if not isinstance(laws, FitError):
         table = _table(["exponent against C", "isoFLOP optima", "surface (6ND)"])
         surface = body["exponents"].get("surface_6nd", {})
@@ -497,7 +505,7 @@ def _show_laws(name: str, laws: Any, body: dict[str, Any]) -> None:
 def _show_forecast(name: str, row: dict[str, Any]) -> None:
     console = _console()
     if "flops" in row:
-        console.print(f"[bold]{name or 'forecast'}[/bold] at {row['flops']:.3g} FLOPs")
+        console.print(f"[bold]{_text(name or 'forecast')}[/bold] at {row['flops']:.3g} FLOPs")
         table = _table(["", "value [95 % interval]"])
         labels = ("parameters", "samples", "dev loss, nats", "mean return")
         for key, label in zip(
@@ -549,13 +557,15 @@ def _show_published(body: dict[str, Any]) -> None:
     from isoclone.published.report import window_text
 
     console = _console()
-    names = ["game", "exponent", "published", "paper's way here", "over", "isoclone", "exact FLOPs"]
-    table = _table(names)
+    table = _table(["game", "exponent", "published", "paper's way here", "isoclone", "exact FLOPs"])
     for row in body["exponents"]:
         head = (row["group"], row["of"], _number(row["published"]), _interval(row["paper_way"]))
         ours = (_interval(row["fitted"]), _interval(row["exact_flops"]))
-        table.add_row(*head, window_text(row), *ours)
+        table.add_row(*head, *ours)
     console.print(table)
+    for over in dict.fromkeys(map(window_text, body["exponents"])):
+        games = dict.fromkeys(r["group"] for r in body["exponents"] if window_text(r) == over)
+        console.print(f"  paper's way, {', '.join(games)}: {over}", soft_wrap=True)
     _show_backtest([r for r in body["backtest"] if r["method"] in _SHOWN], body["status"])
 
 
