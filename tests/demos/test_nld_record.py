@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 
 import numpy as np
 import pytest
 
 import isoclone as ic
+from isoclone.cli import main
 from isoclone.demos.nld import import_nld
 from isoclone.demos.nld.record import NldRecordRequest, record_nld
 from isoclone.errors import SpecError, SpecMismatchError
@@ -157,3 +159,31 @@ def test_a_failing_expert_and_a_dying_process_harm_no_other_game(tmp_path, monke
     demos = import_nld(tmp_path / "g", tmp_path / "store")
     assert [info.seed for info in demos.episodes] == [0, 1, 3]
     assert demos.episodes[1].length == 30  # the quitting tail is not play
+
+
+def test_the_verb_records_imports_and_goes_on(tmp_path, capsys):
+    out = tmp_path / "demos"
+    words = ["record", "nethack", "--out", str(out), "--max-steps", "60", "--executor", "serial"]
+    assert main([*words, "--games", "2", "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert [game["seed"] for game in first["games"]] == [0, 1]
+    assert main([*words, "--games", "3", "--json"]) == 0
+    more = json.loads(capsys.readouterr().out)
+    assert len(more["episodes"]) == 3
+    assert more["fingerprint"] != first["fingerprint"]
+    assert main(["demos", "show", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["fingerprint"] == more["fingerprint"]
+
+
+def test_mistakes_of_the_verb(tmp_path, capsys):
+    out = ["--out", str(tmp_path / "demos")]
+    for words, said in (
+        (["nethack", "--games", "1"], "games must be at least 2"),
+        (["nethack", "--samples", "9"], "give --games"),
+        (["nethack", "--character", "xyz-hum-neu-mal"], "no role 'xyz'"),
+        (["nethack", "--expert", "autoascend", "--autoascend", "nowhere"], "--autoascend"),
+        (["toy", "--games", "3"], "--games is for NetHack"),
+    ):
+        assert main(["record", *words, *out]) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "demos").exists()
