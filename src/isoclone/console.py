@@ -105,7 +105,7 @@ class ConsoleObserver(Observer):
         if self._task is not None:
             self._bar.remove_task(self._task)
         elapsed = duration(time.monotonic() - self._begun)
-        STDERR.print(f"[bold]{name}[/bold] {detail}  [dim]after {elapsed}[/dim]")
+        STDERR.print(f"[bold]{name}[/bold] {escape(detail)}  [dim]after {elapsed}[/dim]")
         self._name, self._said = name, time.monotonic()
         self._phase_begun = time.monotonic()
         self._task = self._bar.add_task(name, total=None, detail="")
@@ -125,7 +125,7 @@ class ConsoleObserver(Observer):
         STDERR.print(point_line(point), soft_wrap=True)
 
     def trouble(self, message: str) -> None:
-        STDERR.print(f"[yellow]{message}[/yellow]", soft_wrap=True)
+        STDERR.print(f"[yellow]{escape(message)}[/yellow]", soft_wrap=True)
 
     def _time_left(self, share: float) -> str:
         passed = time.monotonic() - self._phase_begun
@@ -199,7 +199,7 @@ def point_line(point: Point) -> str:
     """A point as one line."""
     head = f"  {point.budget_flops:8.2e} FLOPs  width {point.width:<4d} N {si(point.params):>9}"
     if point.status != "ok":
-        return f"{head}  [red]{point.status}[/red]: {point.reason}"
+        return f"{head}  [red]{escape(point.status)}[/red]: {escape(point.reason or '')}"
     text = f"{head}  D {si(point.samples):>9}  loss {plus_minus(point.dev_loss, point.dev_loss_se)}"
     if point.return_mean is not None:
         text += f"  return {plus_minus(point.return_mean, point.return_se, 1)}"
@@ -275,7 +275,8 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
             row = scores[who]
             STDOUT.print(f"  {who} return {plus_minus(row['mean'], row['se'], 1)}")
     for status in laws["status"]:
-        STDOUT.print(f"  [yellow]{status['code']}[/yellow]: {status['message']}", soft_wrap=True)
+        said = f"  [yellow]{escape(status['code'])}[/yellow]: {escape(status['message'])}"
+        STDOUT.print(said, soft_wrap=True)
     for file in ("report.html", "points.csv", "video.mp4"):
         if (study.path / file).exists():
             STDOUT.print(f"  {study.path / file}", soft_wrap=True)

@@ -549,7 +549,7 @@ def _show_recount(results: dict[str, Any], to: str) -> None:
         for key, row in result["exponents"].items():
             change = f"{row['change']:+.3f}"
             figures = (_interval(row["before"]), _interval(row["after"]), change)
-            table.add_row(name, key, *figures)
+            table.add_row(_text(name), key, *figures)
     _console().print(table)
 
 

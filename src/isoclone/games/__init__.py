@@ -19,6 +19,7 @@ from isoclone.games.base import (
 from isoclone.games.gym import Gym
 from isoclone.games.nethack import NetHack
 from isoclone.games.toy import Toy
+from isoclone.records import shown
 from isoclone.registry import Registry
 
 __all__ = [
@@ -54,8 +55,9 @@ def game(name: str, **options: Any) -> Game:
         made = _GAMES.make(name, **options)
     except TypeError as error:
         raise SpecError(f"game '{name}': {error}") from error
-    if made.max_steps < 1:
-        raise SpecError(f"game '{name}': max_steps must be at least 1, not {made.max_steps}")
+    if type(made.max_steps) is not int or made.max_steps < 1:
+        steps = shown(made.max_steps)
+        raise SpecError(f"game '{name}': max_steps must be a whole number from 1 on, not {steps}")
     return made
 
 
