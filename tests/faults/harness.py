@@ -292,6 +292,7 @@ def kills(bench: Bench, times: int) -> None:
         while struck < most and life.wait(bench.rng.uniform(0.0, seconds[kind] / most)) is None:
             struck += strike(bench, life, study)
         left -= struck
+        print(f"{times - left} of {times} kills", file=sys.stderr, flush=True)
         if bench.end(life, study, 0, -signal.SIGKILL) == 0:
             if not struck:
                 seconds[kind] = time.monotonic() - life.begun
