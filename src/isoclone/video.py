@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,11 @@ FORMATS: dict[str, dict[str, Any]] = {
 
 def play_episode(
     policy: Trained, game: Game, seed: int, sampling: str
-) -> Iterator[tuple[np.ndarray, float]]:
-    """Play one episode; yields (picture (h, w, 3) uint8, reward) for each step."""
+) -> Iterator[tuple[Callable[[], np.ndarray], float]]:
+    """Play one episode; yields (draw, reward) for each step.
+
+    `draw()` makes the picture, (h, w, 3) uint8; it shows this step until the next is asked for.
+    """
     env, shown, rng = game.make_env(), slots_for(policy, 1), np.random.default_rng(seed)
     slot, way = np.array([0]), Sampling.parse(sampling)
     shown.start(slot, env.reset(seed)[None])
@@ -57,7 +60,7 @@ def play_episode(
         shown.chose(slot, action)
         shown.push(slot, frame[None])
         ended = terminated or truncated
-        yield _picture(env, frame), reward
+        yield functools.partial(_picture, env, frame), reward
     close(env)
 
 
@@ -127,10 +130,10 @@ def write_video(
     return returns[chosen]
 
 
-def _encode(steps: Iterator[tuple[np.ndarray, float]], path: Path) -> None:
+def _encode(steps: Iterator[tuple[Callable[[], np.ndarray], float]], path: Path) -> None:
     from imageio_ffmpeg import write_frames
 
-    pictures = (picture for picture, _ in itertools.islice(steps, MAX_STEPS))
+    pictures = (draw() for draw, _ in itertools.islice(steps, MAX_STEPS))
     first = next(pictures)
     size = (first.shape[1], first.shape[0])
     with replacing(path) as temporary:

@@ -1,0 +1,103 @@
+"""Studies of whole games: recorded or imported, trained, and set beside rivals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("nle", reason="the extra 'nethack' is not installed")
+
+from isoclone.ablation import Ablation
+from isoclone.builtins import builtin
+from isoclone.demos.nld import NldDemonstrations
+from isoclone.executors import SerialExecutor
+from isoclone.recipes import recipe
+from isoclone.rivals import action_shares, measure_rivals, smallest_of
+from isoclone.spec import StudySpec
+from isoclone.store import read_json
+from isoclone.study import Observer, Study
+from isoclone.worker import episodes_path
+
+
+def tiny(**changes) -> StudySpec:
+    """The builtin study, cut down to seconds."""
+    fields = {
+        "name": "tiny",
+        "widths": (2, 4, 8),
+        "budgets_flops": (2e7, 4e7),
+        "forecast_flops": 6e7,
+        "recipe": recipe("nethack", batch_size=48, precision="float32").to_json(),
+        "policy_options": {"unroll": 12},
+        "game_options": {"character": "mon-hum-neu-mal", "max_steps": 25},
+        "samples": 60,
+        "dev_samples": 200,
+        "episodes": 2,
+        "forecast_episodes": 2,
+    }
+    return builtin("nethack").replace(**{**fields, **changes})
+
+
+@pytest.fixture(scope="module")
+def study(nethack_demos: NldDemonstrations, tmp_path_factory) -> Study:
+    """Two policies of a study on imported games."""
+    spec = tiny(demos=str(nethack_demos.path))
+    made = Study.create(tmp_path_factory.mktemp("study") / "tiny", spec)
+    made.record(SerialExecutor(), Observer())
+    for width in (2, 4):
+        made.train_one(width, 2e7)
+    return made
+
+
+def test_a_point_of_a_study_of_whole_games(study, nethack_demos):
+    small, large = study.points("extra")
+    assert small.params < large.params
+    assert 2e7 <= small.flops < 2e7 + 48 * small.flops / small.samples
+    assert 0 <= small.dev_accuracy <= small.dev_accuracy_top3 <= 1
+    assert small.dev_loss_se > 0
+    assert study.references()["expert"]["mean"] == nethack_demos.score()[0]
+    told = read_json(episodes_path(study.path, small.run_id, 2e7))
+    assert [row["length"] for row in told] == [25, 25] or all(row["death"] for row in told)
+
+
+def test_what_a_study_will_cost_is_measured_on_noise(study):
+    planned = study.plan()
+    assert planned.speed.rollout_steps_per_s > 0
+    assert planned.estimate.total_s > 0
+
+
+def test_the_scripted_player_records_where_nothing_is_given(tmp_path):
+    study = Study.create(tmp_path / "own", tiny())
+    demos = study.record(SerialExecutor(), Observer())
+    assert isinstance(demos, NldDemonstrations)
+    assert demos.samples >= 60
+    assert demos.expert_name == "scripted"
+    assert study.record(SerialExecutor(), Observer()).fingerprint == demos.fingerprint
+
+
+def test_rivals(study, nethack_demos):
+    shares = action_shares(nethack_demos)
+    train = [nethack_demos.read(i.index).actions for i in nethack_demos.in_split("train")]
+    actions = np.concatenate(train)
+    assert shares[30] == pytest.approx((actions == 30).sum() / (actions >= 0).sum())
+    points = study.points("extra")
+    assert smallest_of(points) == points[0]
+    rows = measure_rivals(study.path, nethack_demos, points, SerialExecutor())
+    assert rows["smallest"]["params"] == points[0].params
+    assert rows["marginal"]["episodes"] == rows["smallest"]["episodes"] == 2
+    assert rows["marginal"]["se"] >= 0
+
+
+def test_an_ablation_has_a_page_and_a_table(nethack_demos, tmp_path):
+    variants = {
+        "plain": {},
+        "with inventory": {"policy_options": {"unroll": 12, "inventory": True}},
+    }
+    asked = Ablation("tried", "Does it help?", tiny(), variants, width=2, flops=2e7)
+    rows = asked.run(tmp_path, nethack_demos.path)
+    assert [label for label, _ in rows] == ["plain", "with inventory"]
+    assert rows[0][1].params < rows[1][1].params
+    page = (tmp_path / "ablation.html").read_text()
+    assert "Does it help?" in page
+    assert "with inventory" in page
+    assert len((tmp_path / "ablation.csv").read_text().splitlines()) == 3
+    assert asked.run(tmp_path, nethack_demos.path) == rows
