@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from isoclone.errors import DataError, StoreError, UnknownNameError
+from isoclone.errors import DataError, SpecError, StoreError, UnknownNameError
 from isoclone.executors import Task, executor, executor_names, register_executor
+from isoclone.executors.processes import _dealt_out
 from isoclone.executors.serial import SerialExecutor
 
 
@@ -169,3 +170,34 @@ def test_executors_are_found_by_name():
         executor("serail")
     register_executor("mine", lambda workers: SerialExecutor())
     assert isinstance(executor("mine"), SerialExecutor)
+
+
+def seen():
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "workers", "each"),
+    [
+        (0.5, 3, ["4", "4", "7"]),
+        (0.1, 3, ["4", "4", "4"]),
+        (1, 2, ["4", "7"]),
+        (2, 1, ["4,7"]),
+    ],
+)
+def test_workers_are_dealt_out_over_gpus(gpus, workers, each, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert _dealt_out(workers, gpus, ["4", "7"]) == each
+    with executor("processes", workers, gpus=gpus) as pool:
+        (outcome,) = pool.run([Task(seen, ())])
+    assert outcome.result == each[0]
+
+
+def test_more_than_the_gpus_here_is_refused(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(SpecError, match=r"3 workers of 0\.5 GPU each need 2 GPUs and 1 are here"):
+        executor("processes", 3, gpus=0.5)
+    with pytest.raises(SpecError, match="a share of one GPU or a whole number"):
+        executor("processes", 1, gpus=1.5)
+    with pytest.raises(SpecError, match="executor 'serial'"):
+        executor("serial", 1, gpus=1)

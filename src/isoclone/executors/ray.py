@@ -104,6 +104,8 @@ class RayExecutor(Pool):
                 ray.init(**settings)
         except (OSError, RuntimeError, ValueError) as error:
             raise ExecutionError(f"{self._no_ray()}: {one_line(error)[:300]}") from error
+        # Ray would print what its machines say on stdout, where results go; outcomes tell of deaths.
+        ray._private.worker._worker_logs_enabled = False
         if self._address is None:
             _check_loopback(ray)
 
