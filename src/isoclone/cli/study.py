@@ -112,10 +112,13 @@ def _changes(
     forecast_flops: float | None,
 ) -> dict[str, Any]:
     """The flags that were given, as fields of a specification."""
+    from isoclone.demos import open_demos
     from isoclone.recipes import recipe as named
 
+    where = _demos_in(demos).resolve() if demos else None
     given = {
-        "demos": str(_demos_in(demos).resolve()) if demos else None,
+        "demos": str(where) if where else None,
+        "expert": open_demos(where, verify=False).expert_name if where else None,
         "seeds": seeds,
         "samples": samples,
         "widths": widths,
