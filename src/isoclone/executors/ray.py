@@ -104,7 +104,7 @@ class RayExecutor(Pool):
                 ray.init(**settings)
         except (OSError, RuntimeError, ValueError) as error:
             raise ExecutionError(f"{self._no_ray()}: {one_line(error)[:300]}") from error
-        # Ray would print what its machines say on stdout, where results go; outcomes tell of deaths.
+        # Ray would print deaths of workers on stdout, where results go; outcomes tell of them.
         ray._private.worker._worker_logs_enabled = False
         if self._address is None:
             _check_loopback(ray)
