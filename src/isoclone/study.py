@@ -280,7 +280,8 @@ class Study:
             self._check_trust()
         speed = measure_speed(spec, with_expert=recorded is None)
         costs = {w: self._flops_per_sample(w, the_game) for w in spec.widths}
-        steps = recorded.samples / len(recorded.episodes) if recorded else 1000.0
+        usual = recorded.samples / len(recorded.episodes) if recorded else 1000.0
+        steps = min(usual, the_game.max_steps)
         return Plan(
             name=spec.name,
             game=spec.game,
