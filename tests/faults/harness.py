@@ -25,6 +25,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections import Counter
@@ -127,6 +128,7 @@ def _drive(output: int, argv: list[str], fault: Fault) -> int:
     except BaseException:
         traceback.print_exc()
         code = 70
+    threading._shutdown()  # pools' threads end before the queues they write to
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
