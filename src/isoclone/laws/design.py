@@ -81,7 +81,8 @@ def _candidates(laws: ScalingLaws, budget: float) -> tuple[Array, Array, Array]:
     d = np.geomspace(points.samples.min(), points.samples.max() * 4, COUNTS)
     params, samples = (v.ravel() for v in np.meshgrid(n, d))
     flops = rule.per_sample(params) * samples
-    fits = (flops <= budget) & (flops >= budget / SMALLEST)
+    least = max(budget / SMALLEST, float(points.budgets[0]))  # below, nobody knows what is learned
+    fits = (flops <= budget) & (flops >= least)
     params, samples, flops = params[fits], samples[fits], flops[fits]
     surface = laws.allocation_.surface_
     if surface is None or not len(flops):
