@@ -24,6 +24,9 @@ class IsocloneError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: str = ""):
+        super().__init__(" ".join(message.splitlines()))  # whatever it quotes, it is one line
+
 
 class UsageError(IsocloneError):
     """What was asked for cannot be done as asked."""

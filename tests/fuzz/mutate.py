@@ -22,7 +22,7 @@ _WORDS = """nan ../../etc/passwd /etc/passwd a/b .. . - --json <script>alert(1)<
 NUMBERS = st.sampled_from([json.loads(text) for text in _NUMBERS.split()])
 TEXTS = st.sampled_from(["", " ", "\x00", "\n", "\ud800", "𝒩" * 40, "x" * 5_000, *_WORDS.split()])
 ODD = st.sampled_from([None, True, False, [], {}, [[]], [None], {"": None}, [1, 2, 3]])
-VALUES = st.one_of(NUMBERS, TEXTS, ODD)
+VALUES = st.one_of(NUMBERS, TEXTS, ODD).map(copy.deepcopy)  # they are changed in turn
 DEEP = 200  # levels of nesting; three times that is still less than what `json.dumps` refuses
 
 
