@@ -26,6 +26,7 @@ STAR = {
     "color": "@star",
     "line": {"color": "@ink", "width": 1.3},
 }
+FAR_ABOVE = 10  # times the best return: where the expert's line would dwarf the chart
 QUANTITIES = {
     "params": "parameters N",
     "samples": "training samples D",
@@ -393,11 +394,19 @@ def _linear(title: str) -> dict[str, Any]:
 
 
 def _references(facts: Facts, layout: dict[str, Any]) -> None:
-    """Random play and the expert as horizontal lines with labels."""
+    """Random play and the expert as horizontal lines with labels.
+
+    An expert so far above that its line would press all points to the floor is only named.
+    """
     layout["shapes"], layout["annotations"] = [], []
+    highest = max((p.return_mean or 0.0 for p in facts.measured), default=0.0)
     for who in ("random", "expert"):
         mean = facts.score(who)
         if mean is None or not math.isfinite(mean):
+            continue
+        if who == "expert" and mean > FAR_ABOVE * highest > 0:
+            text = f"expert {number(mean)}, far above"
+            layout["annotations"].append({**_label(text), "yref": "paper", "y": 1})
             continue
         layout["shapes"].append(
             {
@@ -410,15 +419,17 @@ def _references(facts: Facts, layout: dict[str, Any]) -> None:
                 "line": {"color": "@muted", "width": 1.2, "dash": "dot"},
             }
         )
-        layout["annotations"].append(
-            {
-                "xref": "paper",
-                "x": 0,
-                "y": mean,
-                "xanchor": "left",
-                "yanchor": "top",
-                "showarrow": False,
-                "text": f"{who} {number(mean)}",
-                "font": {"color": "@muted", "size": 12},
-            }
-        )
+        layout["annotations"].append({**_label(f"{who} {number(mean)}"), "y": mean})
+
+
+def _label(text: str) -> dict[str, Any]:
+    """A note at the left edge, under the height it is put at."""
+    return {
+        "xref": "paper",
+        "x": 0,
+        "xanchor": "left",
+        "yanchor": "top",
+        "showarrow": False,
+        "text": text,
+        "font": {"color": "@muted", "size": 12},
+    }
