@@ -24,6 +24,7 @@ from isoclone.records import Run
 from isoclone.store import replacing
 
 FORMAT = 1
+_UNREADABLE = (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError)
 
 
 @dataclass
@@ -112,7 +113,7 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         return tensors, metadata
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing") from error
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+    except _UNREADABLE as error:
         why = " ".join(str(error).split())[:120]
         raise CheckpointError(f"{path} is damaged or not an isoclone checkpoint ({why})") from error
 

@@ -751,7 +751,7 @@ def _spec_from_fields(
         given.setdefault("game_options", demos.game_options)
     if demos is not None:
         where = demos.path if isinstance(demos, Demonstrations) else Path(demos)
-        given["demos"] = str(where.resolve())
+        given["demos"] = os.path.abspath(where)
     if game is None:
         raise SpecError("a study needs a game")
     if not isinstance(game, str | Game):
