@@ -226,9 +226,11 @@ def test_where_and_dev_folder_choose_games(recorded, tmp_path):
 
 def test_a_selection_keeps_the_dev_games(imported, tmp_path, capsys):
     (dev,) = (i for i in imported.episodes if i.index == min(imported.dev_episodes))
-    found = select(imported, tmp_path / "few", "length > 600 and alignment == 'Neu'")
-    names = {i.name for i in found.episodes}
-    assert {i.name for i in imported.in_split("train") if i.length > 600} <= names
+    longest = max(i.length for i in imported.in_split("train"))
+    where = f"length >= {longest} and alignment == 'Neu'"
+    found = select(imported, tmp_path / "few", where)
+    names = {i.name for i in found.in_split("train")}
+    assert names == {i.name for i in imported.in_split("train") if i.length >= longest}
     assert {i.name for i in found.in_split("dev")} == {i.name for i in imported.in_split("dev")}
     assert len(found.episodes) + len(found.skipped) == len(imported.episodes)
     again = next(i for i in found.episodes if i.name == dev.name)
@@ -236,7 +238,7 @@ def test_a_selection_keeps_the_dev_games(imported, tmp_path, capsys):
     assert found.fingerprint != imported.fingerprint
     assert found.episode_path(again.index).samefile(imported.episode_path(dev.index))
     arguments = ["demos", "select", str(imported.path), "--out", str(tmp_path / "few"), "--where"]
-    assert main([*arguments, "length > 600 and alignment == 'Neu'", "--json"]) == 0
+    assert main([*arguments, where, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fingerprint"] == found.fingerprint
     assert main([*arguments, "length > 5"]) == 2
     assert main([*arguments[:-2], str(tmp_path / "none"), "--where", "length > 5e6"]) == 2
