@@ -44,6 +44,8 @@ def _who_knows(words: Sequence[str]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    for library in ("OMP", "OPENBLAS", "MKL"):  # before NumPy: matrices this small want no threads
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     import tyro
 
     from isoclone.cli.usage import complaints_in_one_line, deferred
