@@ -13,7 +13,6 @@ when the library answered but something was silently lost or changed. Anything e
 | checkpoints    | bytes or header of safetensors        | the same logits as before              |
 | studies        | points, runs, laws of a study         | every point as its file says           |
 | arguments      | words of the command line             | exit code 0, 1 or 2; JSON where asked  |
-| ttyrecs        | bytes of real NetHack recordings      | only frames and keys that were there   |
 """
 
 from __future__ import annotations

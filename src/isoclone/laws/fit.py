@@ -121,7 +121,8 @@ class ScalingLaws:
         samples = self.evidence_.rule.samples(flops, [value, high, low])
         return {
             "params": Interval(value, low, high, interval),
-            "samples": Interval(float(samples[0]), float(samples[1]), float(samples[2]), interval),
+            # In a table of mixed units more parameters need not mean fewer samples.
+            "samples": Interval(samples[0], min(samples), max(samples), interval),
         }
 
     def frontier(self, flops: Any, interval: float = LEVEL) -> tuple[Array, Array, Array]:
