@@ -144,7 +144,9 @@ def test_no_worker_outlives_its_driver(tmp_path, how):
     pids.mkdir()
     script = tmp_path / "driver.py"
     script.write_text(WAITING.format(here=str(Path(__file__).parent), pids=str(pids)))
-    driver = subprocess.Popen([sys.executable, script], stderr=subprocess.DEVNULL)
+    driver = subprocess.Popen(
+        [sys.executable, script], stderr=subprocess.DEVNULL, preexec_fn=heed_interrupts
+    )
     deadline = time.monotonic() + 60
     while len(list(pids.iterdir())) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -155,6 +157,11 @@ def test_no_worker_outlives_its_driver(tmp_path, how):
     while any(is_running(pid) for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(is_running(pid) for pid in workers)
+
+
+def heed_interrupts():
+    """A shell's background jobs, and so perhaps these tests, are born deaf to SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def is_running(pid: int) -> bool:

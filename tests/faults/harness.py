@@ -31,7 +31,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -505,7 +505,7 @@ def run() -> int:
     finally:
         shutil.rmtree(folder)
     verdict = bench.verdict
-    print(json.dumps(asdict(verdict)) if asked.json else table(verdict))
+    print(json.dumps(vars(verdict)) if asked.json else table(verdict))
     for line in (*verdict.lost, *verdict.changed, *verdict.trouble):
         print(line, file=sys.stderr)
     return 0 if verdict.clean else 1
