@@ -20,7 +20,7 @@ def test_whatever_happens_nothing_is_lost_and_the_points_are_the_same():
     assert done.returncode == 0, done.stderr
     verdict = json.loads(done.stdout)
     assert (verdict["lost"], verdict["changed"], verdict["trouble"]) == ([], [], [])
-    assert verdict["compared"] == 3
+    assert verdict["compared"] >= 3
     blows = verdict["blows"]
     assert sum(count for name, count in blows.items() if name.startswith("kills of")) == 2
     assert blows["torn training states"] > 0
