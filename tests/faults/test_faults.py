@@ -14,8 +14,8 @@ HARNESS = Path(__file__).with_name("harness.py")
 
 @pytest.mark.timeout(1200)
 def test_whatever_happens_nothing_is_lost_and_the_points_are_the_same():
-    """Kills, torn files, a second driver, a run that always kills its worker."""
-    words = ["--kills", "2", "--only", "kills", "torn", "drivers", "die", "--json"]
+    """Kills, torn files, a second driver."""
+    words = ["--kills", "2", "--only", "kills", "torn", "drivers", "--json"]
     done = subprocess.run([sys.executable, HARNESS, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     verdict = json.loads(done.stdout)
@@ -25,4 +25,3 @@ def test_whatever_happens_nothing_is_lost_and_the_points_are_the_same():
     assert sum(count for name, count in blows.items() if name.startswith("kills of")) == 2
     assert blows["torn training states"] > 0
     assert blows["second drivers"] == 1
-    assert blows["points given up (die)"] > 0
