@@ -18,8 +18,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from isoclone.errors import StoreError
-from isoclone.records import jsonable
+from isoclone.errors import DataError, SpecError, SpecMismatchError, StoreError
+from isoclone.records import jsonable, shown
 
 LEFTOVER = ".*.tmp"
 
@@ -109,6 +109,39 @@ def is_free(folder: Path) -> bool:
     if not folder.exists():
         return True
     return folder.is_dir() and all(fnmatch(p.name, LEFTOVER) for p in folder.iterdir())
+
+
+def claim(folder: Path, name: str, declared: dict[str, Any], held: tuple[str, str]) -> None:
+    """Take a free folder by writing there what was asked for, or check that it is just that.
+
+    What killed writers left in a folder that is ours is deleted.
+
+    Args:
+        name: of the file that says what was asked for.
+        declared: what is asked for, as JSON values.
+        held: what the folder would hold in messages: of somebody else's, and at all.
+
+    Raises:
+        SpecMismatchError: the folder belongs to another request; the message says how it differs.
+        SpecError: it holds something else.
+        DataError: the file is damaged.
+    """
+    file = folder / name
+    if not file.exists():
+        if not is_free(folder):
+            raise SpecError(f"{folder} is not empty and holds no {held[1]}; choose another place")
+        write_json(file, declared)
+        return
+    there = read_json(file)
+    if not isinstance(there, dict):
+        raise DataError(f"{file} is damaged; delete it to record again")
+    differing = [key for key in declared if there.get(key) != declared[key]]
+    if differing:
+        others = "; ".join(
+            f"{k}: {shown(there.get(k))} there, {shown(declared[k])} asked" for k in differing
+        )
+        raise SpecMismatchError(f"{folder} holds {held[0]} ({others})")
+    sweep_leftovers(folder)
 
 
 def sweep_leftovers(folder: Path) -> None:

@@ -27,6 +27,7 @@ from isoclone.store import read_json, sha256_file
 
 FORMAT = 1
 REQUEST, DONE = "request.json", "demonstrations.json"
+HELD = "other demonstrations", "demonstrations"  # what `store.claim` says of a directory
 
 
 @dataclass(frozen=True)

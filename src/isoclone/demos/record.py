@@ -21,6 +21,7 @@ import numpy as np
 from isoclone.demos.demonstrations import (
     DONE,
     FORMAT,
+    HELD,
     REQUEST,
     Demonstrations,
     choose_dev,
@@ -28,19 +29,12 @@ from isoclone.demos.demonstrations import (
     table_digest,
 )
 from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episode
-from isoclone.errors import DataError, ExecutionError, SpecError, SpecMismatchError, StoreError
+from isoclone.errors import DataError, ExecutionError, SpecError, StoreError
 from isoclone.executors import Executor, Files, SerialExecutor, Task
 from isoclone.experts import Expert, View, expert
 from isoclone.games import Env, Game, game
-from isoclone.records import jsonable, shown, stable_id
-from isoclone.store import (
-    is_free,
-    read_json,
-    sha256_file,
-    sweep_leftovers,
-    write_json,
-    write_rows,
-)
+from isoclone.records import jsonable, stable_id
+from isoclone.store import claim, read_json, sha256_file, write_json, write_rows
 
 Progress = Callable[[str, float, float], None]
 PROGRESS_SECONDS = 1.0
@@ -89,35 +83,15 @@ def record(
     path = Path(path)
     request.check()
     if (path / DONE).exists():
-        _claim(path, request)
+        claim(path, REQUEST, request.declared(), HELD)
     else:  # a name that means nothing must not leave its mark on the directory
         the_game = game(request.game, **request.game_options)
         player = _player(request, the_game)
-        _claim(path, request)
+        claim(path, REQUEST, request.declared(), HELD)
         workers = executor or SerialExecutor()  # whoever made it will free its workers
         count = _play_until_enough(path, request, player, workers, progress)
         _finish(path, request, the_game, player, count)
     return Demonstrations.open(path)
-
-
-def _claim(path: Path, request: RecordRequest) -> None:
-    """Take an empty directory, or check that it already belongs to this request."""
-    declared = request.declared()
-    if (path / REQUEST).exists():
-        there = read_json(path / REQUEST)
-        if not isinstance(there, dict):
-            raise DataError(f"{path / REQUEST} is damaged; delete it to record again")
-        differing = [key for key in declared if there.get(key) != declared[key]]
-        if differing:
-            others = "; ".join(
-                f"{k}: {shown(there.get(k))} there, {shown(declared[k])} asked" for k in differing
-            )
-            raise SpecMismatchError(f"{path} holds other demonstrations ({others})")
-        sweep_leftovers(path)
-        return
-    if not is_free(path):
-        raise SpecError(f"{path} is not empty and holds no demonstrations; choose another place")
-    write_json(path / REQUEST, declared)
 
 
 def _player(request: RecordRequest, the_game: Game) -> Expert:

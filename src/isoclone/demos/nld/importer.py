@@ -16,7 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.demos.demonstrations import DONE, REQUEST, choose_dev, fingerprint, table_digest
+from isoclone import store
+from isoclone.demos.demonstrations import (
+    DONE,
+    HELD,
+    REQUEST,
+    choose_dev,
+    fingerprint,
+    table_digest,
+)
 from isoclone.demos.nld.cut import Cut, find_cut
 from isoclone.demos.nld.gamefile import FRAMES, GameFile, write_game
 from isoclone.demos.nld.store import FORMAT, KIND, UNKNOWN, GameInfo, NldDemonstrations, game_path
@@ -30,11 +38,11 @@ from isoclone.demos.nld.ttyrec import (
 )
 from isoclone.demos.nld.where import Where
 from isoclone.demos.nld.xlogfile import FIELDS, Log
-from isoclone.errors import DataError, SpecError, SpecMismatchError
+from isoclone.errors import DataError, SpecError
 from isoclone.executors import Executor, SerialExecutor, Task
 from isoclone.games.nethack import FRAME, action_keys, key_actions
 from isoclone.records import jsonable
-from isoclone.store import is_free, read_json, sha256_file, sweep_leftovers, write_json, write_rows
+from isoclone.store import sha256_file, write_json, write_rows
 
 GAME = "nethack/NetHackChallenge-v0"
 NO_KEYS = "ttyrec version 1 holds no keys, so there is nothing to imitate"
@@ -125,20 +133,7 @@ def claim(out: Path, request: dict[str, Any]) -> None:
         SpecMismatchError: it holds what another request asked for.
         SpecError: it holds something else.
     """
-    declared = {**request, "kind": KIND, "format": FORMAT}
-    if (out / REQUEST).exists():
-        there = read_json(out / REQUEST)
-        differing = [key for key in declared if there.get(key) != declared[key]]
-        if differing:
-            shown = "; ".join(
-                f"{k}: {there.get(k)!r} there, {declared[k]!r} asked" for k in differing
-            )
-            raise SpecMismatchError(f"{out} holds other demonstrations ({shown})")
-        sweep_leftovers(out)
-        return
-    if not is_free(out):
-        raise SpecError(f"{out} is not empty and holds no demonstrations; choose another place")
-    write_json(out / REQUEST, declared)
+    store.claim(out, REQUEST, {**request, "kind": KIND, "format": FORMAT}, HELD)
 
 
 def _choose(found: list[Recording], request: ImportRequest) -> tuple[list[Recording], Skipped]:

@@ -25,16 +25,17 @@ import numpy as np
 from isoclone.demos.demonstrations import DONE
 from isoclone.demos.nld.importer import import_nld
 from isoclone.demos.nld.store import NldDemonstrations
-from isoclone.errors import DataError, SpecError, SpecMismatchError
+from isoclone.errors import DataError, SpecError
 from isoclone.executors import Executor, SerialExecutor, Task
 from isoclone.executors.serial import one_line
 from isoclone.experts import Expert, View, expert
 from isoclone.games import game
 from isoclone.games.nethack import NetHack
 from isoclone.records import jsonable, stable_id
-from isoclone.store import is_free, read_json, replacing, write_json
+from isoclone.store import claim, read_json, replacing, write_json
 
 RECORDING, GAME = "recording.json", "game.json"
+HELD = "another recording", "recording"  # what `store.claim` says of a folder
 TABLE = "games.csv"
 COLUMNS = (
     "folder", "ttyrec", "seed", "env_steps", "score", "points", "depth", "turns", "character",
@@ -91,7 +92,9 @@ def record_nld(
     path = Path(path)
     request.check()
     the_game, _ = _cast(request)
-    _claim(path, request)
+    claim(path, RECORDING, request.declared(), HELD)
+    for part in path.glob(".*.part"):  # games whose recording was killed
+        shutil.rmtree(part)
     failed: dict[int, str] = {}
     tasks = (Task(play_game, (path, request, i), key=i) for i in range(request.games))
     with executor or SerialExecutor() as workers:
@@ -176,25 +179,6 @@ def _cast(request: NldRecordRequest) -> tuple[NetHack, Expert]:
     if not isinstance(the_game, NetHack):
         raise SpecError(f"{request.game} is not NetHack: its games are recorded by `record`")
     return the_game, expert(request.expert, the_game, **request.expert_options)
-
-
-def _claim(path: Path, request: NldRecordRequest) -> None:
-    """Take an empty folder, or check that it already belongs to this recording."""
-    declared = request.declared()
-    if (path / RECORDING).exists():
-        there = read_json(path / RECORDING)
-        differing = [key for key in declared if there.get(key) != declared[key]]
-        if differing:
-            shown = "; ".join(
-                f"{k}: {there.get(k)!r} there, {declared[k]!r} asked" for k in differing
-            )
-            raise SpecMismatchError(f"{path} holds another recording ({shown})")
-        for part in path.glob(".*.part"):
-            shutil.rmtree(part)
-        return
-    if not is_free(path):
-        raise SpecError(f"{path} is not empty and holds no recording; choose another place")
-    write_json(path / RECORDING, declared)
 
 
 # A worker plays many games with one expert: AutoAscend takes half a minute to compile.
