@@ -10,30 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from light_tasks import die_once, double, fail, full_disk
 
 from isoclone.errors import DataError, SpecError, StoreError, UnknownNameError
 from isoclone.executors import Task, executor, executor_names, register_executor
 from isoclone.executors.processes import _dealt_out
 from isoclone.executors.serial import SerialExecutor
-
-
-def double(x):
-    return 2 * x
-
-
-def fail(x):
-    raise ValueError(f"no {x},\nnever")
-
-
-def full_disk():
-    raise StoreError("no space left")
-
-
-def die_once(marker: Path):
-    if not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return "survived"
 
 
 def die():
