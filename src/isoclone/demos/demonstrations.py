@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -31,8 +31,11 @@ HELD = "other demonstrations", "demonstrations"  # what `store.claim` says of a 
 
 
 @dataclass(frozen=True)
-class Demonstrations:
-    """Finished demonstrations in a directory; open them with `Demonstrations.open(path)`."""
+class Finished:
+    """What finished demonstrations of every kind have in common; rows of `episodes` differ.
+
+    Every row has an index, a length and an episode_return.
+    """
 
     path: Path
     game_name: str
@@ -40,44 +43,47 @@ class Demonstrations:
     expert_name: str
     frame: FrameSpec
     n_actions: int
-    episodes: tuple[EpisodeInfo, ...]
+    episodes: tuple[Any, ...]
     file_sha256: tuple[str, ...]
     dev_episodes: frozenset[int]
     fingerprint: str
 
+    format: ClassVar[int]
+    row: ClassVar[type]
+    command: ClassVar[str]  # that makes them, in messages: 'record'
+    unfinished: ClassVar[str]
+
     @classmethod
-    def open(cls, path: str | Path, verify: bool = True) -> Demonstrations:
+    def open(cls, path: str | Path, verify: bool = True) -> Self:
         """Open finished demonstrations and check every file against its recorded hash.
 
         `verify=False` leaves the check out, for those who come after one who has made it.
 
         Raises:
-            DataError: none there, unfinished, of a newer format, or a file damaged or edited.
+            DataError: none there, unfinished, of another kind or a newer format, or a file damaged
+                or edited.
         """
         path = Path(path)
         if not (path / DONE).exists():
             begun = (path / REQUEST).exists()
-            hint = "unfinished: run the same record command again" if begun else "no demonstrations"
-            raise DataError(f"{path}: {hint}")
+            raise DataError(f"{path}: {cls.unfinished if begun else 'no demonstrations'}")
         data = _read(path / DONE)
         demos = cls._from_json(path, data)
         if verify:
             if data.get("table_digest") != table_digest(data):
-                raise DataError(f"{path / DONE} was edited; restore it or record again")
+                raise DataError(f"{path / DONE} was edited; restore it or {cls.command} again")
             demos.verify()
         return demos
 
     @classmethod
-    def _from_json(cls, path: Path, data: dict[str, Any]) -> Demonstrations:
+    def _from_json(cls, path: Path, data: Any) -> Self:
         if not isinstance(data, dict):
             raise DataError(f"{path / DONE} is damaged or edited: not a table")
-        if "kind" in data:
-            raise DataError(
-                f"{path} holds imported recordings of whole games, not frames to shuffle"
-            )
+        cls._check_kind(path, data)
         number = data.get("format", 0)
-        if isinstance(number, int) and number > FORMAT:
-            raise DataError(f"{path} has format {number}, newer than {FORMAT}: update isoclone")
+        if isinstance(number, int) and number > cls.format:
+            newest = cls.format
+            raise DataError(f"{path} has format {number}, newer than {newest}: update isoclone")
         try:
             frame = data["frame"]
             return cls(
@@ -87,17 +93,27 @@ class Demonstrations:
                 expert_name=data["expert"],
                 frame=FrameSpec(tuple(frame["shape"]), frame["dtype"], frame["stack"]),
                 n_actions=data["n_actions"],
-                episodes=tuple(EpisodeInfo(**row) for row in data["episodes"]),
+                episodes=tuple(cls.row(**row) for row in data["episodes"]),
                 file_sha256=tuple(data["file_sha256"]),
                 dev_episodes=frozenset(data["dev_episodes"]),
                 fingerprint=data["fingerprint"],
+                **cls._fields_of_kind(data),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             why = " ".join(str(error).split())[:120]
             raise DataError(f"{path / DONE} is damaged or edited: {why}") from error
 
+    @classmethod
+    def _check_kind(cls, path: Path, data: dict[str, Any]) -> None:
+        """Raise DataError for demonstrations of another kind."""
+
+    @classmethod
+    def _fields_of_kind(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """The fields that only this kind has."""
+        return {}
+
     def verify(self) -> None:
-        """Check every episode's file against the hash taken when it was recorded.
+        """Check every episode's file against the hash taken when it was made.
 
         Raises:
             DataError: a file is missing, damaged or edited.
@@ -107,9 +123,67 @@ class Demonstrations:
         for info, expected in zip(self.episodes, self.file_sha256, strict=True):
             path = self.episode_path(info.index)
             if not path.exists():
-                raise DataError(f"{path} is missing; restore it or record again")
+                raise DataError(f"{path} is missing; restore it or {self.command} again")
             if sha256_file(path) != expected:
-                raise DataError(f"{path} is damaged or was edited; restore it or record again")
+                again = f"restore it or {self.command} again"
+                raise DataError(f"{path} is damaged or was edited; {again}")
+
+    def episode_path(self, index: int) -> Path:
+        """Where the episode's frames are."""
+        raise NotImplementedError
+
+    def game(self) -> Game:
+        """The game that was played, with its options; it now knows its expert's score."""
+        played = game(self.game_name, **self.game_options)
+        if dataclasses.is_dataclass(played) and not isinstance(played, type):
+            return dataclasses.replace(played, expert_score=self.score()[0])
+        return played
+
+    def samples_of(self, info: Any) -> int:
+        """Samples of an episode."""
+        return int(info.length)
+
+    @property
+    def samples(self) -> int:
+        """All samples, train and dev."""
+        return sum(self.samples_of(info) for info in self.episodes)
+
+    def split_of(self, info: Any) -> str:
+        """'train' or 'dev'."""
+        return "dev" if info.index in self.dev_episodes else "train"
+
+    def in_split(self, split: str) -> list[Any]:
+        """The episodes of 'train' or of 'dev'."""
+        return [info for info in self.episodes if self.split_of(info) == split]
+
+    def samples_in(self, split: str) -> int:
+        """Samples of 'train' or of 'dev'."""
+        return sum(self.samples_of(info) for info in self.in_split(split))
+
+    def score(self) -> tuple[float, float]:
+        """The expert's mean return over all episodes, and its standard error."""
+        returns = np.array([info.episode_return for info in self.episodes])
+        spread = returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else float("nan")
+        return float(returns.mean()), float(spread)
+
+
+@dataclass(frozen=True)
+class Demonstrations(Finished):
+    """Recorded frames in a directory; open them with `Demonstrations.open(path)`."""
+
+    episodes: tuple[EpisodeInfo, ...]
+
+    format = FORMAT
+    row = EpisodeInfo
+    command = "record"
+    unfinished = "unfinished: run the same record command again"
+
+    @classmethod
+    def _check_kind(cls, path: Path, data: dict[str, Any]) -> None:
+        if "kind" in data:
+            raise DataError(
+                f"{path} holds imported recordings of whole games, not frames to shuffle"
+            )
 
     def episode_path(self, index: int) -> Path:
         """Where the episode's frames are."""
@@ -122,34 +196,8 @@ class Demonstrations:
     def __iter__(self) -> Iterator[Episode]:
         return (self.read(info.index) for info in self.episodes)
 
-    def game(self) -> Game:
-        """The game that was played, with its options; it now knows its expert's score."""
-        played = game(self.game_name, **self.game_options)
-        if dataclasses.is_dataclass(played) and not isinstance(played, type):
-            return dataclasses.replace(played, expert_score=self.score()[0])
-        return played
 
-    @property
-    def samples(self) -> int:
-        """All recorded samples, train and dev."""
-        return sum(info.length for info in self.episodes)
-
-    def split_of(self, info: EpisodeInfo) -> str:
-        """'train' or 'dev'."""
-        return "dev" if info.index in self.dev_episodes else "train"
-
-    def samples_in(self, split: str) -> int:
-        """Samples of 'train' or of 'dev'."""
-        return sum(info.length for info in self.episodes if self.split_of(info) == split)
-
-    def score(self) -> tuple[float, float]:
-        """The expert's mean return over all recorded episodes, and its standard error."""
-        returns = np.array([info.episode_return for info in self.episodes])
-        spread = returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else float("nan")
-        return float(returns.mean()), float(spread)
-
-
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Any:
     try:
         return read_json(path)
     except StoreError as error:

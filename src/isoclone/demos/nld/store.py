@@ -9,7 +9,6 @@ demos/
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.demos.demonstrations import DONE, REQUEST, table_digest
+from isoclone.demos.demonstrations import Finished
 from isoclone.demos.nld.gamefile import FRAMES, GameFile
-from isoclone.errors import DataError, StoreError
-from isoclone.games import FrameSpec, Game, game
-from isoclone.store import read_json, sha256_file
+from isoclone.errors import DataError
 
 FORMAT, KIND = 1, "nld"
 
@@ -86,88 +83,33 @@ UNKNOWN = -1
 
 
 @dataclass(frozen=True)
-class NldDemonstrations:
+class NldDemonstrations(Finished):
     """Imported demonstrations in a directory; open them with `NldDemonstrations.open(path)`.
 
     `action_of_key` gives the action of each of 256 keys, or `UNKNOWN`. `skipped` are recordings
     that were left out, each with its reason.
     """
 
-    path: Path
-    game_name: str
-    game_options: dict[str, Any]
-    expert_name: str
-    frame: FrameSpec
-    n_actions: int
     episodes: tuple[GameInfo, ...]
-    file_sha256: tuple[str, ...]
-    dev_episodes: frozenset[int]
-    fingerprint: str
     action_of_key: tuple[int, ...]
     skipped: tuple[tuple[str, str], ...]
 
-    @classmethod
-    def open(cls, path: str | Path, verify: bool = True) -> NldDemonstrations:
-        """Open finished demonstrations and check every file against its recorded hash.
-
-        `verify=False` leaves the check out, for those who come after one who has made it.
-
-        Raises:
-            DataError: none there, unfinished, of another kind or a newer format, or a file damaged
-                or edited.
-        """
-        path = Path(path)
-        if not (path / DONE).exists():
-            begun = (path / REQUEST).exists()
-            hint = "unfinished: run the same import again" if begun else "no demonstrations"
-            raise DataError(f"{path}: {hint}")
-        data = _read(path / DONE)
-        demos = cls._from_json(path, data)
-        if verify:
-            if data.get("table_digest") != table_digest(data):
-                raise DataError(f"{path / DONE} was edited; restore it or import again")
-            demos.verify()
-        return demos
+    format = FORMAT
+    row = GameInfo
+    command = "import"
+    unfinished = "unfinished: run the same import again"
 
     @classmethod
-    def _from_json(cls, path: Path, data: Any) -> NldDemonstrations:
-        if not isinstance(data, dict) or data.get("kind") != KIND:
+    def _check_kind(cls, path: Path, data: dict[str, Any]) -> None:
+        if data.get("kind") != KIND:
             raise DataError(f"{path} holds no NetHack recordings")
-        if data.get("format", 0) > FORMAT:
-            raise DataError(
-                f"{path} has format {data['format']}, newer than {FORMAT}: update isoclone"
-            )
-        try:
-            frame = data["frame"]
-            return cls(
-                path=path,
-                game_name=data["game"],
-                game_options=data["game_options"],
-                expert_name=data["expert"],
-                frame=FrameSpec(tuple(frame["shape"]), frame["dtype"], frame["stack"]),
-                n_actions=data["n_actions"],
-                episodes=tuple(GameInfo(**row) for row in data["episodes"]),
-                file_sha256=tuple(data["file_sha256"]),
-                dev_episodes=frozenset(data["dev_episodes"]),
-                fingerprint=data["fingerprint"],
-                action_of_key=tuple(data["action_of_key"]),
-                skipped=tuple((row["name"], row["reason"]) for row in data["skipped"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{path / DONE} is damaged or edited: {error}") from error
 
-    def verify(self) -> None:
-        """Check every game's file against the hash taken when it was imported.
-
-        Raises:
-            DataError: a file is missing, damaged or edited.
-        """
-        for info, expected in zip(self.episodes, self.file_sha256, strict=True):
-            path = self.episode_path(info.index)
-            if not path.exists():
-                raise DataError(f"{path} is missing; restore it or import again")
-            if sha256_file(path) != expected:
-                raise DataError(f"{path} is damaged or was edited; restore it or import again")
+    @classmethod
+    def _fields_of_kind(cls, data: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "action_of_key": tuple(data["action_of_key"]),
+            "skipped": tuple((row["name"], row["reason"]) for row in data["skipped"]),
+        }
 
     def episode_path(self, index: int) -> Path:
         """Where the game's frames are."""
@@ -190,49 +132,11 @@ class NldDemonstrations:
     def __iter__(self) -> Iterator[NldGame]:
         return (self.read(info.index) for info in self.episodes)
 
-    def game(self) -> Game:
-        """The game that was played, with its options; it now knows its expert's score."""
-        played = game(self.game_name, **self.game_options)
-        if dataclasses.is_dataclass(played) and not isinstance(played, type):
-            return dataclasses.replace(played, expert_score=self.score()[0])
-        return played
-
-    @property
-    def samples(self) -> int:
-        """All samples, train and dev: frames with an action, without those of unknown keys."""
-        return sum(samples_of(info) for info in self.episodes)
-
-    def split_of(self, info: GameInfo) -> str:
-        """'train' or 'dev'."""
-        return "dev" if info.index in self.dev_episodes else "train"
-
-    def in_split(self, split: str) -> list[GameInfo]:
-        """The games of 'train' or of 'dev'."""
-        return [info for info in self.episodes if self.split_of(info) == split]
-
-    def samples_in(self, split: str) -> int:
-        """Samples of 'train' or of 'dev'."""
-        return sum(samples_of(info) for info in self.in_split(split))
-
-    def score(self) -> tuple[float, float]:
-        """The expert's mean return over all games, and its standard error."""
-        returns = np.array([info.episode_return for info in self.episodes])
-        spread = returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else float("nan")
-        return float(returns.mean()), float(spread)
-
-
-def samples_of(info: GameInfo) -> int:
-    """Frames of a game that can be learned from."""
-    return info.length - info.unknown_keys
+    def samples_of(self, info: GameInfo) -> int:
+        """Frames of a game that can be learned from: those with a key that is an action."""
+        return info.length - info.unknown_keys
 
 
 def game_path(home: Path, name: str) -> Path:
     """Where in the store the recording of that name is."""
     return home / "games" / f"{name.split('.ttyrec')[0]}.arrow"
-
-
-def _read(path: Path) -> Any:
-    try:
-        return read_json(path)
-    except StoreError as error:
-        raise DataError(str(error)) from error
