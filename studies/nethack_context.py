@@ -1,9 +1,9 @@
 """How far back must the agent see? A transformer with windows of 1 to 128 screens.
 
-python studies/nethack_context.py --demos demos/aa
+isoclone ablate studies/nethack_context.py --demos demos/aa
 """
 
-from isoclone.ablation import Ablation, main
+from isoclone.ablation import Ablation
 from isoclone.builtins import NETHACK
 
 ablation = Ablation(
@@ -15,6 +15,3 @@ ablation = Ablation(
         for n in (1, 4, 16, 64, 128)
     },
 )
-
-if __name__ == "__main__":
-    main(ablation)

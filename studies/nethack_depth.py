@@ -1,9 +1,9 @@
 """Deep and narrow, or shallow and wide? LSTMs of about 220,000 parameters.
 
-python studies/nethack_depth.py --demos demos/aa
+isoclone ablate studies/nethack_depth.py --demos demos/aa
 """
 
-from isoclone.ablation import Ablation, main
+from isoclone.ablation import Ablation
 from isoclone.builtins import NETHACK
 
 ablation = Ablation(
@@ -15,6 +15,3 @@ ablation = Ablation(
         for layers, width in ((1, 58), (2, 50), (4, 40), (8, 31))
     },
 )
-
-if __name__ == "__main__":
-    main(ablation)

@@ -1,9 +1,9 @@
 """Does it help to remember what the message line said of each inventory letter?
 
-python studies/nethack_inventory.py --demos demos/aa
+isoclone ablate studies/nethack_inventory.py --demos demos/aa
 """
 
-from isoclone.ablation import Ablation, main
+from isoclone.ablation import Ablation
 from isoclone.builtins import NETHACK
 
 ablation = Ablation(
@@ -15,6 +15,3 @@ ablation = Ablation(
         "with inventory": {"policy_options": {"inventory": True}},
     },
 )
-
-if __name__ == "__main__":
-    main(ablation)

@@ -1,9 +1,9 @@
 """How much does the learning rate matter?
 
-python studies/nethack_rate.py --demos demos/aa
+isoclone ablate studies/nethack_rate.py --demos demos/aa
 """
 
-from isoclone.ablation import Ablation, main
+from isoclone.ablation import Ablation
 from isoclone.builtins import NETHACK
 from isoclone.recipes import recipe
 
@@ -16,6 +16,3 @@ ablation = Ablation(
         for rate in (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
     },
 )
-
-if __name__ == "__main__":
-    main(ablation)

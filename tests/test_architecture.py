@@ -103,6 +103,7 @@ def test_importing_isoclone_does_nothing():
 
 PUBLIC = [
     "__version__",
+    "Ablation",
     "Demonstrations",
     "ExpertScore",
     "Forecast",

@@ -122,7 +122,7 @@ def test_a_study_picks_up_what_was_lost(study_copy):
 
 def test_a_second_driver_is_refused_while_the_first_is_at_work(study_copy):
     study = Study.open(study_copy)
-    with study._driver():
+    with study.driven():
         with pytest.raises(StoreError, match="another isoclone process is at work"):
             Study.open(study_copy).run()
         with pytest.raises(StoreError, match="another isoclone process is at work"):

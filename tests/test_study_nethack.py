@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,8 @@ pytest.importorskip("nle", reason="the extra 'nethack' is not installed")
 from isoclone.ablation import Ablation
 from isoclone.builtins import builtin
 from isoclone.demos.nld import NldDemonstrations
-from isoclone.executors import SerialExecutor
+from isoclone.errors import SpecError
+from isoclone.executors import SerialExecutor, executor
 from isoclone.recipes import recipe
 from isoclone.rivals import action_shares, measure_rivals, smallest_of
 from isoclone.spec import StudySpec
@@ -87,17 +90,45 @@ def test_rivals(study, nethack_demos):
     assert rows["marginal"]["se"] >= 0
 
 
-def test_an_ablation_has_a_page_and_a_table(nethack_demos, tmp_path):
+@pytest.fixture(scope="module")
+def asked() -> Ablation:
+    """Three variants at two budgets, in seconds."""
     variants = {
         "plain": {},
         "with inventory": {"policy_options": {"unroll": 12, "inventory": True}},
+        "long games / more": {"where": "length > 20", "budgets_flops": (2e7,)},
     }
-    asked = Ablation("tried", "Does it help?", tiny(), variants, width=2, flops=2e7)
+    budgets = (1e7, 2e7)
+    return Ablation("tried", "Does it help?", tiny(), variants, 2, budgets, episodes=2)
+
+
+def test_an_ablation_has_a_page_and_a_table(nethack_demos, tmp_path, asked):
     rows = asked.run(tmp_path, nethack_demos.path)
-    assert [label for label, _ in rows] == ["plain", "with inventory"]
-    assert rows[0][1].params < rows[1][1].params
+    budgets = [(m.label, m.point.budget_flops) for m in rows]
+    two = [("plain", 1e7), ("plain", 2e7), ("with inventory", 1e7), ("with inventory", 2e7)]
+    assert budgets == [*two, ("long games / more", 2e7)]
+    assert rows[0].point.params < rows[2].point.params
+    assert 0 < rows[0].train_seconds < rows[1].train_seconds
+    assert rows[0].point.run_id == rows[1].point.run_id
     page = (tmp_path / "ablation.html").read_text()
-    assert "Does it help?" in page
-    assert "with inventory" in page
-    assert len((tmp_path / "ablation.csv").read_text().splitlines()) == 3
+    assert all(text in page for text in ("Does it help?", "with inventory", "chart-train_seconds"))
+    assert len((tmp_path / "ablation.csv").read_text().splitlines()) == 6
+    written = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("points/*.json")}
     assert asked.run(tmp_path, nethack_demos.path) == rows
+    assert written == {p: p.stat().st_mtime_ns for p in written}
+
+
+def test_an_ablation_gives_the_same_points_whoever_trains_them(nethack_demos, tmp_path, asked):
+    alone = asked.run(tmp_path / "serial", nethack_demos.path)
+    beside = asked.run(tmp_path / "processes", nethack_demos.path, executor("processes", 2))
+    assert [m.point for m in alone] == [m.point for m in beside]
+
+
+def test_what_an_ablation_cannot_do_is_said(nethack_demos, tmp_path, asked):
+    for variants, said in (
+        ({}, "has no variants"),
+        ({"a": {"whidth": 3}}, "variant 'a' of ablation 'tried'.*whidth"),
+        ({"a": {"where": "length > 1e9"}}, "none of .* matches"),
+    ):
+        with pytest.raises(SpecError, match=said):
+            replace(asked, variants=variants).run(tmp_path, nethack_demos.path)

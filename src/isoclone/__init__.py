@@ -25,6 +25,7 @@ __version__ = "0.1.0"
 
 # Public name -> the module it lives in.
 _ROOMS = {
+    "Ablation": "isoclone.ablation",
     "Demonstrations": "isoclone.demos",
     "ExpertScore": "isoclone.experts",
     "Forecast": "isoclone.records",
@@ -59,6 +60,7 @@ _ROOMS = {
 __all__ = ["__version__", *sorted(_ROOMS)]
 
 if TYPE_CHECKING:
+    from isoclone.ablation import Ablation as Ablation
     from isoclone.api import (
         evaluate as evaluate,
     )

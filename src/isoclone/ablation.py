@@ -1,22 +1,49 @@
-"""Ablations: variants of one study, each trained to the same budget, beside each other on a page.
+"""Ablations: variants of one study, trained alike and set beside each other on a page.
 
-A Python file names the variants (see `studies/nethack_context.py`) and is run by itself:
+A Python file names the variants (see `studies/nethack_context.py`):
 
-    python studies/nethack_context.py --demos demos/aa --out studies-out/nethack-context
+    isoclone ablate studies/nethack_context.py --demos demos/aa
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from isoclone.demos import open_demos
+from isoclone.demos.nld import NldDemonstrations, select
+from isoclone.errors import SpecError
 from isoclone.executors import Executor, SerialExecutor
-from isoclone.records import Point
+from isoclone.records import Run
 from isoclone.report.ablation import write_ablation
+from isoclone.report.measured import Measured
 from isoclone.spec import StudySpec
 from isoclone.store import write_rows
-from isoclone.study import Observer, Study
+from isoclone.study import Observer, Study, climb_all
+from isoclone.worker import train_seconds
+
+TABLE = {
+    "variant": str,
+    "run_id": str,
+    "seed": int,
+    "params": int,
+    "samples": int,
+    "flops": float,
+    "train_seconds": float,
+    "dev_loss": float,
+    "dev_loss_se": float,
+    "dev_accuracy": float,
+    "return_mean": float,
+    "return_se": float,
+    "episodes": int,
+    "status": str,
+    "reason": str,
+}
+
+
+OURS = ("width", "where", "budgets_flops")  # what a variant may say besides fields of its study
 
 
 @dataclass(frozen=True)
@@ -25,9 +52,12 @@ class Ablation:
 
     Attributes:
         base: the study whose demonstrations, game and recipe all variants share.
-        variants: what to change, by label: fields of `StudySpec`, and 'width'.
+        variants: what to change, by label: fields of `StudySpec`, 'width', 'budgets_flops', and
+            'where' (only the train games that meet a condition, see `isoclone demos select`).
         width: of variants that do not say otherwise.
-        flops: what each variant is trained for.
+        budgets_flops: what they are trained for, likewise; under the base's convention, ascending.
+        seeds: training seeds of each variant.
+        episodes: episodes each policy plays at each budget; 0 for none.
     """
 
     name: str
@@ -35,57 +65,114 @@ class Ablation:
     base: StudySpec
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
     width: int = 48
-    flops: float = 5e11
+    budgets_flops: tuple[float, ...] = (1e11, 2e11, 5e11, 1e12)
+    seeds: tuple[int, ...] = (0,)
+    episodes: int = 64
 
     def run(
-        self, out: Path, demos: Path | None = None, workers: Executor | None = None
-    ) -> list[tuple[str, Point]]:
-        """Train every variant that is not there yet; returns (label, point) of each.
+        self,
+        out: str | Path,
+        demos: str | Path | None = None,
+        executor: Executor | None = None,
+        observer: Observer | None = None,
+        device: str = "cpu",
+    ) -> list[Measured]:
+        """Train every variant that is not there yet; returns what was measured of each.
 
-        Writes `ablation.html`, `ablation.csv` and `ablation.parquet` into `out`.
+        Each variant is a study in a folder of its own under `out`, and can be looked at like one.
+        Writes `ablation.html`, `ablation.csv` and `ablation.parquet`.
+
+        Args:
+            demos: demonstrations; recorded once, as the base says, if None.
+
+        Raises:
+            SpecError: no variants, or one with a field it cannot have.
+            StoreError: another process is at work on `out`, or the disk is full.
         """
-        rows = [
-            (label, self._point(out, label, changes, demos, workers))
-            for label, changes in self.variants.items()
-        ]
+        out, observer = Path(out), observer or Observer()
+        if not self.variants:
+            raise SpecError(f"ablation '{self.name}' has no variants")
+        with executor or SerialExecutor() as workers, ExitStack() as stack:
+            home = self._demos(out, demos, workers, observer, device)
+            studies = {label: self._study(out, label, home, device) for label in self.variants}
+            observer.phase("expand", "frames, once for all runs")
+            for study in studies.values():
+                stack.enter_context(study.driven())
+                study.expand(study.demos(), observer)
+            self._train(studies, workers, observer, device)
+        rows = [row for label, study in studies.items() for row in self._measured(label, study)]
         write_ablation(out / "ablation.html", self.name, self.question, rows)
-        table = [{"variant": label, **_told(point)} for label, point in rows]
-        write_rows(
-            out / "ablation", table, {"variant": str, **dict.fromkeys(_told(rows[0][1]), float)}
-        )
+        table = [
+            {**asdict(m.point), "variant": m.label, "train_seconds": m.train_seconds} for m in rows
+        ]
+        write_rows(out / "ablation", table, TABLE)
         return rows
 
-    def _point(
+    def _demos(
         self,
         out: Path,
-        label: str,
-        changes: dict[str, Any],
-        demos: Path | None,
-        workers: Executor | None,
-    ) -> Point:
-        fields = {"name": label.replace(" ", "-").replace("/", "-"), **changes}
-        width = int(fields.pop("width", self.width))
-        if demos is not None:
-            fields.setdefault("demos", str(demos.resolve()))
-        spec = self.base.replace(**fields)
-        study = Study.create(out / spec.name, spec)
-        study.record(workers or SerialExecutor(), Observer())
-        return study.train_one(width, self.flops)
+        demos: str | Path | None,
+        workers: Executor,
+        observer: Observer,
+        device: str,
+    ) -> Path:
+        """Where the demonstrations of all variants are; recorded by the base if none are given."""
+        given = demos or self.base.demos
+        if given is not None:
+            return open_demos(Path(given)).path.resolve()
+        study = Study.create(out / "demos-of-all", self.base, device=device)
+        return study.record(workers, observer).path.resolve()
 
+    def _study(self, out: Path, label: str, demos: Path, device: str) -> Study:
+        """The variant's study."""
+        changes = {k: v for k, v in self.variants[label].items() if k not in OURS}
+        folder = "".join(c if c.isalnum() or c in ".-+" else "-" for c in label)
+        where = self.variants[label].get("where")
+        home = self._selected(out, folder, demos, where) if where else demos
+        fields = {"name": folder, "forecast_episodes": self.episodes, "demos": str(home)}
+        fields |= {"expert": open_demos(home, verify=False).expert_name}
+        try:
+            spec = self.base.replace(**{**fields, **changes})
+        except SpecError as error:
+            raise SpecError(f"variant '{label}' of ablation '{self.name}': {error}") from error
+        return Study.create(out / folder, spec, device=device)
 
-def _told(point: Point) -> dict[str, Any]:
-    names = ("params", "samples", "flops", "dev_loss", "dev_loss_se", "return_mean", "return_se")
-    return {name: getattr(point, name) for name in names}
+    def _selected(self, out: Path, folder: str, demos: Path, where: str) -> Path:
+        found = open_demos(demos, verify=False)
+        if not isinstance(found, NldDemonstrations):
+            raise SpecError("'where' chooses among imported NetHack games, and these are none")
+        return select(found, out / f"{folder}-demos", where).path.resolve()
 
+    def _train(
+        self, studies: dict[str, Study], workers: Executor, observer: Observer, device: str
+    ) -> None:
+        """All variants and seeds to all budgets, as many at once as there are workers."""
+        observer.phase("train", f"{len(studies)} variants")
+        jobs = [job for label, study in studies.items() for job in self._jobs(label, study)]
+        total = sum(max(budgets) for _, _, budgets in jobs)
+        observer.runs([study.path for study in studies.values()], total)
+        climb_all(jobs, "extra", workers, observer, device)
 
-def main(ablation: Ablation) -> None:
-    """Run an ablation from the command line: --out, --demos."""
-    import argparse
+    def _jobs(self, label: str, study: Study) -> list[tuple[Study, Run, list[float]]]:
+        """A run for each seed passes all budgets; one a budget where its schedule ends there."""
+        jobs: dict[str, tuple[Study, Run, list[float]]] = {}
+        for seed in self.seeds:
+            for budget in self._budgets(label):
+                run = study.run_of(self._width(label), budget, seed)
+                jobs.setdefault(run.id, (study, run, []))[2].append(budget)
+        return list(jobs.values())
 
-    parser = argparse.ArgumentParser(description=ablation.question)
-    parser.add_argument("--out", type=Path, default=Path("studies-out") / ablation.name)
-    parser.add_argument("--demos", type=Path, default=None)
-    given = parser.parse_args()
-    for label, point in ablation.run(given.out, given.demos):
-        print(f"{label:24s} dev loss {point.dev_loss} ± {point.dev_loss_se}  N {point.params:,}")
-    print(given.out / "ablation.html")
+    def _width(self, label: str) -> int:
+        return int(self.variants[label].get("width", self.width))
+
+    def _budgets(self, label: str) -> tuple[float, ...]:
+        return tuple(self.variants[label].get("budgets_flops", self.budgets_flops))
+
+    def _measured(self, label: str, study: Study) -> list[Measured]:
+        """The variant's points; others that were trained in its study on the side are left out."""
+        return [
+            Measured(label, p, train_seconds(study.path, p.run_id, p.budget_flops))
+            for p in study.points("extra")
+            if p.budget_flops in self._budgets(label)
+            and (p.width, p.seed in self.seeds) == (self._width(label), True)
+        ]

@@ -9,7 +9,8 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from rich.table import Table
 
 from isoclone.plan import Cell, Sweep
 from isoclone.records import Interval, Point, jsonable
+from isoclone.report.measured import Measured
 from isoclone.study import Observer, Plan, Study
 
 STDERR = Console(stderr=True, highlight=False)
 STDOUT = Console(highlight=False)
 POLL_SECONDS = 1.0
 LINE_SECONDS = 20.0  # between progress lines where there is no terminal
-STALE_SECONDS = 15.0
+STALE_SECONDS = 60.0  # a dev loss is measured without a word in between
 PROGRESS = {"phase": str, "label": str, "budget_flops": float, "flops": float, "samples": float}
 
 
@@ -87,7 +89,7 @@ class ConsoleObserver(Observer):
         )
         self._task: TaskID | None = None
         self._name, self._begun, self._said = "", time.monotonic(), 0.0
-        self._watch: tuple[Study, Sweep] | None = None
+        self._look: Callable[[], tuple[float, float, str, str]] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, daemon=True)
 
@@ -119,7 +121,10 @@ class ConsoleObserver(Observer):
         self._line(detail)
 
     def sweep(self, study: Study, cells: Sequence[Cell], sweep: Sweep) -> None:
-        self._watch = study, sweep
+        self._look = partial(self._seen_of_sweep, study, sweep)
+
+    def runs(self, studies: Sequence[Path], flops: float) -> None:
+        self._look = partial(self._seen_of_runs, studies, flops)
 
     def point(self, point: Point) -> None:
         STDERR.print(point_line(point), soft_wrap=True)
@@ -141,10 +146,25 @@ class ConsoleObserver(Observer):
     def _poll(self) -> None:
         """Look into the runs' folders now and then: whoever trains them, they report there."""
         while not self._stop.wait(POLL_SECONDS):
-            if self._watch is not None and self._name in ("sweep", "forecast"):
-                self._show(*self._watch)
+            if self._look is not None and self._name in ("sweep", "forecast", "train"):
+                self._show(*self._look())
 
-    def _show(self, study: Study, sweep: Sweep) -> None:
+    def _show(self, done: float, planned: float, left: str, running: str) -> None:
+        """FLOPs spent and planned, the time left, and what is at work."""
+        detail = f"{done:.2e} of {planned:.2e} FLOPs{left}"
+        if self._task is not None:
+            text = f"{detail} · {running}" if running else detail
+            self._bar.update(self._task, completed=done, total=planned, detail=text)
+        self._line(f"{detail}; {running}")
+
+    def _seen_of_runs(
+        self, studies: Sequence[Path], planned: float
+    ) -> tuple[float, float, str, str]:
+        progress = [row for study in studies for row in read_progress(study)]
+        done = min(sum(p["flops"] for p in progress), planned)
+        return done, planned, self._time_left(done / planned), _at_work(progress)
+
+    def _seen_of_sweep(self, study: Study, sweep: Sweep) -> tuple[float, float, str, str]:
         progress = read_progress(study.path)
         spec = study.spec
         planned = spec.forecast_budget + sum(
@@ -153,14 +173,7 @@ class ConsoleObserver(Observer):
             for w in sweep.widths
         )  # fmt: skip
         done = min(sum(p["flops"] for p in progress), planned)
-        running = ", ".join(
-            f"{p['label'].rsplit('-', 1)[0]} {p['phase']}" for p in progress if p["live"]
-        )
-        detail = f"{done:.2e} of {planned:.2e} FLOPs{self._seconds_left(study, sweep, progress)}"
-        if self._task is not None:
-            text = f"{detail} · {running}" if running else detail
-            self._bar.update(self._task, completed=done, total=planned, detail=text)
-        self._line(f"{detail}; {running}")
+        return done, planned, self._seconds_left(study, sweep, progress), _at_work(progress)
 
     def _seconds_left(self, study: Study, sweep: Sweep, progress: list[dict[str, Any]]) -> str:
         """Time left by the plan's own speeds; small sizes take more seconds for a FLOP."""
@@ -195,6 +208,12 @@ def read_progress(study: Path) -> list[dict[str, Any]]:
     return found
 
 
+def _at_work(progress: Sequence[dict[str, Any]]) -> str:
+    """The runs that are being worked on, and what is done to them."""
+    live = [p for p in progress if p["live"]]
+    return ", ".join(f"{p['label'].rsplit('-', 1)[0]} {p['phase']}" for p in live)
+
+
 def point_line(point: Point) -> str:
     """A point as one line."""
     head = f"  {point.budget_flops:8.2e} FLOPs  width {point.width:<4d} N {si(point.params):>9}"
@@ -204,6 +223,11 @@ def point_line(point: Point) -> str:
     if point.return_mean is not None:
         text += f"  return {plus_minus(point.return_mean, point.return_se, 1)}"
     return text
+
+
+def measured_line(measured: Measured) -> str:
+    """A variant's point as one line."""
+    return f"{escape(measured.label):20s}{point_line(measured.point)}"
 
 
 def show_plan(plan: Plan, console: Console = STDERR) -> None:

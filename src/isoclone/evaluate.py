@@ -193,6 +193,7 @@ def rollout(
     Args:
         sampling: see `sampling.Sampling`.
         slots: episodes played side by side; as many as suit the policy unless said.
+        progress: told after every step how many episodes are finished.
         keep: a folder for recordings of the episodes, where the game can make them.
 
     Raises:
@@ -316,6 +317,6 @@ def _play_in(
             first = env.reset(again)
             if shown:
                 shown.start(again, first)
-        if progress and len(ended):
+        if progress:
             progress(finished)
     return Returns(returns, lengths, truncations, tuple(facts) if any(facts) else ())

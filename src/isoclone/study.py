@@ -54,7 +54,9 @@ from isoclone.worker import (
     STUDY_FILE,
     advance,
     checkpoint_path,
+    climb,
     demos_path,
+    is_there,
     point_path,
     run_files,
     run_folder,
@@ -89,6 +91,9 @@ class Observer:
 
     def sweep(self, study: Study, cells: Sequence[Cell], sweep: Sweep) -> None:
         """A round of the sweep begins; its runs report in their folders."""
+
+    def runs(self, studies: Sequence[Path], flops: float) -> None:
+        """Runs of these studies are worked on, until they have spent so much."""
 
     def point(self, point: Point) -> None:
         """A point is complete."""
@@ -347,7 +352,7 @@ class Study:
             ExecutionError: recording failed, or every size failed at a budget.
         """
         observer = observer or Observer()
-        with self._driver(), executor or SerialExecutor() as workers:
+        with self.driven(), executor or SerialExecutor() as workers:
             sweep_leftovers(self.path)
             self.record(workers, observer)
             self._run_sweep(workers, observer, device)
@@ -360,8 +365,12 @@ class Study:
         return self
 
     @contextmanager
-    def _driver(self) -> Iterator[None]:
-        """One driver at a time; the lock goes with the process, however it ends."""
+    def driven(self) -> Iterator[None]:
+        """Be the only driver at work here; the lock goes with the process, however it ends.
+
+        Raises:
+            StoreError: another is at work.
+        """
         if not ranks.leads():  # rank 0 holds it for all
             yield
             return
@@ -388,9 +397,13 @@ class Study:
         if len(demos.dev_episodes) < 2:
             observer.trouble("only one dev episode: dev losses have no standard error")
         observer.phase("expand", "frames, once for all runs")
-        open_source(demos, spec.recipe["frames"], self._layout(), observer.progress)
+        self.expand(demos, observer)
         self._measure_references(demos, workers)
         return demos
+
+    def expand(self, demos: Demonstrations | NldDemonstrations, observer: Observer) -> None:
+        """Have the frames expanded as the study's policies read them, once for all runs."""
+        open_source(demos, self.spec.recipe["frames"], self._layout(), observer.progress)
 
     def _record(self, workers: Executor, observer: Observer) -> None:
         spec, home = self.spec, self.path
@@ -465,19 +478,14 @@ class Study:
         observer: Observer,
         device: str,
     ) -> None:
-        """Bring each run to its budget; a run that keeps failing gets a row that says why."""
-        tasks = []
-        for run, budget in jobs:
-            self._declare(run)
-            args = (self.path, run.id, budget, role, device)
-            files = run_files(self.path, self.spec, run.id)
-            tasks.append(Task(advance, args, (run, budget), device != "cpu", files))
-        for outcome in workers.run(tasks):
-            run, budget = outcome.task.key
-            if outcome.error:
-                self._write_failure(run, budget, role, outcome.error)
-                observer.trouble(f"{run.label} at {budget:.3g} FLOPs failed: {outcome.error}")
-            observer.point(Point.from_json(read_json(point_path(self.path, run.id, budget))))
+        climb_all([(self, run, (budget,)) for run, budget in jobs], role, workers, observer, device)
+
+    def _task(self, run: Run, budgets: Sequence[float], role: str, device: str, key: Any) -> Task:
+        """The work of bringing a run to its budgets."""
+        self._declare(run)
+        args = (self.path, run.id, tuple(budgets), role, device)
+        files = run_files(self.path, self.spec, run.id)
+        return Task(climb, args, key, device != "cpu", files)
 
     def _declare(self, run: Run) -> None:
         """Have the run's folder, with its declared fields in it."""
@@ -625,12 +633,18 @@ class Study:
         Raises:
             SpecError: the budget is below one batch of that width.
         """
-        spec = self.spec
-        spec.replace(
+        return self._train_to(self.run_of(width, flops, seed), flops, "extra", device)
+
+    def run_of(self, width: int, flops: float, seed: int = 0) -> Run:
+        """The run of one size that reaches a budget, on the study's demonstrations.
+
+        Raises:
+            SpecError: the budget is below one batch of that width.
+        """
+        self.spec.replace(
             widths=tuple(sorted({1, 2, 3, width})), budgets_flops=(flops,), forecast_flops=2 * flops
         )
-        run = spec.run_for(width, seed, self.demos().fingerprint, flops)
-        return self._train_to(run, flops, "extra", device)
+        return self.spec.run_for(width, seed, self.demos().fingerprint, flops)
 
     def train_run(self, run_id: str, flops: float | None = None, device: str = "cpu") -> Point:
         """Train a run that has a folder to a budget, by all processes of a torchrun if this is one.
@@ -658,7 +672,7 @@ class Study:
         return self._train_to(run, budget, "sweep" if wanted else "extra", device)
 
     def _train_to(self, run: Run, budget: float, role: str, device: str) -> Point:
-        with self._driver():
+        with self.driven():
             if ranks.size() == 1:
                 self._advance([(run, budget)], role, SerialExecutor(), Observer(), device)
             else:
@@ -680,6 +694,28 @@ class Study:
         from isoclone.report import write_report
 
         return write_report(self)
+
+
+def climb_all(
+    jobs: Sequence[tuple[Study, Run, Sequence[float]]],
+    role: str,
+    workers: Executor,
+    observer: Observer,
+    device: str,
+) -> None:
+    """Bring runs, of one study or several, to their budgets, ascending.
+
+    A run that keeps failing gets a row that says why, at each budget it did not reach.
+    """
+    tasks = [s._task(run, budgets, role, device, key) for key, (s, run, budgets) in enumerate(jobs)]
+    for outcome in workers.run(tasks):
+        study, run, budgets = jobs[outcome.task.key]
+        for budget in budgets:
+            path = point_path(study.path, run.id, budget)
+            if outcome.error and not is_there(path, role):
+                study._write_failure(run, budget, role, outcome.error)
+                observer.trouble(f"{run.label} at {budget:.3g} FLOPs failed: {outcome.error}")
+            observer.point(Point.from_json(read_json(path)))
 
 
 def fit(points: Iterable[Point], references: dict[str, dict[str, float]] | None = None) -> Any:

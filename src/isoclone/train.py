@@ -46,11 +46,16 @@ class Diverged(Exception):
 
 @dataclass
 class Progressed:
-    """How far a run has come, and its training loss lately (averaged as weights can be)."""
+    """How far a run has come, and its training loss lately (averaged as weights can be).
+
+    `seconds` is the time it took, restarts included and lost work left out: of the processor on
+    CPUs, so that a busy machine does not spoil it, and of the clock elsewhere.
+    """
 
     step: int = 0
     samples: int = 0
     train_loss: float = 0.0
+    seconds: float = 0.0
 
 
 class Trainer:
@@ -123,9 +128,12 @@ class Trainer:
             Diverged: the loss stopped being finite.
         """
         wanted = math.ceil(budget_flops / self.flops_per_sample)
+        clock = time.process_time if self.device.type == "cpu" else time.monotonic
+        begun, before = clock(), self.progressed.seconds
         saved = time.monotonic()
         while self.progressed.samples < wanted:
             self._step()
+            self.progressed.seconds = before + clock() - begun
             if ranks.any_of(time.monotonic() - saved > SAVE_SECONDS):
                 self.save()
                 saved = time.monotonic()

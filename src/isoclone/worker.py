@@ -6,6 +6,7 @@ A worker is told a study directory, a run id and a budget, and writes only that 
     runs/<id>/state.safetensors           where training can go on from
     runs/<id>/checkpoints/<budget>.safetensors
     runs/<id>/episodes/<budget>.json      how each episode went, where the game tells
+    runs/<id>/seconds/<budget>.json       how long training took (see `train.Progressed`)
     runs/<id>/points/<budget>.json        written last: without it the point did not happen
     runs/<id>/progress.json               for whoever watches
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +65,29 @@ def episodes_path(study: Path, run_id: str, budget_flops: float) -> Path:
     return run_folder(study, run_id) / "episodes" / f"{budget_key(budget_flops)}.json"
 
 
+def seconds_path(study: Path, run_id: str, budget_flops: float) -> Path:
+    """How long the training up to the budget took.
+
+    No part of the point: the same run gives the same point on any machine, and never the same time.
+    """
+    return run_folder(study, run_id) / "seconds" / f"{budget_key(budget_flops)}.json"
+
+
+def train_seconds(study: Path, run_id: str, budget_flops: float) -> float | None:
+    """Seconds of training up to a budget, if they are known.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    path = seconds_path(study, run_id, budget_flops)
+    if not path.exists():
+        return None
+    found = read_json(path)
+    if not isinstance(found, float):
+        raise StoreError(f"{path} is damaged; delete it")
+    return found
+
+
 def read_spec(study: Path) -> StudySpec:
     """The specification in a study directory."""
     return StudySpec.from_json(read_json(study / STUDY_FILE)["spec"])
@@ -85,7 +110,7 @@ def run_files(study: Path, spec: StudySpec, run_id: str) -> Files:
 
 def advance(study: Path, run_id: str, budget_flops: float, role: str, device: str) -> None:
     """Train the run to the budget, evaluate it, write its point. Does nothing if it is there."""
-    if _is_there(point_path(study, run_id, budget_flops), role):
+    if is_there(point_path(study, run_id, budget_flops), role):
         return
     job = _Job(study, run_id, budget_flops, role, device)
     reason = job.already_diverged()
@@ -97,7 +122,13 @@ def advance(study: Path, run_id: str, budget_flops: float, role: str, device: st
     job.measure()
 
 
-def _is_there(path: Path, role: str) -> bool:
+def climb(study: Path, run_id: str, budgets_flops: Sequence[float], role: str, device: str) -> None:
+    """`advance` from budget to budget, in ascending order."""
+    for budget_flops in budgets_flops:
+        advance(study, run_id, budget_flops, role, device)
+
+
+def is_there(path: Path, role: str) -> bool:
     """Whether the point is measured; one measured on the side does not stand for the sweep's."""
     return path.exists() and (role == "extra" or read_json(path)["role"] == role)
 
@@ -151,6 +182,9 @@ class _Job:
             return str(diverged)
         self.trainer.save_checkpoint(checkpoint_path(self.study, self.run.id, self.budget))
         self.trainer.save()
+        if ranks.leads():
+            path = seconds_path(self.study, self.run.id, self.budget)
+            write_json(path, self.trainer.progressed.seconds)
         return None
 
     def _trainer(self) -> Trainer:
@@ -200,7 +234,14 @@ class _Job:
         }
         if episodes:
             self.report("rollouts", trained.samples, now=True)
-            played = rollout(trained, self.game, episodes, self.run.seed, self.spec.sampling)
+            played = rollout(
+                trained,
+                self.game,
+                episodes,
+                self.run.seed,
+                self.spec.sampling,
+                progress=lambda finished: self.report("rollouts", trained.samples),
+            )
             figures |= {"return_mean": played.mean, "return_se": played.se, "episodes": episodes}
             if played.facts:
                 write_json(episodes_path(self.study, self.run.id, self.budget), played.facts)

@@ -19,9 +19,10 @@ from isoclone.errors import IsocloneError, UnknownNameError
 
 def verbs() -> dict[str, Callable[..., Any]]:
     """Every verb and the function behind it, in the order of the help."""
-    from isoclone.cli import demos, doctor, expert, laws, study
+    from isoclone.cli import ablation, demos, doctor, expert, laws, study
 
-    return {**study.VERBS, **demos.VERBS, **expert.VERBS, **laws.VERBS, **doctor.VERBS}
+    rooms = (study, ablation, demos, expert, laws, doctor)
+    return {verb: call for room in rooms for verb, call in room.VERBS.items()}
 
 
 def _stop(number: int, frame: object) -> None:

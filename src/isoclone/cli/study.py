@@ -67,7 +67,7 @@ def run(
     from isoclone.store import read_json
 
     changes = _changes(demos, seeds, samples, widths, budgets, episodes, recipe, forecast_flops)
-    options = _executor_options(address, cpus, gpus, executor_options)
+    options = executor_options_of(address, cpus, gpus, executor_options)
     pool = make_executor(executor, workers, **options)
     the_study = _study(study, out, changes, device)
     plan = the_study.plan(pool.workers)
@@ -90,7 +90,7 @@ def run(
         show_result(the_study, laws, tested)
 
 
-def _executor_options(
+def executor_options_of(
     address: str | None, cpus: float | None, gpus: float | None, others: tuple[str, ...]
 ) -> dict[str, Any]:
     """The executor's options that were given."""
@@ -115,7 +115,7 @@ def _changes(
     from isoclone.demos import open_demos
     from isoclone.recipes import recipe as named
 
-    where = _demos_in(demos).resolve() if demos else None
+    where = demos_in(demos).resolve() if demos else None
     given = {
         "demos": str(where) if where else None,
         "expert": open_demos(where, verify=False).expert_name if where else None,
@@ -368,7 +368,7 @@ def record(
     from isoclone.demos.nld import NldRecordRequest
     from isoclone.executors import executor as make_executor
 
-    options = _executor_options(address, cpus, gpus, executor_options)
+    options = executor_options_of(address, cpus, gpus, executor_options)
     out = out or DEMOS_OUT / f"{game}-{expert}".replace("/", "-").lower()
     limits = {} if max_steps is None else {"max_steps": max_steps}
     if game.partition("/")[0] == "nethack":
@@ -403,7 +403,7 @@ def record(
     demos_show(out, json=json)
 
 
-def _demos_in(path: Path) -> Path:
+def demos_in(path: Path) -> Path:
     """The demonstrations that a directory holds, or is: a study and a recording hold them."""
     inner = path / "demos"
     return inner if (inner / "request.json").exists() else path
@@ -421,7 +421,7 @@ def demos_show(demos: Positional[Path], *, json: bool = False) -> None:
     from isoclone.demos import open_demos
     from isoclone.demos.nld import NldDemonstrations
 
-    found = open_demos(_demos_in(demos))
+    found = open_demos(demos_in(demos))
     if isinstance(found, NldDemonstrations):
         print_json(nld_summary(found)) if json else show_nld(found)
         return
@@ -532,14 +532,19 @@ def evaluate(
         json: print one JSON document.
     """
     from isoclone.checkpoint import load_checkpoint
-    from isoclone.console import STDOUT, plus_minus, print_json, show_episodes
+    from isoclone.console import STDOUT, ConsoleObserver, plus_minus, print_json, show_episodes
     from isoclone.evaluate import dev_loss, rollout, summary
     from isoclone.train import check_device
 
     policy = load_checkpoint(_checkpoint_in(checkpoint), check_device(device))
     cache = _cache_for(policy, demos) if demos is not None else None
     the_game = _game_of(policy, character=character, max_steps=max_steps)
-    played = rollout(policy, the_game, episodes, seed, sampling, keep=keep)
+    with ConsoleObserver() as observer:
+        observer.phase("play", f"{episodes} episodes of {the_game.name}")
+        played = rollout(
+            policy, the_game, episodes, seed, sampling, None,
+            lambda finished: observer.progress("episodes", finished, episodes), keep,
+        )  # fmt: skip
     figures: dict[str, Any] = {
         "run_id": policy.run.id,
         "return_mean": played.mean,

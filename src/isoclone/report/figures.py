@@ -12,6 +12,7 @@ from typing import Any
 
 from isoclone.records import Interval, Point
 from isoclone.report.facts import Facts
+from isoclone.report.measured import Measured
 from isoclone.report.nethack import paper_traces
 from isoclone.report.words import bounds, esc, number, power, whole, with_error
 
@@ -117,15 +118,46 @@ def return_against_loss(facts: Facts) -> Figure:
     return {"data": traces, "layout": layout}
 
 
-def categories(rows: Sequence[tuple[str, Point]]) -> Figure:
-    """Dev loss of named variants side by side."""
-    known = [(label, p) for label, p in rows if p.dev_loss is not None]
-    trace = _points([p for _, p in known], [x for x, _ in known], [p.dev_loss for _, p in known])
-    trace["marker"] = {"color": "@law", "size": 10}
-    trace["error_y"] = _errors([p.dev_loss_se for _, p in known], "@law")
-    layout = _layout({**_axis(""), "type": "category"}, _linear(QUANTITIES["dev_loss"]))
-    layout["showlegend"] = False
-    return {"data": [trace], "layout": layout}
+def by_variant(rows: Sequence[Measured], key: str) -> Figure:
+    """Dev loss or return of named variants, one series for each budget, as the isoFLOP chart's."""
+    traces = []
+    budgets = sorted({m.point.budget_flops for m in rows})
+    for place, budget in enumerate(budgets):
+        here = [m for m in rows if m.point.budget_flops == budget]
+        here = [m for m in here if getattr(m.point, key) is not None]
+        points, colour = [m.point for m in here], _seq(place, len(budgets))
+        trace = _points(points, [m.label for m in here], [getattr(p, key) for p in points])
+        spread = [p.dev_loss_se if key == "dev_loss" else p.return_se for p in points]
+        trace["mode"], trace["line"] = "lines+markers", {"color": f"{colour}/0.5", "width": 1}
+        trace["marker"] = {"color": colour, "size": 9, "symbol": SYMBOLS[place % len(SYMBOLS)]}
+        traces.append({**trace, "error_y": _errors(spread, f"{colour}/0.6"), "name": power(budget)})
+    labels = list(dict.fromkeys(m.label for m in rows))
+    x = {**_axis(""), "type": "category", "categoryarray": labels, "categoryorder": "array"}
+    layout = _layout(x, _linear(QUANTITIES[key]))
+    layout["legend"]["title"] = {"text": "budget C, FLOPs", "side": "top", "font": {"size": 13}}
+    return {"data": traces, "layout": layout}
+
+
+def against_cost(rows: Sequence[Measured], cost: str) -> Figure:
+    """Dev loss of each variant against what it cost: 'flops', or 'train_seconds'."""
+    labels = list(dict.fromkeys(m.label for m in rows))
+    traces = []
+    for place, label in enumerate(labels):
+        here = [m for m in rows if m.label == label and m.point.dev_loss is not None]
+        here = sorted((m for m in here if m.cost(cost)), key=lambda m: (m.point.seed, m.cost(cost)))
+        colour = _seq(place, len(labels))
+        for seed in dict.fromkeys(m.point.seed for m in here):
+            own = [m for m in here if m.point.seed == seed]
+            points = [m.point for m in own]
+            trace = _points(points, [m.cost(cost) for m in own], [p.dev_loss for p in points])
+            trace["mode"], trace["line"] = "lines+markers", {"color": colour, "width": 2}
+            trace["marker"] = {"color": colour, "size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]}
+            told = {"name": esc(label), "legendgroup": label, "showlegend": own[0] is here[0]}
+            traces.append({**trace, **told})
+    titles = {"flops": "compute C (FLOPs)", "train_seconds": "seconds of training"}
+    layout = _layout(_log(titles[cost]), _log(QUANTITIES["dev_loss"]))
+    layout["yaxis"]["dtick"] = "D2"
+    return {"data": traces, "layout": layout}
 
 
 # ---------------------------------------------------------------------- traces

@@ -1,0 +1,89 @@
+"""The verb that sets variants of a study beside each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional
+
+from isoclone.errors import SpecError
+
+
+def ablate(
+    file: Positional[Path],
+    *,
+    out: Path | None = None,
+    demos: Path | None = None,
+    budgets: tuple[float, ...] | None = None,
+    seeds: tuple[int, ...] | None = None,
+    episodes: int | None = None,
+    executor: str = "processes",
+    workers: int | None = None,
+    address: str | None = None,
+    cpus: float | None = None,
+    gpus: float | None = None,
+    executor_options: tuple[str, ...] = (),
+    device: str = "cpu",
+    json: bool = False,
+) -> None:
+    """Train variants of a study to the same budgets and set them beside each other on a page.
+
+    Run the same command again to go on after an interruption; finished work is not done twice.
+
+    Args:
+        file: a Python file with an `ablation` object; see studies/nethack_context.py.
+        out: where to put it; studies-out/<name> unless said.
+        demos: use these demonstrations instead of recording some.
+        budgets: compute budgets in FLOPs, ascending, of variants that do not name their own.
+        seeds: training seeds of each variant.
+        episodes: episodes each policy plays at each budget; 0 for none.
+        executor: as for `run`.
+        workers: as for `run`.
+        address: as for `run`.
+        cpus: as for `run`.
+        gpus: as for `run`.
+        executor_options: as for `run`.
+        device: cpu, cuda or mps.
+        json: print one JSON document instead of the closing lines.
+    """
+    from isoclone.cli.study import OUT, demos_in, executor_options_of
+    from isoclone.console import STDOUT, ConsoleObserver, measured_line, print_json
+    from isoclone.executors import executor as make_executor
+    from isoclone.train import check_device
+
+    check_device(device)
+    options = executor_options_of(address, cpus, gpus, executor_options)
+    asked = _ablation(file, budgets_flops=budgets, seeds=seeds, episodes=episodes)
+    out, home = out or OUT / asked.name, demos_in(demos) if demos else None
+    pool = make_executor(executor, workers, **options)
+    with ConsoleObserver() as observer:
+        rows = asked.run(out, home, pool, observer, device)
+    page = (out / "ablation.html").resolve().as_posix()
+    if json:
+        print_json({"name": asked.name, "question": asked.question, "page": page, "rows": rows})
+        return
+    STDOUT.print(asked.question)
+    for row in rows:
+        STDOUT.print(measured_line(row), soft_wrap=True)
+    STDOUT.print(page, soft_wrap=True)
+
+
+def _ablation(file: Path, **changes: Any) -> Any:
+    """The ablation in a file, with what the command line changes."""
+    import dataclasses
+
+    from isoclone.ablation import Ablation
+    from isoclone.executors.setup import STUDY_FILE_VARIABLE, run_file
+
+    found = run_file(str(file)).get("ablation")
+    os.environ[STUDY_FILE_VARIABLE] = str(file.resolve())
+    if not isinstance(found, Ablation):
+        raise SpecError(f"{file} must set `ablation` to an isoclone.Ablation")
+    given = {name: value for name, value in changes.items() if value is not None}
+    return dataclasses.replace(found, **given)
+
+
+VERBS: dict[str, Callable[..., Any]] = {"ablate": ablate}

@@ -1,0 +1,20 @@
+"""What an ablation measured of a variant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isoclone.records import Point
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A variant's point, and how long its training took, in seconds (see `train.Progressed`)."""
+
+    label: str
+    point: Point
+    train_seconds: float | None
+
+    def cost(self, kind: str) -> float | None:
+        """What the point cost: 'flops' or 'train_seconds'."""
+        return self.point.flops if kind == "flops" else self.train_seconds
