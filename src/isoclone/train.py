@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +55,7 @@ class Progressed:
     step: int = 0
     samples: int = 0
     train_loss: float = 0.0
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)  # never twice the same
 
 
 class Trainer:
