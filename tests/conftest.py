@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pyarrow.fs import S3FileSystem
 
 from isoclone.builtins import builtin
 from isoclone.demos import Demonstrations, RecordRequest, record
@@ -76,6 +83,44 @@ def nethack_demos(tmp_path_factory: pytest.TempPathFactory) -> NldDemonstrations
             env.quit("enough")  # type: ignore[attr-defined]
     close(env)
     return import_nld(root, root / "demos", dev_fraction=0.4)
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[str]:
+    """An S3 bucket of a server on this machine, spoken to over HTTP as any other; its address."""
+    pytest.importorskip("moto", reason="moto is not installed: pip install 'isoclone[dev]'")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    known = dict(os.environ)
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": "tester",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+    }
+    quiet = subprocess.DEVNULL
+    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(words, stdin=quiet, stdout=quiet, stderr=quiet)
+    try:
+        _make_bucket(port)
+        yield "s3://studies"
+    finally:
+        server.kill()
+        server.wait()
+        os.environ.clear()
+        os.environ.update(known)
+
+
+def _make_bucket(port: int) -> None:
+    for _ in range(300):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.1)
+    there = {"endpoint_override": f"127.0.0.1:{port}", "scheme": "http"}
+    S3FileSystem(**there, allow_bucket_creation=True).create_dir("studies")
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,9 @@ SOURCE = ROOT / "src" / "isoclone"
 # Each room may import from the lines above its own and from its own folder, never from below.
 ORDER = [
     ["errors"],
-    ["records", "flops", "registry", "devices", "ranks"],
+    ["records", "flops", "registry", "devices", "ranks", "timers"],
     ["recipes", "sampling", "store"],
+    ["remote"],
     ["executors", "games", "laws"],
     ["experts", "policies"],
     ["demos"],

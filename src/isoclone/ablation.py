@@ -119,7 +119,7 @@ class Ablation:
         """Where the demonstrations of all variants are; recorded by the base if none are given."""
         given = demos or self.base.demos
         if given is not None:
-            return open_demos(Path(given)).path.resolve()
+            return open_demos(given).path.resolve()
         study = Study.create(out / "demos-of-all", self.base, device=device)
         return study.record(workers, observer).path.resolve()
 

@@ -148,11 +148,12 @@ def sweep_leftovers(folder: Path) -> None:
     """Delete temporary files of writers that are no more."""
     for temporary in folder.rglob(LEFTOVER):
         pid = temporary.name.split(".")[-2]
-        if not (pid.isdigit() and _is_alive(int(pid))):
+        if not (pid.isdigit() and is_alive(int(pid))):
             temporary.unlink(missing_ok=True)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

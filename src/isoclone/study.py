@@ -1,5 +1,7 @@
 """A study: a directory, and the only state. This module ties everything together.
 
+One in an object store (`s3://bucket/study`) is worked on in a copy of it, see `isoclone.remote`.
+
 <study>/
   study.json             the specification; its presence makes the directory a study
   demos/                 demonstrations, unless the study uses some from elsewhere
@@ -20,11 +22,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from isoclone import laws, ranks
 from isoclone.demos import Demonstrations, RecordRequest, open_demos, record
+from isoclone.demos.demonstrations import DONE
 from isoclone.demos.feed import open_source
 from isoclone.demos.nld import NldDemonstrations
 from isoclone.demos.nld.record import NldRecordRequest, record_enough
@@ -47,6 +51,7 @@ from isoclone.plan import Cell, Decision, Sweep, flops_spent, grid, grid_flops, 
 from isoclone.policies import policy_flops, policy_layout, policy_params, width_for
 from isoclone.recipes import Recipe, recipe
 from isoclone.records import Forecast, Point, Record, Run, shown
+from isoclone.remote import Remote, address_of, local, remote_of
 from isoclone.rivals import measure_rivals
 from isoclone.spec import StudySpec
 from isoclone.store import is_free, read_json, sweep_leftovers, write_json, write_rows
@@ -64,6 +69,7 @@ from isoclone.worker import (
 
 FORMAT = 1
 REFERENCE_EPISODES = 32
+HEAVY = ("demos", "recordings")  # of an object store's study: not needed to look at it
 SCRIPTED = ("toy", "atari/Breakout", "nethack", "nethack/NetHackChallenge-v0")
 R = TypeVar("R", Run, Point)
 INTEGERS = ("params", "samples", "unique_samples", "episodes", "width", "seed")
@@ -155,7 +161,7 @@ class Study:
             spec = _spec_from_fields(Path(path).name, game, demos, fields)
         spec.check()
         spec = _with_precision(spec, device)
-        path = Path(path)
+        path = local(path, but=HEAVY)
         if (path / STUDY_FILE).exists():
             study = cls.open(path)
             differing = study.spec.difference(spec)
@@ -178,9 +184,9 @@ class Study:
 
         Raises:
             SpecError: there is none.
-            StoreError: it is of a newer format, or damaged.
+            StoreError: it is of a newer format, or damaged, or the object store cannot be read.
         """
-        path = Path(path)
+        path = local(path, but=HEAVY)
         if not (path / STUDY_FILE).exists():
             raise SpecError(f"{path} holds no study (no {STUDY_FILE})")
         data = read_json(path / STUDY_FILE)
@@ -205,18 +211,34 @@ class Study:
 
     # ------------------------------------------------------------------ what is there
 
+    @cached_property
+    def remote(self) -> Remote | None:
+        """The object store that `path` is a copy of, if it is one."""
+        return remote_of(self.path)
+
+    @property
+    def place(self) -> str:
+        """Where the study is, for people: an address or a path."""
+        return self.remote.address if self.remote else str(self.path)
+
     def demos(self) -> Demonstrations | NldDemonstrations:
         """The study's demonstrations, verified.
 
         Raises:
             DataError: not recorded yet, or damaged, or of another game.
         """
+        self._fetch_demos()
         demos = open_demos(demos_path(self.path, self.spec))
         if demos.game_name != self.spec.make_game().name:
             raise DataError(
                 f"{demos.path} holds {demos.game_name}, the study is of {self.spec.game}"
             )
         return demos
+
+    def _fetch_demos(self) -> None:
+        """Have an object store's demonstrations here."""
+        if self.remote and not self.spec.demos and not (self.path / "demos" / DONE).exists():
+            self.remote.pull(["demos"])
 
     def runs(self) -> list[Run]:
         """Every run that has a folder."""
@@ -383,7 +405,13 @@ class Study:
                 ) from error
             file.write(str(os.getpid()))
             file.flush()
-            yield
+            if self.remote is None:
+                yield
+                return
+            with self.remote.driven():
+                self.remote.pull()
+                with self.remote.kept():
+                    yield
 
     def record(self, workers: Executor, observer: Observer) -> Demonstrations | NldDemonstrations:
         """Have the demonstrations recorded, expanded, and both ends of the score measured."""
@@ -693,7 +721,11 @@ class Study:
         """Write `report.html` and return its path."""
         from isoclone.report import write_report
 
-        return write_report(self)
+        self._fetch_demos()
+        path = write_report(self)
+        if self.remote:
+            self.remote.push([path.name])
+        return path
 
 
 def climb_all(
@@ -787,7 +819,7 @@ def _spec_from_fields(
         given.setdefault("game_options", demos.game_options)
     if demos is not None:
         where = demos.path if isinstance(demos, Demonstrations) else Path(demos)
-        given["demos"] = os.path.abspath(where)
+        given["demos"] = address_of(where) or os.path.abspath(where)
     if game is None:
         raise SpecError("a study needs a game")
     if not isinstance(game, str | Game):

@@ -95,8 +95,10 @@ def read_spec(study: Path) -> StudySpec:
 
 def demos_path(study: Path, spec: StudySpec) -> Path:
     """Where the study's demonstrations are: in it, or, unless a copy came with it, elsewhere."""
+    from isoclone.demos import demos_here
+
     inside = study / "demos"
-    return inside if inside.exists() or not spec.demos else Path(spec.demos)
+    return inside if inside.exists() or not spec.demos else demos_here(spec.demos)
 
 
 def run_files(study: Path, spec: StudySpec, run_id: str) -> Files:

@@ -79,6 +79,7 @@ def run(
         print_json(
             {
                 "path": the_study.path.resolve().as_posix(),
+                "place": the_study.place,
                 "points": len(the_study.points()),
                 "laws": laws,
                 **tested,
@@ -114,10 +115,11 @@ def _changes(
     """The flags that were given, as fields of a specification."""
     from isoclone.demos import open_demos
     from isoclone.recipes import recipe as named
+    from isoclone.remote import address_of
 
-    where = demos_in(demos).resolve() if demos else None
+    where = (address_of(demos) or str(demos_in(demos).resolve())) if demos else None
     given = {
-        "demos": str(where) if where else None,
+        "demos": where,
         "expert": open_demos(where, verify=False).expert_name if where else None,
         "seeds": seeds,
         "samples": samples,
@@ -160,7 +162,10 @@ def _is_directory(source: str, asked: bool) -> bool:
     is `asked` for.
     """
     from isoclone.builtins import builtin_names
+    from isoclone.remote import address_of
 
+    if address_of(source):
+        return True
     if not Path(source).is_dir():
         return False
     return source not in builtin_names() or ((Path(source) / "study.json").exists() and not asked)
@@ -277,18 +282,19 @@ def status(study: Positional[Path], *, json: bool = False) -> None:
     from isoclone.study import Study
 
     the_study = Study.open(study)
-    points, sweep = the_study.points(None), the_study.sweep()
+    points, sweep, here = the_study.points(None), the_study.sweep(), the_study.path
     state = {
-        "path": study.resolve().as_posix(),
-        "demos": (study / "demos" / "demonstrations.json").exists() or bool(the_study.spec.demos),
+        "path": here.resolve().as_posix(),
+        "place": the_study.place,
+        "demos": (here / "demos" / "demonstrations.json").exists() or bool(the_study.spec.demos),
         "points": len(points),
         "sweep_complete": sweep.complete,
         "next": [vars(cell) for cell in sweep.cells],
-        "running": [row for row in read_progress(study) if row["live"]],
+        "running": [row for row in read_progress(here) if row["live"]],
         "troubled": [p.to_json() for p in points if p.status != "ok"],
-        "laws": (study / "laws.json").exists(),
-        "forecast_tested": (study / "forecast.json").exists(),
-        "report": (study / "report.html").exists(),
+        "laws": (here / "laws.json").exists(),
+        "forecast_tested": (here / "forecast.json").exists(),
+        "report": (here / "report.html").exists(),
         **{k: v for k, v in the_study.savings().items() if k != "decisions"},
     }
     if json:
@@ -638,6 +644,10 @@ def play(
 
 def _checkpoint_in(path: Path) -> Path:
     """The checkpoint that a path means: a file; a run's largest; a study's best-trained agent."""
+    from isoclone.remote import local
+    from isoclone.study import HEAVY
+
+    path = local(path, but=HEAVY)
     if not path.is_dir():
         return path
     found = [

@@ -3,7 +3,7 @@
 from isoclone.demos.cache import FrameCache, open_cache
 from isoclone.demos.demonstrations import Demonstrations
 from isoclone.demos.encode import FrameEncoder
-from isoclone.demos.kinds import open_demos
+from isoclone.demos.kinds import demos_here, open_demos
 from isoclone.demos.record import RecordRequest, record
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "FrameCache",
     "FrameEncoder",
     "RecordRequest",
+    "demos_here",
     "open_cache",
     "open_demos",
     "record",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -35,6 +34,7 @@ from isoclone.experts import Expert, View, expert
 from isoclone.games import Env, Game, game
 from isoclone.records import jsonable, stable_id
 from isoclone.store import claim, read_json, sha256_file, write_json, write_rows
+from isoclone.timers import calling
 
 Progress = Callable[[str, float, float], None]
 PROGRESS_SECONDS = 1.0
@@ -212,24 +212,6 @@ def steps_in_progress(path: Path) -> int:
         with contextlib.suppress(StoreError, OSError):  # finished or being replaced just now
             steps += read_json(file)["steps"]
     return steps
-
-
-@contextlib.contextmanager
-def calling(function: Callable[[], None], seconds: float) -> Iterator[None]:
-    """Call the function every so often, from another thread, while the block runs."""
-    over = threading.Event()
-
-    def repeat() -> None:
-        while not over.wait(seconds):
-            function()
-
-    thread = threading.Thread(target=repeat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _already_played(path: Path, indices: Sequence[int]) -> list[EpisodeInfo] | None:

@@ -21,10 +21,11 @@ from typing import Any
 from isoclone.errors import ExecutionError, MissingExtraError, SpecError, StoreError
 from isoclone.executors import ray_worker
 from isoclone.executors.base import Outcome, Task
-from isoclone.executors.parcel import pack, stamp, unpack
+from isoclone.executors.parcel import Parcel, pack, stamp, unpack
 from isoclone.executors.pool import Pool, WorkerLost
 from isoclone.executors.serial import one_line
 from isoclone.executors.setup import STUDY_FILE_VARIABLE
+from isoclone.remote import Remote, remote_of
 
 OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray started here: frames are read from disk, not from it
 WAIT_SECONDS = 5.0  # before the cluster is asked anew how large it is
@@ -42,8 +43,9 @@ class RayExecutor(Pool):
         cpus: CPUs, or share of one, that each task asks for.
         gpus: GPUs, or share of one, that each task on an accelerator asks for (ten of .1 share
             one GPU).
-        files: 'shared' if the study's directory is the same on every machine; 'sent' if there is
-            no such disk: what a task reads goes out with it, and what it wrote comes back.
+        files: 'shared' if the study's directory is the same on every machine, or in an object
+            store; 'sent' if there is neither: what a task reads goes out with it, and what it wrote
+            comes back.
 
     Raises:
         SpecError: an option has a value it cannot have.
@@ -124,7 +126,7 @@ class RayExecutor(Pool):
             self._check_gpus()
             wants["num_gpus"] = self._gpus
         sent = self._send(task) if self._sends else None
-        setting = ray_worker.Setting(os.getcwd(), [self._study_file], sent)
+        setting = ray_worker.Setting(os.getcwd(), [self._study_file], sent, self._store(task))
         handle: Hashable = self._call.options(**wants).remote(task, setting)
         self._under_way.add(handle)
         return handle
@@ -145,6 +147,25 @@ class RayExecutor(Pool):
             sent[name] = mark, [self._parcels[place][1]]
         return sent
 
+    def _store(self, task: Task) -> ray_worker.Stored | None:
+        """Where in an object store the task's files are, those from here included."""
+        remote = remote_of(task.files.home) if task.files and not self._sends else None
+        if remote is None or task.files is None:
+            return None
+        inside = task.files.home.relative_to(remote.path).as_posix()
+        stored = ray_worker.Stored(remote.address, inside)
+        remote.push(stored.names(task.files.reads))
+        return stored
+
+    def _bring_home(self, task: Task, parcel: Parcel) -> None:
+        """Have here what a task wrote elsewhere."""
+        if task.files is None:
+            return
+        unpack(parcel, task.files.home, task.files.writes)
+        stored = self._store(task)
+        if stored is not None:
+            Remote(stored.address).pull(stored.names(task.files.writes))
+
     def wait(self, handles: Sequence[Hashable]) -> Iterable[Hashable]:
         done, _ = self._ray.wait(list(handles), timeout=WAIT_SECONDS, fetch_local=False)
         return list(done)
@@ -160,8 +181,7 @@ class RayExecutor(Pool):
             return Outcome(task, error=one_line(error.cause))
         except exceptions.RayError as error:
             raise WorkerLost(one_line(error)[:200]) from error
-        if task.files is not None:
-            unpack(parcel, task.files.home, task.files.writes)
+        self._bring_home(task, parcel)
         return replace(outcome, task=task)
 
     def __enter__(self) -> RayExecutor:

@@ -8,8 +8,9 @@ import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from isoclone import __version__
@@ -18,6 +19,7 @@ from isoclone.executors.base import Files, Outcome, Task
 from isoclone.executors.parcel import Parcel, pack, unpack
 from isoclone.executors.serial import call
 from isoclone.executors.setup import use_one_thread
+from isoclone.remote import Remote
 from isoclone.store import write_bytes
 
 # Name under the task's directory -> (stamp, [reference of the parcel]). A reference within a list
@@ -28,12 +30,25 @@ _RAN: set[tuple[str, str]] = set()  # the study files that this worker has run
 
 
 @dataclass(frozen=True)
+class Stored:
+    """Where a task's directory is in an object store: its address, and where it is in that."""
+
+    address: str
+    inside: str
+
+    def names(self, names: Iterable[str]) -> list[str]:
+        """Names under the directory, as the object store has them."""
+        return [(PurePosixPath(self.inside) / name).as_posix() for name in names]
+
+
+@dataclass(frozen=True)
 class Setting:
     """Where the driver stands: its working directory, the user's Python file, what it sends."""
 
     cwd: str
     study_file: list[Any]  # the reference of (path, text), or of None
-    sent: Sent | None  # None: the disk is shared
+    sent: Sent | None = None  # None: the disk is shared, or an object store is
+    stored: Stored | None = None
     version: str = __version__
 
 
@@ -49,6 +64,8 @@ def call_in_worker(task: Task, setting: Setting) -> tuple[Outcome, Parcel]:
         return call(bare), []
     if setting.sent is not None:
         return _call_in_copy(bare, task.files, setting.sent)
+    if setting.stored is not None:
+        return _call_in_store(bare, task.files, setting.stored), []
     if not task.files.home.exists():
         said = f"{task.files.home} is not there on {host}"
         hint = "put it on a disk that all machines share, or have files=sent"
@@ -79,6 +96,16 @@ def _call_in_copy(bare: Task, files: Files, sent: Sent) -> tuple[Outcome, Parcel
             _put_down(home, name, mark, reference[0])
     outcome = call(replace(bare, args=(home, *bare.args[1:])))
     return outcome, [file for name in files.writes for file in pack(home / name, name)]
+
+
+def _call_in_store(bare: Task, files: Files, stored: Stored) -> Outcome:
+    """Do the task in this machine's copy of an object store, and push what it writes as it goes."""
+    remote = Remote(stored.address)
+    home = remote.path / stored.inside
+    reads = [name for name, place in files.reads.items() if place == files.home / name]
+    remote.pull(stored.names({*reads, *files.writes}))
+    with remote.kept(stored.names(files.writes)):
+        return call(replace(bare, args=(home, *bare.args[1:])))
 
 
 def _scratch() -> Path:

@@ -1,0 +1,275 @@
+"""Studies in an object store: a real S3 client and a server on this machine."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+
+import pytest
+from conftest import tiny_spec
+
+from isoclone import remote
+from isoclone.cli import main
+from isoclone.demos import open_demos
+from isoclone.errors import DataError, SpecError, StoreError
+from isoclone.remote import Remote, address_of, local, remote_of
+from isoclone.store import read_json, write_json
+from isoclone.study import Observer, Study
+
+NUMBERS = count()
+
+
+@pytest.fixture
+def place(bucket: str, monkeypatch, tmp_path) -> str:
+    """An address nobody has used, and a cache of copies of its own."""
+    on_machine(monkeypatch, tmp_path / "here")
+    return f"{bucket}/some/place-{next(NUMBERS)}"
+
+
+def on_machine(monkeypatch, cache: Path) -> None:
+    """As if on another machine: with other copies."""
+    monkeypatch.setenv("ISOCLONE_CACHE", str(cache))
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def names_at(address: str) -> set[str]:
+    return set(Remote(address)._listed(None))
+
+
+def test_what_is_an_address():
+    assert address_of("s3://bucket/a/") == address_of(Path("s3://bucket/a")) == "s3://bucket/a"
+    assert address_of("gs://bucket/a?x=y") == "gs://bucket/a?x=y"
+    assert address_of("s3/bucket") is address_of(Path("/tmp/s3:x")) is None
+    assert local("runs/x") == Path("runs/x")
+
+
+def test_there_and_back(place, monkeypatch, tmp_path):
+    here = Remote(place)
+    for name in ("a", "deep/b", "cache/c", ".hidden", "deep/.b.1.tmp"):
+        write(here.path / name, name)
+    here.push()
+    assert names_at(place) == {"a", "deep/b"}
+    on_machine(monkeypatch, tmp_path / "there")
+    other = local(place)
+    assert other != here.path
+    assert (other / "deep/b").read_text() == "deep/b"
+    write(other / "deep/b", "changed")
+    (other / "a").unlink()
+    Remote(place).push()
+    here.pull()
+    assert not (here.path / "a").exists()
+    assert (here.path / "deep/b").read_text() == "changed"
+    assert (here.path / "cache/c").exists()
+
+
+def test_what_changed_here_alone_stays_and_what_changed_on_both_sides_is_theirs(place):
+    here = Remote(place)
+    for name in ("mine", "both", "gone"):
+        write(here.path / name, "old")
+    here.push()
+    for name in ("both", "gone"):
+        with here._system.open_output_stream(here._at(name)) as stream:
+            stream.write(b"theirs, longer")
+    here._delete("gone")
+    write(here.path / "mine", "mine, newer")
+    write(here.path / "both", "mine, newer")
+    write(here.path / "new", "new")
+    here.pull()
+    there = {path.name: path.read_text() for path in here.path.iterdir()}
+    assert there == {"mine": "mine, newer", "both": "theirs, longer", "new": "new"}
+
+
+def test_only_what_changed_is_sent(place, monkeypatch):
+    here, sent = Remote(place), []
+    upload = Remote._upload
+    monkeypatch.setattr(Remote, "_upload", lambda self, n: (sent.append(n), upload(self, n)))
+    write(here.path / "a", "1")
+    write(here.path / "b", "1")
+    here.push()
+    write(here.path / "b", "22")
+    here.push()
+    Remote(place).push()
+    here.pull()
+    assert sorted(sent[:2]) == ["a", "b"]
+    assert sent[2:] == ["b"]
+
+
+def test_a_point_is_pushed_after_its_checkpoint_whenever_the_power_goes(place, monkeypatch):
+    """Whichever upload is the last one, the store holds no point without its checkpoint."""
+    upload, written = (
+        Remote._upload,
+        ("runs/1/points/p.json", "runs/1/checkpoints/p", "forecast.json"),
+    )
+    for allowed in range(4):
+        here, left = Remote(f"{place}-{allowed}"), iter(range(allowed))
+        for name in written:
+            write(here.path / name, name)
+
+        def until_the_power_goes(self, name, left=left):
+            next(left)
+            upload(self, name)
+
+        monkeypatch.setattr(Remote, "_upload", until_the_power_goes)
+        monkeypatch.setattr(remote, "CHANNELS", 1)
+        if allowed < 3:
+            with pytest.raises(RuntimeError, match="StopIteration"):
+                here.push()
+        else:
+            here.push()
+        point, checkpoint, forecast = (name in names_at(here.address) for name in written)
+        assert (checkpoint, point, forecast) == (allowed > 0, allowed > 1, allowed > 2)
+
+
+class Stops(Observer):
+    """Ends the driver, as Ctrl-C would, when so many points are there."""
+
+    def __init__(self, points: int):
+        self.left = points
+
+    def point(self, point) -> None:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+def test_a_study_goes_on_on_another_machine(place, finished_study, monkeypatch, tmp_path):
+    study = Study.create(place, tiny_spec())
+    assert study.place == place
+    with pytest.raises(KeyboardInterrupt):
+        study.run(observer=Stops(4))
+    assert len(study.points()) == 4
+    on_machine(monkeypatch, tmp_path / "there")
+    other = Study.open(place)
+    assert len(other.points()) == 4
+    assert not (other.path / "demos").exists()  # heavy, and not needed to look
+    kept = {path: path.stat().st_mtime_ns for path in other.path.rglob("points/*.json")}
+    other.run()
+    assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
+    wanted = (finished_study / "points.csv").read_bytes()
+    assert (other.path / "points.csv").read_bytes() == wanted
+    on_machine(monkeypatch, tmp_path / "third")
+    assert (Study.open(place).path / "points.csv").read_bytes() == wanted
+    assert {"report.html", "video.mp4", "study.json", "laws.json"} <= names_at(place)
+    assert not any(name.startswith(".") or "cache" in name for name in names_at(place))
+
+
+def test_every_verb_takes_an_address(place, finished_study, capsys):
+    shutil.copytree(finished_study, Remote(place).path)
+    Remote(place).push()
+    for words in (
+        ["status", place],
+        ["report", place],
+        ["demos", "show", f"{place}/demos"],
+        ["evaluate", place, "--episodes", "2", "--demos", f"{place}/demos"],
+        ["run", place, "--executor", "serial"],
+        ["doctor", place],
+    ):
+        assert main(words) == 0, words
+    assert f"{place}/report.html" in capsys.readouterr().out
+
+
+def test_demonstrations_in_an_object_store(place, finished_study, tmp_path, monkeypatch):
+    demos = Remote(f"{place}/demos")
+    shutil.copytree(finished_study / "demos", demos.path)
+    demos.push()
+    on_machine(monkeypatch, tmp_path / "there")
+    study = Study.create(tmp_path / "study", tiny_spec(demos=demos.address))
+    assert study.demos().fingerprint == open_demos(finished_study / "demos").fingerprint
+    study.train_one(4, 3e6)
+    assert {run.id for run in study.runs()} < {run.id for run in Study.open(finished_study).runs()}
+
+
+# ---------------------------------------------------------------------- drivers
+
+
+def test_a_second_driver_is_refused_wherever_it_is(place, monkeypatch, tmp_path):
+    monkeypatch.setattr(remote, "BEAT_SECONDS", 0.2)
+    first = Study.create(place, tiny_spec())
+    with first.driven():
+        on_machine(monkeypatch, tmp_path / "there")
+        with pytest.raises(StoreError, match=r"another isoclone process .* at work on s3://"):
+            Study.create(place, tiny_spec()).run()
+    with Study.open(place).driven():
+        pass
+
+
+@pytest.mark.parametrize("host", ["here", "elsewhere"])
+def test_a_dead_driver_is_seen_off(place, host, monkeypatch):
+    """One of this machine at once, by its process; one of another when it has kept silent."""
+    monkeypatch.setattr(remote, "PATIENCE_SECONDS", 1.0 if host == "elsewhere" else 1e9)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    there = Remote(place)
+    there._beat(".drivers/other.json", 1)
+    if host == "here":
+        monkeypatch.setattr(remote.os, "getpid", lambda: gone.pid)
+        there._beat(".drivers/other.json", 1)
+        monkeypatch.undo()
+        monkeypatch.setattr(remote, "PATIENCE_SECONDS", 1e9)
+    else:
+        with there._system.open_output_stream(there._at(".drivers/other.json")) as stream:
+            stream.write(b'{"host": "elsewhere", "pid": 1, "beat": 7}')
+    with there.driven():
+        assert len(there._drivers()) == 1
+    assert there._drivers() == []
+
+
+def test_a_driver_that_was_taken_for_dead_is_told(place):
+    there = Remote(place)
+
+    def loses_it() -> None:
+        with there.driven():
+            there._delete(there._drivers()[0])
+
+    with pytest.raises(StoreError, match="was taken over by another"):
+        loses_it()
+
+
+# ---------------------------------------------------------------------- what goes wrong
+
+
+def test_what_cannot_be_is_one_line(place, bucket, monkeypatch, capsys):
+    for address, said in (
+        ("s3://only-a-bucket", "must name a folder of the bucket"),
+        ("s3://key:secret@bucket/study", "must not hold credentials"),
+        ("s3://bucket/study?nonsense=1", "cannot be used"),
+    ):
+        with pytest.raises(SpecError, match=said):
+            Study.open(address)
+    with pytest.raises(SpecError, match="holds no study"):
+        Study.open(place)
+    with pytest.raises(DataError):
+        open_demos(place)
+    assert main(["run", "toy", "--out", "s3://no-such-bucket/study"]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "s3://no-such-bucket/study" in told
+    assert "NO_SUCH_BUCKET" in told
+
+
+def test_a_server_that_does_not_answer(place, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises(StoreError, match=r"s3://.*run the same command again"):
+        Study.open(place)
+
+
+def test_a_damaged_note_is_said(place):
+    here = Remote(place)
+    write(here.path / "a", "a")
+    here.push()
+    write_json(here._home / "remote.json", [1])
+    with pytest.raises(StoreError, match=r"remote.json is damaged; delete it"):
+        here.pull()
+    (here._home / "remote.json").unlink()
+    here.pull()
+    assert read_json(here._home / "remote.json")["equal"].keys() == {"a"}
+    found = remote_of(here.path)
+    assert found is not None
+    assert found.address == place
+    assert remote_of(Path("/tmp")) is None
