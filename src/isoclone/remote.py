@@ -238,16 +238,16 @@ class Remote:
         """Files of the object store that are for both sides."""
         from pyarrow import fs
 
-        found: dict[str, Seen] = {}
-        for name in [""] if names is None else names:
+        def files(name: str) -> list[Any]:
             place = self._at(name).rstrip("/")
             selector = fs.FileSelector(place, allow_not_found=True, recursive=True)
             with self._explained(name):
-                infos = [*self._system.get_file_info(selector)]
-                if name:
-                    infos.append(self._system.get_file_info(place))
-            found |= self._told(infos)
-        return found
+                inside = self._system.get_file_info(selector)
+                return inside or ([self._system.get_file_info(place)] if name else [])
+
+        with ThreadPoolExecutor(CHANNELS) as pool:
+            found = [*pool.map(files, [""] if names is None else names)]
+        return self._told(info for infos in found for info in infos)
 
     def _look(self, names: list[str]) -> dict[str, Seen]:
         """How these files look in the object store."""

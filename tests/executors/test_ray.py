@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,13 +30,16 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'isoclone[r
 psutil = pytest.importorskip("psutil")
 
 RAY = Path(sys.executable).parent / "ray"
+CACHES = tempfile.mkdtemp(prefix="isoclone-nodes")
 FIRST, SECOND = "127.0.0.2", "127.0.0.3"  # two addresses of this machine, as if two machines
 LEAN = ("--num-cpus=1", "--object-store-memory=80000000", "--include-log-monitor=false", "--block")
 
 
 def node(*words: str) -> subprocess.Popen[bytes]:
+    """A node of the cluster, which keeps copies of object stores of its own."""
     command = ["nice", "-n", "5", RAY, "start", *words, *LEAN]
     there = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}  # of light_tasks
+    there["ISOCLONE_CACHE"] = tempfile.mkdtemp(prefix="node", dir=CACHES)
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=there)
 
@@ -69,8 +73,8 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """Two nodes of one CPU each, on loopback addresses."""
+def cluster(bucket: str) -> Iterator[Cluster]:
+    """Two nodes of one CPU each, on loopback addresses, that know where the object store is."""
     with socket.socket() as free:
         free.bind((FIRST, 0))
         port = free.getsockname()[1]
@@ -84,6 +88,7 @@ def cluster() -> Iterator[Cluster]:
         finally:
             for one in found.nodes[::-1]:
                 kill_tree(one)
+            shutil.rmtree(CACHES, ignore_errors=True)
 
 
 def answers(host: str, port: int) -> bool:
@@ -138,6 +143,21 @@ def test_files_go_out_and_come_back_where_no_disk_is_shared(cluster, ray, tmp_pa
             (outcome,) = workers.run([Task(copy_up, (tmp_path,), files=files)])
             assert outcome.result != str(tmp_path)  # it was done in a copy
             assert (tmp_path / "out" / "copy").read_text() == text.upper()
+
+
+def test_workers_share_an_object_store(ray, bucket, monkeypatch, tmp_path):
+    """Three machines, as far as files go: the driver's and the nodes' copies are three."""
+    monkeypatch.setenv("ISOCLONE_CACHE", str(tmp_path / "cache"))
+    fields = {"widths": (2, 3, 4), "budgets_flops": (3e6, 1e7), "samples": 1_000, "episodes": 2}
+    spec = tiny_spec(**fields, extend=0, adaptive=False, forecast_flops=1.5e7)
+    here = Study.create(tmp_path / "here", spec).run()
+    study = Study.create(f"{bucket}/by-ray", spec).run(ray)
+    points = {p.relative_to(study.path) for p in study.path.glob("runs/*/points/*.json")}
+    elsewhere = [p for p in Path(CACHES).rglob("*.json") if p.parent.name == "points"]
+    assert {Path(*p.parts[-4:]) for p in elsewhere} == points
+    assert len(points) == 7
+    assert (study.path / "points.csv").read_bytes() == (here.path / "points.csv").read_bytes()
+    assert (study.path / "video.mp4").exists()
 
 
 class LosesANode(Observer):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from isoclone.errors import SpecError, UnknownNameError
@@ -28,6 +29,7 @@ __all__ = [
     "Task",
     "executor",
     "executor_names",
+    "near",
     "register_executor",
 ]
 
@@ -78,6 +80,12 @@ def executor(name: str = "processes", workers: int | None = None, **options: Any
         raise SpecError(f"executor '{name}': {error}") from error
     made: Executor = maker(workers if name in _SIZED_BY_CLUSTER else count, **options)
     return made
+
+
+def near(given: Executor | None, place: Path) -> Executor | None:
+    """An executor whose workers see a directory of this machine: the given one if they do."""
+    sees = getattr(given, "sees", None)
+    return given if sees is None or sees(place) else ProcessExecutor(default_workers())
 
 
 def executor_names() -> list[str]:

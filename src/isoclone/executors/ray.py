@@ -75,6 +75,10 @@ class RayExecutor(Pool):
         room = max(1, int(self._has("CPU") / self._cpus + 1e-9))
         return room if self._asked is None else min(self._asked, room)
 
+    def sees(self, place: Path) -> bool:
+        """Whether workers see a directory of this machine as it is here."""
+        return not self._sends and remote_of(place) is None
+
     def _has(self, resource: str) -> float:
         """How much of a resource the cluster has at present."""
         return float(self._connected().cluster_resources().get(resource, 0.0))
@@ -149,8 +153,10 @@ class RayExecutor(Pool):
 
     def _store(self, task: Task) -> ray_worker.Stored | None:
         """Where in an object store the task's files are, those from here included."""
-        remote = remote_of(task.files.home) if task.files and not self._sends else None
-        if remote is None or task.files is None:
+        if task.files is None or self._sends:
+            return None
+        remote = remote_of(task.files.home)
+        if remote is None:
             return None
         inside = task.files.home.relative_to(remote.path).as_posix()
         stored = ray_worker.Stored(remote.address, inside)

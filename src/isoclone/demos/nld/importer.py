@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ class ImportRequest:
     """What to import, and how to split it.
 
     Attributes:
-        source: folder of recordings, searched to any depth.
+        source: folder of recordings, as seen from the store, so that both can be moved together.
         where: condition on a game's xlogfile fields, see `where`.
         dev_fraction: share of games held out, chosen by their contents; not used with
             `dev_folders`.
@@ -108,7 +109,7 @@ def import_nld(
         MissingExtraError: NLE is not installed.
     """
     request = ImportRequest(
-        Path(source).resolve().as_posix(),
+        os.path.relpath(Path(source).resolve(), Path(out).resolve()),
         where, dev_fraction, tuple(dev_folders), without_log, expert,
     )  # fmt: skip
     request.check()
@@ -117,7 +118,7 @@ def import_nld(
         claim(out, jsonable(request))
         return NldDemonstrations.open(out)
     table = key_actions()  # and NLE is there
-    chosen, skipped = _choose(find_recordings(Path(source)), request)
+    chosen, skipped = _choose(Path(source), request)
     _check_folders(chosen, request)
     claim(out, jsonable(request))
     games = _import_all(out, chosen, table, skipped, refuse_damaged, executor, progress)
@@ -136,12 +137,12 @@ def claim(out: Path, request: dict[str, Any]) -> None:
     store.claim(out, REQUEST, {**request, "kind": KIND, "format": FORMAT}, HELD)
 
 
-def _choose(found: list[Recording], request: ImportRequest) -> tuple[list[Recording], Skipped]:
+def _choose(source: Path, request: ImportRequest) -> tuple[list[Recording], Skipped]:
     """Recordings to import, and those left out, each with its reason."""
     wanted = Where(request.where, FIELDS) if request.where else None
     chosen: list[Recording] = []
     skipped: Skipped = []
-    for recording in found:
+    for recording in find_recordings(source):
         reason = _unfit(recording, wanted, request.without_log)
         if reason:
             skipped.append((recording.name, reason))
@@ -150,7 +151,7 @@ def _choose(found: list[Recording], request: ImportRequest) -> tuple[list[Record
     if not chosen:
         reasons = sorted({reason for _, reason in skipped})
         hint = "" if NO_LOG not in reasons else "; --without-log imports games without one"
-        raise DataError(f"{request.source}: nothing to import: {'; '.join(reasons)}{hint}")
+        raise DataError(f"{source}: nothing to import: {'; '.join(reasons)}{hint}")
     return chosen, skipped
 
 

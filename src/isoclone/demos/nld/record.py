@@ -26,7 +26,7 @@ from isoclone.demos.demonstrations import DONE
 from isoclone.demos.nld.importer import import_nld
 from isoclone.demos.nld.store import NldDemonstrations
 from isoclone.errors import DataError, SpecError
-from isoclone.executors import Executor, SerialExecutor, Task
+from isoclone.executors import Executor, Files, SerialExecutor, Task, near
 from isoclone.executors.serial import one_line
 from isoclone.experts import Expert, View, expert
 from isoclone.games import game
@@ -96,7 +96,10 @@ def record_nld(
     for part in path.glob(".*.part"):  # games whose recording was killed
         shutil.rmtree(part)
     failed: dict[int, str] = {}
-    tasks = (Task(play_game, (path, request, i), key=i) for i in range(request.games))
+    tasks = (
+        Task(play_game, (path, request, i), key=i, files=_files(path, i))
+        for i in range(request.games)
+    )
     with executor or SerialExecutor() as workers:
         for done, outcome in enumerate(workers.run(tasks), 1):
             if outcome.error:
@@ -140,7 +143,7 @@ def record_demos(
         store,
         dev_fraction=dev_fraction,
         expert=request.expert,
-        executor=executor,
+        executor=near(executor, store),
         progress=progress,
     )
     return rows, demos
@@ -228,6 +231,12 @@ def _play(env: Any, player: Expert, seed: int) -> str | None:
 
 def _folder(path: Path, index: int) -> Path:
     return path / f"{index:06d}"
+
+
+def _files(path: Path, index: int) -> Files:
+    """What `play_game` reads, if the game is there already, and writes."""
+    folder = _folder(path, index)
+    return Files(path, {folder.name: folder} if folder.exists() else {}, (folder.name,))
 
 
 def _row(path: Path, request: NldRecordRequest, index: int, failure: str | None) -> dict[str, Any]:
