@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from itertools import count
 from pathlib import Path
 
@@ -200,36 +203,55 @@ def test_a_second_driver_is_refused_wherever_it_is(place, monkeypatch, tmp_path)
         pass
 
 
-@pytest.mark.parametrize("host", ["here", "elsewhere"])
-def test_a_dead_driver_is_seen_off(place, host, monkeypatch):
-    """One of this machine at once, by its process; one of another when it has kept silent."""
-    monkeypatch.setattr(remote, "PATIENCE_SECONDS", 1.0 if host == "elsewhere" else 1e9)
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
+DRIVER = """
+import os, signal, sys
+from isoclone.remote import Remote
+with Remote(sys.argv[1]).driven():
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_driver_that_was_killed_here_is_seen_off_at_once(place, monkeypatch):
+    monkeypatch.setattr(remote, "PATIENCE_SECONDS", 1e9)
+    subprocess.run([sys.executable, "-c", DRIVER, place])
     there = Remote(place)
-    there._beat(".drivers/other.json", 1)
-    if host == "here":
-        monkeypatch.setattr(remote.os, "getpid", lambda: gone.pid)
-        there._beat(".drivers/other.json", 1)
-        monkeypatch.undo()
-        monkeypatch.setattr(remote, "PATIENCE_SECONDS", 1e9)
-    else:
-        with there._system.open_output_stream(there._at(".drivers/other.json")) as stream:
-            stream.write(b'{"host": "elsewhere", "pid": 1, "beat": 7}')
+    assert len(there._drivers()) == 1
     with there.driven():
         assert len(there._drivers()) == 1
     assert there._drivers() == []
 
 
-def test_a_driver_that_was_taken_for_dead_is_told(place):
+@pytest.mark.parametrize("said", [b'{"host": "HOST", "pid": 999999, "beat": 7}', b"torn", b"[]"])
+def test_one_that_keeps_silent_elsewhere_is_seen_off_after_a_while(place, said, monkeypatch):
+    """Though it be called like this machine, where no such process is: names are not unique."""
+    monkeypatch.setattr(remote, "PATIENCE_SECONDS", 1.0)
+    there, waits = Remote(place), []
+    said = said.replace(b"HOST", socket.gethostname().encode())
+    there._write(".drivers/other.json", io.BytesIO(said))
+    begun = time.monotonic()
+    with there.driven(waits.append):
+        assert len(there._drivers()) == 1
+    assert time.monotonic() - begun >= 1.0
+    assert [wait.startswith("for a sign of life of process") for wait in waits] == [True]
+    assert there._drivers() == []
+
+
+def test_a_driver_that_was_taken_for_dead_stops_and_pushes_nothing(place, monkeypatch):
+    """As after a suspension: it is interrupted, whatever it waits for, and told."""
+    monkeypatch.setattr(remote, "BEAT_SECONDS", 0.2)
     there = Remote(place)
 
-    def loses_it() -> None:
-        with there.driven():
+    def goes_on() -> None:
+        with there.driven(), there.kept():
+            write(there.path / "late", "late")
             there._delete(there._drivers()[0])
+            time.sleep(60)
 
+    begun = time.monotonic()
     with pytest.raises(StoreError, match="was taken over by another"):
-        loses_it()
+        goes_on()
+    assert time.monotonic() - begun < 30
+    assert names_at(place) == set()
 
 
 # ---------------------------------------------------------------------- what goes wrong

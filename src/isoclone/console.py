@@ -303,7 +303,7 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
         STDOUT.print(said, soft_wrap=True)
     for file in ("report.html", "points.csv", "video.mp4"):
         if (study.path / file).exists():
-            STDOUT.print(f"  {study.place}/{file}", soft_wrap=True)
+            STDOUT.print(f"  {study.place_of(file)}", soft_wrap=True)
 
 
 def show_episodes(told: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 Everything works on the directory, the *copy*; `pull` brings it what the store has, `push` brings
 the store what it has. One copy on each machine serves all processes there. What says that something
 is complete (a point, finished demonstrations) is pushed after all that it speaks of, so whoever
-reads the store sees whole points or none.
+reads the store sees whole points or none. It is brought here last, too.
 
     <cache>/copies/<hash of the address>/remote.json   the address, and what was equal on both sides
     <cache>/copies/<hash of the address>/<name>/       the copy
@@ -16,35 +16,48 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
+import json
 import os
 import re
 import shutil
+import signal
 import socket
+import stat
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from isoclone.errors import IsocloneError, SpecError, StoreError
-from isoclone.store import is_alive, read_json, replacing, write_json
+from isoclone.errors import SpecError, StoreError
+from isoclone.store import alone, read_json, replacing, write_json
 from isoclone.timers import calling
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 ADDRESS = re.compile(r"(s3|gs|gcs):/+(.+)")
+# Arrow's own parameters, unless the address has them: an upload is one request and not three;
+# Google's client tries again for a minute and not for a quarter of an hour.
+USUAL = {"s3": ("allow_delayed_open", "true"), "gs": ("retry_limit_seconds", "60")}
+SECRET = re.compile(r"key|secret|token|password|credential")
 NOTE = "remote.json"
 DRIVERS = ".drivers"
+MARKS = ("demonstrations.json", "game.json")  # beside points: they say that something is complete
+RANKS = range(3)
 CHANNELS = 16  # transfers at once: objects are many and small
 PUSH_SECONDS = 30.0  # between pushes while work is going on
 BEAT_SECONDS = 15.0  # between signs of life of a driver
-PATIENCE_SECONDS = 60.0  # without a sign of life, after which a driver counts as dead
+PATIENCE_SECONDS = 60.0  # without a sign of life a driver counts as dead, without an answer a store
+AGAIN_SECONDS = 3.0  # before a store that did not answer is asked again
 
 Seen = tuple[int, int]  # size in bytes, time of the last change in ns
+T = TypeVar("T")
 
 
 def address_of(place: str | Path) -> str | None:
@@ -90,6 +103,10 @@ def copies() -> Path:
     return (Path(named) if named else caches / "isoclone").absolute() / "copies"
 
 
+class StoreAwayError(StoreError):
+    """The object store did not do what it was asked for; later it may."""
+
+
 @dataclass(frozen=True)
 class _Equal:
     """How a file looked here and there when both were equal."""
@@ -112,23 +129,40 @@ class Remote:
     """
 
     def __init__(self, address: str):
+        _refuse_secrets(address)
         self.address = address
-        _refuse_passwords(address)
         self._home = copies() / hashlib.sha256(address.encode()).hexdigest()[:16]
-        self.path = self._home / (PurePosixPath(address.partition("?")[0]).name or "root")
+        self.path = self._home / PurePosixPath(address.partition("?")[0]).name
         self._system, self._root = _connect(address)
+        self._own: str | None = None  # the object that shows that we drive
+
+    def place(self, name: str) -> str:
+        """The address of a file."""
+        path, mark, parameters = self.address.partition("?")
+        return f"{path}/{name}{mark}{parameters}"
 
     # ------------------------------------------------------------------ both ways
 
-    def pull(self, names: Iterable[str] | None = None, but: Iterable[str] = ()) -> None:
+    def pull(
+        self,
+        names: Iterable[str] | None = None,
+        but: Iterable[str] = (),
+        patience: float = 0.0,
+    ) -> None:
         """Have here what is there: all of it, or these files and folders, but for some.
 
         What changed here alone stays, to be pushed; what changed on both sides is taken from there.
+
+        Args:
+            patience: seconds for which a store that does not answer is asked again.
 
         Raises:
             StoreError: the object store cannot be read, or the disk not written.
         """
         wanted, unwanted = None if names is None else list(names), list(but)
+        _insist(lambda: self._pull(wanted, unwanted), patience)
+
+    def _pull(self, wanted: list[str] | None, unwanted: list[str]) -> None:
         with self._equal() as equal:
             there, here = self._listed(wanted), self._here(wanted)
             there = {n: seen for n, seen in there.items() if not _among(n, unwanted)}
@@ -136,41 +170,56 @@ class Remote:
             new = [
                 n for n in there if n not in equal or n not in here or equal[n].there != there[n]
             ]
-            for _ in self._each(self._download, new):
-                pass
-            equal |= {n: _Equal(_seen(self.path / n), there[n]) for n in new}
+            for rank in RANKS:
+                for name, seen in self._each(self._download, _of_rank(rank, new)):
+                    equal[name] = _Equal(seen, there[name])
             asked = [n for n in equal if _among(n, wanted) and not _among(n, unwanted)]
             for name in [n for n in asked if n not in there]:
                 if name in here and here[name] == equal[name].here:
                     (self.path / name).unlink(missing_ok=True)
                 del equal[name]
 
-    def push(self, names: Iterable[str] | None = None) -> None:
+    def push(self, names: Iterable[str] | None = None, patience: float = 0.0) -> None:
         """Have there what is here: all of it, or these files and folders.
 
+        Args:
+            patience: seconds for which a store that does not answer is asked again.
+
         Raises:
-            StoreError: the object store cannot be written.
+            StoreError: the object store cannot be written, or another driver has taken over.
         """
         wanted = None if names is None else list(names)
+        _insist(lambda: self._push(wanted), patience)
+
+    def _push(self, wanted: list[str] | None) -> None:
         with self._equal() as equal:
             first = self._here(wanted)  # what is complete in here speaks of files in `here`
             here = self._here(wanted)
-            gone = [n for n in equal if _among(n, wanted) and n not in here]
-            for name in self._each(self._delete, gone):
-                del equal[name]
             changed = [n for n in here if n not in equal or equal[n].here != here[n]]
-            for rank in range(3):
-                turn = [n for n in changed if _rank(n) == rank and (rank == 0 or n in first)]
-                for _ in self._each(self._upload, turn):
-                    pass
-                there = self._look(turn)
-                equal |= {n: _Equal(here[n], there[n]) for n in turn if n in there}
+            changed = [n for n in changed if n in first or not _rank(n)]
+            gone = [n for n in equal if _among(n, wanted) and n not in here]
+            gone = [n for n in gone if not _is_spoken_of(n, here)]
+            if not changed and not gone:
+                return
+            self._check_driver()
+            for rank in reversed(RANKS):  # nothing is complete that lacks what it speaks of
+                for name, _ in self._each(self._delete, _of_rank(rank, gone)):
+                    del equal[name]
+            sent: list[str] = []
+            try:
+                for rank in RANKS:
+                    sent += [n for n, _ in self._each(self._upload, _of_rank(rank, changed))]
+            finally:
+                # Listed, as `pull` will see them: some stores tell other times when asked for one.
+                there = self._listed(wanted) if sent else {}
+                arrived = [n for n in sent if n in there and there[n][0] == here[n][0]]
+                equal |= {n: _Equal(here[n], there[n]) for n in arrived}
 
     @contextmanager
     def kept(self, names: Iterable[str] | None = None) -> Iterator[None]:
         """Push now and then while the block runs, and once more when it is over.
 
-        A push that fails on the way is tried again; the last one has to succeed.
+        A push that fails on the way is tried again; the last one has to succeed, within a minute.
 
         Raises:
             StoreError: the last push failed; what was done is in the copy.
@@ -178,41 +227,49 @@ class Remote:
         chosen = None if names is None else list(names)
 
         def push() -> None:
-            with suppress(IsocloneError):
+            with suppress(StoreError):
                 self.push(chosen)
 
         try:
             with calling(push, PUSH_SECONDS):
                 yield
         finally:
-            self.push(chosen)
+            self.push(chosen, PATIENCE_SECONDS)
 
-    def _each(self, act: Callable[[str], None], names: Iterable[str]) -> Iterator[str]:
-        """Do something to each of the files, some at a time; yields each when it is done."""
+    def _each(self, act: Callable[[str], T], names: Iterable[str]) -> Iterator[tuple[str, T]]:
+        """Do something to each of the files, some at a time; yields each and what came of it."""
 
-        def one(name: str) -> str:
+        def one(name: str) -> tuple[str, T]:
             with self._explained(name):
-                act(name)
-            return name
+                return name, act(name)
 
         with ThreadPoolExecutor(CHANNELS) as pool:
             yield from pool.map(one, names)
 
-    def _download(self, name: str) -> None:
-        with (
-            replacing(self.path / name) as temporary,
-            open(temporary, "wb") as file,
-            self._system.open_input_stream(self._at(name)) as stream,
-        ):
-            shutil.copyfileobj(stream, file)
+    def _download(self, name: str) -> Seen:
+        path = self.path / name
+        if not path.parent.resolve().is_relative_to(self.path.resolve()):
+            raise StoreError(f"{path} is behind a link that leaves the copy; delete the link")
+        with replacing(path) as temporary:
+            with open(temporary, "wb") as file, self._opened(name) as stream:
+                shutil.copyfileobj(stream, file)
+            return _seen(temporary.lstat())
 
     def _upload(self, name: str) -> None:
-        with (
-            suppress(FileNotFoundError),  # deleted here just now: the next push will tell
-            open(self.path / name, "rb") as file,
-            self._system.open_output_stream(self._at(name)) as stream,
-        ):
-            shutil.copyfileobj(file, stream)
+        try:
+            file = open(self.path / name, "rb")  # noqa: SIM115 (its own error, not the store's)
+        except FileNotFoundError:  # deleted here just now: the next push will tell
+            return
+        with file:
+            self._write(name, file)
+
+    def _write(self, name: str, source: IO[bytes]) -> None:
+        # Without `compression=None` Arrow packs what is called .bz2 or .gz, and unpacks it here.
+        with self._system.open_output_stream(self._at(name), compression=None) as stream:
+            shutil.copyfileobj(source, stream)
+
+    def _opened(self, name: str) -> Any:
+        return self._system.open_input_stream(self._at(name), compression=None)
 
     def _delete(self, name: str) -> None:
         with suppress(FileNotFoundError):
@@ -225,13 +282,13 @@ class Remote:
 
     def _here(self, names: list[str] | None) -> dict[str, Seen]:
         """Files of the copy that are for both sides."""
+        roots = [self.path] if names is None else [self.path / name for name in names]
         found = {}
-        for path in self.path.rglob("*"):
-            name = path.relative_to(self.path).as_posix()
-            if _shared(name) and _among(name, names):
-                with suppress(FileNotFoundError):  # replaced or deleted just now
-                    if path.is_file():
-                        found[name] = _seen(path)
+        for path in (path for root in roots for path in _walk(root)):
+            with suppress(FileNotFoundError):  # replaced or deleted just now
+                told = path.lstat()
+                if stat.S_ISREG(told.st_mode):
+                    found[path.relative_to(self.path).as_posix()] = _seen(told)
         return found
 
     def _listed(self, names: list[str] | None) -> dict[str, Seen]:
@@ -246,19 +303,23 @@ class Remote:
                 return inside or ([self._system.get_file_info(place)] if name else [])
 
         with ThreadPoolExecutor(CHANNELS) as pool:
-            found = [*pool.map(files, [""] if names is None else names)]
-        return self._told(info for infos in found for info in infos)
+            infos = [*pool.map(files, [""] if names is None else names)]
+        told = {i.path[len(self._root) + 1 :]: i for found in infos for i in found if i.is_file}
+        for name in told:
+            self._refuse_odd(name, told)
+        return {n: (i.size, i.mtime_ns) for n, i in told.items() if _shared(n)}
 
-    def _look(self, names: list[str]) -> dict[str, Seen]:
-        """How these files look in the object store."""
-        with self._explained(""):
-            return self._told(self._system.get_file_info([self._at(name) for name in names]))
-
-    def _told(self, infos: Iterable[Any]) -> dict[str, Seen]:
-        files = [info for info in infos if info.is_file]
-        names = [info.path.removeprefix(self._root).lstrip("/") for info in files]
-        known = zip(names, files, strict=True)
-        return {n: (info.size, info.mtime_ns) for n, info in known if _shared(n)}
+    def _refuse_odd(self, name: str, names: Container[str]) -> None:
+        """Raise StoreError if a name cannot be that of a file in the copy, beside those others."""
+        parts = name.split("/")
+        folders = ("/".join(parts[:count]) for count in range(1, len(parts)))
+        if not name.isprintable() or {"", ".", ".."} & {*parts}:
+            why = "is no name for a file"
+        elif any(folder in names for folder in folders):
+            why = "lies in a folder that is a file as well"
+        else:
+            return
+        raise StoreError(f"{self.address} holds an object '{name!a}' that {why}; delete it there")
 
     @contextmanager
     def _equal(self) -> Iterator[dict[str, _Equal]]:
@@ -267,13 +328,14 @@ class Remote:
         with open(self._home / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             note = self._home / NOTE
-            rows = _note(note)["equal"] if note.exists() else {}
-            equal = {n: _Equal((r[0], r[1]), (r[2], r[3])) for n, r in rows.items()}
+            known = _noted(note) if note.exists() else None
+            equal = dict(known or {})
             try:
                 yield equal
             finally:
-                told = {n: [*e.here, *e.there] for n, e in equal.items()}
-                write_json(note, {"address": self.address, "equal": told})
+                if equal != known:
+                    told = {n: [*e.here, *e.there] for n, e in equal.items()}
+                    write_json(note, {"address": self.address, "equal": told})
 
     @contextmanager
     def _explained(self, name: str) -> Iterator[None]:
@@ -285,51 +347,67 @@ class Remote:
         except (OSError, ValueError) as error:
             said = " ".join(str(error).split())[:300]
             place = f"{self.address.partition('?')[0]}/{name}".rstrip("/")
-            raise StoreError(
+            raise StoreAwayError(
                 f"{place}: {said}; run the same command again when it is mended"
-            ) from (error)
+            ) from error
 
     # ------------------------------------------------------------------ one driver
 
     @contextmanager
-    def driven(self) -> Iterator[None]:
+    def driven(self, tell: Callable[[str], None] = lambda said: None) -> Iterator[None]:
         """Be the only driver at work on this address, on whatever machine.
 
-        Each driver shows signs of life in an object of its own. Whoever comes and finds another's
-        waits until that has shown one, and gives up, or long enough to call it dead. Two that come
-        in the same moment may both give up.
+        Each driver shows signs of life in an object of its own: it writes it, and only then looks
+        for others, so of two that come in the same moment at least one sees the other. Whoever
+        finds another waits until that has shown a new sign, and gives up, or long enough to call it
+        dead. No clock is compared with another. A driver that was called dead is interrupted, and
+        pushes nothing more.
+
+        Args:
+            tell: is told what is waited for.
 
         Raises:
             StoreError: another driver is at work; or this one was taken for dead.
         """
-        own = f"{DRIVERS}/{uuid.uuid4().hex}.json"
-        beats = iter(range(1 << 62))
-        self._beat(own, next(beats))
-        try:
-            with calling(lambda: self._go_on(own, beats), BEAT_SECONDS):
-                for other in self._drivers():
-                    if other != own:
-                        self._see_off(other)
-                yield
-                if own not in self._drivers():
-                    raise StoreError(
-                        f"{self.address} was taken over by another isoclone process, as nothing "
-                        f"was heard of this one; what it did is in {self.path}"
-                    )
-        finally:
-            with suppress(IsocloneError), self._explained(own):
-                self._delete(own)
+        self._home.mkdir(parents=True, exist_ok=True)
+        with alone(self._home / ".driver.lock", self.address) as lock:
+            sign = _Sign(f"{DRIVERS}/{uuid.uuid4().hex}.json", lock)
+            self._show(sign)
+            self._own = sign.name
+            try:
+                with calling(lambda: self._go_on(sign), BEAT_SECONDS):
+                    self._see_others_off(sign, tell)
+                    yield
+                self._check_driver()
+            except KeyboardInterrupt:
+                if sign.gone:
+                    self._check_driver()
+                raise
+            finally:
+                self._own = None
+                with suppress(StoreError), self._explained(sign.name):
+                    self._delete(sign.name)
 
-    def _go_on(self, own: str, beats: Iterator[int]) -> None:
-        """A sign of life, unless we were declared dead."""
-        with suppress(IsocloneError):
-            if own in self._drivers():
-                self._beat(own, next(beats))
+    def _check_driver(self) -> None:
+        """Raise StoreError if we drive no more, but another may."""
+        if self._own is not None and self._own not in self._drivers():
+            raise StoreError(
+                f"{self.address} was taken over by another isoclone process, as nothing was heard "
+                f"of this one for {PATIENCE_SECONDS:g} s; what it did is in {self.path}"
+            )
 
-    def _beat(self, own: str, count: int) -> None:
-        said = f'{{"host": "{socket.gethostname()}", "pid": {os.getpid()}, "beat": {count}}}'
-        with self._explained(own), self._system.open_output_stream(self._at(own)) as stream:
-            stream.write(said.encode())
+    def _go_on(self, sign: _Sign) -> None:
+        """A sign of life; or the end, if we were called dead."""
+        with suppress(StoreError):
+            if sign.name in self._drivers():
+                self._show(sign)
+            elif not sign.gone:
+                sign.gone = True
+                _interrupt()
+
+    def _show(self, sign: _Sign) -> None:
+        with self._explained(sign.name):
+            self._write(sign.name, io.BytesIO(sign.next()))
 
     def _drivers(self) -> list[str]:
         from pyarrow import fs
@@ -339,61 +417,108 @@ class Remote:
             found = self._system.get_file_info(selector)
         return [f"{DRIVERS}/{info.base_name}" for info in found if info.is_file]
 
-    def _see_off(self, other: str) -> None:
+    def _see_others_off(self, sign: _Sign, tell: Callable[[str], None]) -> None:
+        for other in self._drivers():
+            if other != sign.name:
+                self._see_off(other, sign, tell)
+
+    def _see_off(self, other: str, sign: _Sign, tell: Callable[[str], None]) -> None:
         """Raise StoreError if another driver lives; forget it if it does not."""
         first, until = self._said_by(other), time.monotonic() + PATIENCE_SECONDS
-        while not _is_dead(first) and time.monotonic() < until:
-            time.sleep(min(1.0, PATIENCE_SECONDS / 10))
-            now = self._said_by(other)
-            if now not in (None, first):
-                who = f"(process {first.get('pid')} on {first.get('host')})" if first else ""
-                raise StoreError(
-                    f"another isoclone process {who} is at work on {self.address}; wait for it or "
-                    "stop it"
-                )
-            if now is None:  # it has left
-                return
+        if first is None:
+            return
+        who = f"process {first.get('pid')} on {first.get('host')}"
+        if first.get("lock") != sign.lock:  # else it is dead: we hold its lock
+            tell(f"for a sign of life of {who}, {PATIENCE_SECONDS:g} s at most")
+            while time.monotonic() < until:
+                time.sleep(min(1.0, PATIENCE_SECONDS / 10))
+                now = self._said_by(other)
+                if now is None:  # it has left
+                    return
+                if now != first:
+                    raise StoreError(
+                        f"another isoclone process ({who}) is at work on {self.address}; wait for "
+                        "it or stop it"
+                    )
         with self._explained(other):
             self._delete(other)
 
     def _said_by(self, other: str) -> dict[str, Any] | None:
         """A driver's last sign of life; None if it has left."""
-        import json
-
         try:
-            with self._explained(other), self._system.open_input_stream(self._at(other)) as stream:
-                found = json.loads(stream.read())
+            with self._explained(other), self._opened(other) as stream:
+                said = stream.read()
         except StoreError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return None
             raise
-        return found if isinstance(found, dict) else {}
+        with suppress(ValueError):
+            found = json.loads(said)
+            return found if isinstance(found, dict) else {}
+        return {}
 
 
-def _is_dead(said: Mapping[str, Any] | None) -> bool:
-    """Whether a driver of this machine is no more; of others that cannot be told at once."""
-    if not said or said.get("host") != socket.gethostname():
-        return False
-    pid = said.get("pid")
-    return isinstance(pid, int) and not is_alive(pid)
+@dataclass
+class _Sign:
+    """The object in which a driver shows that it lives."""
+
+    name: str
+    lock: str | None  # what this machine calls the lock that the driver holds, if anything
+    count: int = 0
+    gone: bool = False  # somebody has deleted it
+
+    def next(self) -> bytes:
+        """What it says this time: something new."""
+        self.count += 1
+        said = {"host": socket.gethostname(), "pid": os.getpid(), "lock": self.lock}
+        return json.dumps({**said, "beat": self.count}).encode()
+
+
+def _interrupt() -> None:
+    """Have the main thread stop as by Ctrl-C, also where it waits for something."""
+    ident = threading.main_thread().ident
+    if ident is not None:
+        signal.pthread_kill(ident, signal.SIGINT)
+
+
+def _insist(act: Callable[[], None], patience: float) -> None:
+    """Do something that a store away for a while does not stop."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return act()
+        except StoreAwayError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(min(AGAIN_SECONDS, patience / 10))
 
 
 def _connect(address: str) -> tuple[FileSystem, str]:
     from pyarrow import fs
 
+    path, _, query = address.partition("?")
+    scheme = path.partition(":")[0].replace("gcs", "gs")
+    name, value = USUAL[scheme]
+    if name not in query:
+        query = f"{query}&{name}={value}".lstrip("&")
+    if scheme == "s3" and ("endpoint_override" in query or "AWS_ENDPOINT_URL" in os.environ):
+        # Servers other than Amazon's seldom know checksums behind the data: only where they must.
+        os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
     try:
-        system, root = fs.FileSystem.from_uri(address)
+        system, root = fs.FileSystem.from_uri(f"{path}?{query}")
     except (OSError, ValueError, TypeError) as error:
         said = " ".join(str(error).split())[:300]
         raise SpecError(f"{address} cannot be used: {said}") from error
-    if "/" not in root.strip("/"):
-        raise SpecError(f"{address} must name a folder of the bucket, as in {address}/study")
+    if "/" not in root.strip("/") or {".", ".."} & {*root.split("/")}:
+        raise SpecError(f"{address} must name a folder of the bucket, as in s3://bucket/study")
     return system, root.rstrip("/")
 
 
-def _refuse_passwords(address: str) -> None:
-    user, at, _ = address.partition("://")[2].partition("@")
-    if at and "/" not in user and user != "anonymous":
+def _refuse_secrets(address: str) -> None:
+    place, _, query = address.partition("://")[2].partition("?")
+    user, at, _ = place.partition("@")
+    named = at and (":" in user or "/" not in user) and user != "anonymous"
+    if named or any(SECRET.search(part.partition("=")[0].lower()) for part in query.split("&")):
         raise SpecError(
             "an address must not hold credentials (they would be written down with it): leave them "
             "to the environment, as in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -407,9 +532,27 @@ def _note(path: Path) -> dict[str, Any]:
     return found
 
 
-def _seen(path: Path) -> Seen:
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
+def _noted(path: Path) -> dict[str, _Equal]:
+    """What a note says was equal."""
+    try:
+        rows = _note(path)["equal"].items()
+        return {n: _Equal((r[0], r[1]), (r[2], r[3])) for n, r in rows}
+    except (AttributeError, TypeError, LookupError) as error:
+        raise StoreError(
+            f"{path} is damaged; delete it: what is in the object store is safe"
+        ) from error
+
+
+def _seen(told: os.stat_result) -> Seen:
+    return told.st_size, told.st_mtime_ns
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """What is in a folder, or the file itself, for both sides; links are not followed."""
+    yield root
+    for folder, inside, files in os.walk(root):
+        inside[:] = filter(_shared, inside)
+        yield from (Path(folder, name) for name in files if _shared(name))
 
 
 def _shared(name: str) -> bool:
@@ -422,9 +565,21 @@ def _among(name: str, names: list[str] | None) -> bool:
     return names is None or any(name == n or name.startswith(f"{n}/") for n in names)
 
 
+def _of_rank(rank: int, names: Iterable[str]) -> list[str]:
+    return [name for name in names if _rank(name) == rank]
+
+
 def _rank(name: str) -> int:
     """When a file's turn is: what says that something is complete comes after what it speaks of."""
     path = PurePosixPath(name)
     if path.name == "forecast.json":
         return 2
-    return int(path.parent.name == "points" or path.name in ("demonstrations.json", "game.json"))
+    return int(path.parent.name == "points" or path.name in MARKS)
+
+
+def _is_spoken_of(name: str, here: Container[str]) -> bool:
+    """Whether something here says that a file is complete: then nobody can have deleted that."""
+    path = PurePosixPath(name)
+    point = path.parent.parent / "points" / f"{path.stem}.json"
+    marks = [folder / mark for folder in path.parents for mark in MARKS]
+    return any(file.as_posix() in here for file in (point, *marks) if file != path)

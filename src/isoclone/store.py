@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import fcntl
 import hashlib
 import io
 import json
@@ -150,6 +151,35 @@ def sweep_leftovers(folder: Path) -> None:
         pid = temporary.name.split(".")[-2]
         if not (pid.isdigit() and is_alive(int(pid))):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(file: Path, what: str) -> Iterator[str | None]:
+    """Be the only one at work on something; the lock goes with the process, however it ends.
+
+    Yields what no other lock has for a name, as long as this machine runs (None: it has none).
+
+    Raises:
+        StoreError: another is at work.
+    """
+    with open(file, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StoreError(
+                f"another isoclone process is at work on {what}; wait for it or stop it"
+            ) from error
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield _name_of(os.fstat(lock.fileno()))
+
+
+def _name_of(lock: os.stat_result) -> str | None:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+    return f"{boot}:{lock.st_dev}:{lock.st_ino}"
 
 
 def is_alive(pid: int) -> bool:

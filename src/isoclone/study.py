@@ -17,7 +17,6 @@ One in an object store (`s3://bucket/study`) is worked on in a copy of it, see `
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -54,7 +53,7 @@ from isoclone.records import Forecast, Point, Record, Run, shown
 from isoclone.remote import Remote, address_of, local, remote_of
 from isoclone.rivals import measure_rivals
 from isoclone.spec import StudySpec
-from isoclone.store import is_free, read_json, sweep_leftovers, write_json, write_rows
+from isoclone.store import alone, is_free, read_json, sweep_leftovers, write_json, write_rows
 from isoclone.worker import (
     STUDY_FILE,
     advance,
@@ -221,6 +220,10 @@ class Study:
         """Where the study is, for people: an address or a path."""
         return self.remote.address if self.remote else str(self.path)
 
+    def place_of(self, name: str) -> str:
+        """Where a file of the study is, for people."""
+        return self.remote.place(name) if self.remote else str(self.path / name)
+
     def demos(self) -> Demonstrations | NldDemonstrations:
         """The study's demonstrations, verified.
 
@@ -374,7 +377,7 @@ class Study:
             ExecutionError: recording failed, or every size failed at a budget.
         """
         observer = observer or Observer()
-        with self.driven(), executor or SerialExecutor() as workers:
+        with self.driven(observer), executor or SerialExecutor() as workers:
             sweep_leftovers(self.path)
             self.record(workers, observer)
             self._run_sweep(workers, observer, device)
@@ -387,7 +390,7 @@ class Study:
         return self
 
     @contextmanager
-    def driven(self) -> Iterator[None]:
+    def driven(self, observer: Observer | None = None) -> Iterator[None]:
         """Be the only driver at work here; the lock goes with the process, however it ends.
 
         Raises:
@@ -395,23 +398,25 @@ class Study:
         """
         if not ranks.leads():  # rank 0 holds it for all
             yield
-            return
-        with open(self.path / ".driver.lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise StoreError(
-                    f"another isoclone process is at work on {self.path}; wait for it or stop it"
-                ) from error
-            file.write(str(os.getpid()))
-            file.flush()
-            if self.remote is None:
+        elif self.remote is None:
+            with alone(self.path / ".driver.lock", str(self.path)):
                 yield
-                return
-            with self.remote.driven():
+        else:
+            watching = observer or Observer()
+            with self.remote.driven(lambda said: watching.phase("wait", said)):
                 self.remote.pull()
+                self._check_spec()
                 with self.remote.kept():
                     yield
+
+    def _check_spec(self) -> None:
+        """Refuse to go on with another study, which somebody else began here meanwhile."""
+        differing = Study.open(self.path).spec.difference(self.spec)
+        if differing:
+            raise SpecMismatchError(
+                f"{self.place} holds a study that differs ({'; '.join(differing)}); choose another "
+                "directory, or give the directory alone to resume it"
+            )
 
     def record(self, workers: Executor, observer: Observer) -> Demonstrations | NldDemonstrations:
         """Have the demonstrations recorded, expanded, and both ends of the score measured."""

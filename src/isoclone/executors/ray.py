@@ -25,7 +25,7 @@ from isoclone.executors.parcel import Parcel, pack, stamp, unpack
 from isoclone.executors.pool import Pool, WorkerLost
 from isoclone.executors.serial import one_line
 from isoclone.executors.setup import STUDY_FILE_VARIABLE
-from isoclone.remote import Remote, remote_of
+from isoclone.remote import PATIENCE_SECONDS, Remote, remote_of
 
 OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray started here: frames are read from disk, not from it
 WAIT_SECONDS = 5.0  # before the cluster is asked anew how large it is
@@ -130,7 +130,11 @@ class RayExecutor(Pool):
             self._check_gpus()
             wants["num_gpus"] = self._gpus
         sent = self._send(task) if self._sends else None
-        setting = ray_worker.Setting(os.getcwd(), [self._study_file], sent, self._store(task))
+        stored = self._stored(task)
+        if task.files is not None and stored is not None:
+            names = stored.names(task.files.reads)
+            Remote(stored.address).push(names, PATIENCE_SECONDS)
+        setting = ray_worker.Setting(os.getcwd(), [self._study_file], sent, stored)
         handle: Hashable = self._call.options(**wants).remote(task, setting)
         self._under_way.add(handle)
         return handle
@@ -151,26 +155,25 @@ class RayExecutor(Pool):
             sent[name] = mark, [self._parcels[place][1]]
         return sent
 
-    def _store(self, task: Task) -> ray_worker.Stored | None:
-        """Where in an object store the task's files are, those from here included."""
+    def _stored(self, task: Task) -> ray_worker.Stored | None:
+        """Where in an object store the task's files are, if they are."""
         if task.files is None or self._sends:
             return None
         remote = remote_of(task.files.home)
         if remote is None:
             return None
         inside = task.files.home.relative_to(remote.path).as_posix()
-        stored = ray_worker.Stored(remote.address, inside)
-        remote.push(stored.names(task.files.reads))
-        return stored
+        return ray_worker.Stored(remote.address, inside)
 
     def _bring_home(self, task: Task, parcel: Parcel) -> None:
         """Have here what a task wrote elsewhere."""
         if task.files is None:
             return
         unpack(parcel, task.files.home, task.files.writes)
-        stored = self._store(task)
+        stored = self._stored(task)
         if stored is not None:
-            Remote(stored.address).pull(stored.names(task.files.writes))
+            names = stored.names(task.files.writes)
+            Remote(stored.address).pull(names, patience=PATIENCE_SECONDS)
 
     def wait(self, handles: Sequence[Hashable]) -> Iterable[Hashable]:
         done, _ = self._ray.wait(list(handles), timeout=WAIT_SECONDS, fetch_local=False)

@@ -19,7 +19,7 @@ from isoclone.executors.base import Files, Outcome, Task
 from isoclone.executors.parcel import Parcel, pack, unpack
 from isoclone.executors.serial import call
 from isoclone.executors.setup import use_one_thread
-from isoclone.remote import Remote
+from isoclone.remote import PATIENCE_SECONDS, Remote
 from isoclone.store import write_bytes
 
 # Name under the task's directory -> (stamp, [reference of the parcel]). A reference within a list
@@ -103,7 +103,7 @@ def _call_in_store(bare: Task, files: Files, stored: Stored) -> Outcome:
     remote = Remote(stored.address)
     home = remote.path / stored.inside
     reads = [name for name, place in files.reads.items() if place == files.home / name]
-    remote.pull(stored.names({*reads, *files.writes}))
+    remote.pull(stored.names({*reads, *files.writes}), patience=PATIENCE_SECONDS)
     with remote.kept(stored.names(files.writes)):
         return call(replace(bare, args=(home, *bare.args[1:])))
 
