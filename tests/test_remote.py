@@ -136,7 +136,7 @@ class Stops(Observer):
     def __init__(self, points: int):
         self.left = points
 
-    def point(self, point) -> None:
+    def point(self, point, study="") -> None:
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt

@@ -126,8 +126,8 @@ class ConsoleObserver(Observer):
     def runs(self, studies: Sequence[Path], flops: float) -> None:
         self._look = partial(self._seen_of_runs, studies, flops)
 
-    def point(self, point: Point) -> None:
-        STDERR.print(point_line(point), soft_wrap=True)
+    def point(self, point: Point, study: str = "") -> None:
+        STDERR.print(f"{escape(study):{18 if study else 0}s}{point_line(point)}", soft_wrap=True)
 
     def trouble(self, message: str) -> None:
         STDERR.print(f"[yellow]{escape(message)}[/yellow]", soft_wrap=True)
@@ -227,7 +227,7 @@ def point_line(point: Point) -> str:
 
 def measured_line(measured: Measured) -> str:
     """A variant's point as one line."""
-    return f"{escape(measured.label):20s}{point_line(measured.point)}"
+    return f"{escape(measured.label):18s}{point_line(measured.point)}"
 
 
 def show_plan(plan: Plan, console: Console = STDERR) -> None:

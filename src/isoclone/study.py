@@ -100,8 +100,8 @@ class Observer:
     def runs(self, studies: Sequence[Path], flops: float) -> None:
         """Runs of these studies are worked on, until they have spent so much."""
 
-    def point(self, point: Point) -> None:
-        """A point is complete."""
+    def point(self, point: Point, study: str = "") -> None:
+        """A point is complete; `study` says of which study, where several are at work."""
 
     def trouble(self, message: str) -> None:
         """Something that the user should see."""
@@ -752,7 +752,8 @@ def climb_all(
             if outcome.error and not is_there(path, role):
                 study._write_failure(run, budget, role, outcome.error)
                 observer.trouble(f"{run.label} at {budget:.3g} FLOPs failed: {outcome.error}")
-            observer.point(Point.from_json(read_json(path)))
+            name = study.spec.name if len({s.path for s, _, _ in jobs}) > 1 else ""
+            observer.point(Point.from_json(read_json(path)), name)
 
 
 def fit(points: Iterable[Point], references: dict[str, dict[str, float]] | None = None) -> Any:

@@ -166,7 +166,7 @@ class LosesANode(Observer):
     def __init__(self, cluster: Cluster):
         self.cluster, self.points = cluster, 0
 
-    def point(self, point) -> None:
+    def point(self, point, study="") -> None:
         self.points += 1
         if self.points == 2:
             threading.Thread(target=self.cluster.lose).start()

@@ -9,7 +9,7 @@ from isoclone.report.figures import Figure, against_cost, by_variant
 from isoclone.report.measured import Measured
 from isoclone.report.page import whole_page
 from isoclone.report.pieces import chart, code, note, section, table
-from isoclone.report.words import MISSING, esc, percent, power, whole, with_error
+from isoclone.report.words import MISSING, esc, number, percent, power, whole, with_error
 from isoclone.store import write_bytes
 
 SAME_GAMES = (
@@ -21,7 +21,7 @@ COSTS = (
     "that training took on this machine (of one core, where it is a CPU). Evaluation is in neither."
 )
 HEAD = [
-    "variant", "N", "D", "C, FLOPs", "dev loss ± SE", "top 1", "top 3", "return ± SE", "episodes",
+    "variant", "N", "C, FLOPs", "dev loss ± SE", "D", "top 1", "top 3", "return ± SE", "episodes",
     "training, s", "seed", "run",
 ]  # fmt: skip
 
@@ -99,14 +99,14 @@ def _cells(measured: Measured) -> list[str]:
     return [
         esc(measured.label),
         whole(p.params),
-        whole(p.samples),
         power(p.flops),
         with_error(p.dev_loss, p.dev_loss_se) if p.status == "ok" else esc(p.reason),
+        whole(p.samples),
         MISSING if p.dev_accuracy is None else percent(p.dev_accuracy, 1),
         MISSING if p.dev_accuracy_top3 is None else percent(p.dev_accuracy_top3, 1),
         with_error(p.return_mean, p.return_se),
         whole(p.episodes),
-        whole(seconds),
+        number(seconds),
         str(p.seed),
         code(p.run_id),
     ]

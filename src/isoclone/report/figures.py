@@ -156,7 +156,6 @@ def against_cost(rows: Sequence[Measured], cost: str) -> Figure:
             traces.append({**trace, **told})
     titles = {"flops": "compute C (FLOPs)", "train_seconds": "seconds of training"}
     layout = _layout(_log(titles[cost]), _log(QUANTITIES["dev_loss"]))
-    layout["yaxis"]["dtick"] = "D2"
     return {"data": traces, "layout": layout}
 
 
