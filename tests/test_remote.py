@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from conftest import tiny_spec
 from isoclone import remote
 from isoclone.cli import main
 from isoclone.demos import open_demos
-from isoclone.errors import DataError, SpecError, StoreError
+from isoclone.errors import DataError, SpecError, SpecMismatchError, StoreError
 from isoclone.remote import Remote, address_of, local, remote_of
 from isoclone.store import read_json, write_json
 from isoclone.study import Observer, Study
@@ -91,8 +92,9 @@ def test_what_changed_here_alone_stays_and_what_changed_on_both_sides_is_theirs(
 
 def test_only_what_changed_is_sent(place, monkeypatch):
     here, sent = Remote(place), []
-    upload = Remote._upload
+    upload, download = Remote._upload, Remote._download
     monkeypatch.setattr(Remote, "_upload", lambda self, n: (sent.append(n), upload(self, n)))
+    monkeypatch.setattr(Remote, "_download", lambda self, n: (sent.append(n), download(self, n)))
     write(here.path / "a", "1")
     write(here.path / "b", "1")
     here.push()
@@ -100,6 +102,7 @@ def test_only_what_changed_is_sent(place, monkeypatch):
     here.push()
     Remote(place).push()
     here.pull()
+    here.pull(["a", "b.json"])
     assert sorted(sent[:2]) == ["a", "b"]
     assert sent[2:] == ["b"]
 
@@ -128,6 +131,62 @@ def test_a_point_is_pushed_after_its_checkpoint_whenever_the_power_goes(place, m
             here.push()
         point, checkpoint, forecast = (name in names_at(here.address) for name in written)
         assert (checkpoint, point, forecast) == (allowed > 0, allowed > 1, allowed > 2)
+
+
+def test_demonstrations_are_complete_here_only_when_all_is_here(place, monkeypatch, tmp_path):
+    """Whichever download is the last one."""
+    marked = ("demos/demonstrations.json", "demos/episodes/1", "demos/zz")
+    here, download = Remote(place), Remote._download
+    for name in marked:
+        write(here.path / name, name)
+    here.push()
+    monkeypatch.setattr(remote, "CHANNELS", 1)
+    for allowed in range(3):
+        on_machine(monkeypatch, tmp_path / str(allowed))
+        there, left = Remote(place), iter(range(allowed))
+
+        def until_the_power_goes(self, name, left=left):
+            next(left)
+            return download(self, name)
+
+        monkeypatch.setattr(Remote, "_download", until_the_power_goes)
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            there.pull()
+        assert not (there.path / marked[0]).exists()
+        monkeypatch.setattr(Remote, "_download", download)
+        there.pull()
+        assert all((there.path / name).exists() for name in marked)
+
+
+def test_what_a_point_speaks_of_is_never_deleted_there(place):
+    """A cleaner of old files may take it away here; a point that goes, goes first."""
+    here = Remote(place)
+    names = ("runs/1/points/p.json", "runs/1/checkpoints/p.safetensors", "demos/1", "old")
+    for name in (*names, "demos/demonstrations.json"):
+        write(here.path / name, name)
+    here.push()
+    for name in names[1:]:
+        (here.path / name).unlink()
+    here.push()
+    assert names_at(place) == {*names[:3], "demos/demonstrations.json"}
+    here.pull()
+    (here.path / names[0]).unlink()
+    here.push()
+    assert names_at(place) == {*names[1:3], "demos/demonstrations.json"}
+
+
+def test_bytes_stay_what_they_are(place, monkeypatch, tmp_path):
+    """Arrow packs and unpacks files that are called so, unless told not to."""
+    here, data = Remote(place), {f"games/x.{end}": end.encode() * 9 for end in ("bz2", "gz", "zst")}
+    for name, text in data.items():
+        write(here.path / name, text.decode())
+    here.push()
+    assert {n: size for n, (size, _) in here._listed(None).items()} == {
+        name: len(text) for name, text in data.items()
+    }
+    on_machine(monkeypatch, tmp_path / "there")
+    there = local(place)
+    assert {name: (there / name).read_bytes() for name in data} == data
 
 
 class Stops(Observer):
@@ -273,6 +332,91 @@ def test_what_cannot_be_is_one_line(place, bucket, monkeypatch, capsys):
     told = capsys.readouterr().err.splitlines()[-1]
     assert "s3://no-such-bucket/study" in told
     assert "NO_SUCH_BUCKET" in told
+
+
+def test_an_upload_that_fails_is_no_upload(place, monkeypatch):
+    here = Remote(place)
+    write(here.path / "a", "a")
+    here._root = "no-such-bucket/place"
+    with pytest.raises(StoreError, match=r"s3://.*run the same command again"):
+        here.push()
+    here = Remote(place)
+    here.push()
+    assert names_at(place) == {"a"}
+
+
+@pytest.mark.parametrize("odd", ["../x", "a//x", "a/./x", "new\nline", "tab\t", "a/b"])
+def test_names_that_cannot_be_files_here_are_refused(place, odd, tmp_path, monkeypatch):
+    boto3 = pytest.importorskip("boto3")  # comes with moto; Arrow itself writes no such names
+    bucket, _, prefix = place.partition("://")[2].partition("/")
+    store = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    for name in ("a", odd):
+        store.put_object(Bucket=bucket, Key=f"{prefix}/{name}", Body=b"x")
+    with pytest.raises(StoreError, match="delete it there") as refusal:
+        Remote(place).pull()
+    assert str(refusal.value).isprintable()
+    assert not list(tmp_path.rglob("x"))
+
+
+def test_links_in_the_copy_are_neither_followed_nor_sent(place, tmp_path):
+    here = Remote(place)
+    write(tmp_path / "outside/private", "private")
+    write(here.path / "a", "a")
+    (here.path / "link").symlink_to(tmp_path / "outside/private")
+    (here.path / "folder").symlink_to(tmp_path / "outside")
+    here.push()
+    assert names_at(place) == {"a"}
+    here._write("folder/new", io.BytesIO(b"new"))
+    with pytest.raises(StoreError, match="behind a link that leaves the copy"):
+        here.pull()
+    assert sorted(p.name for p in (tmp_path / "outside").iterdir()) == ["private"]
+
+
+SECRETS = ("s3://Zq1:Xw/Vj8@b/x", "s3://Zq1:Vj8@b/x", "s3://Zq1@b/x", "gs://b/x?Token=Vj8")
+
+
+@pytest.mark.parametrize("address", [*SECRETS, "s3://b/x?access_key=Zq1&secret_key=Vj8"])
+def test_credentials_in_an_address_are_refused_and_not_repeated(
+    address, tmp_path, monkeypatch, capsys
+):
+    on_machine(monkeypatch, tmp_path / "here")
+    for words in (
+        ["run", "toy", "--out", address],
+        ["status", address],
+        ["demos", "show", address],
+    ):
+        assert main(words) == 2
+        told = capsys.readouterr().err
+        assert "must not hold credentials" in told
+        assert not any(part in told for part in ("Zq1", "Xw", "Vj8"))
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_an_upload_is_asked_again_while_the_store_is_away(place, monkeypatch):
+    monkeypatch.setattr(remote, "AGAIN_SECONDS", 0.1)
+    here, failures = Remote(place), iter([OSError("away"), OSError("away")])
+    upload = Remote._upload
+
+    def fails_twice(self, name):
+        for failure in failures:
+            raise failure
+        upload(self, name)
+
+    monkeypatch.setattr(Remote, "_upload", fails_twice)
+    with here.kept():
+        write(here.path / "a", "a")
+    assert names_at(place) == {"a"}
+
+
+def test_another_study_begun_there_meanwhile_is_refused(place, monkeypatch, tmp_path):
+    ours = Study.create(place, tiny_spec())
+    on_machine(monkeypatch, tmp_path / "there")
+    theirs = Study.create(place, tiny_spec(samples=5_000))
+    with theirs.driven():
+        pass
+    on_machine(monkeypatch, tmp_path / "here")
+    with pytest.raises(SpecMismatchError, match="samples"):
+        ours.run()
 
 
 def test_a_server_that_does_not_answer(place, monkeypatch):

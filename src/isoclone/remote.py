@@ -210,7 +210,6 @@ class Remote:
                 for rank in RANKS:
                     sent += [n for n, _ in self._each(self._upload, _of_rank(rank, changed))]
             finally:
-                # Listed, as `pull` will see them: some stores tell other times when asked for one.
                 there = self._listed(wanted) if sent else {}
                 arrived = [n for n in sent if n in there and there[n][0] == here[n][0]]
                 equal |= {n: _Equal(here[n], there[n]) for n in arrived}
@@ -292,18 +291,28 @@ class Remote:
         return found
 
     def _listed(self, names: list[str] | None) -> dict[str, Seen]:
-        """Files of the object store that are for both sides."""
+        """Files of the object store that are for both sides.
+
+        Always by a listing: asked for one object, some servers round its time otherwise.
+        """
         from pyarrow import fs
 
         def files(name: str) -> list[Any]:
             place = self._at(name).rstrip("/")
+            if PurePosixPath(name).suffix:  # most likely a file, which its folder tells of
+                here = fs.FileSelector(str(PurePosixPath(place).parent), allow_not_found=True)
+                found = [i for i in self._system.get_file_info(here) if i.path == place]
+                if found and found[0].is_file:
+                    return found
             selector = fs.FileSelector(place, allow_not_found=True, recursive=True)
+            return list(self._system.get_file_info(selector))
+
+        def explained(name: str) -> list[Any]:
             with self._explained(name):
-                inside = self._system.get_file_info(selector)
-                return inside or ([self._system.get_file_info(place)] if name else [])
+                return files(name)
 
         with ThreadPoolExecutor(CHANNELS) as pool:
-            infos = [*pool.map(files, [""] if names is None else names)]
+            infos = [*pool.map(explained, [""] if names is None else names)]
         told = {i.path[len(self._root) + 1 :]: i for found in infos for i in found if i.is_file}
         for name in told:
             self._refuse_odd(name, told)

@@ -38,7 +38,8 @@ LEAN = ("--num-cpus=1", "--object-store-memory=80000000", "--include-log-monitor
 def node(*words: str) -> subprocess.Popen[bytes]:
     """A node of the cluster, which keeps copies of object stores of its own."""
     command = ["nice", "-n", "5", RAY, "start", *words, *LEAN]
-    there = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}  # of light_tasks
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]  # of light_tasks, ours
+    there = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     there["ISOCLONE_CACHE"] = tempfile.mkdtemp(prefix="node", dir=CACHES)
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=there)
