@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pyarrow.fs import FileSystem
+from storage import object_store
 
 from isoclone.builtins import builtin
 from isoclone.demos import Demonstrations, RecordRequest, record
@@ -24,7 +17,6 @@ from isoclone.games import close, game
 from isoclone.spec import StudySpec
 from isoclone.study import Study
 
-BUCKET = "isoclone-tests"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -93,48 +85,6 @@ def bucket() -> Iterator[str]:
     """A place of its own in a bucket of an S3 server, spoken to over HTTP; its address."""
     with object_store() as address:
         yield address
-
-
-@contextmanager
-def object_store() -> Iterator[str]:
-    """The server at ISOCLONE_TEST_S3_ENDPOINT, with the AWS_* of the environment; or moto's."""
-    known, endpoint = dict(os.environ), os.environ.get("ISOCLONE_TEST_S3_ENDPOINT")
-    try:
-        with nullcontext(endpoint) if endpoint else _moto() as endpoint:
-            os.environ |= {"AWS_ENDPOINT_URL": endpoint, "AWS_EC2_METADATA_DISABLED": "true"}
-            scheme, _, host = endpoint.partition("://")
-            system = FileSystem.from_uri(
-                f"s3://{BUCKET}?allow_bucket_creation=true&scheme={scheme}&endpoint_override={host}"
-            )[0]
-            system.create_dir(BUCKET)
-            yield f"s3://{BUCKET}/{uuid.uuid4().hex[:8]}"
-    finally:
-        os.environ.clear()
-        os.environ.update(known)
-
-
-@contextmanager
-def _moto() -> Iterator[str]:
-    """A simulated S3 on a free port of this machine; its endpoint."""
-    pytest.importorskip("moto", reason="moto is not installed: pip install 'isoclone[dev]'")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    os.environ |= {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret"}
-    os.environ |= {"AWS_DEFAULT_REGION": "us-east-1"}
-    quiet = subprocess.DEVNULL
-    words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(words, stdin=quiet, stdout=quiet, stderr=quiet)
-    try:
-        for _ in range(300):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,7 @@ from functools import partial
 from pathlib import Path
 
 import torch._dynamo
+from remote_faults import object_store_faults
 
 import isoclone.console
 import isoclone.estimate
@@ -472,6 +473,7 @@ def faults(kill_count: int, disk_count: int) -> dict[str, Callable[[Bench], None
         "drivers": two_drivers,
         "die": partial(hopeless_run, how="die"),
         "raise": partial(hopeless_run, how="raise"),
+        "store": partial(object_store_faults, times=min(kill_count, 24)),
     }
 
 
