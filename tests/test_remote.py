@@ -324,7 +324,7 @@ def test_what_cannot_be_is_one_line(place, bucket, monkeypatch, capsys):
     ):
         with pytest.raises(SpecError, match=said):
             Study.open(address)
-    with pytest.raises(SpecError, match="holds no study"):
+    with pytest.raises(SpecError, match=f"^{place} holds no study"):
         Study.open(place)
     with pytest.raises(DataError):
         open_demos(place)

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 ADDRESS = re.compile(r"(s3|gs|gcs):/+(.+)")
 # Arrow's own parameters, unless the address has them: an upload is one request and not three;
-# Google's client tries again for a minute and not for a quarter of an hour.
-USUAL = {"s3": ("allow_delayed_open", "true"), "gs": ("retry_limit_seconds", "60")}
+# Google's client tries again for seconds and not for a quarter of an hour: we do that ourselves.
+USUAL = {"s3": ("allow_delayed_open", "true"), "gs": ("retry_limit_seconds", "10")}
 SECRET = re.compile(r"key|secret|token|password|credential")
 NOTE = "remote.json"
 DRIVERS = ".drivers"
@@ -68,6 +68,12 @@ def address_of(place: str | Path) -> str | None:
     """
     found = ADDRESS.fullmatch(str(place).rstrip("/"))  # a Path has lost a slash
     return f"{found[1]}://{found[2]}" if found else None
+
+
+def name_of(place: str | Path) -> str:
+    """The last part of a place: what stands there is called so."""
+    address = address_of(place)
+    return PurePosixPath(address.partition("?")[0]).name if address else Path(place).name
 
 
 def local(place: str | Path, but: Iterable[str] = ()) -> Path:
@@ -132,7 +138,7 @@ class Remote:
         _refuse_secrets(address)
         self.address = address
         self._home = copies() / hashlib.sha256(address.encode()).hexdigest()[:16]
-        self.path = self._home / PurePosixPath(address.partition("?")[0]).name
+        self.path = self._home / name_of(address)
         self._system, self._root = _connect(address)
         self._own: str | None = None  # the object that shows that we drive
 

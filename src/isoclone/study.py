@@ -50,7 +50,7 @@ from isoclone.plan import Cell, Decision, Sweep, flops_spent, grid, grid_flops, 
 from isoclone.policies import policy_flops, policy_layout, policy_params, width_for
 from isoclone.recipes import Recipe, recipe
 from isoclone.records import Forecast, Point, Record, Run, shown
-from isoclone.remote import Remote, address_of, local, remote_of
+from isoclone.remote import Remote, address_of, local, name_of, remote_of
 from isoclone.rivals import measure_rivals
 from isoclone.spec import StudySpec
 from isoclone.store import alone, is_free, read_json, sweep_leftovers, write_json, write_rows
@@ -157,22 +157,22 @@ class Study:
             SpecMismatchError: the directory holds a study that differs; the message says how.
         """
         if spec is None:
-            spec = _spec_from_fields(Path(path).name, game, demos, fields)
+            spec = _spec_from_fields(name_of(path), game, demos, fields)
         spec.check()
         spec = _with_precision(spec, device)
-        path = local(path, but=HEAVY)
+        place, path = address_of(path) or path, local(path, but=HEAVY)
         if (path / STUDY_FILE).exists():
             study = cls.open(path)
             differing = study.spec.difference(spec)
             if differing:
                 raise SpecMismatchError(
-                    f"{path} holds a study that differs ({'; '.join(differing)}); "
+                    f"{place} holds a study that differs ({'; '.join(differing)}); "
                     "choose another directory, or give the directory alone to resume it"
                 )
             study._vouched = True
             return study
         if not is_free(path):
-            raise SpecError(f"{path} is not empty and holds no study; choose another directory")
+            raise SpecError(f"{place} is not empty and holds no study; choose another directory")
         _check_expert(spec)
         write_json(path / STUDY_FILE, {"format": FORMAT, "spec": spec.to_json()})
         return cls(path, spec)
@@ -185,15 +185,15 @@ class Study:
             SpecError: there is none.
             StoreError: it is of a newer format, or damaged, or the object store cannot be read.
         """
-        path = local(path, but=HEAVY)
+        place, path = address_of(path) or path, local(path, but=HEAVY)
         if not (path / STUDY_FILE).exists():
-            raise SpecError(f"{path} holds no study (no {STUDY_FILE})")
+            raise SpecError(f"{place} holds no study (no {STUDY_FILE})")
         data = read_json(path / STUDY_FILE)
         number = data.get("format", 0) if isinstance(data, dict) else None
         if not isinstance(number, int) or "spec" not in data:
             raise StoreError(f"{path / STUDY_FILE} is damaged; restore it")
         if number > FORMAT:
-            raise StoreError(f"{path} has study format {number}; update isoclone to open it")
+            raise StoreError(f"{place} has study format {number}; update isoclone to open it")
         study = cls(path, StudySpec.from_json(data["spec"]))
         study._vouched = False
         return study

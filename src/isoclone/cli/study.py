@@ -261,14 +261,15 @@ def plan(
 
 def planned_study(source: str, out: Path | None, changes: dict[str, Any]) -> Any:
     """The study that a name, a file or a directory means, without writing anything."""
-    from isoclone.study import Study
+    from isoclone.remote import local
+    from isoclone.study import HEAVY, Study
 
     if _is_directory(source, asked=bool(changes or out)):
         return Study.open(source)
     spec = _named_spec(source)
     spec = spec.replace(**changes) if changes else spec
     spec.check()
-    return Study(out or OUT / spec.name, spec)
+    return Study(local(out or OUT / spec.name, but=HEAVY), spec)
 
 
 def status(study: Positional[Path], *, json: bool = False) -> None:
