@@ -111,9 +111,9 @@ def test_a_point_is_pushed_after_its_checkpoint_whenever_the_power_goes(place, m
     """Whichever upload is the last one, the store holds no point without its checkpoint."""
     upload, written = (
         Remote._upload,
-        ("runs/1/points/p.json", "runs/1/checkpoints/p", "forecast.json"),
+        ("runs/1/points/p.json", "runs/1/checkpoints/p", "forecast.json", "study.json"),
     )
-    for allowed in range(4):
+    for allowed in range(5):
         here, left = Remote(f"{place}-{allowed}"), iter(range(allowed))
         for name in written:
             write(here.path / name, name)
@@ -124,13 +124,13 @@ def test_a_point_is_pushed_after_its_checkpoint_whenever_the_power_goes(place, m
 
         monkeypatch.setattr(Remote, "_upload", until_the_power_goes)
         monkeypatch.setattr(remote, "CHANNELS", 1)
-        if allowed < 3:
+        if allowed < 4:
             with pytest.raises(RuntimeError, match="StopIteration"):
                 here.push()
         else:
             here.push()
-        point, checkpoint, forecast = (name in names_at(here.address) for name in written)
-        assert (checkpoint, point, forecast) == (allowed > 0, allowed > 1, allowed > 2)
+        there = names_at(here.address)
+        assert there == {written[i] for i in (3, 1, 0, 2)[:allowed]}
 
 
 def test_demonstrations_are_complete_here_only_when_all_is_here(place, monkeypatch, tmp_path):
@@ -310,6 +310,24 @@ def test_a_driver_that_was_taken_for_dead_stops_and_pushes_nothing(place, monkey
     with pytest.raises(StoreError, match="was taken over by another"):
         goes_on()
     assert time.monotonic() - begun < 30
+    assert names_at(place) == set()
+
+
+def test_one_called_dead_just_when_it_wrote_its_sign_knows_it_too(place, monkeypatch, tmp_path):
+    monkeypatch.setattr(remote, "PATIENCE_SECONDS", 0.5)
+    first = Remote(place)
+    write(first.path / "late", "late")
+
+    def goes_on() -> None:
+        with first.driven():
+            on_machine(monkeypatch, tmp_path / "there")
+            with Remote(place).driven():
+                first._show(first._sign)
+                assert len(first._drivers()) == 2
+                first.push()
+
+    with pytest.raises(StoreError, match="was taken over by another"):
+        goes_on()
     assert names_at(place) == set()
 
 

@@ -1,9 +1,10 @@
 """A directory of this machine that has a twin in an object store (`s3://`, `gs://`).
 
 Everything works on the directory, the *copy*; `pull` brings it what the store has, `push` brings
-the store what it has. One copy on each machine serves all processes there. What says that something
-is complete (a point, finished demonstrations) is pushed after all that it speaks of, so whoever
-reads the store sees whole points or none. It is brought here last, too.
+the store what it has. One copy on each machine serves all processes there. What says whose a folder
+is moves before what is in it, and what says that something is complete (a point, finished
+demonstrations) after all that it speaks of, both ways: whoever reads the store sees whole points or
+none, and can go on with what a killed driver had pushed by halves.
 
     <cache>/copies/<hash of the address>/remote.json   the address, and what was equal on both sides
     <cache>/copies/<hash of the address>/<name>/       the copy
@@ -30,7 +31,7 @@ import uuid
 from collections.abc import Callable, Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -49,7 +50,13 @@ SECRET = re.compile(r"key|secret|token|password|credential")
 NOTE = "remote.json"
 DRIVERS = ".drivers"
 MARKS = ("demonstrations.json", "game.json")  # beside points: they say that something is complete
-RANKS = range(3)
+CLAIMS = (
+    "study.json",
+    "request.json",
+    "recording.json",
+)  # they say whose a folder is that is not empty
+RANKS = range(4)
+PIECE_BYTES = 2**20
 CHANNELS = 16  # transfers at once: objects are many and small
 PUSH_SECONDS = 30.0  # between pushes while work is going on
 BEAT_SECONDS = 15.0  # between signs of life of a driver
@@ -140,7 +147,7 @@ class Remote:
         self._home = copies() / hashlib.sha256(address.encode()).hexdigest()[:16]
         self.path = self._home / name_of(address)
         self._system, self._root = _connect(address)
-        self._own: str | None = None  # the object that shows that we drive
+        self._sign: _Sign | None = None  # that we drive
 
     def place(self, name: str) -> str:
         """The address of a file."""
@@ -199,11 +206,9 @@ class Remote:
 
     def _push(self, wanted: list[str] | None) -> None:
         with self._equal() as equal:
-            first = self._here(wanted)  # what is complete in here speaks of files in `here`
-            here = self._here(wanted)
+            here = self._here_in_turn(wanted)
             changed = [n for n in here if n not in equal or equal[n].here != here[n]]
-            changed = [n for n in changed if n in first or not _rank(n)]
-            gone = [n for n in equal if _among(n, wanted) and n not in here]
+            gone = [n for n in equal if _among(n, wanted) and not (self.path / n).exists()]
             gone = [n for n in gone if not _is_spoken_of(n, here)]
             if not changed and not gone:
                 return
@@ -214,7 +219,8 @@ class Remote:
             sent: list[str] = []
             try:
                 for rank in RANKS:
-                    sent += [n for n, _ in self._each(self._upload, _of_rank(rank, changed))]
+                    for name, _ in self._each(self._upload, _of_rank(rank, changed)):
+                        sent.append(name)
             finally:
                 there = self._listed(wanted) if sent else {}
                 arrived = [n for n in sent if n in there and there[n][0] == here[n][0]]
@@ -256,9 +262,19 @@ class Remote:
         if not path.parent.resolve().is_relative_to(self.path.resolve()):
             raise StoreError(f"{path} is behind a link that leaves the copy; delete the link")
         with replacing(path) as temporary:
-            with open(temporary, "wb") as file, self._opened(name) as stream:
-                shutil.copyfileobj(stream, file)
+            with open(temporary, "wb") as file:
+                file.writelines(self._read(name))
             return _seen(temporary.lstat())
+
+    def _read(self, name: str) -> Iterator[bytes]:
+        """An object's bytes, in pieces; errors of the store are told from those of a disk."""
+        # Without `compression=None` Arrow unpacks what is called .bz2 or .gz.
+        with (
+            self._explained(name),
+            self._system.open_input_stream(self._at(name), compression=None) as stream,
+        ):
+            while piece := stream.read(PIECE_BYTES):
+                yield piece
 
     def _upload(self, name: str) -> None:
         try:
@@ -269,12 +285,8 @@ class Remote:
             self._write(name, file)
 
     def _write(self, name: str, source: IO[bytes]) -> None:
-        # Without `compression=None` Arrow packs what is called .bz2 or .gz, and unpacks it here.
         with self._system.open_output_stream(self._at(name), compression=None) as stream:
             shutil.copyfileobj(source, stream)
-
-    def _opened(self, name: str) -> Any:
-        return self._system.open_input_stream(self._at(name), compression=None)
 
     def _delete(self, name: str) -> None:
         with suppress(FileNotFoundError):
@@ -290,11 +302,19 @@ class Remote:
         roots = [self.path] if names is None else [self.path / name for name in names]
         found = {}
         for path in (path for root in roots for path in _walk(root)):
-            with suppress(FileNotFoundError):  # replaced or deleted just now
+            with suppress(FileNotFoundError, NotADirectoryError):  # replaced or deleted just now
                 told = path.lstat()
                 if stat.S_ISREG(told.st_mode):
                     found[path.relative_to(self.path).as_posix()] = _seen(told)
         return found
+
+    def _here_in_turn(self, names: list[str] | None) -> dict[str, Seen]:
+        """Files of the copy, each with all that has to be pushed before it, though more is written.
+
+        What is pushed last is looked for first.
+        """
+        looks = [(rank, self._here(names)) for rank in reversed(RANKS)]
+        return {n: seen for rank, here in looks for n, seen in here.items() if _rank(n) == rank}
 
     def _listed(self, names: list[str] | None) -> dict[str, Seen]:
         """Files of the object store that are for both sides.
@@ -334,7 +354,9 @@ class Remote:
             why = "lies in a folder that is a file as well"
         else:
             return
-        raise StoreError(f"{self.address} holds an object '{name!a}' that {why}; delete it there")
+        raise StoreError(
+            f"{self.address} holds an object {name[:200]!a} that {why}; delete it there"
+        )
 
     @contextmanager
     def _equal(self) -> Iterator[dict[str, _Equal]]:
@@ -388,7 +410,7 @@ class Remote:
         with alone(self._home / ".driver.lock", self.address) as lock:
             sign = _Sign(f"{DRIVERS}/{uuid.uuid4().hex}.json", lock)
             self._show(sign)
-            self._own = sign.name
+            self._sign = sign
             try:
                 with calling(lambda: self._go_on(sign), BEAT_SECONDS):
                     self._see_others_off(sign, tell)
@@ -399,13 +421,13 @@ class Remote:
                     self._check_driver()
                 raise
             finally:
-                self._own = None
+                self._sign = None
                 with suppress(StoreError), self._explained(sign.name):
                     self._delete(sign.name)
 
     def _check_driver(self) -> None:
         """Raise StoreError if we drive no more, but another may."""
-        if self._own is not None and self._own not in self._drivers():
+        if self._sign is not None and self._is_buried(self._sign):
             raise StoreError(
                 f"{self.address} was taken over by another isoclone process, as nothing was heard "
                 f"of this one for {PATIENCE_SECONDS:g} s; what it did is in {self.path}"
@@ -414,14 +436,26 @@ class Remote:
     def _go_on(self, sign: _Sign) -> None:
         """A sign of life; or the end, if we were called dead."""
         with suppress(StoreError):
-            if sign.name in self._drivers():
+            if not self._is_buried(sign):
                 self._show(sign)
             elif not sign.gone:
                 sign.gone = True
                 _interrupt()
 
+    def _is_buried(self, sign: _Sign) -> bool:
+        """Whether somebody has called us dead.
+
+        Our object is gone then; or stands again, if we were just about to write it: so whoever
+        deletes one says in its own that it does.
+        """
+        drivers = self._drivers()
+        others = [self._said_by(other) for other in drivers if other != sign.name]
+        return sign.name not in drivers or any(
+            sign.name in str(said.get("buried")) for said in others if said
+        )
+
     def _show(self, sign: _Sign) -> None:
-        with self._explained(sign.name):
+        with sign.turn, self._explained(sign.name):
             self._write(sign.name, io.BytesIO(sign.next()))
 
     def _drivers(self) -> list[str]:
@@ -455,14 +489,15 @@ class Remote:
                         f"another isoclone process ({who}) is at work on {self.address}; wait for "
                         "it or stop it"
                     )
+        sign.buried.append(other)
+        self._show(sign)
         with self._explained(other):
             self._delete(other)
 
     def _said_by(self, other: str) -> dict[str, Any] | None:
         """A driver's last sign of life; None if it has left."""
         try:
-            with self._explained(other), self._opened(other) as stream:
-                said = stream.read()
+            said = b"".join(self._read(other))
         except StoreError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return None
@@ -480,12 +515,15 @@ class _Sign:
     name: str
     lock: str | None  # what this machine calls the lock that the driver holds, if anything
     count: int = 0
-    gone: bool = False  # somebody has deleted it
+    gone: bool = False  # somebody has called us dead
+    buried: list[str] = field(default_factory=list)  # whom we have called dead
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
     def next(self) -> bytes:
         """What it says this time: something new."""
         self.count += 1
         said = {"host": socket.gethostname(), "pid": os.getpid(), "lock": self.lock}
+        said["buried"] = self.buried
         return json.dumps({**said, "beat": self.count}).encode()
 
 
@@ -585,11 +623,15 @@ def _of_rank(rank: int, names: Iterable[str]) -> list[str]:
 
 
 def _rank(name: str) -> int:
-    """When a file's turn is: what says that something is complete comes after what it speaks of."""
+    """When a file's turn is: what says whose a folder is comes before what is in it, what says that
+    something is complete after what it speaks of.
+    """
     path = PurePosixPath(name)
+    if path.name in CLAIMS:
+        return 0
     if path.name == "forecast.json":
-        return 2
-    return int(path.parent.name == "points" or path.name in MARKS)
+        return 3
+    return 2 if path.parent.name == "points" or path.name in MARKS else 1
 
 
 def _is_spoken_of(name: str, here: Container[str]) -> bool:

@@ -129,11 +129,23 @@ def deaths(bench: Bench, address: str, times: int) -> None:
             ):
                 os.kill(life.pid, signal.SIGKILL)
                 place.look()
+                if kind[0] == "ray":
+                    _bury_ray(life)
                 bench.verdict.blows[f"deaths of drivers ({kind[0]}) of a study in a store"] += 1
                 left -= 1
                 print(f"{times - left} of {times} deaths", file=sys.stderr, flush=True)
             done = place.end(life, 0, -signal.SIGKILL) == 0
         place.complete()
+
+
+def _bury_ray(life: Life) -> None:
+    """Its workers go with the driver; Ray's own servants, where it was started here, may stay."""
+    from harness import kill, offspring
+
+    life.wait()
+    time.sleep(10)
+    for pid in offspring(life.pid):
+        kill(pid)
 
 
 def suspended(bench: Bench, address: str, gate: Path) -> None:

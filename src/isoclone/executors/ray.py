@@ -25,7 +25,7 @@ from isoclone.executors.parcel import Parcel, pack, stamp, unpack
 from isoclone.executors.pool import Pool, WorkerLost
 from isoclone.executors.serial import one_line
 from isoclone.executors.setup import STUDY_FILE_VARIABLE
-from isoclone.remote import PATIENCE_SECONDS, Remote, remote_of
+from isoclone.remote import CLAIMS, PATIENCE_SECONDS, Remote, remote_of
 
 OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray started here: frames are read from disk, not from it
 WAIT_SECONDS = 5.0  # before the cluster is asked anew how large it is
@@ -132,7 +132,7 @@ class RayExecutor(Pool):
         sent = self._send(task) if self._sends else None
         stored = self._stored(task)
         if task.files is not None and stored is not None:
-            names = stored.names(task.files.reads)
+            names = stored.names((*CLAIMS, *task.files.reads))
             Remote(stored.address).push(names, PATIENCE_SECONDS)
         setting = ray_worker.Setting(os.getcwd(), [self._study_file], sent, stored)
         handle: Hashable = self._call.options(**wants).remote(task, setting)
