@@ -363,7 +363,7 @@ def test_an_upload_that_fails_is_no_upload(place, monkeypatch):
     assert names_at(place) == {"a"}
 
 
-@pytest.mark.parametrize("odd", ["../x", "a//x", "a/./x", "new\nline", "tab\t", "a/b"])
+@pytest.mark.parametrize("odd", ["../x", "a//x", "a/./x", "line\u2028", "tab\t", "a/b"])
 def test_names_that_cannot_be_files_here_are_refused(place, odd, tmp_path, monkeypatch):
     bucket, _, prefix = place.partition("://")[2].partition("/")
     for name in ("a", odd):  # Arrow itself writes no such names
@@ -371,6 +371,8 @@ def test_names_that_cannot_be_files_here_are_refused(place, odd, tmp_path, monke
     with pytest.raises(StoreError, match="delete it there") as refusal:
         Remote(place).pull()
     assert str(refusal.value).isprintable()
+    with pytest.raises(StoreError, match="is no name for a file"):  # moto has none of these
+        Remote(place)._refuse_odd("new\nline", ())
     assert not list(tmp_path.rglob("x"))
 
 
