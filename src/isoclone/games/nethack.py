@@ -174,6 +174,16 @@ def check_character(character: str) -> None:
             )
 
 
+def fix_birthday(nethack: Any, seed: int) -> None:
+    """Set the time at which a game began: names and sex of shopkeepers depend on it.
+
+    The library is let go of at once, as NLE makes a fresh game by loading it anew.
+    """
+    library = ctypes.CDLL(nethack.dlpath)
+    ctypes.c_long.in_dll(library, "ubirthday").value = BIRTHDAY + seed % 2**20 * NAMES_CHANGE
+    _ctypes.dlclose(library._handle)
+
+
 def _frame_of(nethack: Any) -> np.ndarray:
     """Have NLE draw its terminal into one flat frame, and return that, as `pack_tty` would."""
     frame = np.zeros(FRAME.shape, FRAME.dtype)
@@ -219,21 +229,12 @@ class NetHackEnv:
         """Start the game that belongs to `seed`."""
         self.nle.nethack.set_initial_seeds(seed, seed, False)
         self.nle.reset()
-        self._fix_birthday(seed)
+        fix_birthday(self.nle.nethack, seed)
         self._facts, self._logged = None, self._xlogfile.stat().st_size
         self.seed, self.steps, self._idle = seed, 0, 0
         self._turns, self._score = self._blstats.item(TURNS), self._blstats.item(SCORE)
         self._depth = self._blstats.item(DEPTH)
         return self._frame.copy()
-
-    def _fix_birthday(self, seed: int) -> None:
-        """Set the time at which the game began: names and sex of shopkeepers depend on it.
-
-        The library is let go of at once, as NLE makes a fresh game by loading it anew.
-        """
-        library = ctypes.CDLL(self.nle.nethack.dlpath)
-        ctypes.c_long.in_dll(library, "ubirthday").value = BIRTHDAY + seed % 2**20 * NAMES_CHANGE
-        _ctypes.dlclose(library._handle)
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool]:
         """Act once; returns (frame, reward, terminated, truncated).
