@@ -196,7 +196,7 @@ def main() -> None:
             (f"{n} and the smallest LSTM, beside 1", *alternating(alone, played), ""),
         ]
     show("steps per CPU second, NLE through Gymnasium against ours", rows)
-    bot() if "--bot" in __import__("sys").argv else None
+    bot()
 
 
 if __name__ == "__main__":
