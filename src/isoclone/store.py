@@ -53,7 +53,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @functools.cache
 def this_host() -> str:
-    """This machine's name as part of a file's: short, letters, digits and '-', told from others'."""
+    """This machine's name as part of a file's: short, of letters, digits and '-' alone."""
     name = platform.node()
     plain = re.sub(r"[^A-Za-z0-9-]", "-", name)[:HOST_LENGTH]
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

@@ -51,7 +51,7 @@ def write_game(path: Path, batches: Iterator[Frames], facts: dict[str, Any]) -> 
 
     Args:
         batches: frames, `FRAMES` at a time; the last batch may be shorter.
-        facts: kept with the last batch, as JSON; may be filled in while `batches` is drawn from.
+        facts: kept with the last batch, as JSON.
     """
     options = pa.ipc.IpcWriteOptions(
         compression=pa.Codec("zstd", compression_level=LEVEL), use_threads=False

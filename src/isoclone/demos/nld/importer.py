@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,6 @@ from isoclone.demos.nld.gamefile import FRAMES, GameFile, write_game
 from isoclone.demos.nld.store import FORMAT, KIND, UNKNOWN, GameInfo, NldDemonstrations, game_path
 from isoclone.demos.nld.ttyrec import (
     VERSIONS,
-    Frames,
     Recording,
     check_whole,
     decode,
@@ -226,20 +225,11 @@ def import_game(out: Path, recording: Recording, table: tuple[int, ...]) -> Game
 
 
 def _store(path: Path, recording: Recording) -> None:
-    stream = check_whole(recording.path)
-    if not stream.keys:
+    stream = check_whole(recording.path, recording.version)
+    if not stream.frames:
         raise DataError(f"{recording.path} holds no frames")
-    facts = {"name": recording.name, "stream_sha256": stream.sha256, "frames": stream.keys}
-
-    def counted() -> Iterator[Frames]:
-        decoded = 0
-        for frames in decode(recording.path, recording.version, FRAMES):
-            decoded += len(frames.keys)
-            yield frames
-        if decoded != stream.keys:
-            raise DataError(f"{recording.path}: {decoded} of {stream.keys} frames can be decoded")
-
-    write_game(path, counted(), facts)
+    facts = {"name": recording.name, "stream_sha256": stream.sha256, "frames": stream.frames}
+    write_game(path, decode(recording.path, recording.version, stream, FRAMES), facts)
 
 
 def _describe(file: GameFile, recording: Recording, table: tuple[int, ...]) -> GameInfo:
