@@ -129,13 +129,21 @@ class NldDemonstrations(Finished):
         """Where the game's frames are."""
         return game_path(self.path, self.episodes[index].name)
 
+    def open_game(self, index: int) -> GameFile:
+        """The game's file.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        return GameFile(self.episode_path(index), self.episodes[index].frames)
+
     def read(self, index: int) -> NldGame:
         """One game, from its first frame to its last action; 3.9 kB a frame.
 
         Raises:
             DataError: the file is damaged.
         """
-        file, info = GameFile(self.episode_path(index)), self.episodes[index]
+        file, info = self.open_game(index), self.episodes[index]
         play = slice(info.cut_opening, info.cut_opening + info.length)
         batches = [file.screens(i) for i in range(-(-play.stop // FRAMES))]
         chars, colors, cursor = (np.concatenate(p)[play] for p in zip(*batches, strict=True))

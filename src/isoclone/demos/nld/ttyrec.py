@@ -18,6 +18,7 @@ import re
 import struct
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -159,10 +160,12 @@ def _whole_number(cells: dict[str, str], column: str) -> int | None:
 
 
 class Stream(NamedTuple):
-    """What a recording holds: SHA-256 of its decompressed bytes, and how many frames."""
+    """What a recording holds: SHA-256 of its decompressed bytes, how many frames, and whether its
+    very last record makes one."""
 
     sha256: str
     frames: int
+    breaks_off: bool
 
 
 def check_whole(path: Path, version: int) -> Stream:
@@ -185,7 +188,7 @@ def check_whole(path: Path, version: int) -> Stream:
         raise DataError(f"{path} is damaged ({error})") from error
     if records.rest:
         raise DataError(f"{path} is truncated: it ends within a record")
-    return Stream(digest.hexdigest(), records.frames)
+    return Stream(digest.hexdigest(), records.frames, records.at_frame)
 
 
 def _decompressed(path: Path) -> Iterator[bytes]:
@@ -210,11 +213,11 @@ def _decompressed(path: Path) -> Iterator[bytes]:
 class _Records:
     """Follows the records of a recording, which comes in blocks, and counts its frames.
 
-    `rest` are bytes of a record that has begun.
+    `rest` are bytes of a record that has begun; `at_frame` tells whether the last one made a frame.
     """
 
     def __init__(self, version: int):
-        self.frames, self.rest = 0, b""
+        self.frames, self.rest, self.at_frame = 0, b"", False
         self._version, self._header = version, HEADER if version > 1 else OLD_HEADER
         self._scored, self._tail = False, b""
 
@@ -235,9 +238,10 @@ class _Records:
                 break
             if channel == TERMINAL:
                 shown.append(data[at + head : end])
-                self.frames += self._version == 1
             else:
                 self._press(channel, length)
+            self.at_frame = channel == KEY or self._version == 1
+            self.frames += self.at_frame
             at = end
         self.rest = data[at:]
         self._tail = _without_repeats(b"".join(shown))
@@ -253,7 +257,6 @@ class _Records:
         if channel != wanted or length != (4 if channel == SCORE else 1):
             raise ValueError("not a ttyrec, or garbled: keys and scores do not take turns")
         self._scored = channel == SCORE
-        self.frames += channel == KEY
 
 
 def _without_repeats(text: bytes) -> bytes:
@@ -281,21 +284,48 @@ def decode(path: Path, version: int, stream: Stream, count: int) -> Iterator[Fra
         DataError: the converter cannot read on, or leaves frames out.
     """
     converter, arrays, decoded = _converter(version), _arrays(count), 0
-    converter.load_ttyrec(str(path))
     chars, colors, cursor, _, keys, scores = arrays
     missing = 0
-    while not missing:
-        try:
-            missing = converter.convert(*arrays)
-        except RuntimeError as error:
-            raise DataError(f"{path} is damaged ({error})") from error
-        n = count - missing
-        decoded += n
-        if n:
-            places = cursor[:n].astype(np.uint8)
-            yield Frames(chars[:n], colors[:n].view(np.uint8), places, keys[:n], scores[:n])
+    with _readable(path, version, stream) as file:
+        converter.load_ttyrec(str(file))
+        while not missing:
+            try:
+                missing = converter.convert(*arrays)
+            except RuntimeError as error:
+                raise DataError(f"{path} is damaged ({error})") from error
+            n = min(count - missing, stream.frames - decoded)
+            decoded += n
+            if n:
+                places = cursor[:n].astype(np.uint8)
+                yield Frames(chars[:n], colors[:n].view(np.uint8), places, keys[:n], scores[:n])
     if decoded != stream.frames:
         raise DataError(f"{path}: {decoded} of {stream.frames} frames can be decoded")
+
+
+@contextmanager
+def _readable(path: Path, version: int, stream: Stream) -> Iterator[Path]:
+    """The file, or a copy of it with a record more: NLE 1.3 leaves out the last one of a file.
+
+    It only matters where that record makes a frame: in recordings that break off at a key, and in
+    all of version 1.
+    """
+    if not stream.breaks_off:
+        yield path
+        return
+    with tempfile.NamedTemporaryFile() as copy:
+        machine = bz2.BZ2Compressor(1)
+        for block in _decompressed(path):
+            copy.write(machine.compress(block))
+        copy.write(machine.compress(_plain(version)) + machine.flush())
+        copy.flush()
+        yield Path(copy.name)
+
+
+def _plain(version: int) -> bytes:
+    """A record that makes letters letters."""
+    length = len(PLAIN_SET)
+    header = HEADER.pack(0, 0, length, TERMINAL) if version > 1 else OLD_HEADER.pack(0, 0, length)
+    return header + PLAIN_SET
 
 
 def _arrays(count: int) -> tuple[np.ndarray, ...]:
@@ -321,10 +351,8 @@ def _converter(version: int):  # type: ignore[no-untyped-def]  # a class of NLE'
     except ImportError as error:
         raise MissingExtraError("reading ttyrecs", "nethack") from error
     converter = _pyconverter.Converter(ROWS, COLUMNS, version)
-    length = len(PLAIN_SET)
-    header = HEADER.pack(0, 0, length, TERMINAL) if version > 1 else OLD_HEADER.pack(0, 0, length)
     with tempfile.NamedTemporaryFile() as file:
-        file.write(bz2.compress(header + PLAIN_SET))
+        file.write(bz2.compress(2 * _plain(version)))  # the last record of a file is not read
         file.flush()
         converter.load_ttyrec(file.name)
         converter.convert(*_arrays(1))

@@ -33,10 +33,14 @@ def read_xlogfile(path: Path) -> dict[str, Log]:
     logs: dict[str, Log] = {}
     # Only a line feed ends a line: names in it may hold what Unicode takes for the end of one.
     for number, line in enumerate(path.read_bytes().decode("latin-1").split("\n"), 1):
-        fields = dict(word.partition("=")[::2] for word in line.rstrip("\r").split("\t") if word)
+        words = [word.partition("=")[::2] for word in line.rstrip("\r").split("\t") if word]
+        fields = dict(words)
         if "ttyrecname" not in fields:
             continue
         try:
+            for name, value in words:
+                if fields[name] != value:
+                    raise ValueError(f"{shown(name)} is told twice")
             log = _typed(fields)
             if logs.setdefault(fields["ttyrecname"], log) != log:
                 raise ValueError(f"another line tells otherwise about {fields['ttyrecname']}")
