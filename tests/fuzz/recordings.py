@@ -436,6 +436,33 @@ print(points) __import__('os') __class__ {} *points ' ` 012 9if １２ é ª
 """
 
 
+_NAMES = st.sampled_from(
+    ["role", "points", "death", "maxlvl", "depth", "turns", "alignment", "achieve"]
+)
+_VALUES = st.one_of(
+    st.integers(-5, 20_000).map(str), st.sampled_from(["'Mon'", "'quit'", "0x1f", "1e3", "'a'"])
+)
+_LISTS = st.lists(_VALUES, max_size=3).map(lambda values: f"[{', '.join(values)}]")
+_COMPARED = st.builds(
+    " ".join,
+    st.tuples(
+        _NAMES,
+        st.sampled_from(["==", "!=", "<", "<=", ">", ">=", "in"]),
+        st.one_of(_VALUES, _NAMES),
+    )
+    | st.tuples(st.one_of(_VALUES, _NAMES), st.sampled_from(["in", "not in"]), _LISTS)
+    | st.tuples(_VALUES, st.just("<"), _NAMES, st.just("<="), _VALUES),
+)
+WELL_FORMED = st.recursive(
+    _COMPARED,
+    lambda inner: (
+        inner.map(lambda text: f"not ({text})")
+        | st.builds("({} {} {})".format, inner, st.sampled_from(["and", "or"]), inner)
+    ),
+    max_leaves=6,
+)
+
+
 def conditions(seeds: Path, work: Path) -> Target:
     log = next(iter(read_xlogfile(seeds / "games" / "nle.7.xlogfile").values()))
     lines = [line.split() for line in EXPRESSIONS.strip().splitlines()]
@@ -452,8 +479,9 @@ def conditions(seeds: Path, work: Path) -> Target:
 
     def ruin(draw: Draw) -> tuple[str, list[str]]:
         missing = draw(st.lists(st.sampled_from(sorted(log)), max_size=3))
-        if draw(st.integers(0, 5)) == 0:
-            return draw(deep), missing
+        how = draw(st.integers(0, 5))
+        if how < 3:
+            return draw(deep if how == 0 else WELL_FORMED), missing
         words = draw(st.sampled_from(lines))
         words = [word for word in words if draw(st.integers(0, 30))]
         return " ".join(mutate.damaged_words(draw, words, spare)), missing
