@@ -486,6 +486,35 @@ def test_a_damaged_store_is_named(imported, tmp_path, harm):
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"chars", b"\xf5hars"),  # no text at all
+        (b"chars", b"chart"),
+        (struct.pack("<i", 1920), struct.pack("<i", 1664)),  # bytes a screen
+        (struct.pack("<i", 1920), struct.pack("<i", -1)),
+    ],
+)
+def test_a_damaged_game_is_named_where_nobody_looks_at_hashes(imported, tmp_path, old, new):
+    copy = Path(shutil.copytree(imported.path, tmp_path / "demos"))
+    path = game_path(copy, imported.episodes[1].name)
+    path.write_bytes(path.read_bytes().replace(old, new))
+    demos = NldDemonstrations.open(copy, verify=False)
+    with pytest.raises(DataError, match=path.name):
+        demos.read(1)
+
+
+def test_a_game_that_is_short_is_not_read_short(imported, tmp_path):
+    copy = Path(shutil.copytree(imported.path, tmp_path / "demos"))
+    one, other = (game_path(copy, info.name) for info in imported.episodes[:2])
+    other.replace(one)
+    demos = NldDemonstrations.open(copy, verify=False)
+    with pytest.raises(DataError, match=rf"{one.name} is damaged \(\d+ frames from number 0"):
+        demos.read(0)
+    with pytest.raises(DataError, match="frames from number 0"):
+        demos.open_game(0).moves()
+
+
+@pytest.mark.parametrize(
     ("field", "value", "said"),
     [
         ("name", "../../else/where.ttyrec3.bz2", "outside of the demonstrations"),

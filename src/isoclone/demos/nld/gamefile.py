@@ -11,6 +11,7 @@ how many of them are demonstrations.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,7 +119,7 @@ class GameFile:
             said = " ".join(str(error).split())[:100]
             raise DataError(f"{self.path} is damaged ({said}); import it again") from error
 
-    def _check_length(self, length: int, first: int, most: int) -> None:
+    def _check_length(self, length: int, first: int = 0, most: int = sys.maxsize) -> None:
         """Whether from frame `first` on there are as many as there must be, up to `most`."""
         if self._frames is not None and length != min(most, self._frames - first):
             raise ValueError(f"{length} frames from number {first} on, of {self._frames} in all")
@@ -153,7 +154,7 @@ class GameFile:
         with self._reading():
             table = self._open(MOVES).read_all()
             table.validate()
-            self._check_length(len(table), 0, len(table))
+            self._check_length(len(table))
             return table["key"].to_numpy(), table["score"].to_numpy()
 
     def facts(self) -> dict[str, Any]:
