@@ -202,6 +202,9 @@ def test_an_import_goes_on_where_it_was_stopped(recorded, imported, tmp_path):
     demos = import_nld(recorded.folder, out)
     assert there.stat().st_mtime_ns == before
     assert demos.fingerprint == imported.fingerprint
+    (out / "demonstrations.json").unlink()  # as if stopped; a game that is damaged is made again
+    there.write_bytes(there.read_bytes()[:-50])
+    assert import_nld(recorded.folder, out).file_sha256 == imported.file_sha256
     with pytest.raises(SpecMismatchError, match="where"):
         import_nld(recorded.folder, out, where="points > 3")
 

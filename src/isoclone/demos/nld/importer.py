@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -217,8 +218,10 @@ def import_game(out: Path, recording: Recording, table: tuple[int, ...]) -> Game
     """
     path = game_path(out, recording.name)
     try:
-        if not path.exists():
-            _store(path, recording)
+        if path.exists():
+            with suppress(DataError):  # damaged since: it can be made again
+                return _describe(GameFile(path), recording, table)
+        _store(path, recording)
         return _describe(GameFile(path), recording, table)
     except DataError as error:
         return str(error)
