@@ -30,7 +30,7 @@ lint: install
 bench: install
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
-# The suite does a sample of these two; here they are in full (half an hour, two cores).
+# The suite does a sample of these two; here they are in full (three quarters of an hour, two cores).
 faults: install
 	$(BIN)/python tests/faults/harness.py --kills 100
 
