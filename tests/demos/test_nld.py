@@ -382,11 +382,11 @@ def test_another_table_of_that_name_is_not_the_recorders(recorded, imported, tmp
 def test_xlogfiles_that_contradict_each_other_are_refused(recorded, tmp_path):
     folder, _ = altered(recorded, tmp_path)
     (log,) = folder.rglob("*.xlogfile")
-    other = log.with_name("nle.8.xlogfile")
+    other = log.with_name("other.xlogfile")
     other.write_bytes(log.read_bytes())
     assert len(import_nld(folder, tmp_path / "same").episodes) == 5
     other.write_bytes(log.read_bytes().replace(b"turns=", b"turns=1"))
-    with pytest.raises(DataError, match=r"nle\.8\.xlogfile: another xlogfile tells otherwise"):
+    with pytest.raises(DataError, match=r"other\.xlogfile: another xlogfile tells otherwise"):
         import_nld(folder, tmp_path / "other")
 
 
