@@ -144,7 +144,7 @@ _LENGTHS = st.sampled_from(
 )
 _SCORES = st.integers(-(2**31), 2**31 - 1).map(lambda score: struct.pack("<i", score))
 _SEQUENCES = [
-    b"\x1b[99999999b", b"\x1b[9\x00[99999b", b"\x1b[3b", b"\x1b(0lqqk", b"\x1b\x1b(\x1b(0",
+    b"\x1b[99999999999b", b"\x1b[9\x00[9999999999b", b"\x1b[3b", b"\x1b(0lqqk", b"\x1b\x1b(\x1b(0",
     b"\x1bc", b"\x1b[999;999H", b"\x1b[18446744073709551615A", b"\x1b[0A", b"\x1b[H\x1b[1J",
     b"\x1b[99L", b"\x1b[99M", b"\x1b[99S", b"\x1b[99T", b"\x1b[99P", b"\x1b[99@", b"\x1b[99X",
     b"\x1b[1;2;3;4;5;6;7;8;9;10;38;48;99m", b"\x1bH\x1b[3g\t\t\x1b[I\x1b[Z", b"\x1b7\x1b8",
