@@ -25,7 +25,7 @@ CAMPAIGN = Path(__file__).with_name("campaign.py")
     "kinds",
     [
         ["demonstrations", "specs", "fields", "checkpoints", "studies"],
-        ["ttyrecs", "xlogfiles", "conditions", "games"],
+        ["ttyrecs", "xlogfiles", "games"],
     ],
     ids=["toy", "nethack"],
 )
