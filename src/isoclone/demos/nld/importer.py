@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,6 @@ from isoclone.demos.nld.gamefile import FRAMES, GameFile, write_game
 from isoclone.demos.nld.store import FORMAT, KIND, UNKNOWN, GameInfo, NldDemonstrations, game_path
 from isoclone.demos.nld.ttyrec import (
     VERSIONS,
-    Frames,
     Recording,
     check_whole,
     decode,
@@ -219,28 +219,21 @@ def import_game(out: Path, recording: Recording, table: tuple[int, ...]) -> Game
     """
     path = game_path(out, recording.name)
     try:
-        if not path.exists():
-            _store(path, recording)
+        if path.exists():
+            with suppress(DataError):  # damaged since: it can be made again
+                return _describe(GameFile(path), recording, table)
+        _store(path, recording)
         return _describe(GameFile(path), recording, table)
     except DataError as error:
         return str(error)
 
 
 def _store(path: Path, recording: Recording) -> None:
-    stream = check_whole(recording.path)
-    if not stream.keys:
+    stream = check_whole(recording.path, recording.version)
+    if not stream.frames:
         raise DataError(f"{recording.path} holds no frames")
-    facts = {"name": recording.name, "stream_sha256": stream.sha256, "frames": stream.keys}
-
-    def counted() -> Iterator[Frames]:
-        decoded = 0
-        for frames in decode(recording.path, recording.version, FRAMES):
-            decoded += len(frames.keys)
-            yield frames
-        if decoded != stream.keys:
-            raise DataError(f"{recording.path}: {decoded} of {stream.keys} frames can be decoded")
-
-    write_game(path, counted(), facts)
+    facts = {"name": recording.name, "stream_sha256": stream.sha256, "frames": stream.frames}
+    write_game(path, decode(recording.path, recording.version, stream, FRAMES), facts)
 
 
 def _describe(file: GameFile, recording: Recording, table: tuple[int, ...]) -> GameInfo:
