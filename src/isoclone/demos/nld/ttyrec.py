@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import bz2
 import csv
-import hashlib
 import re
 import struct
 import tempfile
@@ -160,10 +159,8 @@ def _whole_number(cells: dict[str, str], column: str) -> int | None:
 
 
 class Stream(NamedTuple):
-    """What a recording holds: SHA-256 of its decompressed bytes, how many frames, and whether its
-    very last record makes one."""
+    """How many frames a recording holds, and whether its very last record makes one."""
 
-    sha256: str
     frames: int
     breaks_off: bool
 
@@ -177,10 +174,9 @@ def check_whole(path: Path, version: int) -> Stream:
     Raises:
         DataError: the file is truncated, damaged, or no recording at all.
     """
-    digest, records = hashlib.sha256(), _Records(version)
+    records = _Records(version)
     try:
         for block in _decompressed(path):
-            digest.update(block)
             records.follow(block)
     except EOFError as error:
         raise DataError(f"{path} is truncated") from error
@@ -188,7 +184,7 @@ def check_whole(path: Path, version: int) -> Stream:
         raise DataError(f"{path} is damaged ({error})") from error
     if records.rest:
         raise DataError(f"{path} is truncated: it ends within a record")
-    return Stream(digest.hexdigest(), records.frames, records.at_frame)
+    return Stream(records.frames, records.at_frame)
 
 
 def _decompressed(path: Path) -> Iterator[bytes]:
