@@ -4,7 +4,7 @@ TORCH  ?= torch==2.13.0
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: install demo test lint bench faults fuzz clean
+.PHONY: install demo test lint bench faults fuzz fuzz-guided clean
 
 install: $(VENV)/.installed
 
@@ -30,12 +30,16 @@ lint: install
 bench: install
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
-# The suite does a sample of these two; here they are in full (half an hour, two cores).
+# The suite does a sample of these two; here they are in full (three quarters of an hour, two cores).
 faults: install
 	$(BIN)/python tests/faults/harness.py --kills 100
 
 fuzz: install
 	$(BIN)/python tests/fuzz/campaign.py --inputs 1000
+
+# Inputs chosen by the branches they lead to: needs `pip install atheris`, and says so.
+fuzz-guided: install
+	$(BIN)/python tests/fuzz/guided.py --seconds 60
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,9 +1,9 @@
 """NetHack: what our environments cost beside NLE through Gymnasium, and how fast the bot plays.
 
-All sides play the same games: the scripted player's, of `SLOTS` seeds, replayed key by key. Rates
-are agent steps per CPU second. NLE by itself is three times slower when 16 copies of it take turns
-than when one plays alone, as each copy brings 2.2 MB of code of its own into the caches; so both
-are shown.
+All sides play the same games, which is checked frame by frame: the scripted player's, of as many
+seeds as are played side by side, replayed key by key. Rates are agent steps per CPU second. NLE by
+itself is two to four times slower when many copies of it take turns than when one plays alone, as
+each copy brings 2.2 MB of code of its own into the caches; so a rollout is shown beside both.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from common import alternating, show
 import isoclone as ic
 from isoclone.checkpoint import Trained
 from isoclone.demos.nld import NldRecordRequest, record_demos
+from isoclone.evaluate import STATE_SLOTS
 from isoclone.experts import View
 from isoclone.games.base import SerialVector
-from isoclone.games.nethack import NetHackEnv
+from isoclone.games.nethack import NetHackEnv, fix_birthday, pack_tty
 from isoclone.recipes import recipe
 from isoclone.records import Run
 from isoclone.slots import slots_for
 from isoclone.train import Trainer
 
-SLOTS = 16
+SIDE_BY_SIDE = (16, STATE_SLOTS)  # the second is what a rollout does by itself
 Work = Callable[[], int]
 Reset = Callable[[np.ndarray], None]
 Step = Callable[[np.ndarray], np.ndarray]
@@ -38,10 +39,10 @@ LENGTH = 2_000  # steps of each game
 
 
 def scripts() -> list[list[int]]:
-    """The scripted player's actions in the games of seeds 0 to `SLOTS` - 1."""
+    """The scripted player's actions in the games of the seeds from 0 on."""
     game, played = ic.game("nethack"), []
     env, player = game.make_env(), ic.expert("scripted", game)
-    for seed in range(SLOTS):
+    for seed in range(max(SIDE_BY_SIDE)):
         env.reset(seed)
         view, actions = View(env, np.random.default_rng(seed), 1), []
         for _ in range(LENGTH):
@@ -84,19 +85,43 @@ def in_turn(games: list[list[int]], reset: Reset, step: Step, rounds: int = 30) 
     return steps
 
 
+def gymnasium_env() -> gymnasium.Env:
+    """The challenge as a user would make it, but with games that can be told by their seeds."""
+    env = gymnasium.make("NetHackChallenge-v0", character="mon-hum-neu-mal", fix_moon_phase=True)
+    for name in ("set_initial_seeds", "set_current_seeds", "get_current_seeds"):
+        env.unwrapped.nethack.__dict__.pop(name)
+    return env
+
+
+def begin(env: gymnasium.Env, seed: int) -> None:
+    """Start the game that belongs to `seed`, as ours does."""
+    nethack = env.unwrapped.nethack
+    nethack.set_initial_seeds(seed, seed, False)
+    env.reset()
+    fix_birthday(nethack, seed)
+
+
+def check_same(games: list[list[int]]) -> None:
+    """All sides see the same frames: a game that has lost its way costs less than one played."""
+    reference, env = gymnasium_env(), ic.game("nethack").make_lean_env()
+    for seed, actions in enumerate(games):
+        begin(reference, seed)
+        env.reset(seed)
+        for action in actions:
+            seen = reference.step(action)[0]
+            parts = (seen[name] for name in ("tty_chars", "tty_colors", "tty_cursor"))
+            assert np.array_equal(env.step(action)[0], pack_tty(*parts)), f"seed {seed} differs"
+    reference.close()
+    env.close()
+
+
 def through_gymnasium(games: list[list[int]]) -> Work:
-    """`gym.make` environments of the challenge, as a user would step them, but seeded."""
-    envs = []
-    for _ in games:
-        env = gymnasium.make("NetHackChallenge-v0", character="mon-hum-neu-mal")
-        for name in ("set_initial_seeds", "set_current_seeds", "get_current_seeds"):
-            env.unwrapped.nethack.__dict__.pop(name)
-        envs.append(env)
+    """Environments of Gymnasium, stepped in turn."""
+    envs = [gymnasium_env() for _ in games]
 
     def reset(slots: np.ndarray) -> None:
         for slot in slots:
-            envs[slot].unwrapped.nethack.set_initial_seeds(int(slot), int(slot), False)
-            envs[slot].reset()
+            begin(envs[slot], int(slot))
 
     def step(actions: np.ndarray) -> np.ndarray:
         return np.array([any(e.step(int(a))[2:4]) for e, a in zip(envs, actions, strict=True)])
@@ -158,13 +183,17 @@ def bot() -> None:
 def main() -> None:
     torch.set_num_threads(1)
     games, wanted = scripts(), ">= .60"
-    alone, many = through_gymnasium(games[:1]), through_gymnasium(games)
+    check_same(games)
+    alone = through_gymnasium(games[:1])
+    rows = [("one environment", *alternating(alone, ours(games[:1])), wanted)]
     with tempfile.TemporaryDirectory() as folder:
         tiny = tiny_policy(Path(folder))
-        rows = [
-            ("one environment", *alternating(alone, ours(games[:1])), wanted),
-            (f"{SLOTS} in turn", *alternating(many, ours(games)), wanted),
-            (f"{SLOTS} and the smallest LSTM", *alternating(many, ours(games, tiny)), wanted),
+    for n in SIDE_BY_SIDE:
+        many, bare, played = through_gymnasium(games[:n]), ours(games[:n]), ours(games[:n], tiny)
+        rows += [
+            (f"{n} in turn", *alternating(many, bare), wanted),
+            (f"{n} and the smallest LSTM, beside {n}", *alternating(many, played), wanted),
+            (f"{n} and the smallest LSTM, beside 1", *alternating(alone, played), ""),
         ]
     show("steps per CPU second, NLE through Gymnasium against ours", rows)
     bot()

@@ -4,8 +4,8 @@
 
 One core. Parts: `train` samples/s by size and core; `encoders` dev loss of the lean and the paper's
 encoder at the same exact FLOPs, with the seconds each took; `rollout` steps/s with a policy of half
-a million parameters, 64 games side by side against one process and one game, and with a tiny one
-against NLE through Gymnasium alone.
+a million parameters, many games side by side against one, and with a tiny one against one NLE
+through Gymnasium (`bench_nethack.py` compares the same games).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from common import show
 from isoclone.checkpoint import Trained
 from isoclone.demos.feed import screen_encoder
 from isoclone.demos.nld import NldDemonstrations
-from isoclone.evaluate import dev_loss
+from isoclone.evaluate import STATE_SLOTS, dev_loss
 from isoclone.games import close, game, vector_env
 from isoclone.games.nethack import FRAME
 from isoclone.policies import make_policy, policy_flops, policy_params
@@ -150,11 +150,11 @@ def rollouts() -> list[tuple[str, float, float, str]]:
     alone, raw = playing(half, 1), gymnasium_alone()
     rows = [
         (f"0.5M LSTM, {slots} games, against 1", alone, playing(half, slots), ">= 6x")
-        for slots in (16, 64, 128)
+        for slots in (16, 64, STATE_SLOTS)
     ]
     return rows + [
         (f"width 8, {slots} games, against NLE alone", raw, playing(tiny, slots), ">= .6x")
-        for slots in (64, 128)
+        for slots in (64, STATE_SLOTS)
     ]
 
 

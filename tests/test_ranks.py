@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import tiny_spec
+from conftest import tiny_nethack_spec, tiny_spec
 
 from isoclone import ranks
+from isoclone.demos.nld import GameInfo, NldDemonstrations
+from isoclone.demos.nld.importer import finish
+from isoclone.demos.nld.store import UNKNOWN
 from isoclone.errors import SpecError, UnknownNameError
 from isoclone.recipes import recipe
 from isoclone.records import Point
@@ -60,6 +66,39 @@ def test_two_ranks_give_the_numbers_of_one_and_either_resumes_the_other(finished
     assert done.returncode == 0, done.stderr
     agree(Point.from_json(json.loads(done.stdout)), second)
     assert (other.path / "points.csv").read_text().count("\n") == 3
+
+
+def masked(demos: NldDemonstrations, path: Path) -> NldDemonstrations:
+    """The same games, in which the key pressed most often is no action: nothing to learn there."""
+    shutil.copytree(demos.path / "games", path / "games")
+    pressed = [_keys(demos, info) for info in demos.episodes]
+    table = np.array(demos.action_of_key)
+    table[np.bincount(np.concatenate(pressed)).argmax()] = UNKNOWN
+    counts = [int((table[keys] == UNKNOWN).sum()) for keys in pressed]
+    games = [replace(i, unknown_keys=n) for i, n in zip(demos.episodes, counts, strict=True)]
+    assert all(counts)
+    finish(path, games, sorted(demos.dev_episodes), [], "masked", tuple(table.tolist()))
+    return NldDemonstrations.open(path)
+
+
+def _keys(demos: NldDemonstrations, info: GameInfo) -> np.ndarray:
+    play = slice(info.cut_opening, info.cut_opening + info.length)
+    return demos.open_game(info.index).moves()[0][play]
+
+
+def test_two_ranks_share_games_whose_state_is_carried(nethack_demos, tmp_path):
+    """Five games side by side, three and two; some samples masked; then one rank goes on."""
+    demos = masked(nethack_demos, tmp_path / "demos")
+    exact = recipe("nethack", batch_size=60, precision="float32").to_json()
+    spec = tiny_nethack_spec(demos=str(demos.path), recipe=exact, episodes=0)
+    alone, both = (Study.create(tmp_path / name, spec) for name in ("alone", "both"))
+    first, second = (alone.train_one(4, budget) for budget in spec.budgets_flops)
+    assert first.samples % 60  # masked ones are not counted
+
+    done = together(both.path, "--width", 4, "--flops", spec.budgets_flops[0], "--json")
+    assert done.returncode == 0, done.stderr
+    agree(Point.from_json(json.loads(done.stdout)), first)
+    agree(both.train_one(4, spec.budgets_flops[1]), second)
 
 
 def test_a_run_is_brought_to_its_next_budget(finished_study, tmp_path):

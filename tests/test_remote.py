@@ -15,7 +15,7 @@ import pytest
 from conftest import tiny_spec
 from storage import client
 
-from isoclone import remote
+from isoclone import remote, store
 from isoclone.cli import main
 from isoclone.demos import open_demos
 from isoclone.errors import DataError, SpecError, SpecMismatchError, StoreError
@@ -280,9 +280,16 @@ def test_a_driver_that_was_killed_here_is_seen_off_at_once(place, monkeypatch):
     assert there._drivers() == []
 
 
-@pytest.mark.parametrize("said", [b'{"host": "HOST", "pid": 999999, "beat": 7}', b"torn", b"[]"])
+@pytest.mark.parametrize(
+    "said", [b'{"host": "HOST", "pid": 999999, "beat": 7}', b"torn", b'{"lock": null}']
+)
 def test_one_that_keeps_silent_elsewhere_is_seen_off_after_a_while(place, said, monkeypatch):
-    """Though it be called like this machine, where no such process is: names are not unique."""
+    """Though it be called like this machine, where no such process is: names are not unique.
+
+    And though both be on machines that have no names for locks.
+    """
+    if b"null" in said:
+        monkeypatch.setattr(store, "_name_of", lambda lock: None)
     monkeypatch.setattr(remote, "PATIENCE_SECONDS", 1.0)
     there, waits = Remote(place), []
     said = said.replace(b"HOST", socket.gethostname().encode())

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from isoclone.store import (
     read_json,
     replacing,
     sweep_leftovers,
+    this_host,
     write_bytes,
     write_json,
     write_rows,
@@ -48,7 +50,8 @@ def test_a_writer_that_fails_leaves_what_was_there(tmp_path):
 
 
 def test_what_a_dead_writer_left_is_swept_and_a_living_ones_is_kept(tmp_path):
-    dead, alive = tmp_path / ".a.4194999.tmp", tmp_path / f".b.{os.getpid()}.tmp"
+    dead = tmp_path / f".a.{this_host()}.4194999.tmp"
+    alive = tmp_path / f".b.{this_host()}.{os.getpid()}.tmp"
     dead.touch()
     alive.touch()
     sweep_leftovers(tmp_path)
@@ -60,10 +63,39 @@ def test_what_a_dead_writer_left_is_swept_and_a_living_ones_is_kept(tmp_path):
     assert is_free(tmp_path / "nowhere")
 
 
+def test_what_another_host_writes_is_swept_when_it_is_a_day_old(tmp_path):
+    """Whether its process lives cannot be seen from here, be its number in use here or not."""
+    young, old = time.time() - 23 * 3600, time.time() - 25 * 3600
+    for name, age in (("a.elsewhere", young), ("b.elsewhere", old), ("c.json", young)):
+        for pid in (4194999, os.getpid()):
+            path = tmp_path / f".{name}.{pid}.tmp"
+            path.touch()
+            os.utime(path, (age, age))
+    (tmp_path / ".tmp").touch()
+    sweep_leftovers(tmp_path)
+    assert {p.name.split(".")[1] for p in tmp_path.iterdir()} == {"a", "c", "tmp"}
+
+
+@pytest.mark.parametrize("name", ["node-7", "node.example.org", "../é", "n" * 300, ""])
+def test_a_temporary_file_tells_its_writers_host(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(platform, "node", lambda: name)
+    this_host.cache_clear()
+    try:
+        with replacing(tmp_path / "a.json") as temporary:
+            host, pid = temporary.name.split(".")[-3:-1]
+            assert (host, int(pid)) == (this_host(), os.getpid())
+            assert (host == name) is (name in ("node-7", ""))
+            assert len(host) < 40
+            temporary.touch()
+        assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+    finally:
+        this_host.cache_clear()
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="zombies are told by /proc")
 def test_a_killed_writer_that_nobody_has_buried_is_dead(tmp_path):
     writer = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    left = tmp_path / f".a.{writer.pid}.tmp"
+    left = tmp_path / f".a.{this_host()}.{writer.pid}.tmp"
     left.touch()
     sweep_leftovers(tmp_path)
     assert left.exists()

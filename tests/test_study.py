@@ -18,7 +18,7 @@ from isoclone.errors import SpecError, SpecMismatchError, StoreError, UnknownNam
 from isoclone.executors import executor
 from isoclone.recipes import recipe
 from isoclone.records import Point
-from isoclone.store import read_json, write_json
+from isoclone.store import read_json, this_host, write_json
 from isoclone.study import Observer, Study
 from isoclone.worker import budget_key, point_path
 
@@ -46,6 +46,17 @@ def test_a_finished_study_has_everything(finished_study):
         "report.html",
     }
     assert not list(finished_study.rglob(".*.tmp"))
+
+
+def test_what_a_worker_left_while_others_went_on_is_swept_at_the_end(study_copy):
+    left = study_copy / "runs" / f".progress.json.{this_host()}.4194999.tmp"
+
+    class Killer(Observer):
+        def phase(self, name: str, detail: str = "") -> None:
+            left.touch()
+
+    Study.open(study_copy).run(observer=Killer())
+    assert not left.exists()
 
 
 def test_both_tables_say_what_the_runs_folders_say(finished_study):

@@ -9,41 +9,22 @@ import pytest
 
 pytest.importorskip("nle", reason="the extra 'nethack' is not installed")
 
+from conftest import tiny_nethack_spec
+
 from isoclone.ablation import Ablation
-from isoclone.builtins import builtin
 from isoclone.demos.nld import NldDemonstrations
 from isoclone.errors import SpecError
 from isoclone.executors import SerialExecutor, executor
-from isoclone.recipes import recipe
 from isoclone.rivals import action_shares, measure_rivals, smallest_of
-from isoclone.spec import StudySpec
 from isoclone.store import read_json
 from isoclone.study import Observer, Study
 from isoclone.worker import episodes_path
 
 
-def tiny(**changes) -> StudySpec:
-    """The builtin study, cut down to seconds."""
-    fields = {
-        "name": "tiny",
-        "widths": (2, 4, 8),
-        "budgets_flops": (2e7, 4e7),
-        "forecast_flops": 6e7,
-        "recipe": recipe("nethack", batch_size=48, precision="float32").to_json(),
-        "policy_options": {"unroll": 12},
-        "game_options": {"character": "mon-hum-neu-mal", "max_steps": 25},
-        "samples": 60,
-        "dev_samples": 200,
-        "episodes": 2,
-        "forecast_episodes": 2,
-    }
-    return builtin("nethack").replace(**{**fields, **changes})
-
-
 @pytest.fixture(scope="module")
 def study(nethack_demos: NldDemonstrations, tmp_path_factory) -> Study:
     """Two policies of a study on imported games."""
-    spec = tiny(demos=str(nethack_demos.path))
+    spec = tiny_nethack_spec(demos=str(nethack_demos.path))
     made = Study.create(tmp_path_factory.mktemp("study") / "tiny", spec)
     made.record(SerialExecutor(), Observer())
     for width in (2, 4):
@@ -69,7 +50,7 @@ def test_what_a_study_will_cost_is_measured_on_noise(study):
 
 
 def test_the_scripted_player_records_where_nothing_is_given(tmp_path):
-    study = Study.create(tmp_path / "own", tiny())
+    study = Study.create(tmp_path / "own", tiny_nethack_spec())
     demos = study.record(SerialExecutor(), Observer())
     assert isinstance(demos, NldDemonstrations)
     assert demos.samples >= 60
@@ -99,7 +80,7 @@ def asked() -> Ablation:
         "long games / more": {"where": "length > 20", "budgets_flops": (2e7,)},
     }
     budgets = (1e7, 2e7)
-    return Ablation("tried", "Does it help?", tiny(), variants, 2, budgets, episodes=2)
+    return Ablation("tried", "Does it help?", tiny_nethack_spec(), variants, 2, budgets, episodes=2)
 
 
 def test_an_ablation_has_a_page_and_a_table(nethack_demos, tmp_path, asked):

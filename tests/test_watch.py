@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import io
 import json
 import os
 import pty
+import struct
 import sys
 import threading
 import time
@@ -112,6 +114,22 @@ def test_damaged_and_missing_recordings(ttyrec, tmp_path):
         recorded(tmp_path / "no.ttyrec3.bz2")
     with pytest.raises(DataError, match=r"must end in \.ttyrec3\.bz2"):
         recorded(tmp_path / "x.ttyrec")
+
+
+def test_a_recording_of_version_1_is_shown_to_its_last_frame_and_has_no_keys(tmp_path):
+    path = tmp_path / "a.ttyrec.bz2"
+    parts = (struct.pack("<iii", 0, 0, 1) + letter for letter in (b"a", b"b", b"c"))
+    path.write_bytes(bz2.compress(b"".join(parts)))
+    shots = list(recorded(path))
+    assert [lines(shot.frame)[0].strip() for shot in shots] == ["a", "ab", "abc"]
+    assert {shot.key for shot in shots} == {None}
+
+
+def test_a_second_stream_is_not_left_out_silently(ttyrec, tmp_path, capsys):
+    path = tmp_path / ttyrec.name
+    path.write_bytes(ttyrec.read_bytes() * 2)
+    assert main(["play", str(path), "--json"]) == 1
+    assert "follows after its end" in capsys.readouterr().err
 
 
 def test_the_verb_without_a_terminal(ttyrec, capsys):

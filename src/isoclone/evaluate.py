@@ -24,7 +24,7 @@ from isoclone.slots import Slots, slots_for
 from isoclone.store import is_free
 
 BATCH = 512
-SLOTS, STATE_SLOTS = 16, 48  # episodes side by side: of stacked frames, of policies with a state
+SLOTS, STATE_SLOTS = 16, 96  # episodes side by side: of stacked frames, of policies with a state
 LANES, STEPS = 16, 128  # games that are read side by side, and screens of each at a time
 
 
@@ -296,7 +296,7 @@ def _play_in(
         shown.start(playing, frames)
     while finished < episodes:
         live = np.flatnonzero(playing >= 0)
-        uniforms = np.array([chance[playing[slot]].random() for slot in live])
+        uniforms = np.array([chance[episode].random() for episode in playing[live].tolist()])
         actions = np.zeros(slots, np.int64)
         actions[live] = act(live, uniforms)
         frames, rewards, terminated, truncated = env.step(actions)

@@ -477,7 +477,7 @@ class Remote:
         if first is None:
             return
         who = f"process {first.get('pid')} on {first.get('host')}"
-        if first.get("lock") != sign.lock:  # else it is dead: we hold its lock
+        if sign.lock is None or first.get("lock") != sign.lock:  # else it is dead: we hold its lock
             tell(f"for a sign of life of {who}, {PATIENCE_SECONDS:g} s at most")
             while time.monotonic() < until:
                 time.sleep(min(1.0, PATIENCE_SECONDS / 10))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,8 @@ from isoclone.checkpoint import Trained
 from isoclone.demos.batches import arrange, to_input
 from isoclone.games.nethack import unpack_tty
 from isoclone.policies.tty.screen import Screens
+
+SMALL = 500_000  # parameters up to which a few dozen games are played in float32, see `unmixed`
 
 
 class Slots(Protocol):
@@ -67,11 +70,21 @@ class SlotStacks:
         """Nothing: such a policy sees frames alone."""
 
 
+def unmixed(policy: Trained) -> Trained:
+    """A small policy in float32, whatever it was trained in; a large one as it is.
+
+    In mixed precision every layer casts its weights and its input at every step, which costs more
+    than a small layer itself.
+    """
+    size = sum(p.numel() for p in policy.module.parameters())
+    return replace(policy, dtype=torch.float32) if size <= SMALL else policy
+
+
 class SlotStates:
     """The screen, the action before and the policy's state of every slot."""
 
     def __init__(self, policy: Trained, slots: int):
-        self._policy, self._none = policy, policy.n_actions
+        self._policy, self._none = unmixed(policy), policy.n_actions
         self._frames = np.zeros((slots, policy.encoder.spec.size), np.uint8)
         self._previous = np.full(slots, self._none, np.int64)
         self._starts = np.ones(slots, bool)

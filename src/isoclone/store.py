@@ -1,7 +1,8 @@
 """Files that are whole or absent, and the tables made of them.
 
 Everything is written beside its place and moved there by an atomic rename, so that a file that
-exists is complete. What was being written when the power went is a `.tmp` file nobody reads.
+exists is complete. What was being written when the power went is a `.tmp` file nobody reads. Its
+name tells the host and the process that wrote it, since many hosts may share the disk.
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ from __future__ import annotations
 import csv
 import errno
 import fcntl
+import functools
 import hashlib
 import io
 import json
 import os
+import platform
+import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
@@ -23,6 +28,8 @@ from isoclone.errors import DataError, SpecError, SpecMismatchError, StoreError
 from isoclone.records import jsonable, shown
 
 LEFTOVER = ".*.tmp"
+FOREIGN_SECONDS = 24 * 3600.0  # nobody is a day without a word to the file that he writes
+HOST_LENGTH = 24
 
 
 @contextmanager
@@ -32,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         StoreError: the disk is full, or the place cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{this_host()}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -43,6 +50,14 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@functools.cache
+def this_host() -> str:
+    """This machine's name as part of a file's: short, of letters, digits and '-' alone."""
+    name = platform.node()
+    plain = re.sub(r"[^A-Za-z0-9-]", "-", name)[:HOST_LENGTH]
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _flush(path: Path) -> None:
@@ -146,11 +161,24 @@ def claim(folder: Path, name: str, declared: dict[str, Any], held: tuple[str, st
 
 
 def sweep_leftovers(folder: Path) -> None:
-    """Delete temporary files of writers that are no more."""
+    """Delete temporary files of writers that are no more.
+
+    Of this host's those whose process is gone; of other hosts', whose processes cannot be seen from
+    here, those that nobody has written to for a day.
+    """
     for temporary in folder.rglob(LEFTOVER):
-        pid = temporary.name.split(".")[-2]
-        if not (pid.isdigit() and is_alive(int(pid))):
+        if _is_left_over(temporary):
             temporary.unlink(missing_ok=True)
+
+
+def _is_left_over(temporary: Path) -> bool:
+    host, pid = temporary.name.split(".")[-3:-1]
+    if host == this_host() and pid.isdecimal():
+        return not is_alive(int(pid))
+    try:
+        return time.time() - temporary.stat().st_mtime > FOREIGN_SECONDS
+    except OSError:  # its writer has just finished
+        return False
 
 
 @contextmanager

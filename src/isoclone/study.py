@@ -387,6 +387,7 @@ class Study:
             finally:  # a study without laws still has a report, which says what is missing
                 observer.phase("report")
                 self.report()
+                sweep_leftovers(self.path)  # of workers that died while the others went on
         return self
 
     @contextmanager

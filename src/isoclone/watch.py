@@ -23,7 +23,7 @@ from typing import NamedTuple, TextIO
 import numpy as np
 
 from isoclone.checkpoint import Trained
-from isoclone.demos.nld.ttyrec import check_whole, decode
+from isoclone.demos.nld.ttyrec import VERSIONS, Stream, check_whole, decode
 from isoclone.errors import DataError, SpecError
 from isoclone.games import Game
 from isoclone.games.nethack import COLUMNS, ROWS, NetHack, action_keys, pack_tty, unpack_tty
@@ -58,15 +58,17 @@ def recorded(path: Path) -> Iterator[Shot]:
         raise DataError(f"{path} is no recording: the name must end in .ttyrec3.bz2 (or 1, 2)")
     if not path.is_file():
         raise DataError(f"{path} does not exist")
-    check_whole(path)
-    return _recorded(path, int(found[1] or 1))
+    version = int(found[1] or 1)
+    if version > max(VERSIONS):
+        raise DataError(f"{path}: unknown ttyrec version {version}; known: 1, 2, 3")
+    return _recorded(path, version, check_whole(path, version))
 
 
-def _recorded(path: Path, version: int) -> Iterator[Shot]:
-    for batch in decode(path, version, CHUNK):
+def _recorded(path: Path, version: int, stream: Stream) -> Iterator[Shot]:
+    for batch in decode(path, version, stream, CHUNK):
         frames = pack_tty(batch.chars, batch.colors, batch.cursor)
         for frame, key, score in zip(frames, batch.keys, batch.scores, strict=True):
-            yield Shot(frame, int(key), int(score))
+            yield Shot(frame, int(key) if version in VERSIONS else None, int(score))
 
 
 def played(policy: Trained, game: Game, seed: int = 0, sampling: str = "sample") -> Iterator[Shot]:

@@ -17,10 +17,11 @@ pytest.importorskip("nle", reason="the extra 'nethack' is not installed")
 
 from isoclone.cli import main
 from isoclone.demos import Demonstrations, open_demos
+from isoclone.demos.demonstrations import table_digest
 from isoclone.demos.nld import GameInfo, NldDemonstrations, import_nld, select
 from isoclone.demos.nld.gamefile import GameFile
 from isoclone.demos.nld.store import game_path
-from isoclone.demos.nld.ttyrec import find_recordings
+from isoclone.demos.nld.ttyrec import check_whole, decode, find_recordings
 from isoclone.errors import DataError, MissingExtraError, SpecError, SpecMismatchError
 from isoclone.games import game
 from isoclone.games.nethack import action_keys, unpack_tty
@@ -201,6 +202,9 @@ def test_an_import_goes_on_where_it_was_stopped(recorded, imported, tmp_path):
     demos = import_nld(recorded.folder, out)
     assert there.stat().st_mtime_ns == before
     assert demos.fingerprint == imported.fingerprint
+    (out / "demonstrations.json").unlink()  # as if stopped; a game that is damaged is made again
+    there.write_bytes(there.read_bytes()[:-50])
+    assert import_nld(recorded.folder, out).file_sha256 == imported.file_sha256
     with pytest.raises(SpecMismatchError, match="where"):
         import_nld(recorded.folder, out, where="points > 3")
 
@@ -279,6 +283,8 @@ def write_channels(path: Path, records: list[tuple[bytes, int, bytes]]) -> None:
         (lambda data: bz2.compress(b""), "holds no frames"),
         (lambda data: bz2.compress(bz2.decompress(data)[:-3]), "ends within a record"),
         (lambda data: bz2.compress(bytes(range(256)) * 4), "garbled"),
+        (lambda data: data + data, "follows after its end"),  # NLE would read the first alone
+        (lambda data: data + b"\0", "follows after its end"),
     ],
 )
 def test_a_spoilt_recording_is_left_out_by_name_or_refused(recorded, tmp_path, spoil, reason):
@@ -291,6 +297,97 @@ def test_a_spoilt_recording_is_left_out_by_name_or_refused(recorded, tmp_path, s
     assert reason in told
     with pytest.raises(DataError, match=reason):
         import_nld(folder, tmp_path / "refused", refuse_damaged=True)
+
+
+TIME = bytes(8)
+
+
+def first(records: list[tuple[bytes, int, bytes]], channel: int) -> int:
+    return next(i for i, record in enumerate(records) if record[1] == channel)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        (1, b"jjj"),  # NLE's converter takes the first of these keys
+        (1, b"j"),  # gives this one the score of the next
+        (2, bytes(4)),  # gives all keys from here on the scores of the one before
+        (2, b"1"),  # reads on beyond these bytes
+        (0, b""),  # goes no further
+        (0, b"x\x1b[4294967295b"),  # writes that many x
+        (0, b"x\x1b[99\x00[99;1b"),
+    ],
+)
+def test_what_nles_converter_would_misread_is_refused(recorded, tmp_path, record):
+    folder, path = altered(recorded, tmp_path)
+    records = channels(path)
+    at = first(records, 2)
+    write_channels(path, [*records[:at], (TIME, *record), *records[at:]])
+    demos = import_nld(folder, tmp_path / "demos")
+    assert len(demos.episodes) == 4
+    assert "garbled" in demos.skipped[0][1]
+
+
+def test_a_sequence_is_seen_across_records_and_a_few_repetitions_are_fine(tmp_path):
+    ending = [(TIME, 2, bytes(4)), (TIME, 1, b"j")]
+    shown, path = [b"a\x1b[", b"9999999", b"9;;", b"b"], tmp_path / "a.ttyrec3.bz2"
+    write_channels(path, [*((TIME, 0, text) for text in shown), *ending])
+    with pytest.raises(DataError, match="repeated without end"):
+        check_whole(path, 3)
+    write_channels(path, [(TIME, 0, b"a\x1b[3b"), (TIME, 0, b"12345b"), *ending])
+    (frames,) = decode(path, 3, check_whole(path, 3), 8)
+    assert bytes(frames.chars[0, 0, :11]) == b"aaaa12345b "
+
+
+def test_line_drawing_in_one_game_leaves_the_next_alone(recorded, imported, tmp_path):
+    """NLE's converters share what character set a terminal is reset to."""
+    folder, _ = altered(recorded, tmp_path)
+    longest = max(find_recordings(folder), key=lambda r: r.path.stat().st_size).path  # comes first
+    records = channels(longest)
+    write_channels(longest, [*records[:-3], (TIME, 0, b"\x1b(0"), *records[-3:]])
+    demos = import_nld(folder, tmp_path / "demos")
+    hashes = zip(demos.episodes, demos.file_sha256, imported.file_sha256, strict=True)
+    changed = [info.name for info, now, before in hashes if now != before]
+    assert set(changed) <= {longest.relative_to(folder).as_posix()}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (",60", ",²", "env_steps is no whole number"),
+        (",60", ",6_0", "env_steps is no whole number"),
+        (",60", "," + "9" * 19, "env_steps is too large"),
+        (",60", "\na", "more or fewer cells"),
+        (",60", ",60,60", "more or fewer cells"),
+        (",60", ',"60', "unexpected end of data"),
+        ("ttyrec,", "ttyrecs,", "lacks the column ttyrec"),
+        ("folder,", "holder,", "lacks the column folder"),
+        ("a,nle", "a,nle.0.ttyrec3.bz2,0,5\na,nle.0.ttyrec3.bz2,0,6\na,nle", "tells otherwise"),
+    ],
+)
+def test_a_recorders_table_that_cannot_be_read_is_refused(recorded, tmp_path, old, new, said):
+    folder, _ = altered(recorded, tmp_path)
+    table = folder / "games.csv"
+    table.write_text(table.read_text().replace(old, new, 1))
+    with pytest.raises(DataError, match=rf"games\.csv, line \d+ is damaged: .*{said}"):
+        import_nld(folder, tmp_path / "demos")
+
+
+def test_another_table_of_that_name_is_not_the_recorders(recorded, imported, tmp_path):
+    folder, _ = altered(recorded, tmp_path)
+    (folder / "a" / "games.csv").write_text("index,name\n0,²\n")
+    assert import_nld(folder, tmp_path / "demos").fingerprint == imported.fingerprint
+
+
+def test_xlogfiles_that_contradict_each_other_are_refused(recorded, tmp_path):
+    folder, _ = altered(recorded, tmp_path)
+    (log,) = folder.rglob("*.xlogfile")
+    other = log.with_name("other.xlogfile")
+    other.write_bytes(log.read_bytes())
+    assert len(import_nld(folder, tmp_path / "same").episodes) == 5
+    other.write_bytes(log.read_bytes().replace(b"turns=", b"turns=1"))
+    with pytest.raises(DataError, match=r"other\.xlogfile: another xlogfile tells otherwise"):
+        import_nld(folder, tmp_path / "other")
 
 
 def test_a_key_that_is_no_action_is_counted_and_masked(recorded, imported, tmp_path):
@@ -336,13 +433,16 @@ def test_without_an_xlogfile(recorded, imported, tmp_path):
     assert demos.game_options == {"character": "@"}
 
 
-def test_a_recording_that_breaks_off_keeps_every_frame(recorded, tmp_path):
+def test_a_recording_that_breaks_off_keeps_every_frame(recorded, imported, tmp_path):
     folder, path = altered(recorded, tmp_path)
     records = channels(path)
     keys = [i for i, (_, channel, _) in enumerate(records) if channel == 1]
-    write_channels(path, records[: keys[40]])
-    info = import_nld(folder, tmp_path / "demos").episodes[1]
-    assert (info.length, info.frames, info.end) == (40, 40, "truncated")
+    for kept in (keys[40], keys[39] + 1):  # NLE's converter reads no key that ends a file
+        write_channels(path, records[:kept])
+        demos = import_nld(folder, tmp_path / str(kept))
+        info = demos.episodes[1]
+        assert (info.length, info.frames, info.end) == (40, 40, "truncated")
+        assert demos.read(1).actions[-1] == imported.read(1).actions[39]
 
 
 def test_wrong_places_end_in_one_line(tmp_path, capsys):
@@ -386,6 +486,58 @@ def test_a_damaged_store_is_named(imported, tmp_path, harm):
     if harm != "flip":  # a flipped bit within a block may only show in the hash
         with pytest.raises(DataError, match=path.name):
             demos.read(0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"chars", b"\xf5hars"),  # no text at all
+        (b"chars", b"chart"),
+        (struct.pack("<i", 1920), struct.pack("<i", 1664)),  # bytes a screen
+        (struct.pack("<i", 1920), struct.pack("<i", -1)),
+    ],
+)
+def test_a_damaged_game_is_named_where_nobody_looks_at_hashes(imported, tmp_path, old, new):
+    copy = Path(shutil.copytree(imported.path, tmp_path / "demos"))
+    path = game_path(copy, imported.episodes[1].name)
+    path.write_bytes(path.read_bytes().replace(old, new))
+    demos = NldDemonstrations.open(copy, verify=False)
+    with pytest.raises(DataError, match=path.name):
+        demos.read(1)
+
+
+def test_a_game_that_is_short_is_not_read_short(imported, tmp_path):
+    copy = Path(shutil.copytree(imported.path, tmp_path / "demos"))
+    one, other = (game_path(copy, info.name) for info in imported.episodes[:2])
+    other.replace(one)
+    demos = NldDemonstrations.open(copy, verify=False)
+    with pytest.raises(DataError, match=rf"{one.name} is damaged \(\d+ frames from number 0"):
+        demos.read(0)
+    with pytest.raises(DataError, match="frames from number 0"):
+        demos.open_game(0).moves()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("name", "../../else/where.ttyrec3.bz2", "outside of the demonstrations"),
+        ("name", "/else/where.ttyrec3.bz2", "outside of the demonstrations"),
+        ("name", 7, "name must be text"),
+        ("length", 10**6, "do not add up"),
+        ("length", "many", "length must be a whole number"),
+        ("cut_opening", -1, "do not add up"),
+    ],
+)
+def test_a_row_that_cannot_be_is_refused_whoever_wrote_its_hash(
+    imported, tmp_path, field, value, said
+):
+    copy = Path(shutil.copytree(imported.path, tmp_path / "demos"))
+    table = json.loads((copy / "demonstrations.json").read_text())
+    table["episodes"][0][field] = value
+    table["table_digest"] = table_digest(table)
+    (copy / "demonstrations.json").write_text(json.dumps(table))
+    with pytest.raises(DataError, match=said):
+        NldDemonstrations.open(copy, verify=False)
 
 
 def test_an_edited_table_is_refused(imported, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 import isoclone as ic
 from isoclone.cli import main
 from isoclone.demos.nld import import_nld
-from isoclone.demos.nld.record import NldRecordRequest, record_nld
+from isoclone.demos.nld.record import NldRecordRequest, record_demos, record_nld
 from isoclone.errors import SpecError, SpecMismatchError
 from isoclone.executors import ProcessExecutor
 from isoclone.executors.setup import STUDY_FILE_VARIABLE
@@ -103,6 +103,24 @@ def test_it_goes_on_where_it_was(tmp_path):
     assert not list((tmp_path / "g").glob(".*.part"))
     with pytest.raises(SpecMismatchError, match="holds another recording"):
         record_nld(NldRecordRequest(games=2, seed=5, game_options=SHORT), tmp_path / "g")
+
+
+def test_the_same_games_recorded_again_are_the_same_demonstrations(tmp_path):
+    """Whenever they are recorded, and whoever plays them: a ttyrec's clock does not count."""
+    request, limits = (
+        NldRecordRequest(games=3, game_options={"max_steps": 40}),
+        {"dev_fraction": 0.4},
+    )
+    alone, beside = (
+        record_demos(request, tmp_path / n / "nld", tmp_path / n / "demos", **limits, executor=by)[
+            1
+        ]
+        for n, by in (("alone", None), ("beside", ProcessExecutor(2)))
+    )
+    contents = [[i.content_sha256 for i in demos.episodes] for demos in (alone, beside)]
+    assert contents[0] == contents[1]
+    assert alone.fingerprint == beside.fingerprint
+    assert alone.dev_episodes == beside.dev_episodes
 
 
 def test_mistakes_are_one_line_and_leave_no_trace(tmp_path):

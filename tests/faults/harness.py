@@ -1,8 +1,9 @@
-"""A toy study under faults: kill -9 at random moments, a full disk, a torn file, a wrong clock.
+"""Studies under faults: kill -9 at random moments, a full disk, a torn file, a wrong clock.
 
     python tests/faults/harness.py [--kills 100] [--seed 0] [--only NAME ...] [--json]
 
-A life is one `isoclone run` of the study in `toystudy.py`. While it lasts somebody dies at a random
+A life is one `isoclone run` of the study in `toystudy.py`, or in `nethackstudy.py` for a part of
+the kills. While it lasts somebody dies at a random
 moment: the driver, a worker, the process an environment lives in, or all of them at once as in a
 power cut; or the disk is full; or a file is cut short between write and read; or the clock runs
 backwards. After each blow and at each end of a life, what stands under its final name must be,
@@ -51,20 +52,28 @@ from isoclone.cli import main
 torch.set_num_threads(1)
 
 HERE = Path(__file__).resolve().parent
-STUDY_FILE, CLOCK = HERE / "toystudy.py", HERE / "clock"
+TOY, NETHACK, CLOCK = HERE / "toystudy.py", HERE / "nethackstudy.py", HERE / "clock"
 VICTIMS = ("driver", "worker", "environment", "everybody")
 EXECUTORS = (("serial", 1), ("processes", 1), ("processes", 2))
 KILLS_IN_A_LIFE = 2  # a task is begun three times: two deaths must not be its end
 BURIAL_SECONDS = 60
+SHORT_SECONDS = 8.0  # of a life with workers, which have to import first
 LIFE_SECONDS = 900  # a life that lasts longer hangs
 FINAL = (
     "points.csv",
     "points.parquet",
     "laws.json",
     "references.json",
+    "rivals.json",
     "demos/episodes.csv",
     "demos/demonstrations.json",
 )
+SIGNS = {  # of a phase's end, where an undisturbed study has them
+    "beginning": "study.json",
+    "recording": "demos/demonstrations.json",
+    "expanding": "references.json",
+    "in the sweep": "laws.json",
+}
 WHOLE = ("runs/*/points/*.json", "runs/*/checkpoints/*.safetensors", "demos/episodes/*.parquet")
 
 Fault = Callable[[], None]
@@ -76,8 +85,10 @@ Fault = Callable[[], None]
 class Life:
     """A forked `isoclone run`, in a session of its own. `fault` is called in it before all else."""
 
-    def __init__(self, study: Path, executor: str, workers: int, fault: Fault = lambda: None):
-        words = ["run", str(STUDY_FILE), "--executor", executor, "--workers", str(workers)]
+    def __init__(
+        self, file: Path, study: Path, executor: str, workers: int, fault: Fault = lambda: None
+    ):
+        words = ["run", str(file), "--executor", executor, "--workers", str(workers)]
         number, self._said = tempfile.mkstemp(prefix="isoclone-life-")
         self.begun = time.monotonic()
         self._code: int | None = None
@@ -192,9 +203,16 @@ def finished(study: Path) -> dict[str, bytes]:
     """Everything that stands under its final name and is never written again."""
     found = {}
     for path in (path for pattern in WHOLE for path in study.glob(pattern)):
-        with suppress(FileNotFoundError):
-            found[path.relative_to(study).as_posix()] = path.read_bytes()
+        if (data := contents(path)) is not None:
+            found[path.relative_to(study).as_posix()] = data
     return found
+
+
+def contents(path: Path) -> bytes | None:
+    """A file's bytes; None if there is none."""
+    with suppress(FileNotFoundError):
+        return path.read_bytes()
+    return None
 
 
 def failed(data: bytes) -> bool:
@@ -225,19 +243,25 @@ class Verdict:
 class Bench:
     """An undisturbed study, others beside it that are not let alone, and what was seen of them."""
 
-    def __init__(self, folder: Path, seed: int):
-        self.folder, self.rng, self.verdict = folder, random.Random(seed), Verdict()
-        self.whole = folder / "whole"
-        life = Life(self.whole, "serial", 1)
+    def __init__(self, folder: Path, seed: int, file: Path, verdict: Verdict):
+        self.folder, self.rng, self.verdict = folder, random.Random(seed), verdict
+        self.file, self.whole = file, folder / "whole"
+        life = Life(file, self.whole, "serial", 1)
         if life.wait() != 0:
             raise RuntimeError(f"the undisturbed study failed: {life.said()}")
+        self.seconds = max(SHORT_SECONDS, time.monotonic() - life.begun)
         life.bury()
         self.files, self.had = finished(self.whole), dict[str, bytes]()
 
     def live(self, study: Path, executor: str, workers: int, fault: Fault = lambda: None) -> Life:
         """Begin a life."""
         self.verdict.lives += 1
-        return Life(study, executor, workers, fault)
+        return Life(self.file, study, executor, workers, fault)
+
+    def phase(self, study: Path) -> str:
+        """How far a study has come."""
+        ends = {phase: sign for phase, sign in SIGNS.items() if (self.whole / sign).exists()}
+        return next((p for p, sign in ends.items() if not (study / sign).exists()), "forecasting")
 
     def end(self, life: Life, study: Path, *codes: int, saying: str = "") -> int | None:
         """See a life to its end, look around, and bury it; returns its exit code.
@@ -275,8 +299,7 @@ class Bench:
         """Compare a finished study as a whole, and clear it away."""
         self.verdict.compared += 1
         for name in FINAL:
-            there = study / name
-            if not there.exists() or there.read_bytes() != (self.whole / name).read_bytes():
+            if contents(study / name) != contents(self.whole / name):
                 self.verdict.changed.append(f"{study.name}/{name}")
         odd = sorted(finished(study).keys() ^ self.files.keys())
         self.verdict.changed += [f"{study.name}/{name} (here or there only)" for name in odd]
@@ -294,7 +317,7 @@ class Bench:
 
 def kills(bench: Bench, times: int) -> None:
     """kill -9 at random moments of as many lives and studies as that takes."""
-    study, seconds = bench.folder / "killed", dict.fromkeys(EXECUTORS, 8.0)
+    study, seconds = bench.folder / "killed", dict.fromkeys(EXECUTORS, bench.seconds)
     left = times
     while left or study.exists():
         kind, most = bench.rng.choice(EXECUTORS), min(KILLS_IN_A_LIFE, left)
@@ -318,20 +341,18 @@ def strike(bench: Bench, life: Life, study: Path) -> bool:
         kill(pid)
     if pids:
         bench.verdict.blows[f"kills of {victim}"] += 1
-        bench.verdict.phases[f"while {phase(study)}"] += 1
+        bench.verdict.phases[f"while {bench.phase(study)}"] += 1
         bench.look(study)
     return bool(pids)
 
 
-def phase(study: Path) -> str:
-    """How far a study has come."""
-    signs = {
-        "beginning": "study.json",
-        "recording": "demos/demonstrations.json",
-        "expanding": "references.json",
-        "in the sweep": "laws.json",
-    }
-    return next((p for p, sign in signs.items() if not (study / sign).exists()), "forecasting")
+def nethack_kills(bench: Bench, times: int) -> None:
+    """The same of a study of NetHack, on games of the scripted player."""
+    folder = bench.folder / "nethack"
+    words = ["record", "nethack", "--games", "4", "--max-steps", "150", "--out", folder]
+    subprocess.run([sys.executable, "-m", "isoclone", *words], check=True, capture_output=True)
+    os.environ["ISOCLONE_FAULT_DEMOS"] = str(folder / "demos")
+    kills(Bench(folder, bench.rng.randrange(1_000), NETHACK, bench.verdict), times)
 
 
 def full_disk(bench: Bench, times: int) -> None:
@@ -462,10 +483,13 @@ def hopeless_run(bench: Bench, how: str) -> None:
 # ---------------------------------------------------------------------- all of them
 
 
-def faults(kill_count: int, disk_count: int) -> dict[str, Callable[[Bench], None]]:
+def faults(
+    kill_count: int, disk_count: int, nethack_count: int
+) -> dict[str, Callable[[Bench], None]]:
     """Every fault by name."""
     return {
         "kills": partial(kills, times=kill_count),
+        "nethack": partial(nethack_kills, times=nethack_count),
         "disk": partial(full_disk, times=disk_count),
         "files": short_files,
         "torn": torn_states,
@@ -490,15 +514,16 @@ def run() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--disks", type=int, default=12)
+    parser.add_argument("--nethack-kills", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", choices=list(faults(0, 0)))
+    parser.add_argument("--only", nargs="*", choices=list(faults(0, 0, 0)))
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     isoclone.estimate.MEASURE_SECONDS = 0.02  # lives are many, and their plans are not looked at
     folder = Path(tempfile.mkdtemp(prefix="isoclone-faults-"))  # not one that children clean up
     try:
-        bench = Bench(folder, asked.seed)
-        for name, fault in faults(asked.kills, asked.disks).items():
+        bench = Bench(folder, asked.seed, TOY, Verdict())
+        for name, fault in faults(asked.kills, asked.disks, asked.nethack_kills).items():
             if not asked.only or name in asked.only:
                 begun, lives = time.monotonic(), bench.verdict.lives
                 fault(bench)

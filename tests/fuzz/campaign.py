@@ -2,14 +2,16 @@
 
     python tests/fuzz/campaign.py [--inputs 1000] [--kinds specs tables ...] [--seed 0] [--json]
 
-Every kind (see `targets.py`) runs in a process of its own, so that one that brings down the
-interpreter is counted too. An input has ten seconds of CPU time, or two minutes by the clock.
+Every kind (see `targets.py` and `recordings.py`) runs in a process of its own, so that one that
+brings down the interpreter is counted too. An input has ten seconds of CPU time, or two minutes by
+the clock; what does not even listen then, as a loop in C, is brought down.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import faulthandler
 import json
 import resource
 import signal
@@ -18,16 +20,21 @@ import sys
 import tempfile
 import time
 import traceback
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import hypothesis
+import recordings
+import targets
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from targets import ALL, Target, Wrong, make_seeds
+from kinds import Target, Wrong
 
 from isoclone.errors import IsocloneError
+
+ROOMS = {kind: room for room in (targets, recordings) for kind in room.ALL}
 
 CPU_SECONDS, CLOCK_SECONDS = 10.0, 120.0
 MEMORY_BYTES = 16 << 30  # address space; what an input asks for beyond it is refused, not granted
@@ -47,6 +54,7 @@ def judge(target: Target, ruined: Any) -> tuple[str, str]:
     """(outcome, where and why) of one input."""
     signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
     signal.setitimer(signal.ITIMER_REAL, CLOCK_SECONDS)
+    faulthandler.dump_traceback_later(CLOCK_SECONDS + 10, exit=True)
     try:
         target.answer(ruined)
     except IsocloneError as error:
@@ -61,6 +69,7 @@ def judge(target: Target, ruined: Any) -> tuple[str, str]:
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
+        faulthandler.cancel_dump_traceback_later()
     return "right", ""
 
 
@@ -75,18 +84,45 @@ def _where() -> str:
     return f"{kind.__name__}: {' '.join(str(error).split())[:200]} at {places}"
 
 
-def campaign(kind: str, inputs: int, seed: int, folder: Path) -> dict[str, Any]:
-    """Outcomes of so many ruined inputs of a kind, and an example of each that went wrong."""
-    seeds, work = folder / "seeds", folder / kind
+def target_of(kind: str, folder: Path) -> Target:
+    """A kind's target, its seeds made if they are not there."""
+    room = ROOMS[kind]
+    seeds, work = folder / room.__name__, folder / kind
     if not seeds.exists():
-        make_seeds(seeds)
+        room.make_seeds(seeds)
     work.mkdir()
-    target = ALL[kind](seeds, work)
-    tally: collections.Counter[str] = collections.Counter()
-    examples: dict[str, str] = {}
+    return room.ALL[kind](seeds, work)
+
+
+@dataclass
+class Tally:
+    """Outcomes so far, and an example of each that went wrong."""
+
+    outcomes: collections.Counter[str] = field(default_factory=collections.Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, target: Target, ruined: Any) -> str:
+        """Judge one more input; returns what is wrong, or ''."""
+        outcome, why = judge(target, ruined)
+        self.outcomes[outcome] += 1
+        if outcome not in BAD:
+            return ""
+        self.examples.setdefault(f"{outcome}: {why}", repr(ruined)[:2000])
+        return f"{outcome}: {why}"
+
+
+def catch_hangs() -> None:
+    """Have timers, and what brings down the interpreter, told of."""
+    faulthandler.enable()
     signal.signal(signal.SIGPROF, _time_is_up)
     signal.signal(signal.SIGALRM, _time_is_up)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.RLIM_INFINITY))
+
+
+def campaign(kind: str, inputs: int, seed: int, folder: Path) -> dict[str, Any]:
+    """Outcomes of so many ruined inputs of a kind, and an example of each that went wrong."""
+    target, tally, current = target_of(kind, folder), Tally(), folder / f"{kind}.current"
+    catch_hangs()
 
     @hypothesis.seed(seed)
     @settings(
@@ -99,15 +135,13 @@ def campaign(kind: str, inputs: int, seed: int, folder: Path) -> dict[str, Any]:
     @given(st.data())
     def one(data: st.DataObject) -> None:
         ruined = target.ruin(data.draw)
-        (folder / f"{kind}.current").write_text(repr(ruined))
-        outcome, why = judge(target, ruined)
-        tally[outcome] += 1
-        if outcome in BAD:
-            examples.setdefault(f"{outcome}: {why}", repr(ruined)[:2000])
+        current.write_text(repr(ruined))
+        tally.add(target, ruined)
 
     begun = time.monotonic()
     one()
-    return {"tally": tally, "examples": examples, "seconds": round(time.monotonic() - begun, 1)}
+    spent = round(time.monotonic() - begun, 1)
+    return {"tally": tally.outcomes, "examples": tally.examples, "seconds": spent}
 
 
 def apart(kind: str, inputs: int, seed: int, folder: Path) -> dict[str, Any]:
@@ -116,7 +150,8 @@ def apart(kind: str, inputs: int, seed: int, folder: Path) -> dict[str, Any]:
     done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True)
     if done.returncode == 0:
         return json.loads(done.stdout.splitlines()[-1])
-    last = (folder / f"{kind}.current").read_text()[:2000]
+    current = folder / f"{kind}.current"
+    last = current.read_text()[:2000] if current.exists() else "its seeds"
     why = f"crash: exit {done.returncode}: {done.stderr[-1500:]}"
     return {"tally": {"crash": 1}, "examples": {why: last}, "seconds": 0.0}
 
@@ -134,7 +169,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 def run() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inputs", type=int, default=1000)
-    parser.add_argument("--kinds", nargs="*", choices=list(ALL), default=list(ALL))
+    parser.add_argument("--kinds", nargs="*", choices=list(ROOMS), default=list(ROOMS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
@@ -143,9 +178,7 @@ def run() -> int:
         print(json.dumps(campaign(asked.kinds[0], asked.inputs, asked.seed, asked.inside)))
         return 0
     with tempfile.TemporaryDirectory(prefix="isoclone-fuzz-") as name:
-        folder = Path(name)
-        make_seeds(folder / "seeds")
-        results = {}
+        folder, results = Path(name), {}
         for kind in asked.kinds:
             results[kind] = apart(kind, asked.inputs, asked.seed, folder)
             print(f"{kind}: {results[kind]['tally']}", file=sys.stderr, flush=True)

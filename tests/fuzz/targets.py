@@ -1,8 +1,6 @@
 """What is fuzzed: for each kind, how an input is ruined, and what a right answer to it is.
 
-A target's `ruin` draws an input; its `answer` gives it to the library. It returns when the library
-answered and the answer was right, raises `IsocloneError` when the input was refused, and `Wrong`
-when the library answered but something was silently lost or changed. Anything else is a defect.
+Of toy studies; NetHack's recordings are in `recordings.py`.
 
 | kind           | ruined                                | right answer                           |
 |----------------|---------------------------------------|----------------------------------------|
@@ -25,8 +23,6 @@ import math
 import os
 import shutil
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +30,8 @@ import mutate
 import numpy as np
 import torch
 from hypothesis import strategies as st
+from kinds import Maker, Target, expect
+from mutate import Draw
 
 from isoclone.builtins import builtin
 from isoclone.checkpoint import load_checkpoint
@@ -44,26 +42,6 @@ from isoclone.records import canonical_json
 from isoclone.spec import StudySpec
 from isoclone.study import Study, fit
 from isoclone.tables import read
-
-Draw = mutate.Draw
-
-
-class Wrong(AssertionError):
-    """An answer that is not right: something was lost or changed, and nobody was told."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A kind of input: `ruin(draw)` makes one, `answer(input)` judges what the library does."""
-
-    ruin: Callable[[Draw], Any]
-    answer: Callable[[Any], None]
-
-
-def expect(fine: bool, what: str) -> None:
-    if not fine:
-        raise Wrong(what)
-
 
 # ---------------------------------------------------------------------- seeds
 
@@ -418,7 +396,7 @@ def arguments(seeds: Path, work: Path) -> Target:
     return Target(ruin, answer)
 
 
-ALL: dict[str, Callable[[Path, Path], Target]] = {
+ALL: dict[str, Maker] = {
     "demonstrations": demonstrations,
     "specs": specs,
     "fields": fields,
@@ -427,5 +405,3 @@ ALL: dict[str, Callable[[Path, Path], Target]] = {
     "studies": studies,
     "arguments": arguments,
 }
-
-__all__ = ["ALL", "Target", "Wrong", "make_seeds"]

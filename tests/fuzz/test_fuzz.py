@@ -1,4 +1,7 @@
-"""A sample of what `make fuzz` does in full, and what it once broke: see `targets.py`."""
+"""A sample of what `make fuzz` does in full, and what it once broke: see `targets.py`.
+
+What ruined recordings once broke is in `tests/demos/test_nld.py` and `test_nld_where.py`.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,17 @@ from isoclone.study import Study
 CAMPAIGN = Path(__file__).with_name("campaign.py")
 
 
-def test_a_sample_of_ruined_inputs_ends_in_a_clear_error_or_a_right_answer():
-    kinds = ["demonstrations", "specs", "fields", "checkpoints", "studies"]
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ["demonstrations", "specs", "fields", "checkpoints", "studies"],
+        ["ttyrecs", "xlogfiles", "games"],
+    ],
+    ids=["toy", "nethack"],
+)
+def test_a_sample_of_ruined_inputs_ends_in_a_clear_error_or_a_right_answer(kinds):
+    if "ttyrecs" in kinds:
+        pytest.importorskip("nle", reason="the extra 'nethack' is not installed")
     command = [sys.executable, CAMPAIGN, "--inputs", "12", "--seed", "7", "--json", "--kinds"]
     done = subprocess.run([*command, *kinds], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -193,6 +193,28 @@ def test_other_tasks_keep_their_own_rewards():
     assert score == pytest.approx(-0.1)  # the task's own penalty for standing still
 
 
+def test_the_challenge_pays_and_ends_as_nle_says():
+    """The challenge's step is our own; NLE's gives the same rewards, ends and screens."""
+    game = ic.game("nethack")
+    ours, theirs = game.make_env(), game.make_lean_env()
+    pray = [key_actions()[0x80 | ord("p")], *keys_to_actions("y"), key_actions()[13]]
+    paid = 0.0
+    for seed, actions in ((3, [*walk(300), *pray * 200]), (4, [*walk(2_000, seed=1), *pray * 200])):
+        ours.reset(seed)
+        theirs.reset(seed)
+        for action in actions:
+            frame, reward, terminated, _ = ours.step(action)
+            seen, wanted, ended, _, _ = theirs.nle.step(action)
+            assert (reward, terminated) == (wanted, ended)
+            parts = (seen[name] for name in ("tty_chars", "tty_colors", "tty_cursor"))
+            assert np.array_equal(frame, pack_tty(*parts))
+            paid += reward
+            if ended:
+                break
+        assert ended
+    assert paid > 0
+
+
 def test_slots_in_turn_and_in_processes_play_the_same():
     games = [ic.game("nethack", max_steps=60, processes=p) for p in (1, 2)]
     serial, spread = (vector_env(game, 3, 4) for game in games)

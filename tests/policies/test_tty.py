@@ -10,8 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from isoclone.errors import IsocloneError
 from isoclone.games.nethack import FRAME
 from isoclone.policies import make_policy, policy_flops, policy_params
-from isoclone.policies.tty import memory, screen
-from isoclone.policies.tty.lean import LeanEncoder
+from isoclone.policies.tty import memory
 from isoclone.policies.tty.mamba import scan, scan_by_kernel
 from isoclone.policies.tty.paper import OneHotLine
 from isoclone.policies.tty.screen import Screens
@@ -152,33 +151,6 @@ def test_a_kernel_without_state_or_starts_does_the_scan(with_starts):
 
 def lines(*texts: str) -> torch.Tensor:
     return torch.tensor([[*text.ljust(80).encode()] for text in texts], dtype=torch.uint8)
-
-
-def test_words_and_numbers():
-    said = screen.words(lines("You see here", "here  you see", "", "You see here a dagger"), 512, 4)
-    assert said[2].tolist() == [0, 0, 0, 0]
-    assert said[0, 2] == said[1, 0] != said[0, 0]
-    assert said[0, :3].tolist() == said[3, :3].tolist()
-    assert said[0, 3] == 0 < said[3, 3]
-    bottom = lines("Dlvl:3 $:120 HP:14(27) Pw:5(6) AC:-2 Xp:3/74 T:2503 Hungry")
-    assert screen.numbers(bottom, 11)[0].tolist() == [3, 120, 14, 27, 5, 6, 2, 3, 74, 2503, 0]
-
-
-def test_what_lies_around_the_cursor():
-    chars = torch.full((1, 24, 80), 32, dtype=torch.uint8)
-    chars[0, 10, 20], chars[0, 9, 21], chars[0, 10, 60] = ord("@"), ord("d"), ord(">")
-    colors = torch.full((1, 24, 80), 7, dtype=torch.uint8)
-    seen = Screens(chars, colors, torch.tensor([[10, 20]]))
-    encoder = LeanEncoder(8, ACTIONS)
-    cells = screen.symbols(seen)
-    near = screen.around(cells, seen.cursor, torch.tensor([(0, 0), (-1, 1), (-11, 0), (0, 60)]))
-    assert (near[0] >> 4).tolist() == [ord("@"), ord("d"), 32, 32]
-    tables = [encoder.get_buffer(n) for n in ("kinds", "row_bins", "column_bins")]
-    far = screen.rough_map(cells, seen.cursor, *tables)[0]
-    assert (far**2).sum().round() == 21 * 80
-    stairs = torch.nonzero(far[:, screen.KINDS.index(">")]).flatten()
-    row_bins, column_bins = screen.bin_tables()
-    assert stairs.tolist() == [row_bins[23 + 0] + column_bins[79 + 40]]
 
 
 def test_the_rebuilt_inventory():

@@ -133,11 +133,12 @@ class SerialVector:
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         rewards = np.zeros(self.n, np.float64)
         ends = np.zeros((2, self.n), bool)
-        for slot in np.flatnonzero(self._live):
+        for slot in np.flatnonzero(self._live).tolist():
             frame, reward, terminated, truncated = self._envs[slot].step(int(actions[slot]))
             self._frames[slot], rewards[slot] = frame, reward
-            ends[:, slot] = terminated, truncated
-            self._live[slot] = not (terminated or truncated)
+            if terminated or truncated:
+                ends[:, slot] = terminated, truncated
+                self._live[slot] = False
         return self._frames.copy(), rewards, ends[0], ends[1]
 
     def episode_facts(self, slot: int) -> dict[str, Any]:

@@ -46,6 +46,7 @@ RICH = (
 )  # fmt: skip
 
 SCORE, DEPTH, TURNS = 9, 12, 20  # where they are in `blstats`
+GAME_OVER = 0  # where it is in `program_state`
 BIRTHDAY, NAMES_CHANGE = 1_600_000_000, 257  # seconds; the first is arbitrary (shknam.c)
 ESC, RETURN, QUIT, YES = 27, 13, 0x80 | ord("q"), ord("y")
 
@@ -173,6 +174,27 @@ def check_character(character: str) -> None:
             )
 
 
+def fix_birthday(nethack: Any, seed: int) -> None:
+    """Set the time at which a game began: names and sex of shopkeepers depend on it.
+
+    The library is let go of at once, as NLE makes a fresh game by loading it anew.
+    """
+    library = ctypes.CDLL(nethack.dlpath)
+    ctypes.c_long.in_dll(library, "ubirthday").value = BIRTHDAY + seed % 2**20 * NAMES_CHANGE
+    _ctypes.dlclose(library._handle)
+
+
+def _frame_of(nethack: Any) -> np.ndarray:
+    """Have NLE draw its terminal into one flat frame, and return that, as `pack_tty` would."""
+    frame = np.zeros(FRAME.shape, FRAME.dtype)
+    chars, colors, cursor = unpack_tty(frame)
+    buffers = nethack._obs_buffers
+    buffers.update(tty_chars=chars, tty_colors=colors.view(np.int8), tty_cursor=cursor)
+    nethack._pynethack.set_buffers(**buffers)
+    nethack._obs = tuple(buffers.values())  # in the order NLE was asked for them
+    return frame
+
+
 class NetHackEnv:
     """One game of NetHack at a time.
 
@@ -182,7 +204,8 @@ class NetHackEnv:
 
     def __init__(self, game: NetHack, keys: Sequence[str] = RICH, savedir: Path | None = None):
         """`keys` are the observations NLE fills in; `savedir` is where it keeps a recording."""
-        own_limit = {"no_progress_timeout": NEVER} if "Challenge" in game.env_id else {}
+        self._is_challenge = "Challenge" in game.env_id
+        own_limit = {"no_progress_timeout": NEVER} if self._is_challenge else {}
         self.nle = env_ids()[game.env_id](
             character=game.character,
             max_episode_steps=NEVER,
@@ -197,39 +220,30 @@ class NetHackEnv:
         self._max_steps, self._no_progress = game.max_steps, game.no_progress
         folder = savedir or Path(self.nle.nethack._vardir)
         self._xlogfile = folder / (f"nle.{os.getpid()}.xlogfile" if savedir else "xlogfile")
-        buffers = self.nle.nethack._obs_buffers
-        self.observation: dict[str, np.ndarray] = dict(buffers)
-        self._parts = tuple(buffers[name] for name in ("tty_chars", "tty_colors", "tty_cursor"))
-        self._blstats: np.ndarray = buffers["blstats"]
+        self._frame = _frame_of(self.nle.nethack)
+        self.observation: dict[str, np.ndarray] = dict(self.nle.nethack._obs_buffers)
+        self._blstats: np.ndarray = self.observation["blstats"]
         self._facts: dict[str, Any] | None = None
 
     def reset(self, seed: int) -> np.ndarray:
         """Start the game that belongs to `seed`."""
         self.nle.nethack.set_initial_seeds(seed, seed, False)
         self.nle.reset()
-        self._fix_birthday(seed)
+        fix_birthday(self.nle.nethack, seed)
         self._facts, self._logged = None, self._xlogfile.stat().st_size
         self.seed, self.steps, self._idle = seed, 0, 0
-        self._turns, self._score = int(self._blstats[TURNS]), int(self._blstats[SCORE])
-        self._depth = int(self._blstats[DEPTH])
-        return pack_tty(*self._parts)
-
-    def _fix_birthday(self, seed: int) -> None:
-        """Set the time at which the game began: names and sex of shopkeepers depend on it.
-
-        The library is let go of at once, as NLE makes a fresh game by loading it anew.
-        """
-        library = ctypes.CDLL(self.nle.nethack.dlpath)
-        ctypes.c_long.in_dll(library, "ubirthday").value = BIRTHDAY + seed % 2**20 * NAMES_CHANGE
-        _ctypes.dlclose(library._handle)
+        self._turns, self._score = self._blstats.item(TURNS), self._blstats.item(SCORE)
+        self._depth = self._blstats.item(DEPTH)
+        return self._frame.copy()
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool]:
         """Act once; returns (frame, reward, terminated, truncated).
 
         The reward is NLE's: in the challenge, what the score in the bottom line gained.
         """
-        _, reward, terminated, _, _ = self.nle.step(action)
-        frame = pack_tty(*self._parts)
+        act = self._act_in_challenge if self._is_challenge else self._act_in_task
+        reward, terminated = act(action)
+        frame = self._frame.copy()
         self.steps += 1
         if terminated:
             self._facts = self._told("terminated")
@@ -240,9 +254,28 @@ class NetHackEnv:
             self.quit("step limit" if self.steps >= self._max_steps else "no progress")
         return frame, reward, False, truncated
 
+    def _act_in_task(self, action: int) -> tuple[float, bool]:
+        """NLE's own step: the reward, and whether the game ended."""
+        _, reward, terminated, _, _ = self.nle.step(action)
+        return reward, terminated
+
+    def _act_in_challenge(self, action: int) -> tuple[float, bool]:
+        """The same for the challenge, which dismisses no prompts before a game is over.
+
+        NLE's own step copies all observations first and costs as much as NetHack itself; of the
+        step before, the challenge's reward needs the score alone.
+        """
+        nle = self.nle
+        observation, done = nle.nethack.step(nle.actions[action])
+        if self.observation["program_state"].item(GAME_OVER):
+            _, done = nle._perform_known_steps(observation, done)
+        if not nle.nethack.in_normal_game():
+            return 0.0, done
+        return float(self._blstats.item(SCORE) - self._score), done
+
     def _follow(self) -> None:
         """Keep what the bottom lines said while there were any: they are blank after the end."""
-        turns, score, depth = (int(self._blstats[i]) for i in (TURNS, SCORE, DEPTH))
+        turns, score, depth = (self._blstats.item(i) for i in (TURNS, SCORE, DEPTH))
         self._idle = self._idle + 1 if turns == self._turns else 0
         self._turns, self._score = turns, score
         self._depth = max(self._depth, depth)

@@ -49,11 +49,14 @@ def _figures(rows: Sequence[Measured], played: bool) -> dict[str, Figure]:
 
 
 def _answer(rows: Sequence[Measured]) -> str:
-    """Best and worst at the largest budget, in a sentence."""
+    """Best and worst at the largest budget that all have been trained to, in a sentence."""
     known = [m for m in rows if m.point.dev_loss is not None]
     if not known:
         return "No variant was measured."
-    last = max(m.point.budget_flops for m in known)
+    reached: dict[str, set[float]] = {}
+    for m in known:
+        reached.setdefault(m.label, set()).add(m.point.budget_flops)
+    last = max(set.intersection(*reached.values()) or set.union(*reached.values()))
     order = sorted(
         (m for m in known if m.point.budget_flops == last), key=lambda m: m.point.dev_loss or 0.0
     )

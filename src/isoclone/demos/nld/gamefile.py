@@ -11,7 +11,9 @@ how many of them are demonstrations.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,7 +53,7 @@ def write_game(path: Path, batches: Iterator[Frames], facts: dict[str, Any]) -> 
 
     Args:
         batches: frames, `FRAMES` at a time; the last batch may be shorter.
-        facts: kept with the last batch, as JSON; may be filled in while `batches` is drawn from.
+        facts: kept with the last batch, as JSON.
     """
     options = pa.ipc.IpcWriteOptions(
         compression=pa.Codec("zstd", compression_level=LEVEL), use_threads=False
@@ -87,26 +89,40 @@ def _record_batch(frames: Frames) -> pa.RecordBatch:
 class GameFile:
     """A stored game, open for reading. It keeps no screens: `screens(i)` expands them anew."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, frames: int | None = None):
         """Open the file.
+
+        Args:
+            frames: how many it must hold, if that is known.
 
         Raises:
             DataError: it is missing, damaged, or no stored game.
         """
-        self.path = path
-        try:
+        self.path, self._frames = path, frames
+        with self._reading():
             self._file = pa.memory_map(str(path))
             self._screens = self._open(SCREENS)
-        except (pa.ArrowException, OSError) as error:
-            raise self._damaged(error) from error
 
     def _open(self, fields: list[int]) -> pa.RecordBatchFileReader:
         options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=fields)
-        return pa.ipc.open_file(self._file, options=options)
+        opened = pa.ipc.open_file(self._file, options=options)
+        if opened.schema != pa.schema([SCHEMA.field(i) for i in fields]):
+            raise ValueError("it has other columns")
+        return opened
 
-    def _damaged(self, error: Exception) -> DataError:
-        said = " ".join(str(error).split())[:100]
-        return DataError(f"{self.path} is damaged ({said}); import it again")
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What is wrong with the file becomes a DataError."""
+        try:
+            yield
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+            said = " ".join(str(error).split())[:100]
+            raise DataError(f"{self.path} is damaged ({said}); import it again") from error
+
+    def _check_length(self, length: int, first: int = 0, most: int = sys.maxsize) -> None:
+        """Whether from frame `first` on there are as many as there must be, up to `most`."""
+        if self._frames is not None and length != min(most, self._frames - first):
+            raise ValueError(f"{length} frames from number {first} on, of {self._frames} in all")
 
     @property
     def batches(self) -> int:
@@ -119,31 +135,37 @@ class GameFile:
         Raises:
             DataError: the file is damaged.
         """
-        try:
+        with self._reading():
             batch = self._screens.get_batch(i)
-        except (pa.ArrowException, OSError) as error:
-            raise self._damaged(error) from error
-        chars, colors, cursor = (_bytes(column, len(batch)) for column in batch.columns)
-        n = len(batch)
+            batch.validate()  # that all bytes are there which are about to be looked at
+            n = len(batch)
+            self._check_length(n, i * FRAMES, FRAMES)
+            chars, colors, cursor = (_bytes(column, n) for column in batch.columns)
         return Screens(
             chars.reshape(n, ROWS, COLUMNS), colors.reshape(n, ROWS, COLUMNS), cursor.reshape(n, 2)
         )
 
     def moves(self) -> tuple[np.ndarray, np.ndarray]:
-        """All keys, (n,) uint8, and scores, (n,) int32, of the recording."""
-        try:
+        """All keys, (n,) uint8, and scores, (n,) int32, of the recording.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        with self._reading():
             table = self._open(MOVES).read_all()
-        except (pa.ArrowException, OSError) as error:
-            raise self._damaged(error) from error
-        return table["key"].to_numpy(), table["score"].to_numpy()
+            table.validate()
+            self._check_length(len(table))
+            return table["key"].to_numpy(), table["score"].to_numpy()
 
     def facts(self) -> dict[str, Any]:
-        """What was written with the game."""
-        try:
+        """What was written with the game.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        with self._reading():
             found = self._screens.get_batch_with_custom_metadata(self.batches - 1)
             facts: dict[str, Any] = json.loads(found.custom_metadata[FACTS])
-        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-            raise self._damaged(error) from error
         return facts
 
 

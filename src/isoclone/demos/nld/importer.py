@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,6 @@ from isoclone.demos.nld.gamefile import FRAMES, GameFile, write_game
 from isoclone.demos.nld.store import FORMAT, KIND, UNKNOWN, GameInfo, NldDemonstrations, game_path
 from isoclone.demos.nld.ttyrec import (
     VERSIONS,
-    Frames,
     Recording,
     check_whole,
     decode,
@@ -219,28 +219,21 @@ def import_game(out: Path, recording: Recording, table: tuple[int, ...]) -> Game
     """
     path = game_path(out, recording.name)
     try:
-        if not path.exists():
-            _store(path, recording)
+        if path.exists():
+            with suppress(DataError):  # damaged since: it can be made again
+                return _describe(GameFile(path), recording, table)
+        _store(path, recording)
         return _describe(GameFile(path), recording, table)
     except DataError as error:
         return str(error)
 
 
 def _store(path: Path, recording: Recording) -> None:
-    stream = check_whole(recording.path)
-    if not stream.keys:
+    stream = check_whole(recording.path, recording.version)
+    if not stream.frames:
         raise DataError(f"{recording.path} holds no frames")
-    facts = {"name": recording.name, "stream_sha256": stream.sha256, "frames": stream.keys}
-
-    def counted() -> Iterator[Frames]:
-        decoded = 0
-        for frames in decode(recording.path, recording.version, FRAMES):
-            decoded += len(frames.keys)
-            yield frames
-        if decoded != stream.keys:
-            raise DataError(f"{recording.path}: {decoded} of {stream.keys} frames can be decoded")
-
-    write_game(path, counted(), facts)
+    facts = {"name": recording.name, "frames": stream.frames}
+    write_game(path, decode(recording.path, recording.version, stream, FRAMES), facts)
 
 
 def _describe(file: GameFile, recording: Recording, table: tuple[int, ...]) -> GameInfo:
@@ -250,7 +243,6 @@ def _describe(file: GameFile, recording: Recording, table: tuple[int, ...]) -> G
     end = cut.end
     keys, scores = file.moves()
     log: Log = recording.log or {}
-    content = hashlib.sha256(f"{facts['stream_sha256']} {cut.opening} {end}".encode())
     actions = np.array(table)[keys[cut.opening : end]]
     return GameInfo(
         index=0,
@@ -259,7 +251,7 @@ def _describe(file: GameFile, recording: Recording, table: tuple[int, ...]) -> G
         length=cut.length,
         episode_return=float(_final_score(scores, cut)),
         end="terminated" if cut.end_screens else "truncated",
-        content_sha256=content.hexdigest(),
+        content_sha256=_content(file, cut, keys, scores),
         frames=facts["frames"],
         cut_opening=cut.opening,
         cut_end_screens=cut.end_screens,
@@ -275,6 +267,22 @@ def _describe(file: GameFile, recording: Recording, table: tuple[int, ...]) -> G
         gender=log.get("gender0", log.get("gender")),
         max_depth=log.get("maxlvl"),
     )
+
+
+def _content(file: GameFile, cut: Cut, keys: np.ndarray, scores: np.ndarray) -> str:
+    """SHA-256 of what was seen and done in play.
+
+    Not of the file: a ttyrec holds the time of every screen, and after the end the names of files,
+    so that the same game recorded again would be another.
+    """
+    digest = hashlib.sha256()
+    for i in range(cut.opening // FRAMES, -(-cut.end // FRAMES)):
+        first = i * FRAMES
+        for part in file.screens(i):
+            digest.update(part[max(cut.opening - first, 0) : cut.end - first].tobytes())
+    for moves in (keys, scores):
+        digest.update(moves[cut.opening : cut.end].tobytes())
+    return digest.hexdigest()
 
 
 def _final_score(scores: np.ndarray, cut: Cut) -> int:

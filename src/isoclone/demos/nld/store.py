@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 from isoclone.demos.demonstrations import Finished
 from isoclone.demos.nld.gamefile import FRAMES, GameFile
 from isoclone.errors import DataError
+from isoclone.records import conform, shown
 
 FORMAT, KIND = 1, "nld"
 
@@ -63,6 +64,15 @@ class GameInfo:
     gender: str | None
     max_depth: int | None
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be: TypeError or ValueError."""
+        conform(self)
+        cut = self.cut_opening, self.cut_end_screens, self.cut_quit, self.cut_stuck
+        if self.length < 1 or min(cut) < 0 or self.length + sum(cut) != self.frames:
+            raise ValueError(f"the frames of {shown(self.name)} do not add up")
+        if PurePosixPath(self.name).is_absolute() or ".." in PurePosixPath(self.name).parts:
+            raise ValueError(f"{shown(self.name)} lies outside of the demonstrations")
+
 
 @dataclass(frozen=True)
 class NldGame:
@@ -80,6 +90,7 @@ class NldGame:
 
 
 UNKNOWN = -1
+KEYS = 256
 
 
 @dataclass(frozen=True)
@@ -106,8 +117,11 @@ class NldDemonstrations(Finished):
 
     @classmethod
     def _fields_of_kind(cls, data: dict[str, Any]) -> dict[str, Any]:
+        table, known = tuple(data["action_of_key"]), range(UNKNOWN, data["n_actions"])
+        if len(table) != KEYS or any(type(a) is not int or a not in known for a in table):
+            raise ValueError("action_of_key is no table of actions")
         return {
-            "action_of_key": tuple(data["action_of_key"]),
+            "action_of_key": table,
             "skipped": tuple((row["name"], row["reason"]) for row in data["skipped"]),
         }
 
@@ -115,13 +129,21 @@ class NldDemonstrations(Finished):
         """Where the game's frames are."""
         return game_path(self.path, self.episodes[index].name)
 
+    def open_game(self, index: int) -> GameFile:
+        """The game's file.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        return GameFile(self.episode_path(index), self.episodes[index].frames)
+
     def read(self, index: int) -> NldGame:
         """One game, from its first frame to its last action; 3.9 kB a frame.
 
         Raises:
             DataError: the file is damaged.
         """
-        file, info = GameFile(self.episode_path(index)), self.episodes[index]
+        file, info = self.open_game(index), self.episodes[index]
         play = slice(info.cut_opening, info.cut_opening + info.length)
         batches = [file.screens(i) for i in range(-(-play.stop // FRAMES))]
         chars, colors, cursor = (np.concatenate(p)[play] for p in zip(*batches, strict=True))

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from isoclone.demos.nld.gamefile import FRAMES, GameFile, Screens
+from isoclone.demos.nld.gamefile import FRAMES, Screens
 from isoclone.demos.nld.store import UNKNOWN, GameInfo, NldDemonstrations
 from isoclone.demos.nld.ttyrec import COLUMNS, ROWS
 from isoclone.errors import SpecError
@@ -119,7 +119,7 @@ class _Lane:
 
     def _open(self, game: GameInfo) -> None:
         if game.index != self._game:
-            self._file = GameFile(self._demos.episode_path(game.index))
+            self._file = self._demos.open_game(game.index)
             self._keys = self._file.moves()[0][game.cut_opening :]
             self._game, self._batch = game.index, -1
 

@@ -15,7 +15,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from isoclone.errors import SpecError
+from isoclone.records import shown
 
+DEEPEST = 50  # levels of brackets, not, and minus; far below what Python itself refuses
 ALIASES = {"alignment": "align", "depth": "maxlvl"}
 
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
@@ -45,22 +47,45 @@ class Where:
                 and, or, not.
         """
         self.text = text
+        self._said = f"--where {shown(text)}"
         try:
             self._tree = ast.parse(text, mode="eval").body
-        except (SyntaxError, ValueError) as error:
-            raise SpecError(f"--where {text!r} cannot be read: {error.args[0]}") from error
-        self._check(self._tree, fields | {a for a, name in ALIASES.items() if name in fields})
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            why = error.msg if isinstance(error, SyntaxError) else str(error) or "nested too deep"
+            raise SpecError(f"{self._said} cannot be read: {why}") from error
+        known = fields | {a for a, name in ALIASES.items() if name in fields}
+        self._check(self._tree, known, DEEPEST)
         if not isinstance(self._tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
-            raise SpecError(f"--where {text!r} compares nothing; try \"role == 'Mon'\"")
+            raise SpecError(f"{self._said} compares nothing; try \"role == 'Mon'\"")
 
-    def _check(self, node: ast.expr, fields: set[str]) -> None:
+    def _check(self, node: ast.expr, fields: set[str], levels: int) -> None:
+        if not levels:
+            raise SpecError(f"{self._said} is nested more than {DEEPEST} deep")
         if isinstance(node, ast.Name):
             if node.id not in fields:
                 known = ", ".join(sorted(fields))
-                raise SpecError(f"--where: no field '{node.id}'; known: {known}")
+                raise SpecError(f"--where: no field {shown(node.id)}; known: {known}")
             return
-        for part in _parts(node, self.text):
-            self._check(part, fields)
+        for part in self._parts(node):
+            self._check(part, fields, levels - 1)
+
+    def _parts(self, node: ast.expr) -> list[ast.expr]:
+        """What an expression is made of, if it is of a kind that is admitted."""
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float):
+            return []
+        if isinstance(node, ast.Tuple | ast.List):
+            return node.elts
+        if isinstance(node, ast.BoolOp):
+            return node.values
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
+            return [node.operand]
+        if isinstance(node, ast.Compare) and all(type(op) in _COMPARE for op in node.ops):
+            return [node.left, *node.comparators]
+        part = shown(ast.get_source_segment(self.text, node))
+        raise SpecError(
+            f"{self._said}: {part} is not admitted; use names, numbers, quoted texts, "
+            "comparisons, in, and, or, not"
+        )
 
     def __call__(self, fields: Mapping[str, Any]) -> bool:
         """Whether a game with these fields matches.
@@ -73,9 +98,7 @@ class Where:
         except _Missing:
             return False
         except TypeError as error:
-            raise SpecError(
-                f"--where {self.text!r} compares a text with a number: {error}"
-            ) from error
+            raise SpecError(f"{self._said} compares a text with a number: {error}") from error
 
     def _value(self, node: ast.expr, fields: Mapping[str, Any]) -> Any:
         if isinstance(node, ast.Constant):
@@ -101,21 +124,3 @@ def _field(fields: Mapping[str, Any], name: str) -> Any:
     if value is None:
         raise _Missing(name)
     return value
-
-
-def _parts(node: ast.expr, text: str) -> list[ast.expr]:
-    """What an expression is made of, if it is of a kind that is admitted."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float):
-        return []
-    if isinstance(node, ast.Tuple | ast.List):
-        return node.elts
-    if isinstance(node, ast.BoolOp):
-        return node.values
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
-        return [node.operand]
-    if isinstance(node, ast.Compare) and all(type(op) in _COMPARE for op in node.ops):
-        return [node.left, *node.comparators]
-    raise SpecError(
-        f"--where {text!r}: '{ast.unparse(node)}' is not admitted; use names, numbers, quoted "
-        "texts, comparisons, in, and, or, not"
-    )

@@ -7,14 +7,15 @@ side by side, without putting them there.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from isoclone.errors import SpecError
-from isoclone.policies.tty import memory, screen
+from isoclone.policies.tty import memory, screen, text
 from isoclone.policies.tty.core import State
-from isoclone.policies.tty.screen import Screens
+from isoclone.policies.tty.screen import Around, RoughMap, Screens
 
 CELL = 8  # numbers that stand for one cell near the cursor
 KIND = 6  # numbers that stand for one kind of symbol on the rough map
@@ -47,40 +48,33 @@ class LeanEncoder(nn.Module):
         if crop < 1 or crop % 2 == 0 or stack < 1:
             raise SpecError(f"crop must be odd and stack at least 1, not {crop} and {stack}")
         offsets = screen.square_and_star(crop, reach)
-        text = max(4, width // 4)
+        words = max(4, width // 4)
         self.stack = stack
+        self.around, self.rough_map = Around(offsets), RoughMap()
         self.char = nn.Embedding(256, CELL)
         self.color = nn.Embedding(screen.COLORS, CELL)
         self.near = nn.Linear(len(offsets) * CELL * stack, width)
         self.kind = nn.Linear(screen.N_KINDS, KIND, bias=False)
         self.far = nn.Linear(screen.BINS * KIND, width, bias=False)
-        self.message = _bag(MESSAGE_ROWS, text)
-        self.line = _bag(MESSAGE_ROWS, text)
-        self.status = _bag(STATUS_ROWS, text)
-        self.inventory = _bag(INVENTORY_ROWS, text) if inventory else None
-        self.text = nn.Linear((4 if inventory else 3) * text, width, bias=False)
+        self.message = _bag(MESSAGE_ROWS, words)
+        self.line = _bag(MESSAGE_ROWS, words)
+        self.status = _bag(STATUS_ROWS, words)
+        self.inventory = _bag(INVENTORY_ROWS, words) if inventory else None
+        self.text = nn.Linear((4 if inventory else 3) * words, width, bias=False)
         self.numbers = nn.Linear(STATUS_NUMBERS + 1, width, bias=False)
         self.previous = nn.Embedding(n_actions + 1, width)
         nn.init.normal_(self.previous.weight, std=0.1)
         self.mix = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
         )
-        row_bins, column_bins = screen.bin_tables()
-        self.register_buffer("offsets", torch.tensor(offsets), persistent=False)
-        for name, table in {
-            "kinds": screen.kind_table(),
-            "row_bins": row_bins,
-            "column_bins": column_bins,
-        }.items():
-            self.register_buffer(name, torch.tensor(table, dtype=torch.int32), persistent=False)
 
     def initial_state(self, lanes: int) -> State:
         """Nothing seen, nothing carried."""
-        state, offsets = {}, self.get_buffer("offsets")
+        state, cells = {}, self.around.cells
         if self.stack > 1:
-            state["near"] = offsets.new_zeros(lanes, self.stack - 1, len(offsets))
+            state["near"] = cells.new_zeros(lanes, self.stack - 1, cells.shape[1])
         if self.inventory is not None:
-            state["inventory"] = offsets.new_zeros(lanes, memory.SLOTS + 1)
+            state["inventory"] = cells.new_zeros(lanes, memory.SLOTS + 1)
         return state
 
     def forward(
@@ -90,17 +84,15 @@ class LeanEncoder(nn.Module):
         flat, new = screens.flat(), {}
         with torch.no_grad():
             cells = screen.symbols(flat)
-            near = screen.around(cells, flat.cursor, self.get_buffer("offsets"))
+            near = self.around(cells, flat.cursor)
             if self.stack > 1:
                 apart = near.view(*starts.shape, -1)
                 near, new["near"] = memory.stacked(apart, starts, state["near"])
-            far = screen.rough_map(
-                cells,
-                flat.cursor,
-                *(self.get_buffer(name) for name in ("kinds", "row_bins", "column_bins")),
-            )
+            far = self.rough_map(cells, flat.chars, flat.cursor)
         table = (self.char.weight[:, None] + self.color.weight).view(-1, CELL)
-        x = self.near(functional.embedding(near.view(len(cells), -1), table).flatten(1))
+        # The same as an embedding, whose gradient takes a CPU four times as long.
+        seen = table.index_select(0, near.flatten()).view(len(cells), -1)
+        x = self.near(seen)
         x = x + self.far(self.kind(far).flatten(1))
         x = x + self._text(screens, flat, starts, state, new)
         x = functional.gelu(x + self.previous(previous.flatten()))
@@ -111,11 +103,10 @@ class LeanEncoder(nn.Module):
     ) -> torch.Tensor:
         """Message line and bottom lines, (steps x lanes, width)."""
         with torch.no_grad():
-            said = screen.words(flat.chars[:, 0], MESSAGE_ROWS, MESSAGE_WORDS)
-            whole = said.cumsum(1)[:, -1:] * 7919 % MESSAGE_ROWS
-            bottom = flat.chars[:, screen.MAP_LAST + 1 :]
-            told = screen.words(bottom.flatten(1), STATUS_ROWS, STATUS_WORDS, letters=True)
-            counted = _in_logs(screen.numbers(bottom[:, 1], STATUS_NUMBERS))
+            said, whole, told, counted = (
+                torch.from_numpy(x).to(flat.chars.device) for x in read_text(flat)
+            )
+            counted = _in_logs(counted)
         bags = [self.message(said), self.line(whole), self.status(told)]
         if self.inventory is not None:
             with torch.no_grad():
@@ -124,6 +115,20 @@ class LeanEncoder(nn.Module):
                 )
             bags.append(self.inventory(carried.flatten(0, 1)))
         return self.text(torch.cat(bags, 1)) + self.numbers(counted)
+
+
+def read_text(screens: Screens) -> tuple[np.ndarray, ...]:
+    """Words of the message line, a hash of the whole line, words and numbers of the bottom lines.
+
+    Returns:
+        (n, MESSAGE_WORDS), (n, 1) and (n, STATUS_WORDS) int64, (n, STATUS_NUMBERS) float32.
+    """
+    message = text.on_host(screens.chars[:, 0])
+    bottom = text.on_host(screens.chars[:, screen.MAP_LAST + 1 :])
+    said = text.words(message, MESSAGE_ROWS, MESSAGE_WORDS)
+    told = text.words(bottom.reshape(len(bottom), -1), STATUS_ROWS, STATUS_WORDS, letters=True)
+    whole = said.sum(1, keepdims=True) * 7919 % MESSAGE_ROWS
+    return said, whole, told, text.numbers(bottom[:, 1], STATUS_NUMBERS)
 
 
 def _bag(rows: int, width: int) -> nn.EmbeddingBag:

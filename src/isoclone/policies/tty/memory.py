@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import torch
 
-from isoclone.policies.tty import screen
+from isoclone.policies.tty import text
 
 SLOTS = 52  # inventory letters a-z, A-Z
+WORDS = 12  # of what is said of one
 
 
 def stacked(
@@ -64,7 +65,8 @@ def inventory(
         said = said & (messages[..., column] == ord(char))
     slot = torch.where(small, letter - ord("a"), letter - ord("A") + 26)
     slot = torch.where(said, slot, SLOTS)
-    hashes = screen.words(messages.view(-1, columns), table_rows, 12).sum(1).view(steps, lanes)
+    words = text.words(text.on_host(messages.reshape(-1, columns)), table_rows, WORDS)
+    hashes = torch.from_numpy(words.sum(1)).to(slot.device).view(steps, lanes)
     hashes = (hashes * 40503 + slot * 7919) % (table_rows - 1) + 1
     known = []
     for t in range(steps):

@@ -58,8 +58,7 @@ class PaperEncoder(nn.Module):
         parts = 3 * 10 * CHANNELS[-1] + 16 * (CROP - 4) ** 2 + 2 * text
         self.previous = nn.Embedding(n_actions + 1, width)
         self.join = nn.Linear(parts, width)
-        offsets = torch.tensor(screen.square_and_star(CROP, 0))
-        self.register_buffer("offsets", offsets, persistent=False)
+        self.around = screen.Around(screen.square_and_star(CROP, 0))
 
     def initial_state(self, lanes: int) -> State:
         """None is needed."""
@@ -72,8 +71,8 @@ class PaperEncoder(nn.Module):
         flat = screens.flat()
         rows = slice(screen.MAP_FIRST, screen.MAP_LAST + 1)
         cells = screen.symbols(flat)
-        near = screen.around(cells, flat.cursor, self.get_buffer("offsets"))
-        whole = self._look(cells.unflatten(1, (screen.ROWS, screen.COLUMNS))[:, rows])
+        near = self.around(cells, flat.cursor)
+        whole = self._look(cells.int().unflatten(1, (screen.ROWS, screen.COLUMNS))[:, rows])
         parts = [
             functional.relu(self.map(whole)).flatten(1),
             self.crop(self._look(near.unflatten(1, (CROP, CROP)))),
