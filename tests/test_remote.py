@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -302,8 +303,12 @@ def test_one_that_keeps_silent_elsewhere_is_seen_off_after_a_while(place, said, 
     assert there._drivers() == []
 
 
-def test_a_driver_that_was_taken_for_dead_stops_and_pushes_nothing(place, monkeypatch):
-    """As after a suspension: it is interrupted, whatever it waits for, and told."""
+@pytest.mark.parametrize("how", [signal.default_int_handler, signal.SIG_IGN])
+def test_a_driver_that_was_taken_for_dead_stops_and_pushes_nothing(place, how, monkeypatch):
+    """As after a suspension: it is interrupted, whatever it waits for, and told.
+
+    Also where a script has put it into the background, and Ctrl-C means nothing to it.
+    """
     monkeypatch.setattr(remote, "BEAT_SECONDS", 0.2)
     there = Remote(place)
 
@@ -313,9 +318,12 @@ def test_a_driver_that_was_taken_for_dead_stops_and_pushes_nothing(place, monkey
             there._delete(there._drivers()[0])
             time.sleep(60)
 
-    begun = time.monotonic()
-    with pytest.raises(StoreError, match="was taken over by another"):
-        goes_on()
+    begun, before = time.monotonic(), signal.signal(signal.SIGINT, how)
+    try:
+        with pytest.raises(StoreError, match="was taken over by another"):
+            goes_on()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - begun < 30
     assert names_at(place) == set()
 

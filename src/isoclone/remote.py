@@ -412,7 +412,7 @@ class Remote:
             self._show(sign)
             self._sign = sign
             try:
-                with calling(lambda: self._go_on(sign), BEAT_SECONDS):
+                with _interruptible(), calling(lambda: self._go_on(sign), BEAT_SECONDS):
                     self._see_others_off(sign, tell)
                     yield
                 self._check_driver()
@@ -527,11 +527,31 @@ class _Sign:
         return json.dumps({**said, "beat": self.count}).encode()
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let `_interrupt` end the block, if it is the main thread's.
+
+    By a signal of our own: SIGINT is ignored by what a script has put into the background.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGUSR1, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before or signal.SIG_DFL)
+
+
+def _stop(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def _interrupt() -> None:
     """Have the main thread stop as by Ctrl-C, also where it waits for something."""
     ident = threading.main_thread().ident
-    if ident is not None:
-        signal.pthread_kill(ident, signal.SIGINT)
+    if ident is not None and signal.getsignal(signal.SIGUSR1) is _stop:
+        signal.pthread_kill(ident, signal.SIGUSR1)
 
 
 def _insist(act: Callable[[], None], patience: float) -> None:
