@@ -21,6 +21,7 @@ from isoclone.slots import slots_for
 from isoclone.store import replacing
 
 FRAMES_PER_SECOND = 30  # agent steps; an Atari game runs at 15 of them a second
+SCREENS_PER_SECOND = 12  # of a terminal: text has to be read
 MAX_STEPS = 1_800
 CANDIDATES = 3
 CELL = (16, 8)  # pixels of a terminal's character, height and width
@@ -126,11 +127,12 @@ def write_video(
         steps = play_episode(policy, game, candidate, sampling)
         returns[candidate] = sum(reward for _, reward in steps)
     chosen = sorted(returns, key=lambda s: returns[s])[CANDIDATES // 2]
-    _encode(play_episode(policy, game, chosen, sampling), path)
+    rate = SCREENS_PER_SECOND if game.frame.shape == TERMINAL.shape else FRAMES_PER_SECOND
+    _encode(play_episode(policy, game, chosen, sampling), path, rate)
     return returns[chosen]
 
 
-def _encode(steps: Iterator[tuple[Callable[[], np.ndarray], float]], path: Path) -> None:
+def _encode(steps: Iterator[tuple[Callable[[], np.ndarray], float]], path: Path, rate: int) -> None:
     from imageio_ffmpeg import write_frames
 
     pictures = (draw() for draw, _ in itertools.islice(steps, MAX_STEPS))
@@ -141,7 +143,7 @@ def _encode(steps: Iterator[tuple[Callable[[], np.ndarray], float]], path: Path)
         writer = write_frames(
             str(temporary),
             size,
-            fps=FRAMES_PER_SECOND,
+            fps=rate,
             macro_block_size=2,
             ffmpeg_log_level="error",
             **FORMATS[path.suffix.lower()],
