@@ -370,6 +370,29 @@ def test_what_cannot_be_is_one_line(place, bucket, monkeypatch, capsys):
     assert "NO_SUCH_BUCKET" in told
 
 
+def test_a_store_that_was_emptied_empties_no_copy(place):
+    """Also for a driver, who finds its own sign there; how to start afresh is said."""
+    here = Remote(place)
+    write(here.path / "a", "a")
+    write(here.path / "deep/b", "b")
+    here.push()
+    for name in names_at(place):
+        here._objects.delete(name)
+    said = rf"^{place} holds none of the files that were there \(2\).*delete {here.path.parent}$"
+    with here.driven(), pytest.raises(StoreError, match=said):
+        here.pull()
+    with pytest.raises(StoreError, match=said):
+        local(place, but=["deep"])
+    assert (here.path / "a").read_text() == "a"
+    assert (here.path / "deep/b").read_text() == "b"
+    here._objects.write("deep/b", io.BytesIO(b"b"))  # one that is there: it was not emptied
+    here.pull()
+    assert not (here.path / "a").exists()
+    here._objects.delete("deep/b")
+    shutil.rmtree(here.path.parent)
+    assert not any(local(place).iterdir())
+
+
 def test_an_upload_that_fails_is_no_upload(place, monkeypatch):
     here = Remote(place)
     write(here.path / "a", "a")

@@ -115,7 +115,8 @@ class Remote:
             patience: seconds for which a store that does not answer is asked again.
 
         Raises:
-            StoreError: the object store cannot be read, or the disk not written.
+            StoreError: the object store cannot be read, or the disk not written; or all is gone
+                there that once was, as from a bucket that was emptied, or is another.
         """
         wanted, unwanted = None if names is None else list(names), list(but)
         insist(lambda: self._pull(wanted, unwanted), patience)
@@ -123,6 +124,12 @@ class Remote:
     def _pull(self, wanted: list[str] | None, unwanted: list[str]) -> None:
         with self._equal() as equal:
             there, here = self._there(wanted), self._here(wanted)
+            if wanted is None and equal and not there:
+                raise StoreError(
+                    f"{self.address} holds none of the files that were there ({len(equal)}); "
+                    "nothing was deleted here: restore the bucket, or credentials that see it; "
+                    f"or, to start afresh there, delete {self._home}"
+                )
             there = {n: seen for n, seen in there.items() if not among(n, unwanted)}
             self.path.mkdir(parents=True, exist_ok=True)
             new = [
