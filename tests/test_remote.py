@@ -16,11 +16,11 @@ import pytest
 from conftest import tiny_spec
 from storage import client
 
-from isoclone import remote, store
+from isoclone import store
 from isoclone.cli import main
 from isoclone.demos import open_demos
 from isoclone.errors import DataError, SpecError, SpecMismatchError, StoreError
-from isoclone.remote import Remote, address_of, local, remote_of
+from isoclone.remote import Remote, address_of, lease, local, objects, remote_of
 from isoclone.store import read_json, write_json
 from isoclone.study import Observer, Study
 
@@ -45,7 +45,11 @@ def write(path: Path, text: str) -> None:
 
 
 def names_at(address: str) -> set[str]:
-    return set(Remote(address)._listed(None))
+    return set(Remote(address)._there(None))
+
+
+def drivers_at(address: str) -> list[str]:
+    return Remote(address)._objects.inside(lease.DRIVERS)
 
 
 def test_what_is_an_address():
@@ -80,9 +84,8 @@ def test_what_changed_here_alone_stays_and_what_changed_on_both_sides_is_theirs(
         write(here.path / name, "old")
     here.push()
     for name in ("both", "gone"):
-        with here._system.open_output_stream(here._at(name)) as stream:
-            stream.write(b"theirs, longer")
-    here._delete("gone")
+        here._objects.write(name, io.BytesIO(b"theirs, longer"))
+    here._objects.delete("gone")
     write(here.path / "mine", "mine, newer")
     write(here.path / "both", "mine, newer")
     write(here.path / "new", "new")
@@ -124,7 +127,7 @@ def test_a_point_is_pushed_after_its_checkpoint_whenever_the_power_goes(place, m
             upload(self, name)
 
         monkeypatch.setattr(Remote, "_upload", until_the_power_goes)
-        monkeypatch.setattr(remote, "CHANNELS", 1)
+        monkeypatch.setattr(objects, "CHANNELS", 1)
         if allowed < 4:
             with pytest.raises(RuntimeError, match="StopIteration"):
                 here.push()
@@ -141,7 +144,7 @@ def test_demonstrations_are_complete_here_only_when_all_is_here(place, monkeypat
     for name in marked:
         write(here.path / name, name)
     here.push()
-    monkeypatch.setattr(remote, "CHANNELS", 1)
+    monkeypatch.setattr(objects, "CHANNELS", 1)
     for allowed in range(3):
         on_machine(monkeypatch, tmp_path / str(allowed))
         there, left = Remote(place), iter(range(allowed))
@@ -182,7 +185,7 @@ def test_bytes_stay_what_they_are(place, monkeypatch, tmp_path):
     for name, text in data.items():
         write(here.path / name, text.decode())
     here.push()
-    assert {n: size for n, (size, _) in here._listed(None).items()} == {
+    assert {n: size for n, (size, _) in here._there(None).items()} == {
         name: len(text) for name, text in data.items()
     }
     on_machine(monkeypatch, tmp_path / "there")
@@ -253,7 +256,7 @@ def test_demonstrations_in_an_object_store(place, finished_study, tmp_path, monk
 
 
 def test_a_second_driver_is_refused_wherever_it_is(place, monkeypatch, tmp_path):
-    monkeypatch.setattr(remote, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.2)
     first = Study.create(place, tiny_spec())
     with first.driven():
         on_machine(monkeypatch, tmp_path / "there")
@@ -272,13 +275,13 @@ with Remote(sys.argv[1]).driven():
 
 
 def test_a_driver_that_was_killed_here_is_seen_off_at_once(place, monkeypatch):
-    monkeypatch.setattr(remote, "PATIENCE_SECONDS", 1e9)
+    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 1e9)
     subprocess.run([sys.executable, "-c", DRIVER, place])
     there = Remote(place)
-    assert len(there._drivers()) == 1
+    assert len(drivers_at(place)) == 1
     with there.driven():
-        assert len(there._drivers()) == 1
-    assert there._drivers() == []
+        assert len(drivers_at(place)) == 1
+    assert drivers_at(place) == []
 
 
 @pytest.mark.parametrize(
@@ -291,16 +294,16 @@ def test_one_that_keeps_silent_elsewhere_is_seen_off_after_a_while(place, said, 
     """
     if b"null" in said:
         monkeypatch.setattr(store, "_name_of", lambda lock: None)
-    monkeypatch.setattr(remote, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 1.0)
     there, waits = Remote(place), []
     said = said.replace(b"HOST", socket.gethostname().encode())
-    there._write(".drivers/other.json", io.BytesIO(said))
+    there._objects.write(".drivers/other.json", io.BytesIO(said))
     begun = time.monotonic()
     with there.driven(waits.append):
-        assert len(there._drivers()) == 1
+        assert len(drivers_at(place)) == 1
     assert time.monotonic() - begun >= 1.0
     assert [wait.startswith("for a sign of life of process") for wait in waits] == [True]
-    assert there._drivers() == []
+    assert drivers_at(place) == []
 
 
 @pytest.mark.parametrize("how", [signal.default_int_handler, signal.SIG_IGN])
@@ -309,13 +312,13 @@ def test_a_driver_that_was_taken_for_dead_stops_and_pushes_nothing(place, how, m
 
     Also where a script has put it into the background, and Ctrl-C means nothing to it.
     """
-    monkeypatch.setattr(remote, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.2)
     there = Remote(place)
 
     def goes_on() -> None:
         with there.driven(), there.kept():
             write(there.path / "late", "late")
-            there._delete(there._drivers()[0])
+            there._objects.delete(drivers_at(place)[0])
             time.sleep(60)
 
     begun, before = time.monotonic(), signal.signal(signal.SIGINT, how)
@@ -329,7 +332,7 @@ def test_a_driver_that_was_taken_for_dead_stops_and_pushes_nothing(place, how, m
 
 
 def test_one_called_dead_just_when_it_wrote_its_sign_knows_it_too(place, monkeypatch, tmp_path):
-    monkeypatch.setattr(remote, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.5)
     first = Remote(place)
     write(first.path / "late", "late")
 
@@ -337,8 +340,8 @@ def test_one_called_dead_just_when_it_wrote_its_sign_knows_it_too(place, monkeyp
         with first.driven():
             on_machine(monkeypatch, tmp_path / "there")
             with Remote(place).driven():
-                first._show(first._sign)
-                assert len(first._drivers()) == 2
+                first._lease._show()
+                assert len(drivers_at(place)) == 2
                 first.push()
 
     with pytest.raises(StoreError, match="was taken over by another"):
@@ -367,10 +370,33 @@ def test_what_cannot_be_is_one_line(place, bucket, monkeypatch, capsys):
     assert "NO_SUCH_BUCKET" in told
 
 
+def test_a_store_that_was_emptied_empties_no_copy(place):
+    """Also for a driver, who finds its own sign there; how to start afresh is said."""
+    here = Remote(place)
+    write(here.path / "a", "a")
+    write(here.path / "deep/b", "b")
+    here.push()
+    for name in names_at(place):
+        here._objects.delete(name)
+    said = rf"^{place} holds none of the files that were there \(2\).*delete {here.path.parent}$"
+    with here.driven(), pytest.raises(StoreError, match=said):
+        here.pull()
+    with pytest.raises(StoreError, match=said):
+        local(place, but=["deep"])
+    assert (here.path / "a").read_text() == "a"
+    assert (here.path / "deep/b").read_text() == "b"
+    here._objects.write("deep/b", io.BytesIO(b"b"))  # one that is there: it was not emptied
+    here.pull()
+    assert not (here.path / "a").exists()
+    here._objects.delete("deep/b")
+    shutil.rmtree(here.path.parent)
+    assert not any(local(place).iterdir())
+
+
 def test_an_upload_that_fails_is_no_upload(place, monkeypatch):
     here = Remote(place)
     write(here.path / "a", "a")
-    here._root = "no-such-bucket/place"
+    here._objects._root = "no-such-bucket/place"
     with pytest.raises(StoreError, match=r"s3://.*run the same command again"):
         here.push()
     here = Remote(place)
@@ -387,7 +413,7 @@ def test_names_that_cannot_be_files_here_are_refused(place, odd, tmp_path, monke
         Remote(place).pull()
     assert str(refusal.value).isprintable()
     with pytest.raises(StoreError, match="is no name for a file"):  # moto has none of these
-        Remote(place)._refuse_odd("new\nline", ())
+        Remote(place)._objects._refuse_odd("new\nline", ())
     assert not list(tmp_path.rglob("x"))
 
 
@@ -399,7 +425,7 @@ def test_links_in_the_copy_are_neither_followed_nor_sent(place, tmp_path):
     (here.path / "folder").symlink_to(tmp_path / "outside")
     here.push()
     assert names_at(place) == {"a"}
-    here._write("folder/new", io.BytesIO(b"new"))
+    here._objects.write("folder/new", io.BytesIO(b"new"))
     with pytest.raises(StoreError, match="behind a link that leaves the copy"):
         here.pull()
     assert sorted(p.name for p in (tmp_path / "outside").iterdir()) == ["private"]
@@ -426,7 +452,7 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(
 
 
 def test_an_upload_is_asked_again_while_the_store_is_away(place, monkeypatch):
-    monkeypatch.setattr(remote, "AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(objects, "AGAIN_SECONDS", 0.1)
     here, failures = Remote(place), iter([OSError("away"), OSError("away")])
     upload = Remote._upload
 

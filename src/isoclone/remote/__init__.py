@@ -1,0 +1,27 @@
+"""A directory of this machine that has a twin in an object store (`s3://`, `gs://`).
+
+Everything works on the directory, the *copy*; `pull` brings it what the store has, `push` brings
+the store what it has. Imports go one way, down this list:
+
+address    what an address is, and what must not be in it
+order      which files are for both sides, and in which order they move
+objects    the object store, asked file by file
+lease      one driver at a time
+copy       `Remote`: the copy and what keeps it up to date
+"""
+
+from isoclone.remote.address import address_of, name_of
+from isoclone.remote.copy import Remote, copies, local, remote_of
+from isoclone.remote.objects import PATIENCE_SECONDS
+from isoclone.remote.order import CLAIMS
+
+__all__ = [
+    "CLAIMS",
+    "PATIENCE_SECONDS",
+    "Remote",
+    "address_of",
+    "copies",
+    "local",
+    "name_of",
+    "remote_of",
+]

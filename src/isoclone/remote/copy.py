@@ -1,0 +1,308 @@
+"""The copy of an object store's folder on this machine, and how it is kept up to date.
+
+One copy on each machine serves all processes there.
+
+    <cache>/copies/<hash of the address>/remote.json   the address, and what was equal on both sides
+    <cache>/copies/<hash of the address>/<name>/       the copy
+
+`<cache>` is ISOCLONE_CACHE, or isoclone under the user's cache directory. It can be deleted while
+nothing runs, if all was pushed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isoclone.errors import StoreError
+from isoclone.remote.address import address_of, name_of
+from isoclone.remote.lease import Lease
+from isoclone.remote.objects import PATIENCE_SECONDS, Objects, Seen, insist
+from isoclone.remote.order import RANKS, among, is_spoken_of, of_rank, shared
+from isoclone.store import alone, read_json, replacing, write_json
+from isoclone.timers import calling
+
+NOTE = "remote.json"
+PUSH_SECONDS = 30.0  # between pushes while work is going on
+
+
+def local(place: str | Path, but: Iterable[str] = ()) -> Path:
+    """The directory here that a place means: itself, or the up-to-date copy of an object store's.
+
+    Args:
+        but: what need not be up to date, or there at all.
+
+    Raises:
+        StoreError: the object store cannot be read.
+        SpecError: an address that cannot be.
+    """
+    address = address_of(place)
+    if address is None:
+        return Path(place)
+    remote = Remote(address)
+    remote.pull(but=but)
+    return remote.path
+
+
+def remote_of(path: Path) -> Remote | None:
+    """The object store whose copy a directory is, or lies in; None if there is none."""
+    for folder in (path.parent, path.parent.parent):
+        if folder.parent == copies() and (folder / NOTE).exists():
+            return Remote(str(_note(folder / NOTE)["address"]))
+    return None
+
+
+def copies() -> Path:
+    """Where copies are kept on this machine."""
+    named = os.environ.get("ISOCLONE_CACHE")
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return (Path(named) if named else caches / "isoclone").absolute() / "copies"
+
+
+@dataclass(frozen=True)
+class _Equal:
+    """How a file looked here and there when both were equal."""
+
+    here: Seen
+    there: Seen
+
+
+class Remote:
+    """One address in an object store and its copy on this machine.
+
+    Args:
+        address: 's3://bucket/path' or 'gs://bucket/path', with Arrow's own parameters behind a
+            question mark ('?endpoint_override=localhost:9000&scheme=http'). Credentials come from
+            the environment, as for any other program.
+
+    Raises:
+        SpecError: an address that cannot be, or one with a password in it.
+        StoreError: the object store cannot be reached.
+    """
+
+    def __init__(self, address: str):
+        self.address = address
+        self._objects = Objects(address)
+        self._home = copies() / hashlib.sha256(address.encode()).hexdigest()[:16]
+        self.path = self._home / name_of(address)
+        self._lease: Lease | None = None  # while we drive
+
+    def place(self, name: str) -> str:
+        """The address of a file."""
+        path, mark, parameters = self.address.partition("?")
+        return f"{path}/{name}{mark}{parameters}"
+
+    # ------------------------------------------------------------------ both ways
+
+    def pull(
+        self,
+        names: Iterable[str] | None = None,
+        but: Iterable[str] = (),
+        patience: float = 0.0,
+    ) -> None:
+        """Have here what is there: all of it, or these files and folders, but for some.
+
+        What changed here alone stays, to be pushed; what changed on both sides is taken from there.
+
+        Args:
+            patience: seconds for which a store that does not answer is asked again.
+
+        Raises:
+            StoreError: the object store cannot be read, or the disk not written; or all is gone
+                there that once was, as from a bucket that was emptied, or is another.
+        """
+        wanted, unwanted = None if names is None else list(names), list(but)
+        insist(lambda: self._pull(wanted, unwanted), patience)
+
+    def _pull(self, wanted: list[str] | None, unwanted: list[str]) -> None:
+        with self._equal() as equal:
+            there, here = self._there(wanted), self._here(wanted)
+            if wanted is None and equal and not there:
+                raise StoreError(
+                    f"{self.address} holds none of the files that were there ({len(equal)}); "
+                    "nothing was deleted here: restore the bucket, or credentials that see it; "
+                    f"or, to start afresh there, delete {self._home}"
+                )
+            there = {n: seen for n, seen in there.items() if not among(n, unwanted)}
+            self.path.mkdir(parents=True, exist_ok=True)
+            new = [
+                n for n in there if n not in equal or n not in here or equal[n].there != there[n]
+            ]
+            for rank in RANKS:
+                for name, seen in self._objects.each(self._download, of_rank(rank, new)):
+                    equal[name] = _Equal(seen, there[name])
+            asked = [n for n in equal if among(n, wanted) and not among(n, unwanted)]
+            for name in [n for n in asked if n not in there]:
+                if name in here and here[name] == equal[name].here:
+                    (self.path / name).unlink(missing_ok=True)
+                del equal[name]
+
+    def push(self, names: Iterable[str] | None = None, patience: float = 0.0) -> None:
+        """Have there what is here: all of it, or these files and folders.
+
+        Args:
+            patience: seconds for which a store that does not answer is asked again.
+
+        Raises:
+            StoreError: the object store cannot be written, or another driver has taken over.
+        """
+        wanted = None if names is None else list(names)
+        insist(lambda: self._push(wanted), patience)
+
+    def _push(self, wanted: list[str] | None) -> None:
+        with self._equal() as equal:
+            here = self._here_in_turn(wanted)
+            changed = [n for n in here if n not in equal or equal[n].here != here[n]]
+            gone = [n for n in equal if among(n, wanted) and not (self.path / n).exists()]
+            gone = [n for n in gone if not is_spoken_of(n, here)]
+            if not changed and not gone:
+                return
+            if self._lease:
+                self._lease.check()
+            for rank in reversed(RANKS):  # nothing is complete that lacks what it speaks of
+                for name, _ in self._objects.each(self._objects.delete, of_rank(rank, gone)):
+                    del equal[name]
+            sent: list[str] = []
+            try:
+                for rank in RANKS:
+                    for name, _ in self._objects.each(self._upload, of_rank(rank, changed)):
+                        sent.append(name)
+            finally:
+                there = self._there(wanted) if sent else {}
+                arrived = [n for n in sent if n in there and there[n][0] == here[n][0]]
+                equal |= {n: _Equal(here[n], there[n]) for n in arrived}
+
+    @contextmanager
+    def kept(self, names: Iterable[str] | None = None) -> Iterator[None]:
+        """Push now and then while the block runs, and once more when it is over.
+
+        A push that fails on the way is tried again; the last one has to succeed, within a minute.
+
+        Raises:
+            StoreError: the last push failed; what was done is in the copy.
+        """
+        chosen = None if names is None else list(names)
+
+        def push() -> None:
+            with suppress(StoreError):
+                self.push(chosen)
+
+        try:
+            with calling(push, PUSH_SECONDS):
+                yield
+        finally:
+            self.push(chosen, PATIENCE_SECONDS)
+
+    @contextmanager
+    def driven(self, tell: Callable[[str], None] = lambda said: None) -> Iterator[None]:
+        """Be the only driver at work on this address, on whatever machine (see `Lease`).
+
+        Args:
+            tell: is told what is waited for.
+
+        Raises:
+            StoreError: another driver is at work; or this one was taken for dead.
+        """
+        self._home.mkdir(parents=True, exist_ok=True)
+        with alone(self._home / ".driver.lock", self.address) as lock:
+            self._lease = Lease(self._objects, lock, self.path)
+            try:
+                with self._lease.held(tell):
+                    yield
+            finally:
+                self._lease = None
+
+    def _download(self, name: str) -> Seen:
+        path = self.path / name
+        if not path.parent.resolve().is_relative_to(self.path.resolve()):
+            raise StoreError(f"{path} is behind a link that leaves the copy; delete the link")
+        with replacing(path) as temporary:
+            with open(temporary, "wb") as file:
+                file.writelines(self._objects.read(name))
+            return _seen(temporary.lstat())
+
+    def _upload(self, name: str) -> None:
+        try:
+            file = open(self.path / name, "rb")  # noqa: SIM115 (its own error, not the store's)
+        except FileNotFoundError:  # deleted here just now: the next push will tell
+            return
+        with file:
+            self._objects.write(name, file)
+
+    # ------------------------------------------------------------------ what is where
+
+    def _here(self, names: list[str] | None) -> dict[str, Seen]:
+        """Files of the copy that are for both sides."""
+        roots = [self.path] if names is None else [self.path / name for name in names]
+        found = {}
+        for path in (path for root in roots for path in _walk(root)):
+            with suppress(FileNotFoundError, NotADirectoryError):  # replaced or deleted just now
+                told = path.lstat()
+                if stat.S_ISREG(told.st_mode):
+                    found[path.relative_to(self.path).as_posix()] = _seen(told)
+        return found
+
+    def _there(self, names: list[str] | None) -> dict[str, Seen]:
+        """Files of the object store that are for both sides."""
+        return {n: seen for n, seen in self._objects.listed(names).items() if shared(n)}
+
+    def _here_in_turn(self, names: list[str] | None) -> dict[str, Seen]:
+        """Files of the copy, each with all that has to be pushed before it, though more is written.
+
+        What is pushed last is looked for first.
+        """
+        looks = [(rank, self._here(names)) for rank in reversed(RANKS)]
+        return {name: here[name] for rank, here in looks for name in of_rank(rank, here)}
+
+    @contextmanager
+    def _equal(self) -> Iterator[dict[str, _Equal]]:
+        """What was equal on both sides, kept for the next time; one process at a time."""
+        self._home.mkdir(parents=True, exist_ok=True)
+        with open(self._home / ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            note = self._home / NOTE
+            known = _noted(note) if note.exists() else None
+            equal = dict(known or {})
+            try:
+                yield equal
+            finally:
+                if equal != known:
+                    told = {n: [*e.here, *e.there] for n, e in equal.items()}
+                    write_json(note, {"address": self.address, "equal": told})
+
+
+def _note(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    if not isinstance(found, dict) or not {"address", "equal"} <= set(found):
+        raise StoreError(f"{path} is damaged; delete it: what is in the object store is safe")
+    return found
+
+
+def _noted(path: Path) -> dict[str, _Equal]:
+    """What a note says was equal."""
+    try:
+        rows = _note(path)["equal"].items()
+        return {n: _Equal((r[0], r[1]), (r[2], r[3])) for n, r in rows}
+    except (AttributeError, TypeError, LookupError) as error:
+        raise StoreError(
+            f"{path} is damaged; delete it: what is in the object store is safe"
+        ) from error
+
+
+def _seen(told: os.stat_result) -> Seen:
+    return told.st_size, told.st_mtime_ns
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """What is in a folder, or the file itself, for both sides; links are not followed."""
+    yield root
+    for folder, inside, files in os.walk(root):
+        inside[:] = filter(shared, inside)
+        yield from (Path(folder, name) for name in files if shared(name))

@@ -1,0 +1,174 @@
+"""One driver at a time, on whatever machine."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from isoclone.errors import StoreError
+from isoclone.remote.objects import PATIENCE_SECONDS, Objects
+from isoclone.timers import calling
+
+DRIVERS = ".drivers"
+BEAT_SECONDS = 15.0  # between signs of life of a driver
+
+
+class Lease:
+    """That we are the only driver at work on an address, on whatever machine.
+
+    Each driver shows signs of life in an object of its own: it writes it, and only then looks
+    for others, so of two that come in the same moment at least one sees the other. Whoever
+    finds another waits until that has shown a new sign, and gives up, or long enough to call it
+    dead. No clock is compared with another. A driver that was called dead is interrupted, and
+    pushes nothing more.
+
+    Args:
+        lock: what this machine calls the lock that the driver holds, if anything.
+        copy: where this driver's work is, should another take over.
+    """
+
+    def __init__(self, objects: Objects, lock: str | None, copy: Path):
+        self._objects, self._lock, self._copy = objects, lock, copy
+        self._name = f"{DRIVERS}/{uuid.uuid4().hex}.json"
+        self._count = 0  # signs shown
+        self._gone = False  # somebody has called us dead
+        self._buried: list[str] = []  # whom we have called dead
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def held(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """See others off, and show signs of life while the block runs.
+
+        Args:
+            tell: is told what is waited for.
+
+        Raises:
+            StoreError: another driver is at work; or this one was taken for dead.
+        """
+        self._show()
+        try:
+            with _interruptible(), calling(self._go_on, BEAT_SECONDS):
+                self._see_others_off(tell)
+                yield
+            self.check()
+        except KeyboardInterrupt:
+            if self._gone:
+                self.check()
+            raise
+        finally:
+            with suppress(StoreError):
+                self._objects.delete(self._name)
+
+    def check(self) -> None:
+        """Raise StoreError if we drive no more, but another may."""
+        if self._is_buried():
+            raise StoreError(
+                f"{self._objects.address} was taken over by another isoclone process, as nothing "
+                f"was heard of this one for {PATIENCE_SECONDS:g} s; what it did is in {self._copy}"
+            )
+
+    def _show(self) -> None:
+        """A sign of life: something new."""
+        with self._turn:
+            self._count += 1
+            said = {"host": socket.gethostname(), "pid": os.getpid(), "lock": self._lock}
+            said |= {"buried": self._buried, "beat": self._count}
+            self._objects.write(self._name, io.BytesIO(json.dumps(said).encode()))
+
+    def _go_on(self) -> None:
+        """A sign of life; or the end, if we were called dead."""
+        with suppress(StoreError):
+            if not self._is_buried():
+                self._show()
+            elif not self._gone:
+                self._gone = True
+                _interrupt()
+
+    def _is_buried(self) -> bool:
+        """Whether somebody has called us dead.
+
+        Our object is gone then; or stands again, if we were just about to write it: so whoever
+        deletes one says in its own that it does.
+        """
+        drivers = self._objects.inside(DRIVERS)
+        others = [self._said_by(other) for other in drivers if other != self._name]
+        return self._name not in drivers or any(
+            self._name in str(said.get("buried")) for said in others if said
+        )
+
+    def _see_others_off(self, tell: Callable[[str], None]) -> None:
+        for other in self._objects.inside(DRIVERS):
+            if other != self._name:
+                self._see_off(other, tell)
+
+    def _see_off(self, other: str, tell: Callable[[str], None]) -> None:
+        """Raise StoreError if another driver lives; forget it if it does not."""
+        first, until = self._said_by(other), time.monotonic() + PATIENCE_SECONDS
+        if first is None:
+            return
+        who = f"process {first.get('pid')} on {first.get('host')}"
+        if self._lock is None or first.get("lock") != self._lock:  # else dead: we hold its lock
+            tell(f"for a sign of life of {who}, {PATIENCE_SECONDS:g} s at most")
+            while time.monotonic() < until:
+                time.sleep(min(1.0, PATIENCE_SECONDS / 10))
+                now = self._said_by(other)
+                if now is None:  # it has left
+                    return
+                if now != first:
+                    raise StoreError(
+                        f"another isoclone process ({who}) is at work on {self._objects.address}; "
+                        "wait for it or stop it"
+                    )
+        self._buried.append(other)
+        self._show()
+        self._objects.delete(other)
+
+    def _said_by(self, other: str) -> dict[str, Any] | None:
+        """A driver's last sign of life; None if it has left."""
+        try:
+            said = b"".join(self._objects.read(other))
+        except StoreError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
+        with suppress(ValueError):
+            found = json.loads(said)
+            return found if isinstance(found, dict) else {}
+        return {}
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let `_interrupt` end the block, if it is the main thread's.
+
+    By a signal of our own: SIGINT is ignored by what a script has put into the background.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGUSR1, _stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before or signal.SIG_DFL)
+
+
+def _stop(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _interrupt() -> None:
+    """Have the main thread stop as by Ctrl-C, also where it waits for something."""
+    ident = threading.main_thread().ident
+    if ident is not None and signal.getsignal(signal.SIGUSR1) is _stop:
+        signal.pthread_kill(ident, signal.SIGUSR1)

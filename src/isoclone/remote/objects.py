@@ -1,0 +1,176 @@
+"""An object store, asked file by file. Its errors say where they happened, in one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Container, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import PurePosixPath
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from isoclone.errors import SpecError, StoreError
+from isoclone.remote.address import refuse_secrets
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+# Arrow's own parameters, unless the address has them: an upload is one request and not three;
+# Google's client tries again for seconds and not for a quarter of an hour: we do that ourselves.
+USUAL = {"s3": ("allow_delayed_open", "true"), "gs": ("retry_limit_seconds", "10")}
+PIECE_BYTES = 2**20
+CHANNELS = 16  # transfers at once: objects are many and small
+PATIENCE_SECONDS = 60.0  # without a sign of life a driver counts as dead, without an answer a store
+AGAIN_SECONDS = 3.0  # before a store that did not answer is asked again
+
+Seen = tuple[int, int]  # size in bytes, time of the last change in ns
+T = TypeVar("T")
+
+
+class StoreAwayError(StoreError):
+    """The object store did not do what it was asked for; later it may."""
+
+
+class Objects:
+    """The files at an address.
+
+    Raises:
+        SpecError: an address that cannot be, or one with a password in it.
+        StoreError: the object store cannot be reached.
+    """
+
+    def __init__(self, address: str):
+        refuse_secrets(address)
+        self.address = address
+        self._system, self._root = _connect(address)
+
+    def each(self, act: Callable[[str], T], names: Iterable[str]) -> Iterator[tuple[str, T]]:
+        """Do something to each of the files, some at a time; yields each and what came of it."""
+
+        def one(name: str) -> tuple[str, T]:
+            with self._explained(name):
+                return name, act(name)
+
+        with ThreadPoolExecutor(CHANNELS) as pool:
+            yield from pool.map(one, names)
+
+    def read(self, name: str) -> Iterator[bytes]:
+        """An object's bytes, in pieces; errors of the store are told from those of a disk."""
+        # Without `compression=None` Arrow unpacks what is called .bz2 or .gz.
+        with (
+            self._explained(name),
+            self._system.open_input_stream(self._at(name), compression=None) as stream,
+        ):
+            while piece := stream.read(PIECE_BYTES):
+                yield piece
+
+    def write(self, name: str, source: IO[bytes]) -> None:
+        with (
+            self._explained(name),
+            self._system.open_output_stream(self._at(name), compression=None) as stream,
+        ):
+            shutil.copyfileobj(source, stream)
+
+    def delete(self, name: str) -> None:
+        with self._explained(name), suppress(FileNotFoundError):
+            self._system.delete_file(self._at(name))
+
+    def listed(self, names: list[str] | None) -> dict[str, Seen]:
+        """All files, or these and what is in these folders, and how each looks.
+
+        Always by a listing: asked for one object, some servers round its time otherwise.
+        """
+
+        def files(name: str) -> list[Any]:
+            place = self._at(name).rstrip("/")
+            if PurePosixPath(name).suffix:  # most likely a file, which its folder tells of
+                beside = self._infos(str(PurePosixPath(place).parent))
+                found = [info for info in beside if info.path == place]
+                if found and found[0].is_file:
+                    return found
+            return self._infos(place, recursive=True)
+
+        found = self.each(files, [""] if names is None else names)
+        infos = [info for _, some in found for info in some if info.is_file]
+        told = {info.path[len(self._root) + 1 :]: info for info in infos}
+        for name in told:
+            self._refuse_odd(name, told)
+        return {name: (info.size, info.mtime_ns) for name, info in told.items()}
+
+    def inside(self, folder: str) -> list[str]:
+        """Names of the files right in a folder."""
+        with self._explained(folder):
+            found = self._infos(self._at(folder))
+        return [f"{folder}/{info.base_name}" for info in found if info.is_file]
+
+    def _infos(self, place: str, recursive: bool = False) -> list[Any]:
+        from pyarrow import fs
+
+        selector = fs.FileSelector(place, allow_not_found=True, recursive=recursive)
+        return list(self._system.get_file_info(selector))
+
+    def _at(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    def _refuse_odd(self, name: str, names: Container[str]) -> None:
+        """Raise StoreError if a name cannot be that of a file in the copy, beside those others."""
+        parts = name.split("/")
+        folders = ("/".join(parts[:count]) for count in range(1, len(parts)))
+        if not name.isprintable() or {"", ".", ".."} & {*parts}:
+            why = "is no name for a file"
+        elif any(folder in names for folder in folders):
+            why = "lies in a folder that is a file as well"
+        else:
+            return
+        raise StoreError(
+            f"{self.address} holds an object {name[:200]!a} that {why}; delete it there"
+        )
+
+    @contextmanager
+    def _explained(self, name: str) -> Iterator[None]:
+        """Have an error of the object store say where it happened, in one line."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except (OSError, ValueError) as error:
+            said = " ".join(str(error).split())[:300]
+            place = f"{self.address.partition('?')[0]}/{name}".rstrip("/")
+            raise StoreAwayError(
+                f"{place}: {said}; run the same command again when it is mended"
+            ) from error
+
+
+def insist(act: Callable[[], None], patience: float) -> None:
+    """Do something that a store away for a while does not stop."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return act()
+        except StoreAwayError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(min(AGAIN_SECONDS, patience / 10))
+
+
+def _connect(address: str) -> tuple[FileSystem, str]:
+    from pyarrow import fs
+
+    path, _, query = address.partition("?")
+    scheme = path.partition(":")[0].replace("gcs", "gs")
+    name, value = USUAL[scheme]
+    if name not in query:
+        query = f"{query}&{name}={value}".lstrip("&")
+    if scheme == "s3" and ("endpoint_override" in query or "AWS_ENDPOINT_URL" in os.environ):
+        # Servers other than Amazon's seldom know checksums behind the data: only where they must.
+        os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+    try:
+        system, root = fs.FileSystem.from_uri(f"{path}?{query}")
+    except (OSError, ValueError, TypeError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise SpecError(f"{address} cannot be used: {said}") from error
+    if "/" not in root.strip("/") or {".", ".."} & {*root.split("/")}:
+        raise SpecError(f"{address} must name a folder of the bucket, as in s3://bucket/study")
+    return system, root.rstrip("/")
