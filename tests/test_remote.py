@@ -378,7 +378,7 @@ def test_a_store_that_was_emptied_empties_no_copy(place):
     here.push()
     for name in names_at(place):
         here._objects.delete(name)
-    said = rf"^{place} holds none of the files that were there \(2\).*delete {here.path.parent}$"
+    said = rf"^{place} lacks 2 of the 2 files that were there.*delete {here.path.parent}$"
     with here.driven(), pytest.raises(StoreError, match=said):
         here.pull()
     with pytest.raises(StoreError, match=said):
@@ -391,6 +391,21 @@ def test_a_store_that_was_emptied_empties_no_copy(place):
     here._objects.delete("deep/b")
     shutil.rmtree(here.path.parent)
     assert not any(local(place).iterdir())
+
+
+def test_a_study_that_lost_its_specification_there_loses_no_more_here(place):
+    """As when a bucket was emptied and a driver pushed what has changed since."""
+    here = Remote(place)
+    for name in ("study.json", "runs/1/points/p.json"):
+        write(here.path / name, "{}")
+    here.push()
+    for name in names_at(place):
+        here._objects.delete(name)
+    write(here.path / "points.csv", "new")
+    here.push()
+    with pytest.raises(StoreError, match="lacks 2 of the 3 files that were there"):
+        here.pull()
+    assert (here.path / "runs/1/points/p.json").exists()
 
 
 def test_an_upload_that_fails_is_no_upload(place, monkeypatch):

@@ -25,7 +25,7 @@ from isoclone.errors import StoreError
 from isoclone.remote.address import address_of, name_of
 from isoclone.remote.lease import Lease
 from isoclone.remote.objects import PATIENCE_SECONDS, Objects, Seen, insist
-from isoclone.remote.order import RANKS, among, is_spoken_of, of_rank, shared
+from isoclone.remote.order import CLAIMS, RANKS, among, is_spoken_of, of_rank, shared
 from isoclone.store import alone, read_json, replacing, write_json
 from isoclone.timers import calling
 
@@ -124,9 +124,10 @@ class Remote:
     def _pull(self, wanted: list[str] | None, unwanted: list[str]) -> None:
         with self._equal() as equal:
             there, here = self._there(wanted), self._here(wanted)
-            if wanted is None and equal and not there:
+            lost = [n for n in equal if n not in there]
+            if wanted is None and lost and (not there or any(n in CLAIMS for n in lost)):
                 raise StoreError(
-                    f"{self.address} holds none of the files that were there ({len(equal)}); "
+                    f"{self.address} lacks {len(lost)} of the {len(equal)} files that were there; "
                     "nothing was deleted here: restore the bucket, or credentials that see it; "
                     f"or, to start afresh there, delete {self._home}"
                 )
