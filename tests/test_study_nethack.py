@@ -106,6 +106,8 @@ def test_an_ablation_gives_the_same_points_whoever_trains_them(nethack_demos, tm
 
 
 def test_what_an_ablation_cannot_do_is_said(nethack_demos, tmp_path, asked):
+    with pytest.raises(SpecError, match="to a directory of this machine"):
+        asked.run("s3://bucket/tried", nethack_demos.path)
     for variants, said in (
         ({}, "has no variants"),
         ({"a": {"whidth": 3}}, "variant 'a' of ablation 'tried'.*whidth"),

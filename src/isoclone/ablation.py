@@ -17,6 +17,7 @@ from isoclone.demos.nld import NldDemonstrations, select
 from isoclone.errors import SpecError
 from isoclone.executors import Executor, SerialExecutor
 from isoclone.records import Run
+from isoclone.remote import address_of
 from isoclone.report.ablation import write_ablation
 from isoclone.report.measured import Measured
 from isoclone.spec import StudySpec
@@ -89,9 +90,11 @@ class Ablation:
             SpecError: no variants, or one with a field it cannot have.
             StoreError: another process is at work on `out`, or the disk is full.
         """
-        out, observer = Path(out), observer or Observer()
+        if address_of(out):
+            raise SpecError(f"{out}: an ablation is written to a directory of this machine")
         if not self.variants:
             raise SpecError(f"ablation '{self.name}' has no variants")
+        out, observer = Path(out), observer or Observer()
         with executor or SerialExecutor() as workers, ExitStack() as stack:
             home = self._demos(out, demos, workers, observer, device)
             studies = {label: self._study(out, label, home, device) for label in self.variants}
