@@ -12,6 +12,6 @@ ablation = Ablation(
     base=NETHACK,
     variants={
         f"{layers} x {width}": {"width": width, "policy_options": {"layers": layers}}
-        for layers, width in ((1, 58), (2, 50), (4, 40), (8, 31))
+        for layers, width in ((1, 58), (2, 53), (4, 46), (8, 39))
     },
 )

@@ -128,7 +128,7 @@ RECIPES = {
     # Found here on NetHack recordings (docs/log.md): 32 games side by side x 16 steps.
     "nethack": Recipe(
         "nethack",
-        learning_rate=2e-3,
+        learning_rate=4e-3,
         batch_size=512,
         warmup_samples=10_000,
         schedule="inverse_sqrt",
