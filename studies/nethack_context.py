@@ -11,7 +11,9 @@ ablation = Ablation(
     question="How many screens must the agent see?",
     base=NETHACK,
     variants={
-        f"{n} screens": {"policy_options": {"core": "transformer", "context": n, "unroll": 32}}
+        f"{n} screen{'s' * (n > 1)}": {
+            "policy_options": {"core": "transformer", "context": n, "unroll": 32}
+        }
         for n in (1, 4, 16, 64, 128)
     },
 )

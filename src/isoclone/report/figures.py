@@ -156,6 +156,8 @@ def against_cost(rows: Sequence[Measured], cost: str) -> Figure:
             traces.append({**trace, **told})
     titles = {"flops": "compute C (FLOPs)", "train_seconds": "seconds of training"}
     layout = _layout(_log(titles[cost]), _log(QUANTITIES["dev_loss"]))
+    if cost == "flops":
+        layout["xaxis"]["dtick"] = "D2"  # 1, 2, 5: powers of ten with digits run into each other
     return {"data": traces, "layout": layout}
 
 
