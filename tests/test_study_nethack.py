@@ -115,3 +115,12 @@ def test_what_an_ablation_cannot_do_is_said(nethack_demos, tmp_path, asked):
     ):
         with pytest.raises(SpecError, match=said):
             replace(asked, variants=variants).run(tmp_path, nethack_demos.path)
+    for changes, said in (
+        ({"budgets_flops": (2e7, 1e7)}, "ascending"),
+        ({"budgets_flops": ()}, "positive numbers"),
+        ({"seeds": (-1,)}, "not negative"),
+        ({"episodes": -1}, "at least 0"),
+    ):
+        with pytest.raises(SpecError, match=said):
+            replace(asked, **changes).run(tmp_path / "nothing", nethack_demos.path)
+    assert not (tmp_path / "nothing").exists()

@@ -14,7 +14,7 @@ from typing import Any
 
 from isoclone.demos import open_demos
 from isoclone.demos.nld import NldDemonstrations, select
-from isoclone.errors import SpecError
+from isoclone.errors import ExecutionError, SpecError
 from isoclone.executors import Executor, SerialExecutor
 from isoclone.records import Run
 from isoclone.remote import address_of
@@ -87,13 +87,13 @@ class Ablation:
             demos: demonstrations; recorded once, as the base says, if None.
 
         Raises:
-            SpecError: no variants, or one with a field it cannot have.
+            SpecError: no variants, or one with a field it cannot have; budgets out of order.
+            ExecutionError: every variant failed.
             StoreError: another process is at work on `out`, or the disk is full.
         """
         if address_of(out):
             raise SpecError(f"{out}: an ablation is written to a directory of this machine")
-        if not self.variants:
-            raise SpecError(f"ablation '{self.name}' has no variants")
+        self._check()
         out, observer = Path(out), observer or Observer()
         with executor or SerialExecutor() as workers, ExitStack() as stack:
             home = self._demos(out, demos, workers, observer, device)
@@ -109,7 +109,22 @@ class Ablation:
             {**asdict(m.point), "variant": m.label, "train_seconds": m.train_seconds} for m in rows
         ]
         write_rows(out / "ablation", table, TABLE)
+        if not any(m.point.status == "ok" for m in rows):
+            raise ExecutionError(f"every variant failed: {rows[0].point.reason}")
         return rows
+
+    def _check(self) -> None:
+        """Refuse budgets, seeds and episodes that no study could have, before anything is begun."""
+        if not self.variants:
+            raise SpecError(f"ablation '{self.name}' has no variants")
+        for budgets in {self._budgets(label) for label in self.variants}:
+            self.base.replace(
+                widths=(1, 2, 3),
+                seeds=self.seeds,
+                budgets_flops=budgets,
+                forecast_flops=2 * max(budgets, default=1.0),
+                forecast_episodes=self.episodes,
+            )
 
     def _demos(
         self,
