@@ -44,6 +44,7 @@ TABLE = {
 }
 
 
+Job = tuple[Study, Run, list[float]]  # a run of a study, and its budgets
 OURS = ("width", "where", "budgets_flops")  # what a variant may say besides fields of its study
 
 
@@ -99,10 +100,16 @@ class Ablation:
             home = self._demos(out, demos, workers, observer, device)
             studies = {label: self._study(out, label, home, device) for label in self.variants}
             observer.phase("expand", "frames, once for all runs")
-            for study in studies.values():
+            jobs: list[Job] = []
+            for label, study in studies.items():
                 stack.enter_context(study.driven())
-                study.expand(study.demos(), observer)
-            self._train(studies, workers, observer, device)
+                used = study.demos()
+                study.expand(used, observer)
+                jobs += self._jobs(label, study, used.fingerprint)
+            observer.phase("train", f"{len(studies)} variants")
+            total = sum(max(budgets) for _, _, budgets in jobs)
+            observer.runs([study.path for study in studies.values()], total)
+            climb_all(jobs, "extra", workers, observer, device)
         rows = [row for label, study in studies.items() for row in self._measured(label, study)]
         write_ablation(out / "ablation.html", self.name, self.question, rows)
         table = [
@@ -161,22 +168,12 @@ class Ablation:
             raise SpecError("'where' chooses among imported NetHack games, and these are none")
         return select(found, out / f"{folder}-demos", where).path.resolve()
 
-    def _train(
-        self, studies: dict[str, Study], workers: Executor, observer: Observer, device: str
-    ) -> None:
-        """All variants and seeds to all budgets, as many at once as there are workers."""
-        observer.phase("train", f"{len(studies)} variants")
-        jobs = [job for label, study in studies.items() for job in self._jobs(label, study)]
-        total = sum(max(budgets) for _, _, budgets in jobs)
-        observer.runs([study.path for study in studies.values()], total)
-        climb_all(jobs, "extra", workers, observer, device)
-
-    def _jobs(self, label: str, study: Study) -> list[tuple[Study, Run, list[float]]]:
+    def _jobs(self, label: str, study: Study, fingerprint: str) -> list[Job]:
         """A run for each seed passes all budgets; one a budget where its schedule ends there."""
-        jobs: dict[str, tuple[Study, Run, list[float]]] = {}
+        jobs: dict[str, Job] = {}
         for seed in self.seeds:
             for budget in self._budgets(label):
-                run = study.run_of(self._width(label), budget, seed)
+                run = study.run_of(self._width(label), budget, seed, fingerprint)
                 jobs.setdefault(run.id, (study, run, []))[2].append(budget)
         return list(jobs.values())
 

@@ -163,12 +163,7 @@ class Study:
         place, path = address_of(path) or path, local(path, but=HEAVY)
         if (path / STUDY_FILE).exists():
             study = cls.open(path)
-            differing = study.spec.difference(spec)
-            if differing:
-                raise SpecMismatchError(
-                    f"{place} holds a study that differs ({'; '.join(differing)}); "
-                    "choose another directory, or give the directory alone to resume it"
-                )
+            study._refuse_other(spec)
             study._vouched = True
             return study
         if not is_free(path):
@@ -406,13 +401,14 @@ class Study:
             watching = observer or Observer()
             with self.remote.driven(lambda said: watching.phase("wait", said)):
                 self.remote.pull()
-                self._check_spec()
+                # Somebody else may have begun another study here meanwhile.
+                Study.open(self.path)._refuse_other(self.spec)
                 with self.remote.kept():
                     yield
 
-    def _check_spec(self) -> None:
-        """Refuse to go on with another study, which somebody else began here meanwhile."""
-        differing = Study.open(self.path).spec.difference(self.spec)
+    def _refuse_other(self, spec: StudySpec) -> None:
+        """Raise SpecMismatchError if another study than this one is wanted."""
+        differing = self.spec.difference(spec)
         if differing:
             raise SpecMismatchError(
                 f"{self.place} holds a study that differs ({'; '.join(differing)}); choose another "
@@ -667,10 +663,11 @@ class Study:
         Raises:
             SpecError: the budget is below one batch of that width.
         """
-        return self._train_to(self.run_of(width, flops, seed), flops, "extra", device)
+        run = self.run_of(width, flops, seed, self.demos().fingerprint)
+        return self._train_to(run, flops, "extra", device)
 
-    def run_of(self, width: int, flops: float, seed: int = 0) -> Run:
-        """The run of one size that reaches a budget, on the study's demonstrations.
+    def run_of(self, width: int, flops: float, seed: int, fingerprint: str) -> Run:
+        """The run of one size that reaches a budget, on demonstrations of that fingerprint.
 
         Raises:
             SpecError: the budget is below one batch of that width.
@@ -678,7 +675,7 @@ class Study:
         self.spec.replace(
             widths=tuple(sorted({1, 2, 3, width})), budgets_flops=(flops,), forecast_flops=2 * flops
         )
-        return self.spec.run_for(width, seed, self.demos().fingerprint, flops)
+        return self.spec.run_for(width, seed, fingerprint, flops)
 
     def train_run(self, run_id: str, flops: float | None = None, device: str = "cpu") -> Point:
         """Train a run that has a folder to a budget, by all processes of a torchrun if this is one.
@@ -746,6 +743,7 @@ def climb_all(
     A run that keeps failing gets a row that says why, at each budget it did not reach.
     """
     tasks = [s._task(run, budgets, role, device, key) for key, (s, run, budgets) in enumerate(jobs)]
+    several = len({study.path for study, _, _ in jobs}) > 1
     for outcome in workers.run(tasks):
         study, run, budgets = jobs[outcome.task.key]
         for budget in budgets:
@@ -753,7 +751,7 @@ def climb_all(
             if outcome.error and not is_there(path, role):
                 study._write_failure(run, budget, role, outcome.error)
                 observer.trouble(f"{run.label} at {budget:.3g} FLOPs failed: {outcome.error}")
-            name = study.spec.name if len({s.path for s, _, _ in jobs}) > 1 else ""
+            name = study.spec.name if several else ""
             observer.point(Point.from_json(read_json(path)), name)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tyro.conf import Positional
-
-from isoclone.errors import SpecError
 
 
 def ablate(
@@ -49,14 +47,17 @@ def ablate(
         device: cpu, cuda or mps.
         json: print one JSON document instead of the closing lines.
     """
-    from isoclone.cli.study import OUT, demos_in, executor_options_of
+    from isoclone.ablation import Ablation
+    from isoclone.cli.study import OUT, demos_in, executor_options_of, object_in
     from isoclone.console import STDOUT, ConsoleObserver, measured_line, print_json
     from isoclone.executors import executor as make_executor
     from isoclone.train import check_device
 
     check_device(device)
     options = executor_options_of(address, cpus, gpus, executor_options)
-    asked = _ablation(file, budgets_flops=budgets, seeds=seeds, episodes=episodes)
+    changes: dict[str, Any] = {"budgets_flops": budgets, "seeds": seeds, "episodes": episodes}
+    given = {name: value for name, value in changes.items() if value is not None}
+    asked = dataclasses.replace(object_in(str(file), "ablation", Ablation), **given)
     out, home = out or OUT / asked.name, demos_in(demos) if demos else None
     pool = make_executor(executor, workers, **options)
     with ConsoleObserver() as observer:
@@ -69,21 +70,6 @@ def ablate(
     for row in rows:
         STDOUT.print(measured_line(row), soft_wrap=True)
     STDOUT.print(page, soft_wrap=True)
-
-
-def _ablation(file: Path, **changes: Any) -> Any:
-    """The ablation in a file, with what the command line changes."""
-    import dataclasses
-
-    from isoclone.ablation import Ablation
-    from isoclone.executors.setup import STUDY_FILE_VARIABLE, run_file
-
-    found = run_file(str(file)).get("ablation")
-    os.environ[STUDY_FILE_VARIABLE] = str(file.resolve())
-    if not isinstance(found, Ablation):
-        raise SpecError(f"{file} must set `ablation` to an isoclone.Ablation")
-    given = {name: value for name, value in changes.items() if value is not None}
-    return dataclasses.replace(found, **given)
 
 
 VERBS: dict[str, Callable[..., Any]] = {"ablate": ablate}

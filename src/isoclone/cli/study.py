@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from tyro.conf import Positional, arg
 
@@ -14,6 +14,7 @@ from isoclone.errors import DataError, SpecError, UnknownNameError
 OUT = Path("studies-out")
 MADE_BY = "made_by.json"  # in a study's directory: the Python file it came from, by its path
 DEMOS_OUT = Path("demos-out")
+T = TypeVar("T")
 
 
 def run(
@@ -173,16 +174,20 @@ def _is_directory(source: str, asked: bool) -> bool:
 
 def _named_spec(source: str) -> Any:
     from isoclone.builtins import builtin
-    from isoclone.executors.setup import STUDY_FILE_VARIABLE, run_file
     from isoclone.spec import StudySpec
 
-    if not source.endswith(".py"):
-        return builtin(source)
-    spec = run_file(source).get("study")
-    os.environ[STUDY_FILE_VARIABLE] = str(Path(source).resolve())
-    if not isinstance(spec, StudySpec):
-        raise SpecError(f"{source} must set `study` to an isoclone.StudySpec")
-    return spec
+    return object_in(source, "study", StudySpec) if source.endswith(".py") else builtin(source)
+
+
+def object_in(file: str, name: str, kind: type[T]) -> T:
+    """The object of that name and kind in a user's Python file, which workers will run, too."""
+    from isoclone.executors.setup import STUDY_FILE_VARIABLE, run_file
+
+    found = run_file(file).get(name)
+    os.environ[STUDY_FILE_VARIABLE] = str(Path(file).resolve())
+    if not isinstance(found, kind):
+        raise SpecError(f"{file} must set `{name}` to an isoclone.{kind.__name__}")
+    return found
 
 
 def plan(
@@ -549,9 +554,14 @@ def evaluate(
     with ConsoleObserver() as observer:
         observer.phase("play", f"{episodes} episodes of {the_game.name}")
         played = rollout(
-            policy, the_game, episodes, seed, sampling, None,
-            lambda finished: observer.progress("episodes", finished, episodes), keep,
-        )  # fmt: skip
+            policy,
+            the_game,
+            episodes,
+            seed,
+            sampling,
+            progress=lambda finished: observer.progress("episodes", finished, episodes),
+            keep=keep,
+        )
     figures: dict[str, Any] = {
         "run_id": policy.run.id,
         "return_mean": played.mean,
