@@ -28,10 +28,35 @@ FIRST, SECOND = 1e7, 2e7
 
 def together(study: Path, *words: object) -> subprocess.CompletedProcess[str]:
     """`isoclone train` by two processes of torchrun."""
-    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "isoclone"]
+    return torchrun("-m", "isoclone", "train", study, *words)
+
+
+def torchrun(*words: object) -> subprocess.CompletedProcess[str]:
     there = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    command = [sys.executable, "-m", *torchrun, "train", study, *map(str, words)]
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [sys.executable, "-m", *launcher, *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, env=there, timeout=280)
+
+
+def test_no_thread_of_the_group_outlives_it(tmp_path):
+    """One that did could abort the process as the interpreter ends."""
+    script = tmp_path / "trains.py"
+    script.write_text("""
+import os, torch
+from isoclone import ranks
+
+with ranks.joined("cpu"):
+    layer = torch.nn.Linear(2, 2)
+    torch.optim.AdamW(layer.parameters()).step()
+    ranks.wait()
+tasks = [f"/proc/self/task/{one}/comm" for one in os.listdir("/proc/self/task")]
+names = [open(task).read().strip() for task in tasks]
+assert not [name for name in names if "gloo" in name], names
+""")
+    if not Path("/proc/self/task").exists():
+        pytest.skip("this system does not list threads in /proc")
+    done = torchrun(script)
+    assert done.returncode == 0, done.stderr
 
 
 def a_study(path: Path, finished: Path, policy: str = "mlp") -> Study:

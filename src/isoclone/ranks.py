@@ -7,6 +7,7 @@ A process by itself is rank 0 of one, and nothing here costs it anything.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,7 +81,13 @@ def _device() -> str:
 
 @contextmanager
 def joined(device: str) -> Iterator[str]:
-    """Be one of torchrun's processes, if this is one; yields the device that is this rank's."""
+    """Be one of torchrun's processes, if this is one; yields the device that is this rank's.
+
+    The group and its threads are gone at the end. `torch.distributed.nn` (which the first optimizer
+    brings in) keeps as default arguments whatever group there is when it is imported: it must come
+    first, or gloo's threads live on into the interpreter's end, where one that asks for the lock
+    aborts the process.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield device
         return
@@ -88,6 +95,7 @@ def joined(device: str) -> Iterator[str]:
     if cuda:
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         torch.cuda.set_device(device)
+    importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield device
