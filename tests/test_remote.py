@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 
@@ -415,6 +416,22 @@ def test_an_upload_that_fails_is_no_upload(place, monkeypatch):
     with pytest.raises(StoreError, match=r"s3://.*run the same command again"):
         here.push()
     here = Remote(place)
+    here.push()
+    assert names_at(place) == {"a"}
+
+
+def test_a_file_that_cannot_be_read_here_is_not_laid_to_the_store(place, monkeypatch):
+    here = Remote(place)
+    write(here.path / "a", "a")
+
+    def deny(path: Path, mode: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("isoclone.remote.copy.open", deny, raising=False)
+        patched.setattr(here, "_equal", lambda: nullcontext({}))
+        with pytest.raises(StoreError, match="/a cannot be read: Permission denied"):
+            here.push(patience=60)  # the store is not asked again
     here.push()
     assert names_at(place) == {"a"}
 

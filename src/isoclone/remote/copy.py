@@ -230,10 +230,13 @@ class Remote:
             return _seen(temporary.lstat())
 
     def _upload(self, name: str) -> None:
+        path = self.path / name
         try:
-            file = open(self.path / name, "rb")  # noqa: SIM115 (its own error, not the store's)
+            file = open(path, "rb")  # noqa: SIM115 (its own error, not the store's)
         except FileNotFoundError:  # deleted here just now: the next push will tell
             return
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read: {error.strerror}; nothing is lost") from error
         with file:
             self._objects.write(name, file)
 
