@@ -3,8 +3,9 @@
     python benchmarks/bench_nethack_train.py --demos demos/aa [--flops 1e11] [--part all]
 
 One core. Parts: `train` samples/s by size and core; `encoders` dev loss of the lean and the paper's
-encoder at the same exact FLOPs, with the seconds each took; `rollout` steps/s with a policy of half
-a million parameters, many games side by side against one, and with a tiny one against one NLE
+encoder at the same exact FLOPs, with the seconds each took; `loss` dev loss at C by `6nd` beside
+what was wanted (a quarter of an hour); `rollout` steps/s with a policy of half a million
+parameters, many games side by side against one, and with a tiny one against one NLE
 through Gymnasium (`bench_nethack.py` compares the same games).
 """
 
@@ -34,6 +35,7 @@ from isoclone.slots import slots_for
 from isoclone.train import Trainer
 
 ACTIONS = 121
+FIRST_FRAMES = 12_500  # of each dev game: what the wanted losses are of
 SECONDS = 4.0  # of processor time for each figure: a busy machine does not spoil them
 
 
@@ -87,6 +89,30 @@ def encoders(demos: NldDemonstrations, flops: float) -> list[dict[str, Any]]:
                     "dev loss": loss.mean,
                 }
             )
+    return rows
+
+
+def losses(demos: NldDemonstrations) -> list[dict[str, Any]]:
+    """Dev loss at C by 6ND: over the first frames of each dev game, and over whole ones."""
+    rows = []
+    made = trainer(demos, 96, {})
+    params = policy_params("nethack", 96, FRAME, demos.n_actions)
+    for flops, wanted in ((3e12, 0.85), (1e13, 0.70)):
+        made.train_until(flops / (6 * params) * made.flops_per_sample)
+        first = dev_loss(made.trained(), demos, FIRST_FRAMES * len(demos.dev_episodes))
+        whole = dev_loss(made.trained(), demos, demos.samples)
+        rows.append(
+            {
+                "FLOPs by 6ND": flops,
+                "exact FLOPs": made.flops,
+                "samples": made.progressed.samples,
+                "first frames": first.mean,
+                "their SE": first.se,
+                "wanted": wanted,
+                "whole games": whole.mean,
+                "SE of those": whole.se,
+            }
+        )
     return rows
 
 
@@ -170,7 +196,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--demos", type=Path)
     parser.add_argument("--flops", type=float, default=1e11)
-    parser.add_argument("--part", choices=("all", "train", "encoders", "rollout"), default="all")
+    parts = ("all", "train", "encoders", "loss", "rollout")
+    parser.add_argument("--part", choices=parts, default="all")
     given = parser.parse_args()
     torch.set_num_threads(1)
     exact = policy_flops("nethack", 96, FRAME, ACTIONS)
@@ -184,6 +211,8 @@ def main() -> None:
         table(training(demos))
     if given.part in ("all", "encoders"):
         table(encoders(demos, given.flops))
+    if given.part in ("all", "loss"):
+        table(losses(demos))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from isoclone.errors import IsocloneError, UnknownNameError
 
 def verbs() -> dict[str, Callable[..., Any]]:
     """Every verb and the function behind it, in the order of the help."""
-    from isoclone.cli import ablation, demos, doctor, expert, laws, study
+    from isoclone.cli import ablation, demos, doctor, expert, laws, runs, study
 
-    rooms = (study, ablation, demos, expert, laws, doctor)
+    rooms = (study, ablation, demos, runs, expert, laws, doctor)
     return {verb: call for room in rooms for verb, call in room.VERBS.items()}
 
 
@@ -66,7 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 description="How big a model, how many demonstrations, what score: before the "
                 "compute is spent.",
                 args=words,
-                config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+                config=(
+                    tyro.conf.OmitSubcommandPrefixes,
+                    tyro.conf.FlagCreatePairsOff,
+                    tyro.conf.DisallowNone,  # left out, not given as None
+                ),
             )
         call()
     except UnknownNameError as error:

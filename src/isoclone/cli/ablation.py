@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from tyro.conf import Positional
+
+from isoclone.cli.flags import CREW, FLAT, Crew, demos_in
 
 
 def ablate(
@@ -18,12 +20,7 @@ def ablate(
     budgets: tuple[float, ...] | None = None,
     seeds: tuple[int, ...] | None = None,
     episodes: int | None = None,
-    executor: str = "processes",
-    workers: int | None = None,
-    address: str | None = None,
-    cpus: float | None = None,
-    gpus: float | None = None,
-    executor_options: tuple[str, ...] = (),
+    crew: Annotated[Crew, FLAT] = CREW,
     device: str = "cpu",
     json: bool = False,
 ) -> None:
@@ -38,28 +35,20 @@ def ablate(
         budgets: compute budgets in FLOPs, ascending, of variants that do not name their own.
         seeds: training seeds of each variant.
         episodes: episodes each policy plays at each budget; 0 for none.
-        executor: as for `run`.
-        workers: as for `run`.
-        address: as for `run`.
-        cpus: as for `run`.
-        gpus: as for `run`.
-        executor_options: as for `run`.
         device: cpu, cuda or mps.
         json: print one JSON document instead of the closing lines.
     """
     from isoclone.ablation import Ablation
-    from isoclone.cli.study import OUT, demos_in, executor_options_of, object_in
+    from isoclone.cli.study import OUT, object_in
     from isoclone.console import STDOUT, ConsoleObserver, measured_line, print_json
-    from isoclone.executors import executor as make_executor
     from isoclone.train import check_device
 
     check_device(device)
-    options = executor_options_of(address, cpus, gpus, executor_options)
     changes: dict[str, Any] = {"budgets_flops": budgets, "seeds": seeds, "episodes": episodes}
     given = {name: value for name, value in changes.items() if value is not None}
     asked = dataclasses.replace(object_in(str(file), "ablation", Ablation), **given)
     out, home = out or OUT / asked.name, demos_in(demos) if demos else None
-    pool = make_executor(executor, workers, **options)
+    pool = crew.gathered()
     with ConsoleObserver() as observer:
         rows = asked.run(out, home, pool, observer, device)
     page = (out / "ablation.html").resolve().as_posix()

@@ -1,4 +1,4 @@
-"""Verbs that bring in demonstrations from elsewhere."""
+"""Verbs that record demonstrations, bring them in from elsewhere, and look at them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,131 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import Positional
 
+from isoclone.cli.flags import CREW, FLAT, Crew, demos_in
+from isoclone.errors import SpecError
+
+DEMOS_OUT = Path("demos-out")
+
 if TYPE_CHECKING:
     from isoclone.demos.nld import NldDemonstrations, NldRecordRequest
     from isoclone.executors import Executor
+
+
+def record(
+    game: Positional[str],
+    *,
+    out: Path | None = None,
+    expert: str = "scripted",
+    samples: int | None = None,
+    games: int | None = None,
+    character: str | None = None,
+    autoascend: Path | None = None,
+    seed: int = 0,
+    dev_fraction: float = 0.1,
+    max_steps: int | None = None,
+    trust: bool = False,
+    crew: Annotated[Crew, FLAT] = CREW,
+    json: bool = False,
+) -> None:
+    """Record an expert's demonstrations, in parallel; run it again to go on.
+
+    Args:
+        game: toy, atari/<Name>, gym/<id>, nethack.
+        out: directory for the demonstrations; demos-out/<game>-<expert> unless said.
+        expert: scripted, lookahead, random, autoascend, sb3/<hub id>, or an SB3 zip.
+        samples: at least so many samples (100,000 unless said); the last episode is finished.
+        games: (NetHack) games to record, 100 unless said; more of them later goes on with these.
+        character: (NetHack) who is played, as role-race-alignment-gender, or '@' for anybody.
+        autoascend: (NetHack) your checkout of AutoAscend.
+        seed: seed of the whole recording.
+        dev_fraction: share of episodes held out.
+        max_steps: truncate an episode after so many agent steps.
+        trust: load a pickled checkpoint: it can run any code, so trust its author.
+        json: print one JSON document.
+    """
+    from isoclone.console import ConsoleObserver
+    from isoclone.demos import RecordRequest
+    from isoclone.demos import record as do_record
+    from isoclone.demos.nld import NldRecordRequest
+
+    out = out or DEMOS_OUT / f"{game}-{expert}".replace("/", "-").lower()
+    limits = {} if max_steps is None else {"max_steps": max_steps}
+    if game.partition("/")[0] == "nethack":
+        if samples is not None:
+            raise SpecError("--samples: NetHack is recorded in whole games; give --games")
+        nld_request = NldRecordRequest(
+            games=100 if games is None else games,
+            expert=expert,
+            seed=seed,
+            game=game,
+            game_options=limits | ({} if character is None else {"character": character}),
+            expert_options={} if autoascend is None else {"path": str(autoascend.resolve())},
+        )
+        pool = crew.gathered()
+        record_nethack(nld_request, out, dev_fraction, pool, json)
+        return
+    for flag, value in (("games", games), ("character", character), ("autoascend", autoascend)):
+        if value is not None:
+            raise SpecError(f"--{flag} is for NetHack, not for {game}")
+    request = RecordRequest(
+        game=game,
+        expert=expert,
+        samples=100_000 if samples is None else samples,
+        seed=seed,
+        dev_fraction=dev_fraction,
+        game_options=limits,
+        expert_options={"trust": True} if trust else {},
+    )
+    with ConsoleObserver() as observer, crew.gathered() as pool:
+        observer.phase("record", f"{expert} plays {game}")
+        do_record(request, out, pool, observer.progress)
+    demos_show(out, json=json)
+
+
+def demos_show(demos: Positional[Path], *, json: bool = False) -> None:
+    """Show demonstrations: game, expert, score, episodes, split, fingerprint. Verifies every file.
+
+    Args:
+        demos: a directory of demonstrations, or a study directory.
+        json: print one JSON document.
+    """
+    from isoclone.console import STDOUT, plus_minus, print_json
+    from isoclone.demos import open_demos
+    from isoclone.demos.nld import NldDemonstrations
+
+    found = open_demos(demos_in(demos))
+    if isinstance(found, NldDemonstrations):
+        print_json(nld_summary(found)) if json else show_nld(found)
+        return
+    mean, se = found.score()
+    ends = [info.end for info in found.episodes]
+    size = sum(found.episode_path(i.index).stat().st_size for i in found.episodes)
+    summary = {
+        "path": found.path.resolve().as_posix(),
+        "game": found.game_name,
+        "expert": found.expert_name,
+        "score_mean": mean,
+        "score_se": se,
+        "samples": found.samples,
+        "train_samples": found.samples_in("train"),
+        "dev_samples": found.samples_in("dev"),
+        "bytes_per_sample": size / found.samples,
+        "terminated": ends.count("terminated"),
+        "truncated": ends.count("truncated"),
+        "fingerprint": found.fingerprint,
+        "episodes": [{**vars(i), "split": found.split_of(i)} for i in found.episodes],
+    }
+    if json:
+        print_json(summary)
+        return
+    STDOUT.print(f"{found.expert_name} in {found.game_name}: {plus_minus(mean, se, 1)}")
+    STDOUT.print(
+        f"{found.samples:,} samples ({summary['train_samples']:,} train, "
+        f"{summary['dev_samples']:,} dev) in {len(ends)} episodes "
+        f"({ends.count('terminated')} terminated, {ends.count('truncated')} truncated), "
+        f"{summary['bytes_per_sample']:.1f} bytes a sample"
+    )
+    STDOUT.print(f"fingerprint {found.fingerprint}, every file verified")
 
 
 def import_nld(
@@ -174,6 +296,8 @@ def record_nethack(
 
 
 VERBS: dict[str, Callable[..., Any]] = {
+    "record": record,
+    "demos show": demos_show,
     "demos import nld": import_nld,
     "demos select": demos_select,
 }

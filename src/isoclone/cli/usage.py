@@ -11,6 +11,15 @@ from typing import Any
 
 from isoclone.errors import UsageError
 
+WANTED = {  # what the parser says of a value it could not read, and what that means
+    "[INT": "whole numbers",
+    "[FLOAT": "numbers",
+    "INT": "a whole number",
+    "int()": "a whole number",
+    "FLOAT": "a number",
+    "float": "a number",
+}
+
 
 def deferred(verbs: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
     """The verbs with their signatures, but calling one returns the call that is to be made."""
@@ -53,10 +62,27 @@ def one_line(box: str) -> str:
     lines = [re.sub(r"^│|│$", "", line.strip()).strip() for line in box.splitlines()]
     inner = [line for line in lines if line and line[0] not in "╭╰"]
     dividers = [i for i, line in enumerate(inner) if not line.strip("─")] or [len(inner)]
-    message = " ".join(inner[: dividers[0]]).rstrip(".")
+    message = _plainly(" ".join(inner[: dividers[0]]).rstrip("."))
     rest = " ".join(inner[dividers[0] :])
     meant = re.search(r"Perhaps you meant:.*?(--[\w-]+)", rest)
     if meant:
         return f"{message}; did you mean {meant[1]}?"
     known = re.search(r"Available subcommands: (.*?) ─", rest)
     return f"{message}; there are {known[1]}" if known else message
+
+
+def _plainly(message: str) -> str:
+    """A complaint about a flag's value, in words for people.
+
+    >>> _plainly("Error parsing --workers: no type matching INT could be instantiated from ['x']."
+    ...          " Got errors: - <class 'int'>: invalid literal for int() with base 10: 'x'")
+    "--workers wants a whole number, not 'x'"
+    >>> _plainly("Error parsing --seed: invalid literal for int() with base 10: '1.5'")
+    "--seed wants a whole number, not '1.5'"
+    """
+    flag = re.match(r"Error parsing (--\S+):", message)
+    given = re.search(r"from \[(.*?)\]\. Got|(?:base 10|to float): ('.*')$", message)
+    wanted = next((words for sign, words in WANTED.items() if sign in message), None)
+    if not flag or not given or not wanted:
+        return message
+    return f"{flag[1]} wants {wanted}, not {given[1] or given[2]}"
