@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from isoclone.cli import main, verbs
+from isoclone.spec import FORECAST_FACTOR
 from isoclone.store import read_json, write_json
 from isoclone.study import Study
 
@@ -52,7 +53,7 @@ CHEAP = {
     "record": "record toy --out {new}/demos --samples 300 --executor serial --json",
     "demos show": "demos show {study} --json",
     "train": "train {study} --width 3 --flops 1e6 --json",
-    "evaluate": "evaluate {weights} --episodes 2 --demos {study}/demos --json",
+    "evaluate": "evaluate {weights} --episodes 2 --demos {study} --json",
     "play": "play {weights} --out {new}/play.mp4 --json",
     "games": "games toy --json",
     "expert score": "expert score scripted toy --episodes 2 --json",
@@ -108,6 +109,42 @@ def test_a_study_file_with_changes_is_another_study(call, tmp_path):
     assert planned["name"] == "mine"
 
 
+def test_other_budgets_have_a_forecast_of_their_own(call):
+    for flags, forecast in ((("--forecast-flops", 9e11), 9e11), ((), 2e11 * FORECAST_FACTOR)):
+        code, out, err = call("plan", "nethack", "--budgets", 1e11, 2e11, *flags, "--json")
+        assert code == 0, err
+        assert json.loads(out)["forecast_flops"] == pytest.approx(forecast)
+
+
+def test_a_study_is_evaluated_by_its_forecast_agent(call, study_copy):
+    agent = Study.open(study_copy).points("forecast")[0]
+    code, _, err = call("train", study_copy, "--width", 2, "--flops", 2 * agent.budget_flops)
+    assert code == 0, err
+    code, out, err = call("evaluate", study_copy, "--episodes", 1, "--json")
+    assert code == 0, err
+    assert json.loads(out)["run_id"] == agent.run_id
+
+
+def test_training_that_fails_ends_as_a_failure(call, study_copy, monkeypatch):
+    def no_room(*args: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("isoclone.study.climb", no_room)
+    code, out, err = call("train", study_copy, "--width", 4, "--flops", 1.5e6, "--json")
+    point = json.loads(out)
+    assert (code, point["status"]) == (1, "failed")
+    assert f"isoclone: run {point['run_id']} failed: MemoryError: no room" in err
+
+
+def test_a_study_whose_agent_failed_ends_as_a_failure(call, study_copy):
+    found = read_json(study_copy / "forecast.json")
+    failed = {**found["point"], "status": "failed", "reason": "no room"}
+    write_json(study_copy / "forecast.json", {**found, "point": failed})
+    code, out, err = call("run", study_copy, "--executor", "serial", "--json")
+    assert (code, json.loads(out)["point"]["status"]) == (1, "failed")
+    assert "isoclone: the forecast agent failed: no room" in err
+
+
 def test_status_of_a_study_that_has_not_begun(call, tmp_path):
     from conftest import tiny_spec
 
@@ -151,6 +188,22 @@ USAGE = {
     "a pickled expert": "record toy --expert {pickled} --out {new}/d",
     "training below a batch": "train {study} --width 4 --flops 10",
     "training width 0": "train {study} --width 0 --flops 1e7",
+    "training seed below 0": "train {study} --width 4 --flops 1e7 --seed -2",
+    "a seed below 0": "evaluate {weights} --episodes 1 --seed -1",
+    "a film's seed below 0": "play {weights} --out {new}.mp4 --seed -1",
+    "an expert's seed below 0": "expert score scripted toy --episodes 1 --seed -1",
+    "a recording's seed is too large": "record toy --out {new}/d --seed 9223372036854775807",
+    "an expert trained from a seed below 0": "expert train toy --out {new} --steps 9 --seed -1",
+    "an expert in an object store": "expert train toy --out s3://bucket/expert --steps 9",
+    "a recording in an object store": "record toy --out s3://bucket/demos --samples 9",
+    "a film in an object store": "play {weights} --out s3://bucket/play.mp4",
+    "a bootstrap's seed below 0": "fit {study}/points.csv --seed -1",
+    "no expert's score": "fit {study}/points.csv --expert-return nan",
+    "a back-test from nothing": "backtest {study}/points.csv --min-train 0",
+    "no frames": "play {new}.ttyrec3.bz2 --frames 0",
+    "a recording as a film": "play {new}.ttyrec3.bz2 --out {new}.mp4",
+    "no dev samples": "evaluate {weights} --demos {study} --episodes 1 --dev-samples 0",
+    "a setting twice": "evaluate {weights} --sampling temperature=1,temperature=2",
 }
 
 
@@ -215,10 +268,16 @@ def damage_weights(study):
     shutil.copy(path, study / "weights.safetensors")
 
 
+def damage_forecast(study):
+    (study / "forecast.json").write_text("[]")
+
+
 FAILURES = {
     "damaged demos": (damage_demos, "run {study} --workers 1"),
     "damaged demos shown": (damage_demos, "demos show {study}"),
     "newer format": (newer_format, "status {study}"),
+    "damaged forecast": (damage_forecast, "run {study} --executor serial"),
+    "damaged forecast in its state": (damage_forecast, "status {study}"),
     "damaged point": (damage_point, "status {study}"),
     "damaged weights": (damage_weights, "evaluate {study}/weights.safetensors --episodes 1"),
     "a file in the way": (lambda study: None, "record toy --out {study}/study.json/d --samples 9"),

@@ -230,11 +230,15 @@ def test_a_study_goes_on_on_another_machine(place, finished_study, monkeypatch, 
 def test_every_verb_takes_an_address(place, finished_study, capsys):
     shutil.copytree(finished_study, Remote(place).path)
     Remote(place).push()
+    agent = Study.open(finished_study).points("forecast")[0].checkpoint
     for words in (
         ["status", place],
         ["report", place],
         ["demos", "show", f"{place}/demos"],
+        ["demos", "show", place],
         ["evaluate", place, "--episodes", "2", "--demos", f"{place}/demos"],
+        ["evaluate", f"{place}/{agent}", "--episodes", "2", "--demos", place],
+        ["plan", "toy", "--demos", place],
         ["run", place, "--executor", "serial"],
         ["doctor", place],
     ):

@@ -443,6 +443,10 @@ def test_a_study_of_nethack_tells_whom_its_agent_beats(finished_study):
     assert "(12.0 SE)" in text
     assert text.index(">no<") < text.index(">yes<")
     assert "killed by a &lt;jackal&gt; (100 %)" in text
+    nobody = dataclasses.replace(agent, return_mean=0.0, return_se=0.0)
+    drawn = {"smallest": {"mean": 0.0, "se": 0.0, "episodes": 200}}
+    tested = dataclasses.replace(facts.tested, point=nobody)
+    assert ">yes<" not in rivals(dataclasses.replace(dressed, tested=tested, rivals=drawn))
     spec = dataclasses.replace(dressed.spec, game="nethack/NetHackChallenge-v0")
     dressed = dataclasses.replace(dressed, spec=spec)
     assert "chart-paper" in paper(dressed)

@@ -12,8 +12,11 @@ pytest.importorskip("nle", reason="the extra 'nethack' is not installed")
 from conftest import tiny_nethack_spec
 
 from isoclone.ablation import Ablation
+from isoclone.cli import main
+from isoclone.cli.flags import Changes
+from isoclone.cli.study import planned_study
 from isoclone.demos.nld import NldDemonstrations
-from isoclone.errors import SpecError
+from isoclone.errors import DataError, SpecError
 from isoclone.executors import SerialExecutor, executor
 from isoclone.rivals import action_shares, measure_rivals, smallest_of
 from isoclone.store import read_json
@@ -71,6 +74,19 @@ def test_rivals(study, nethack_demos):
     assert rows["marginal"]["se"] >= 0
 
 
+def test_demonstrations_bring_their_character(tmp_path, capfd):
+    """Into a ready-made study; one that says who is played refuses games of somebody else."""
+    valkyrie = "val-dwa-law-fem"
+    words = f"record nethack --expert random --games 3 --max-steps 40 --character {valkyrie} --out"
+    assert main([*words.split(), str(tmp_path / "val")]) == 0
+    ready = planned_study("nethack", None, Changes(demos=tmp_path / "val"))
+    assert ready.spec.game_options == {"character": valkyrie, "max_steps": 10_000}
+    assert len(ready.demos().episodes) == 3
+    monk = tiny_nethack_spec(demos=str(tmp_path / "val" / "demos"))
+    with pytest.raises(DataError, match=f"games of {valkyrie}, the study is of mon-hum-neu-mal"):
+        Study.create(tmp_path / "monk", monk).run()
+
+
 @pytest.fixture(scope="module")
 def asked() -> Ablation:
     """Three variants at two budgets, in seconds."""
@@ -112,6 +128,15 @@ def test_what_an_ablation_cannot_do_is_said(nethack_demos, tmp_path, asked):
         ({}, "has no variants"),
         ({"a": {"whidth": 3}}, "variant 'a' of ablation 'tried'.*whidth"),
         ({"a": {"where": "length > 1e9"}}, "none of .* matches"),
+        ({"a": {"where": 5}}, "variant 'a'.*'where' must be a condition, not 5"),
+        ({"a": {"width": 2.5}}, "'width' must be a whole number, not 2.5"),
+        ({"a": {"budgets_flops": 5e8}}, "'budgets_flops' must be a sequence of FLOPs"),
+        ({"a": {"seeds": (1, 2)}}, "'seeds' is the same for all variants"),
+        ({"a": {"episodes": 5}}, "'episodes' is the same for all variants"),
+        ({"a": {"widths": (1, 2, 3)}}, "'widths' means nothing here"),
+        ({"a": {"budgets_flops": (1.0,)}}, "variant 'a'.*batch"),
+        ({"a": None}, "variant 'a'.*must be a dictionary"),
+        (["a"], "variants must be"),
     ):
         with pytest.raises(SpecError, match=said):
             replace(asked, variants=variants).run(tmp_path, nethack_demos.path)

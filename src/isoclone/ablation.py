@@ -7,7 +7,8 @@ A Python file names the variants (see `studies/nethack_context.py`):
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from isoclone.demos import open_demos
 from isoclone.demos.nld import NldDemonstrations, select
 from isoclone.errors import ExecutionError, SpecError
 from isoclone.executors import Executor, SerialExecutor
-from isoclone.records import Run
+from isoclone.records import Run, conform, shown
 from isoclone.remote import address_of
 from isoclone.report.ablation import write_ablation
 from isoclone.report.measured import Measured
@@ -45,7 +46,13 @@ TABLE = {
 
 
 Job = tuple[Study, Run, list[float]]  # a run of a study, and its budgets
-OURS = ("width", "where", "budgets_flops")  # what a variant may say besides fields of its study
+OURS = {  # what a variant may say besides fields of its study
+    "width": ((int,), "a whole number"),
+    "where": ((str,), "a condition"),
+    "budgets_flops": ((list,), "a sequence of FLOPs"),
+}
+FOR_ALL = ("seeds", "episodes", "forecast_episodes")  # no variant is measured otherwise than others
+UNUSED = ("name", "widths", "forecast_flops", "adaptive", "extend")  # of a study that sweeps
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,12 @@ class Ablation:
     budgets_flops: tuple[float, ...] = (1e11, 2e11, 5e11, 1e12)
     seeds: tuple[int, ...] = (0,)
     episodes: int = 64
+
+    def __post_init__(self) -> None:
+        try:
+            conform(self)
+        except TypeError as error:
+            raise SpecError(f"ablation: {error}") from error
 
     def run(
         self,
@@ -124,14 +137,25 @@ class Ablation:
         """Refuse budgets, seeds and episodes that no study could have, before anything is begun."""
         if not self.variants:
             raise SpecError(f"ablation '{self.name}' has no variants")
-        for budgets in {self._budgets(label) for label in self.variants}:
-            self.base.replace(
-                widths=(1, 2, 3),
-                seeds=self.seeds,
-                budgets_flops=budgets,
-                forecast_flops=2 * max(budgets, default=1.0),
-                forecast_episodes=self.episodes,
-            )
+        for label, changes in self.variants.items():
+            with self._named(label):
+                _check_variant(changes)
+                budgets = self._budgets(label)
+                self.base.replace(
+                    widths=(1, 2, 3),
+                    seeds=self.seeds,
+                    budgets_flops=budgets,
+                    forecast_flops=2 * max(budgets, default=1.0),
+                    forecast_episodes=self.episodes,
+                )
+
+    @contextmanager
+    def _named(self, label: str) -> Iterator[None]:
+        """Have a complaint say which variant it is about."""
+        try:
+            yield
+        except SpecError as error:
+            raise SpecError(f"variant {label!r} of ablation '{self.name}': {error}") from error
 
     def _demos(
         self,
@@ -156,10 +180,8 @@ class Ablation:
         home = self._selected(out, folder, demos, where) if where else demos
         fields = {"name": folder, "forecast_episodes": self.episodes, "demos": str(home)}
         fields |= {"expert": open_demos(home, verify=False).expert_name}
-        try:
+        with self._named(label):
             spec = self.base.replace(**{**fields, **changes})
-        except SpecError as error:
-            raise SpecError(f"variant '{label}' of ablation '{self.name}': {error}") from error
         return Study.create(out / folder, spec, device=device)
 
     def _selected(self, out: Path, folder: str, demos: Path, where: str) -> Path:
@@ -173,12 +195,13 @@ class Ablation:
         jobs: dict[str, Job] = {}
         for seed in self.seeds:
             for budget in self._budgets(label):
-                run = study.run_of(self._width(label), budget, seed, fingerprint)
+                with self._named(label):
+                    run = study.run_of(self._width(label), budget, seed, fingerprint)
                 jobs.setdefault(run.id, (study, run, []))[2].append(budget)
         return list(jobs.values())
 
     def _width(self, label: str) -> int:
-        return int(self.variants[label].get("width", self.width))
+        return self.variants[label].get("width", self.width)
 
     def _budgets(self, label: str) -> tuple[float, ...]:
         return tuple(self.variants[label].get("budgets_flops", self.budgets_flops))
@@ -191,3 +214,18 @@ class Ablation:
             if p.budget_flops in self._budgets(label)
             and (p.width, p.seed in self.seeds) == (self._width(label), True)
         ]
+
+
+def _check_variant(changes: object) -> None:
+    """Refuse a variant that is none, and what would be passed over in it."""
+    if not isinstance(changes, dict):
+        raise SpecError(f"must be a dictionary of what it changes, not {shown(changes)}")
+    for name, (kinds, wanted) in OURS.items():
+        if name in changes and type(changes[name]) not in kinds:
+            raise SpecError(f"'{name}' must be {wanted}, not {shown(changes[name])}")
+    for name in FOR_ALL:
+        if name in changes:
+            raise SpecError(f"'{name}' is the same for all variants; say it of the ablation")
+    for name in UNUSED:
+        if name in changes:
+            raise SpecError(f"'{name}' means nothing here: a width is trained to budgets_flops")

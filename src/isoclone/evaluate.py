@@ -18,7 +18,7 @@ from isoclone.demos.batches import Batches, to_input
 from isoclone.demos.feed import MASKED, unroll_batch
 from isoclone.demos.nld import NldDemonstrations, whole_games
 from isoclone.errors import CheckpointError, SpecError
-from isoclone.games import Game, VectorEnv, close, vector_env
+from isoclone.games import Game, VectorEnv, check_seed, close, vector_env
 from isoclone.sampling import Sampling
 from isoclone.slots import Slots, slots_for
 from isoclone.store import is_free
@@ -71,7 +71,12 @@ def dev_loss(
     Args:
         samples: about how many dev samples to use. Single frames are thinned, all episodes alike;
             of whole games each gives the same number of first frames, or all that it has.
+
+    Raises:
+        SpecError: not a single sample is asked for.
     """
+    if samples < 1:
+        raise SpecError(f"dev_samples must be at least 1, not {samples}")
     if isinstance(source, FrameCache):
         judged = _judge_frames(policy, source, samples)
     else:
@@ -197,8 +202,8 @@ def rollout(
         keep: a folder for recordings of the episodes, where the game can make them.
 
     Raises:
-        SpecError: no episodes asked for, an unknown way of sampling, or `keep` where the game
-            makes no recordings.
+        SpecError: no episodes asked for, a seed below 0, an unknown way of sampling, or `keep`
+            where the game makes no recordings.
         CheckpointError: the policy was trained on frames or actions of another game.
     """
     check_fits(policy, game)
@@ -259,6 +264,7 @@ def _play(
     progress: Callable[[int], None] | None,
     keep: Path | None = None,
 ) -> Returns:
+    check_seed(seed)
     env = _recorded_env(game, slots, seed, keep) if keep else vector_env(game, slots, seed)
     try:
         return _play_in(env, episodes, seed, act, shown, progress)

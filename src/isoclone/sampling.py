@@ -40,7 +40,10 @@ class Sampling:
         kinds: dict[str, Any] = {f.name: int if f.name == "top_k" else float for f in fields(cls)}
         try:
             pairs = [setting.split("=") for setting in text.split(",")]
-            chosen = cls(**{name.strip(): kinds[name.strip()](value) for name, value in pairs})
+            given = {name.strip(): kinds[name.strip()](value) for name, value in pairs}
+            chosen = cls(**given)
+            if len(given) < len(pairs):
+                raise ValueError("said twice")
         except (ValueError, KeyError) as error:
             raise SpecError(
                 f"sampling must be 'sample', 'argmax' or settings such as "
@@ -57,8 +60,9 @@ class Sampling:
         """(n, actions) logits and (n,) uniform draws from [0, 1) -> (n,) actions."""
         if self.temperature == 0:
             return logits.argmax(1)
-        scaled = logits if self.temperature == 1 else logits / self.temperature
-        shares = np.exp(scaled - scaled.max(1, keepdims=True))
+        below = logits - logits.max(1, keepdims=True)
+        with np.errstate(over="ignore"):  # far below at a low temperature: a share of 0
+            shares = np.exp(below if self.temperature == 1 else below / self.temperature)
         if self.top_p < 1 or 0 < self.top_k < logits.shape[1]:
             shares = np.where(self._likely(shares), shares, 0)
         bounds = shares.cumsum(1)

@@ -227,9 +227,16 @@ class Study:
         """
         self._fetch_demos()
         demos = open_demos(demos_path(self.path, self.spec))
-        if demos.game_name != self.spec.make_game().name:
+        the_game = self.spec.make_game()
+        if demos.game_name != the_game.name:
             raise DataError(
                 f"{demos.path} holds {demos.game_name}, the study is of {self.spec.game}"
+            )
+        played, mine = (o.get("character") for o in (demos.game_options, the_game.options()))
+        if played and played != mine:
+            raise DataError(
+                f"{demos.path} holds games of {played}, the study is of {mine}; give it "
+                f"game_options={{'character': '{played}'}}, or other demonstrations"
             )
         return demos
 
@@ -589,7 +596,7 @@ class Study:
         """Forecast, train the forecast agent, set one against the other, film the agent."""
         path = self.path / "forecast.json"
         if path.exists() and (self.path / "video.mp4").exists():
-            return read_json(path)
+            return self.tested()
         predicted = self.forecast()
         point = self.train(predicted, workers, observer, device)
         result = {
@@ -607,7 +614,25 @@ class Study:
             for outcome in workers.run([task]):
                 if outcome.error:
                     observer.trouble(f"no video: {outcome.error}")
-        return read_json(path)
+        return self.tested()
+
+    def tested(self) -> dict[str, Any]:
+        """`forecast.json`: the 'forecast', its agent's 'point', and which intervals 'holds'.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        path = self.path / "forecast.json"
+        found = read_json(path)
+        try:
+            Forecast.from_json(found["forecast"])
+            Point.from_json(found["point"])
+            whole = {"dev_loss", "return_mean"} <= set(found["holds"])
+        except (AttributeError, KeyError, TypeError):
+            whole = False
+        if not whole:
+            raise StoreError(f"{path} is damaged; delete it to test the forecast again")
+        return found
 
     def rivals(self) -> dict[str, dict[str, Any]]:
         """Whom the forecast agent was measured against (see `isoclone.rivals`), if anybody."""
@@ -670,10 +695,13 @@ class Study:
         """The run of one size that reaches a budget, on demonstrations of that fingerprint.
 
         Raises:
-            SpecError: the budget is below one batch of that width.
+            SpecError: the budget is below one batch of that width, or the seed below 0.
         """
         self.spec.replace(
-            widths=tuple(sorted({1, 2, 3, width})), budgets_flops=(flops,), forecast_flops=2 * flops
+            widths=tuple(sorted({1, 2, 3, width})),
+            budgets_flops=(flops,),
+            forecast_flops=2 * flops,
+            seeds=(seed,),
         )
         return self.spec.run_for(width, seed, fingerprint, flops)
 

@@ -13,7 +13,7 @@ import numpy as np
 from isoclone.checkpoint import Trained
 from isoclone.errors import SpecError
 from isoclone.evaluate import check_fits
-from isoclone.games import Game, close
+from isoclone.games import Game, check_seed, close
 from isoclone.games.nethack import FRAME as TERMINAL
 from isoclone.games.nethack import unpack_tty
 from isoclone.sampling import Sampling
@@ -116,10 +116,11 @@ def write_video(
     """Film the median one of a few episodes, as an mp4 or a gif; returns its return.
 
     Raises:
-        SpecError: the name is that of neither.
+        SpecError: the name is that of neither, or a seed below 0.
         CheckpointError: the policy was trained on frames or actions of another game.
     """
     check_fits(policy, game)
+    check_seed(seed)
     if path.suffix.lower() not in FORMATS:
         raise SpecError(f"{path}: a video is an mp4 or a gif; give a name that ends so")
     returns = {}

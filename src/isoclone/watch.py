@@ -25,7 +25,7 @@ import numpy as np
 from isoclone.checkpoint import Trained
 from isoclone.demos.nld.ttyrec import VERSIONS, Stream, check_whole, decode
 from isoclone.errors import DataError, SpecError
-from isoclone.games import Game
+from isoclone.games import Game, check_seed
 from isoclone.games.nethack import COLUMNS, ROWS, NetHack, action_keys, pack_tty, unpack_tty
 from isoclone.sampling import Sampling
 from isoclone.slots import slots_for
@@ -75,10 +75,11 @@ def played(policy: Trained, game: Game, seed: int = 0, sampling: str = "sample")
     """The frames of a game that a policy plays; drawn lazily, so it plays as it is watched.
 
     Raises:
-        SpecError: the game is not NetHack, or an unknown way of sampling.
+        SpecError: the game is not NetHack, a seed below 0, or an unknown way of sampling.
     """
     if not isinstance(game, NetHack):
         raise SpecError(f"{game.name} is not NetHack: film it with --out FILE.mp4")
+    check_seed(seed)
     return _played(policy, game, seed, Sampling.parse(sampling))
 
 
@@ -324,7 +325,7 @@ def _read_key(until: float | None) -> str | None:
     wait = None if until is None else max(0.0, until - time.monotonic())
     if not select.select([sys.stdin], [], [], wait)[0]:
         return None
-    pressed = os.read(sys.stdin.fileno(), 8).decode(errors="ignore")
+    pressed = os.read(sys.stdin.fileno(), 8).decode(errors="replace")
     if not pressed:  # the terminal is gone
         return "q"
     return ARROWS.get(pressed[1:3], pressed[0]) if pressed[0] == "\x1b" else pressed[0]

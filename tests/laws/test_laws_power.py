@@ -89,6 +89,17 @@ def test_shared_curvature_gives_the_same_optima_on_like_curves():
         assert np.log10(size / curve.params) == pytest.approx(0, abs=0.1)
 
 
+def test_a_line_through_two_points_has_no_interval():
+    law = PowerLaw().fit([1e9, 1e10], [2.0, 1.0]).to_json()
+    assert (law["points"], law["exponent"]["low"], law["exponent"]["high"]) == (2, None, None)
+    assert PowerLaw().fit([1, 10, 100], [3.0, 2.0, 1.0]).to_json()["points"] == 3
+
+
+@pytest.mark.filterwarnings("error")
+def test_returns_that_are_all_zero_are_known_to_be():
+    assert pooled(np.zeros(3), np.zeros(3)) == (0.0, 0.0)
+
+
 def test_pooled_returns_weigh_by_error_and_spread():
     value, spread = pooled(np.array([10.0, 10.0, 100.0]), np.array([1.0, 1.0, 1000.0]))
     assert value == pytest.approx(10.0, abs=0.1)

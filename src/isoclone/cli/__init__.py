@@ -6,6 +6,7 @@ user's ends in one line and exit code 2, a failure in one line and exit code 1.
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -14,7 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from isoclone.errors import IsocloneError, UnknownNameError
+from isoclone.errors import IsocloneError, SpecError, UnknownNameError
+
+IN_OBJECT_STORES = ("run", "plan", "doctor")  # verbs whose --out may be an address
 
 
 def verbs() -> dict[str, Callable[..., Any]]:
@@ -41,6 +44,16 @@ def _who_knows(words: Sequence[str]) -> str:
             file = read_json(folder / MADE_BY)["file"]
             return f"; {folder} was made by {file}: set {STUDY_FILE_VARIABLE}={file}"
     return ""
+
+
+def _refuse_addresses(verb: str, call: functools.partial[Any]) -> None:
+    """Raise SpecError if an object store is to be written by a verb that writes files here."""
+    from isoclone.remote import address_of
+
+    for flag in ("out", "keep"):
+        place = call.keywords.get(flag)
+        if place is not None and verb not in IN_OBJECT_STORES and address_of(place):
+            raise SpecError(f"--{flag} {address_of(place)}: give a path on this machine")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     tyro.conf.DisallowNone,  # left out, not given as None
                 ),
             )
+        _refuse_addresses(words[0], call)
         call()
     except UnknownNameError as error:
         print(f"isoclone: {error}{_who_knows(words)}", file=sys.stderr)

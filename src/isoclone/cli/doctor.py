@@ -33,7 +33,7 @@ def doctor(
     from isoclone.doctor import PROBLEM, examine
 
     findings = []
-    for finding in examine(planned_study(study, out, {}) if study else None, workers):
+    for finding in examine(planned_study(study, out) if study else None, workers):
         findings.append(finding)
         if not json:
             remedy = f"  ->  {finding.remedy}" if finding.remedy else ""

@@ -10,6 +10,7 @@ import tyro
 
 if TYPE_CHECKING:
     from isoclone.executors import Executor
+    from isoclone.spec import StudySpec
 
 FLAT = tyro.conf.arg(name="")  # the flags are the verb's own: --workers, not --crew.workers
 
@@ -51,7 +52,8 @@ class Changes:
     """what to change in the study's specification"""
 
     demos: Path | None = None
-    """use these demonstrations instead of recording some."""
+    """use these demonstrations instead of recording some; a ready-made study of NetHack is then of
+    their character."""
     seeds: tuple[int, ...] | None = None
     """training seeds."""
     samples: int | None = None
@@ -65,19 +67,18 @@ class Changes:
     recipe: str | None = None
     """training recipe by name (lean, paper, nethack)."""
     forecast_flops: float | None = None
-    """where the forecast is put to the test."""
+    """where the forecast is put to the test; with --budgets, 3.3x the largest unless said."""
 
-    def fields(self) -> dict[str, Any]:
-        """What was given, as fields of a specification."""
-        from isoclone.demos import open_demos
+    def applied_to(self, spec: StudySpec, own: bool) -> StudySpec:
+        """The specification with what was given.
+
+        A forecast budget stays what it is of other budgets only. Unless the specification is the
+        user's `own`, a NetHack character is taken from the demonstrations.
+        """
         from isoclone.recipes import recipe
-        from isoclone.remote import address_of
 
-        demos = self.demos
-        where = (address_of(demos) or str(demos_in(demos).resolve())) if demos else None
         given = {
-            "demos": where,
-            "expert": open_demos(where, verify=False).expert_name if where else None,
+            **self._of_demos(spec, own),
             "seeds": self.seeds,
             "samples": self.samples,
             "widths": self.widths,
@@ -86,13 +87,38 @@ class Changes:
             "recipe": recipe(self.recipe).to_json() if self.recipe else None,
             "forecast_flops": self.forecast_flops,
         }
-        return {name: value for name, value in given.items() if value is not None}
+        changes = {name: value for name, value in given.items() if value is not None}
+        if self.budgets is not None:
+            changes.setdefault("forecast_flops", None)
+        return spec.replace(**changes) if changes else spec
+
+    def _of_demos(self, spec: StudySpec, own: bool) -> dict[str, Any]:
+        """What demonstrations say of the study they are used in."""
+        from isoclone.demos import open_demos
+        from isoclone.remote import address_of
+
+        if self.demos is None:
+            return {}
+        inside = demos_in(self.demos)
+        where = address_of(inside) or str(Path(inside).resolve())
+        found = open_demos(where, verify=False)
+        said = {"demos": where, "expert": found.expert_name}
+        if own or "character" not in found.game_options:
+            return said
+        character = {"character": found.game_options["character"]}
+        return said | {"game_options": spec.game_options | character}
 
 
 CREW, CHANGES = Crew(), Changes()
 
 
-def demos_in(path: Path) -> Path:
-    """the demonstrations that a directory holds, or is: a study and a recording hold them."""
+def demos_in(path: Path) -> Path | str:
+    """The demonstrations that a place holds, or is: a study and a recording hold them."""
+    from isoclone.remote import Remote, address_of
+
+    address = address_of(path)
+    if address:
+        remote = Remote(address)
+        return remote.place("demos") if remote.holds("demos", "request.json") else address
     inner = path / "demos"
     return inner if (inner / "request.json").exists() else path

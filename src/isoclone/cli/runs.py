@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from isoclone.errors import DataError, SpecError, UnknownNameError
+from isoclone.cli.flags import demos_in
+from isoclone.errors import DataError, ExecutionError, SpecError, UnknownNameError
 
 
 def train(
@@ -52,6 +53,8 @@ def train(
             raise SpecError("give either --width and --flops, or --run-id")
         if ranks.leads():
             print_json(point) if json else STDOUT.print(point_line(point))
+        if point.status == "failed":
+            raise ExecutionError(f"run {point.run_id} failed: {point.reason}")
 
 
 def evaluate(
@@ -144,7 +147,7 @@ def _cache_for(policy: Any, demos: Path) -> Any:
     from isoclone.demos import open_demos
     from isoclone.demos.feed import open_source
 
-    found = open_demos(demos)
+    found = open_demos(demos_in(demos))
     if found.fingerprint != policy.run.demos:
         raise SpecError(
             f"{demos} has fingerprint {found.fingerprint}; the policy was trained on "
@@ -181,7 +184,11 @@ def play(
     from isoclone.video import write_video
     from isoclone.watch import Reel, played, recorded
 
+    if frames is not None and frames < 1:
+        raise SpecError(f"--frames must be at least 1, not {frames}")
     if ".ttyrec" in source.name:
+        if out is not None:
+            raise SpecError(f"--out films a checkpoint at play; {source} is a recording")
         _show_reel(source, Reel(recorded(source)), at, frames, json)
         return
     policy = load_checkpoint(_checkpoint_in(source))
@@ -197,13 +204,23 @@ def play(
 
 
 def _checkpoint_in(path: Path) -> Path:
-    """The checkpoint that a path means: a file; a run's largest; a study's best-trained agent."""
-    from isoclone.remote import local
-    from isoclone.study import HEAVY
+    """The checkpoint that a path means: a file; a run's largest; a study's forecast agent, or until
+    there is one, its largest."""
+    from isoclone.remote import Remote, address_of, local, name_of
+    from isoclone.study import HEAVY, Study
 
+    address, name = address_of(path), name_of(path)
+    if address and name.endswith(".safetensors"):
+        folder = Remote(address.replace(f"/{name}", "", 1))
+        folder.pull([name])
+        return folder.path / name
     path = local(path, but=HEAVY)
     if not path.is_dir():
         return path
+    if (path / "study.json").exists():
+        agents = [p.checkpoint for p in Study.open(path).points("forecast") if p.checkpoint]
+        if agents:
+            return path / agents[-1]
     found = [
         *path.glob("checkpoints/*.safetensors"),
         *path.glob("runs/*/checkpoints/*.safetensors"),
@@ -236,7 +253,7 @@ def _show_reel(source: Path, reel: Any, at: int, frames: int | None, json: bool)
         facts = {"frames": reel.last() + 1, "score": reel.score()}
         print_json({"source": source.resolve().as_posix(), **facts, "first": first, "shown": told})
         return
-    for number, shot in enumerate(shown, first + 1):
+    for number, shot in enumerate(shown, first):
         print("\n".join(lines(shot.frame)).rstrip())
         print(f"-- frame {number:,}, key {key_name(shot.key)}, score {shot.score:,}")
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from tyro.conf import Positional
 
 from isoclone.cli.flags import CHANGES, CREW, FLAT, Changes, Crew
-from isoclone.errors import SpecError
+from isoclone.errors import ExecutionError, SpecError
 
 OUT = Path("studies-out")
 MADE_BY = "made_by.json"  # in a study's directory: the Python file it came from, by its path
@@ -41,12 +41,12 @@ def run(
     from isoclone.store import read_json
 
     pool = crew.gathered()
-    the_study = _study(study, out, changes.fields(), device)
+    the_study = _study(study, out, changes, device)
     plan = the_study.plan(pool.workers)
     show_plan(plan)
     with ConsoleObserver(plan) as observer:
         the_study.run(pool, observer, device)
-    laws, tested = (read_json(the_study.path / f"{name}.json") for name in ("laws", "forecast"))
+    laws, tested = read_json(the_study.path / "laws.json"), the_study.tested()
     if json:
         print_json(
             {
@@ -61,25 +61,26 @@ def run(
         )
     else:
         show_result(the_study, laws, tested)
+    if tested["point"]["status"] == "failed":
+        raise ExecutionError(f"the forecast agent failed: {tested['point']['reason']}")
 
 
-def _study(source: str, out: Path | None, changes: dict[str, Any], device: str) -> Any:
+def _study(source: str, out: Path | None, changes: Changes, device: str) -> Any:
     """The study that a name, a file or a directory means."""
     from isoclone.store import write_json
     from isoclone.study import Study
     from isoclone.train import check_device
 
     check_device(device)
-    if _is_directory(source, asked=bool(changes or out)):
-        if changes or out:
+    asked = changes != CHANGES or out is not None
+    if _is_directory(source, asked):
+        if asked:
             raise SpecError(
                 f"{source} is a study already: it is resumed as it is; give a name and --out for "
                 "a different one"
             )
         return Study.open(source)
-    spec = _named_spec(source)
-    if changes:
-        spec = spec.replace(**changes)
+    spec = changes.applied_to(_named_spec(source), own=source.endswith(".py"))
     study = Study.create(out or OUT / spec.name, spec, device=device)
     if source.endswith(".py"):
         write_json(study.path / MADE_BY, {"file": str(Path(source).resolve())})
@@ -173,19 +174,18 @@ def plan(
         return
     if target_return is not None or target_loss is not None:
         raise SpecError("--target-return and --target-loss need a table of runs (.csv, .parquet)")
-    planned = planned_study(study, out, changes.fields()).plan(check_workers(workers))
+    planned = planned_study(study, out, changes).plan(check_workers(workers))
     print_json(planned) if json else show_plan(planned, STDOUT)
 
 
-def planned_study(source: str, out: Path | None, changes: dict[str, Any]) -> Any:
+def planned_study(source: str, out: Path | None, changes: Changes = CHANGES) -> Any:
     """The study that a name, a file or a directory means, without writing anything."""
     from isoclone.remote import local
     from isoclone.study import HEAVY, Study
 
-    if _is_directory(source, asked=bool(changes or out)):
+    if _is_directory(source, asked=changes != CHANGES or out is not None):
         return Study.open(source)
-    spec = _named_spec(source)
-    spec = spec.replace(**changes) if changes else spec
+    spec = changes.applied_to(_named_spec(source), own=source.endswith(".py"))
     spec.check()
     return Study(local(out or OUT / spec.name, but=HEAVY), spec)
 
@@ -212,7 +212,7 @@ def status(study: Positional[Path], *, json: bool = False) -> None:
         "running": [row for row in read_progress(here) if row["live"]],
         "troubled": [p.to_json() for p in points if p.status != "ok"],
         "laws": (here / "laws.json").exists(),
-        "forecast_tested": (here / "forecast.json").exists(),
+        "forecast_tested": (here / "forecast.json").exists() and bool(the_study.tested()),
         "report": (here / "report.html").exists(),
         **{k: v for k, v in the_study.savings().items() if k != "decisions"},
     }

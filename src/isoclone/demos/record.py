@@ -31,7 +31,7 @@ from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episod
 from isoclone.errors import DataError, ExecutionError, SpecError, StoreError
 from isoclone.executors import Executor, Files, SerialExecutor, Task
 from isoclone.experts import Expert, View, expert
-from isoclone.games import Env, Game, game
+from isoclone.games import Env, Game, check_seed, game
 from isoclone.records import jsonable, stable_id
 from isoclone.store import claim, read_json, sha256_file, write_json, write_rows
 from isoclone.timers import calling
@@ -57,8 +57,7 @@ class RecordRequest:
         """Raise SpecError for a value that cannot be."""
         if self.samples < 1:
             raise SpecError(f"samples must be at least 1, not {self.samples}")
-        if self.seed < 0:
-            raise SpecError(f"seed must not be negative, not {self.seed}")
+        check_seed(self.seed)
         if not 0 < self.dev_fraction <= 0.5:
             raise SpecError(f"dev_fraction must be above 0 and at most .5, not {self.dev_fraction}")
 

@@ -26,7 +26,7 @@ from typing import Any
 from isoclone.errors import CheckpointError, MissingExtraError, SpecError, SpecMismatchError
 from isoclone.experts.checkpoint import EXPERT_JSON, EXPERT_ZIP, MIN_CNN_SIDE, Sb3Expert
 from isoclone.experts.score import score_expert
-from isoclone.games import Game
+from isoclone.games import Game, check_seed
 from isoclone.records import stable_id
 from isoclone.store import read_json, replacing, sweep_leftovers, write_json
 
@@ -97,7 +97,7 @@ def train_expert(
         CheckpointError: the checkpoint in the directory is damaged.
     """
     path = Path(path)
-    _check(game, algorithm, steps, episodes, save_every)
+    _check(game, algorithm, steps, episodes, save_every, seed)
     request = _Request(game.name, game.options(), algorithm, steps, seed)
     _check_sb3(device)
     _claim(path, request)
@@ -121,12 +121,15 @@ def train_expert(
     return read_json(path / EXPERT_JSON)
 
 
-def _check(game: Game, algorithm: str, steps: int, episodes: int, save_every: int) -> None:
+def _check(
+    game: Game, algorithm: str, steps: int, episodes: int, save_every: int, seed: int
+) -> None:
     if algorithm not in ATARI:
         raise SpecError(f"algorithm must be {' or '.join(ATARI)}, not '{algorithm}'")
     for name, value in (("steps", steps), ("episodes", episodes), ("save_every", save_every)):
         if value < 1:
             raise SpecError(f"{name} must be at least 1, not {value}")
+    check_seed(seed)
 
 
 def _check_sb3(device: str) -> None:

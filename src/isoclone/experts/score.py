@@ -11,7 +11,7 @@ import numpy as np
 
 from isoclone.errors import DataError, SpecError
 from isoclone.experts.base import Expert, View
-from isoclone.games import Env, Game
+from isoclone.games import Env, Game, check_seed
 from isoclone.records import Record
 
 
@@ -47,11 +47,12 @@ def score_expert(
         progress: called with (episodes finished, episodes) after each one.
 
     Raises:
-        SpecError: `episodes` is not positive.
+        SpecError: `episodes` is not positive, or a seed is below 0.
         DataError: the expert chose an action the game does not have.
     """
     if episodes < 1:
         raise SpecError(f"episodes must be at least 1, not {episodes}")
+    check_seed(seed)
     played: list[_Played] = []
     envs = [game.make_env() for _ in range(min(expert.lockstep, episodes))]
     start = time.perf_counter()

@@ -12,6 +12,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from isoclone.errors import SpecError
+
+SEEDS = 2**62  # and what is counted on from one fits into 63 bits
+
 
 @dataclass(frozen=True)
 class FrameSpec:
@@ -162,6 +166,12 @@ def vector_env(game: Game, n: int, seed: int) -> VectorEnv:
         vector: VectorEnv = make(n, seed)
         return vector
     return SerialVector(game.make_env, slot_seeds(seed, n), game.frame)
+
+
+def check_seed(seed: int) -> None:
+    """Raise SpecError for a seed that cannot be one of a game's, nor those that follow it."""
+    if not 0 <= seed < SEEDS:
+        raise SpecError(f"seed must not be negative and below 2^62, not {seed}")
 
 
 def slot_seeds(seed: int, n: int) -> np.ndarray:

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from isoclone.errors import SpecError
 from isoclone.laws.ensemble import Ensemble
 from isoclone.laws.power import PowerLaw
-from isoclone.laws.replay import Replay
+from isoclone.laws.replay import FIRST_ORIGIN, Replay
 
 Array = np.ndarray
 MIN_TRAIN = 6  # budgets, as in the paper's cross-validation
@@ -33,7 +34,12 @@ def backtest(
 
     `played` is the group's `replay` with `best=True`. Empty when there are too few budgets for a
     single forecast.
+
+    Raises:
+        SpecError: `min_train` is below the least that a forecast is made from.
     """
+    if min_train < FIRST_ORIGIN:
+        raise SpecError(f"min_train must be at least {FIRST_ORIGIN}, not {min_train}")
     rows = _rows(group, "dev_loss", played.loss, played.loss_baselines, min_train, None)
     if played.returns is not None:
         said = played.return_baselines

@@ -45,6 +45,11 @@ class ScalingLaws:
     ):
         if isinstance(ceiling, str) and ceiling != "expert":
             raise SpecError(f"ceiling is a number, None or 'expert'; got '{ceiling}'")
+        for name, value in (("expert_return", expert_return), ("random_return", random_return)):
+            if value is not None and not np.isfinite(value):
+                raise SpecError(f"{name} must be a finite number, not {value}")
+        if seed < 0:
+            raise SpecError(f"seed must not be negative, not {seed}")
         self.expert_return, self.random_return = expert_return, random_return
         self.ceiling, self.bootstraps, self.seed = ceiling, bootstraps, seed
 

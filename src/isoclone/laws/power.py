@@ -16,6 +16,8 @@ from isoclone.records import Interval
 
 Array = np.ndarray
 
+EXACT = 1e-9  # log10: residuals below are those of rounding
+
 
 class PowerLaw:
     """y = a x^k, fitted as log10 y = c + k log10 x by weighted least squares.
@@ -23,7 +25,7 @@ class PowerLaw:
     `prior_exponent` and `prior_sd` (both or neither) pull k towards a prior belief, as one more
     observation of k would; with few points that keeps a forecast from swinging wildly.
     After `fit`: `exponent_`, `log10_factor_`, `sd_` (residual, log10), `covariance_` (2 x 2, of
-    c at the mean of log10 x and k), `dof_`.
+    c at the mean of log10 x and k), `dof_`, `points_` (how many there were).
     """
 
     def __init__(self, prior_exponent: float | None = None, prior_sd: float = 0.25):
@@ -43,7 +45,7 @@ class PowerLaw:
         self.x_ref_ = float(np.average(lx, weights=w))
         dx, y_ref = lx - self.x_ref_, float(np.average(ly, weights=w))
         sxx, sxy = float(np.sum(w * dx**2)), float(np.sum(w * dx * (ly - y_ref)))
-        self.dof_ = max(len(lx) - 2, 1)
+        self.points_, self.dof_ = len(lx), max(len(lx) - 2, 1)
         slope = sxy / sxx if sxx > 0 else self.prior_exponent or 0.0
         rss = float(np.sum(w * (ly - y_ref - slope * dx) ** 2))
         self.sd_ = max(np.sqrt(rss / self.dof_), noise_sd)
@@ -57,7 +59,9 @@ class PowerLaw:
         return self
 
     def exponent_interval(self, level: float = 0.95) -> Interval:
-        """k with its t-interval."""
+        """k with its t-interval; without ends where a line through two points says no more."""
+        if self.points_ <= 2 and self.sd_ < EXACT:
+            return Interval(self.exponent_, None, None, level)
         half = self._t(level) * float(np.sqrt(self.covariance_[1, 1]))
         return Interval(self.exponent_, self.exponent_ - half, self.exponent_ + half, level)
 
@@ -86,7 +90,7 @@ class PowerLaw:
             "exponent": self.exponent_interval().to_json(),
             "log10_factor": self.log10_factor_,
             "residual_sd_log10": self.sd_,
-            "points": self.dof_ + 2,
+            "points": self.points_,
         }
 
 

@@ -146,7 +146,9 @@ def pooled(value: Array, se: Array) -> tuple[float, float]:
     if not len(known):
         return float(value.mean()), np.nan
     variance = np.where(np.isfinite(se), se, np.median(known)) ** 2
-    variance = np.maximum(variance, 1e-12 * max(float(np.mean(value**2)), 1e-300))
+    variance = np.maximum(variance, 1e-12 * float(np.mean(value**2)))
+    if not variance.all():  # every return is 0, and none is in doubt
+        return float(value.mean()), 0.0
     weight = 1.0 / variance
     middle = (weight * value).sum() / weight.sum()
     excess = (weight * (value - middle) ** 2).sum() - (len(value) - 1)

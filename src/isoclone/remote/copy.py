@@ -99,6 +99,10 @@ class Remote:
         path, mark, parameters = self.address.partition("?")
         return f"{path}/{name}{mark}{parameters}"
 
+    def holds(self, folder: str, name: str) -> bool:
+        """Whether a file is right in that folder there."""
+        return f"{folder}/{name}" in self._objects.inside(folder)
+
     # ------------------------------------------------------------------ both ways
 
     def pull(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isoclone.demos import open_demos
-from isoclone.errors import IsocloneError, StoreError
+from isoclone.errors import IsocloneError
 from isoclone.plan import Sweep
 from isoclone.records import Forecast, Point, jsonable
 from isoclone.spec import StudySpec
@@ -218,12 +218,12 @@ def _tested(study: Study, fitted: Any, missing: list[str]) -> Tested | None:
     """The forecast and its test; the forecast alone while the test is still to come."""
     path = study.path / "forecast.json"
     if path.exists():
-        found = _try(lambda: _read_tested(path), missing, "Forecast")
-        if found is not None:
-            if found.point is None or found.point.status != "ok":
-                reason = found.point.reason if found.point else "no point"
-                missing.append(f"Forecast agent: not measured ({reason}).")
-            return found
+        told = _try(study.tested, missing, "Forecast")
+        if told is not None:
+            point = Point.from_json(told["point"])
+            if point.status != "ok":
+                missing.append(f"Forecast agent: not measured ({point.reason}).")
+            return Tested(Forecast.from_json(told["forecast"]), point, told["holds"])
     else:
         missing.append("Test: the forecast agent has not been trained yet.")
     if fitted is None:
@@ -242,16 +242,3 @@ def _went(study: Study, tested: Tested | None) -> dict[str, Any]:
         return {}
     path = episodes_path(study.path, agent.run_id, agent.budget_flops)
     return summary(read_json(path)) if path.exists() else {}
-
-
-def _read_tested(path: Any) -> Tested:
-    data = read_json(path)
-    try:
-        point = data.get("point")
-        return Tested(
-            Forecast.from_json(data["forecast"]),
-            Point.from_json(point) if point else None,
-            dict(data.get("holds") or {}),
-        )
-    except (AttributeError, KeyError, TypeError) as error:
-        raise StoreError(f"{path.name} is damaged; delete it to test the forecast again") from error

@@ -58,9 +58,9 @@ def _against(mean: float, se: float | None, row: dict[str, Any]) -> list[str]:
     if row.get("mean") is None:
         return [f"not measured: {esc(row.get('reason'))}", MISSING, MISSING]
     lead, error = mean - row["mean"], math.hypot(se or 0.0, row.get("se") or 0.0)
-    times = lead / error if error else math.inf
-    verdict = "yes" if times > 2 else "no"
-    told = f"{with_error(lead, error)} ({times:.1f} SE)"
+    verdict = "yes" if lead > 2 * error else "no"
+    times = f" ({lead / error:.1f} SE)" if error else ""
+    told = with_error(lead, error) + times
     return [_score(row["mean"], row.get("se")), told, f'<span class="{verdict}">{verdict}</span>']
 
 
