@@ -109,6 +109,11 @@ def test_a_study_file_with_changes_is_another_study(call, tmp_path):
     assert planned["name"] == "mine"
 
 
+def test_a_studys_own_table_is_read_without_a_remark(call, finished_study):
+    code, _, err = call("fit", finished_study / "points.csv")
+    assert (code, err) == (0, "")
+
+
 def test_other_budgets_have_a_forecast_of_their_own(call):
     for flags, forecast in ((("--forecast-flops", 9e11), 9e11), ((), 2e11 * FORECAST_FACTOR)):
         code, out, err = call("plan", "nethack", "--budgets", 1e11, 2e11, *flags, "--json")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from isoclone.errors import DataError, UsageError
+from isoclone.records import Point
 
 TEXT = ("run_id", "group", "status", "reason")
 NUMBERS = (
@@ -35,17 +36,7 @@ NUMBERS = (
 )
 NEEDED = ("params", "samples", "dev_loss")
 # Columns of a study's own points that laws do not need: no notice about them.
-SILENT = {
-    "dev_accuracy",
-    "train_loss",
-    "game",
-    "policy",
-    "seed",
-    "recipe",
-    "checkpoint",
-    "role",
-}
-SILENT |= {"flop_convention"}
+SILENT = frozenset(Point.__dataclass_fields__)  # of our own tables: no need to tell
 NO_GROUP = ""
 
 
