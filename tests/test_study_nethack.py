@@ -135,6 +135,7 @@ def test_what_an_ablation_cannot_do_is_said(nethack_demos, tmp_path, asked):
         ({"a": {"episodes": 5}}, "'episodes' is the same for all variants"),
         ({"a": {"widths": (1, 2, 3)}}, "'widths' means nothing here"),
         ({"a": {"budgets_flops": (1.0,)}}, "variant 'a'.*batch"),
+        ({"a": {"policy_options": {"core": "lstn"}}}, "variant 'a'.*lstn"),
         ({"a": None}, "variant 'a'.*must be a dictionary"),
         (["a"], "variants must be"),
     ):

@@ -15,7 +15,7 @@ from typing import Any
 
 from isoclone.demos import open_demos
 from isoclone.demos.nld import NldDemonstrations, select
-from isoclone.errors import ExecutionError, SpecError
+from isoclone.errors import ExecutionError, SpecError, UsageError
 from isoclone.executors import Executor, SerialExecutor
 from isoclone.records import Run, conform, shown
 from isoclone.remote import address_of
@@ -154,7 +154,7 @@ class Ablation:
         """Have a complaint say which variant it is about."""
         try:
             yield
-        except SpecError as error:
+        except UsageError as error:
             raise SpecError(f"variant {label!r} of ablation '{self.name}': {error}") from error
 
     def _demos(
