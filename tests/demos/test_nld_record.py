@@ -198,6 +198,12 @@ def test_mistakes_of_the_verb(tmp_path, capsys):
     for words, said in (
         (["nethack", "--games", "1"], "games must be at least 2"),
         (["nethack", "--samples", "9"], "give --games"),
+        (
+            ["nethack", "--seed", "9223372036854775807", "--games", "2"],
+            "--seed 9223372036854775807:",
+        ),
+        (["nethack", "--seed", "-1"], "--seed -1:"),
+        (["nethack", "--autoascend", "/tmp"], "--autoascend is for --expert autoascend"),
         (["nethack", "--character", "xyz-hum-neu-mal"], "no role 'xyz'"),
         (["nethack", "--expert", "autoascend", "--autoascend", "nowhere"], "--autoascend"),
         (["toy", "--games", "3"], "--games is for NetHack"),
@@ -205,3 +211,9 @@ def test_mistakes_of_the_verb(tmp_path, capsys):
         assert main(["record", *words, *out]) == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "demos").exists()
+
+
+def test_the_largest_seed_is_played_and_imported(tmp_path):
+    request = NldRecordRequest(games=2, seed=2**63 - 2, game_options={"max_steps": 20})
+    _, demos = record_demos(request, tmp_path / "nld", tmp_path / "demos", dev_fraction=0.5)
+    assert [info.seed for info in demos.episodes] == [2**63 - 2, 2**63 - 1]

@@ -41,6 +41,7 @@ COLUMNS = (
     "folder", "ttyrec", "seed", "env_steps", "score", "points", "depth", "turns", "character",
     "death", "how_it_ended",
 )  # fmt: skip
+LARGEST_SEED = 2**63 - 1  # that a table holds; NetHack takes no larger one either
 FAILED = "expert failed: "
 _GONE = np.empty(0, np.uint8)
 
@@ -60,9 +61,13 @@ class NldRecordRequest:
 
     def check(self) -> None:
         """Raise SpecError for a value that cannot be."""
-        for name, least in (("games", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise SpecError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if self.games < 1:
+            raise SpecError(f"games must be at least 1, not {self.games}")
+        if not 0 <= self.seed <= LARGEST_SEED + 1 - self.games:
+            raise SpecError(
+                f"--seed {self.seed}: the seeds of {self.games} games must lie within "
+                f"0 to {LARGEST_SEED}"
+            )
 
     def declared(self) -> dict[str, Any]:
         """What must be the same for a recording to go on; more games may be asked for later."""
