@@ -237,11 +237,21 @@ def test_a_selection_keeps_the_dev_games(imported, tmp_path, capsys):
     assert names == {i.name for i in imported.in_split("train") if i.length >= longest}
     assert {i.name for i in found.in_split("dev")} == {i.name for i in imported.in_split("dev")}
     assert len(found.episodes) + len(found.skipped) == len(imported.episodes)
+    assert {reason for _, reason in found.skipped} == {f"not ({where})"}
     again = next(i for i in found.episodes if i.name == dev.name)
     np.testing.assert_array_equal(found.read(again.index).chars, imported.read(dev.index).chars)
     assert found.fingerprint != imported.fingerprint
     assert found.episode_path(again.index).samefile(imported.episode_path(dev.index))
-    arguments = ["demos", "select", str(imported.path), "--out", str(tmp_path / "few"), "--where"]
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "demos").symlink_to(imported.path)
+    arguments = [
+        "demos",
+        "select",
+        str(tmp_path / "study"),
+        "--out",
+        str(tmp_path / "few"),
+        "--where",
+    ]
     assert main([*arguments, where, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fingerprint"] == found.fingerprint
     assert main([*arguments, "length > 5"]) == 2
@@ -297,6 +307,27 @@ def test_a_spoilt_recording_is_left_out_by_name_or_refused(recorded, tmp_path, s
     assert reason in told
     with pytest.raises(DataError, match=reason):
         import_nld(folder, tmp_path / "refused", refuse_damaged=True)
+
+
+def test_a_link_that_leads_nowhere_is_left_out_like_a_damaged_recording(recorded, tmp_path):
+    folder, path = altered(recorded, tmp_path)
+    path.unlink()
+    path.symlink_to(tmp_path / "gone")
+    demos = import_nld(folder, tmp_path / "demos")
+    assert len(demos.episodes) == 4
+    ((name, told),) = demos.skipped
+    assert name == path.relative_to(folder).as_posix()
+    assert told == f"{path} is damaged (No such file or directory)"
+    with pytest.raises(DataError, match="No such file"):
+        import_nld(folder, tmp_path / "refused", refuse_damaged=True)
+
+
+def test_a_single_game_is_too_few(recorded, tmp_path):
+    folder, _ = altered(recorded, tmp_path)
+    for recording in find_recordings(folder)[1:]:
+        recording.path.unlink()
+    with pytest.raises(DataError, match="a single game cannot be split .* import two or more"):
+        import_nld(folder, tmp_path / "demos")
 
 
 TIME = bytes(8)

@@ -175,7 +175,7 @@ def _unfit(recording: Recording, wanted: Where | None, without_log: bool) -> str
     if recording.log is None and not without_log:
         return NO_LOG
     if wanted and not wanted(recording.log or {}):
-        return f"not {wanted.text}"
+        return f"not ({wanted.text})"
     return None
 
 
@@ -189,7 +189,7 @@ def _import_all(
     progress: Progress | None,
 ) -> list[GameInfo]:
     """Import every chosen recording; the largest first, so that no worker is left with one."""
-    sizes = {recording.name: recording.path.stat().st_size for recording in chosen}
+    sizes = {recording.name: _size(recording.path) for recording in chosen}
     turn = sorted(chosen, key=lambda recording: -sizes[recording.name])
     tasks = (Task(import_game, (out, recording, table), recording.name) for recording in turn)
     games, done = {}, 0
@@ -210,6 +210,14 @@ def _import_all(
     if not kept:
         raise DataError(f"nothing could be imported: {skipped[-1][0]}: {skipped[-1][1]}")
     return [dataclasses.replace(info, index=index) for index, info in enumerate(kept)]
+
+
+def _size(path: Path) -> int:
+    """Bytes of a recording; 0 of a link that leads nowhere, which `import_game` complains of."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def import_game(out: Path, recording: Recording, table: tuple[int, ...]) -> GameInfo | str:
@@ -333,6 +341,8 @@ def _columns() -> dict[str, type]:
 
 
 def _choose_dev(games: list[GameInfo], request: ImportRequest) -> list[int]:
+    if len(games) < 2:
+        raise DataError("a single game cannot be split into train and dev: import two or more")
     if not request.dev_folders:
         return choose_dev(games, request.dev_fraction)
     dev = [i.index for i in games if i.name.rpartition("/")[0] in request.dev_folders]

@@ -42,7 +42,7 @@ def select(demos: NldDemonstrations, out: str | Path, where: str) -> NldDemonstr
     games = [dataclasses.replace(info, index=i) for i, info in enumerate(kept)]
     dev = [i for i, info in enumerate(kept) if demos.split_of(info) == "dev"]
     names = {info.name for info in kept}
-    left = [(i.name, f"not {where}") for i in demos.episodes if i.name not in names]
+    left = [(i.name, f"not ({where})") for i in demos.episodes if i.name not in names]
     for info in kept:
         there = demos.episode_path(info.index)
         _link(there, out / there.relative_to(demos.path))

@@ -181,7 +181,8 @@ def check_whole(path: Path, version: int) -> Stream:
     except EOFError as error:
         raise DataError(f"{path} is truncated") from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged ({error})") from error
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} is damaged ({why})") from error
     if records.rest:
         raise DataError(f"{path} is truncated: it ends within a record")
     return Stream(records.frames, records.at_frame)
