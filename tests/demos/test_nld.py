@@ -326,7 +326,7 @@ def test_a_single_game_is_too_few(recorded, tmp_path):
     folder, _ = altered(recorded, tmp_path)
     for recording in find_recordings(folder)[1:]:
         recording.path.unlink()
-    with pytest.raises(DataError, match="a single game cannot be split .* import two or more"):
+    with pytest.raises(DataError, match=r"a single game cannot be split .* import two or more"):
         import_nld(folder, tmp_path / "demos")
 
 

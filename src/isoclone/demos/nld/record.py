@@ -41,7 +41,7 @@ COLUMNS = (
     "folder", "ttyrec", "seed", "env_steps", "score", "points", "depth", "turns", "character",
     "death", "how_it_ended",
 )  # fmt: skip
-LARGEST_SEED = 2**63 - 1  # that a table holds; NetHack takes no larger one either
+LARGEST_SEED = 2**63 - 1  # that a table holds
 FAILED = "expert failed: "
 _GONE = np.empty(0, np.uint8)
 
