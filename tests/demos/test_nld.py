@@ -244,14 +244,8 @@ def test_a_selection_keeps_the_dev_games(imported, tmp_path, capsys):
     assert found.episode_path(again.index).samefile(imported.episode_path(dev.index))
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "demos").symlink_to(imported.path)
-    arguments = [
-        "demos",
-        "select",
-        str(tmp_path / "study"),
-        "--out",
-        str(tmp_path / "few"),
-        "--where",
-    ]
+    study, few = str(tmp_path / "study"), str(tmp_path / "few")
+    arguments = ["demos", "select", study, "--out", few, "--where"]
     assert main([*arguments, where, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fingerprint"] == found.fingerprint
     assert main([*arguments, "length > 5"]) == 2

@@ -101,6 +101,10 @@ def test_it_goes_on_where_it_was(tmp_path):
     assert len(more) == 3
     assert (tmp_path / "g" / "000001" / "game.json").stat().st_mtime_ns == stamp
     assert not list((tmp_path / "g").glob(".*.part"))
+    again = record_nld(NldRecordRequest(games=2, game_options=SHORT), tmp_path / "g")
+    assert again == more
+    with open(tmp_path / "g" / "games.csv") as file:  # lists all that is there
+        assert [row["seed"] for row in csv.DictReader(file)] == ["0", "1", "2"]
     with pytest.raises(SpecMismatchError, match="holds another recording"):
         record_nld(NldRecordRequest(games=2, seed=5, game_options=SHORT), tmp_path / "g")
 

@@ -218,6 +218,7 @@ class NetHackEnv:
         for name in ("set_initial_seeds", "set_current_seeds", "get_current_seeds"):
             self.nle.nethack.__dict__.pop(name, None)  # the challenge's locks
         self._max_steps, self._no_progress = game.max_steps, game.no_progress
+        self._savedir = savedir
         folder = savedir or Path(self.nle.nethack._vardir)
         self._xlogfile = folder / (f"nle.{os.getpid()}.xlogfile" if savedir else "xlogfile")
         self._frame = _frame_of(self.nle.nethack)
@@ -300,8 +301,8 @@ class NetHackEnv:
         'seed', 'score' (the bottom line's last), 'points' (NetHack's own reckoning at the end),
         'depth' (the deepest level reached), 'turns', 'length' (agent steps), 'end' ('terminated',
         'step limit', 'no progress', or what `quit` was told), 'death' (NetHack's words; 'quit' for
-        a game cut off), 'character' (role-race-alignment-gender). What NetHack's log does not tell
-        is None.
+        a game cut off), 'character' (role-race-alignment-gender); of a recorded game also the
+        'folder' and the 'ttyrec', by name. What NetHack's log does not tell is None.
 
         Raises:
             SpecError: no episode has ended yet.
@@ -326,7 +327,15 @@ class NetHackEnv:
             "end": end,
             "death": death,
             "character": "-".join(names) if all(names) else None,
+            **self._recording(),
         }
+
+    def _recording(self) -> dict[str, str]:
+        """Where the game is recorded, if it is."""
+        if self._savedir is None:
+            return {}
+        file = self.nle._ttyrec_pattern % self.nle._episode
+        return {"folder": self._savedir.name, "ttyrec": Path(file).name}
 
     def _log_line(self) -> dict[str, str]:
         """What NetHack logged about the game that just ended; empty if it did not (a saved one)."""

@@ -87,7 +87,8 @@ def record_nld(
         progress: called with ('record', games that are over, games).
 
     Returns:
-        A row for each game, in the order of the seeds, as in games.csv.
+        A row for each game, in the order of the seeds, as in games.csv: those asked for come first,
+        then what else an earlier recording left there.
 
     Raises:
         SpecError: a game or an expert that cannot be, or a folder that holds something else.
@@ -111,8 +112,9 @@ def record_nld(
                 failed[outcome.task.key] = outcome.error
             if progress:
                 progress("record", done, request.games)
-    rows = [_row(path, request, i, failed.get(i)) for i in range(request.games)]
-    _write_table(path, rows)
+    indices = sorted({*range(request.games), *_recorded(path)})
+    rows = [_row(path, request, i, failed.get(i)) for i in indices]
+    write_table(path, rows)
     if len(failed) == request.games:
         raise DataError(f"{the_game.name}: no game could be recorded: {failed[0]}")
     return rows
@@ -172,7 +174,7 @@ def record_enough(
     steps = 0
     while True:
         rows = record_nld(request, recordings, executor, progress)
-        steps = sum(int(row.get("env_steps") or 0) for row in rows)
+        steps = sum(int(row.get("env_steps") or 0) for row in rows[: request.games])
         if steps >= samples:
             break
         more = min(4.0, 1.05 * samples / max(steps, 1))
@@ -209,9 +211,7 @@ def play_game(path: Path, request: NldRecordRequest, index: int) -> None:
         failure = _play(env, player, request.seed + index)
     finally:
         env.close()
-    facts = env.episode_facts()
-    ttyrec = next(part.glob("*.ttyrec*.bz2")).name
-    write_json(part / GAME, {**facts, "ttyrec": ttyrec, "failure": failure})
+    write_json(part / GAME, {**env.episode_facts(), "folder": folder.name, "failure": failure})
     part.rename(folder)
 
 
@@ -238,6 +238,12 @@ def _folder(path: Path, index: int) -> Path:
     return path / f"{index:06d}"
 
 
+def _recorded(path: Path) -> list[int]:
+    """The numbers of the games that are there."""
+    names = [file.parent.name for file in path.glob(f"*/{GAME}")]
+    return [int(name) for name in names if name.isdecimal()]
+
+
 def _files(path: Path, index: int) -> Files:
     """What `play_game` reads, if the game is there already, and writes."""
     folder = _folder(path, index)
@@ -249,13 +255,18 @@ def _row(path: Path, request: NldRecordRequest, index: int, failure: str | None)
     folder = _folder(path, index)
     if failure is not None:
         return {"folder": folder.name, "seed": request.seed + index, "how_it_ended": failure}
-    facts = read_json(folder / GAME)
+    return table_row({**read_json(folder / GAME), "folder": folder.name})
+
+
+def table_row(facts: dict[str, Any]) -> dict[str, Any]:
+    """The line of games.csv about a recorded game, from what its environment tells of it."""
     ended = facts["death"] if facts["end"] == "terminated" else facts["end"]
-    renamed = {"folder": folder.name, "env_steps": facts["length"], "how_it_ended": ended}
-    return {name: ({**facts, **renamed})[name] for name in COLUMNS}
+    row = {**facts, "env_steps": facts["length"], "how_it_ended": ended}
+    return {name: row[name] for name in COLUMNS}
 
 
-def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write games.csv, from which the importer knows seeds, and where play ended."""
     with replacing(path / TABLE) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
