@@ -253,6 +253,44 @@ def test_a_selection_keeps_the_dev_games(imported, tmp_path, capsys):
     assert "none of" in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_a_finished_import_takes_in_what_came_to_its_source(recorded, imported, tmp_path, capsys):
+    """New recordings, and a damaged one that is whole again; those that are gone since stay."""
+    folder, path = altered(recorded, tmp_path)
+    whole, (*_, last) = path.read_bytes(), find_recordings(folder)
+    last.path.rename(tmp_path / "aside")
+    path.write_bytes(whole[:-9])
+    words = ["demos", "import", "nld", str(folder), "--out", str(tmp_path / "demos"), "--json"]
+    assert main([*words, "--executor", "serial"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert (len(first["episodes"]), len(first["skipped"])) == (3, 1)
+    table = (tmp_path / "demos" / "demonstrations.json").read_bytes()
+    assert main(words) == 0  # nothing came
+    assert json.loads(capsys.readouterr().out) == first
+    assert (tmp_path / "demos" / "demonstrations.json").read_bytes() == table
+    assert main([*words, "--refuse-damaged"]) == 1
+    assert "is truncated" in capsys.readouterr().err.splitlines()[-1]
+    find_recordings(folder)[0].path.unlink()
+    (tmp_path / "aside").rename(last.path)
+    path.write_bytes(whole)
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "new: 2, so that the fingerprint is another" in said.err
+    assert json.loads(said.out)["fingerprint"] == imported.fingerprint
+    assert NldDemonstrations.open(tmp_path / "demos").skipped == ()
+
+
+def test_a_finished_import_outlives_its_source(imported, tmp_path):
+    copy = Path(shutil.copytree(imported.path, tmp_path / "demos"))
+    request = json.loads((copy / "request.json").read_text())
+    request["source"] = "../gone"
+    (copy / "request.json").write_text(json.dumps(request))
+    assert import_nld(tmp_path / "gone", copy).fingerprint == imported.fingerprint
+    path = game_path(copy, imported.episodes[2].name)
+    path.unlink()
+    with pytest.raises(DataError, match=rf"{path} is missing; restore it, or .*/gone/a/nle"):
+        import_nld(tmp_path / "gone", copy)
+
+
 # What goes wrong.
 
 
@@ -495,22 +533,72 @@ def test_nle_missing_is_one_line(recorded, tmp_path, monkeypatch):
     assert not (tmp_path / "demos").exists()
 
 
-@pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
-def test_a_damaged_store_is_named(imported, tmp_path, harm):
+@pytest.mark.parametrize("how", ["flip", "cut", "remove"])
+def test_a_damaged_store_is_named(imported, tmp_path, how):
     copy = Path(shutil.copytree(imported.path, tmp_path / "demos"))
     path = game_path(copy, imported.episodes[0].name)
-    if harm == "remove":
-        path.unlink()
-    else:
-        data = bytearray(path.read_bytes())
-        data[len(data) // 2] ^= 255
-        path.write_bytes(data if harm == "flip" else data[: len(data) // 2])
+    harm(path, how)
     with pytest.raises(DataError, match=path.name):
         NldDemonstrations.open(copy)
     demos = NldDemonstrations.open(copy, verify=False)
-    if harm != "flip":  # a flipped bit within a block may only show in the hash
+    if how != "flip":  # a flipped bit within a block may only show in the hash
         with pytest.raises(DataError, match=path.name):
             demos.read(0)
+
+
+def harm(path: Path, how: str) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(data if how == "flip" else data[: len(data) // 2])
+    if how == "remove":
+        path.unlink()
+
+
+@pytest.mark.parametrize("how", ["flip", "cut", "remove"])
+def test_the_same_import_makes_a_damaged_game_again(recorded, imported, tmp_path, capsys, how):
+    folder, _ = altered(recorded, tmp_path)
+    out = tmp_path / "demos"
+    import_nld(folder, out)
+    for index in (0, 4):
+        harm(game_path(out, imported.episodes[index].name), how)
+    words = ["demos", "import", "nld", str(folder), "--out", str(out), "--executor", "serial"]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "damaged, and made again: 2" in said.err
+    demos = NldDemonstrations.open(out)
+    assert demos.fingerprint == imported.fingerprint
+    assert demos.file_sha256 == imported.file_sha256
+
+
+def test_a_damaged_game_is_not_made_of_another_recording(recorded, imported, tmp_path):
+    folder, path = altered(recorded, tmp_path)
+    out = tmp_path / "demos"
+    import_nld(folder, out)
+    harm(game_path(out, imported.episodes[1].name), "flip")
+    shutil.copy(find_recordings(folder)[2].path, path)
+    with pytest.raises(DataError, match=r"edited, and .* is not what it was made from; restore"):
+        import_nld(folder, out)
+
+
+def test_a_damaged_table_is_made_again_and_vouches_for_no_file(recorded, imported, tmp_path):
+    folder, _ = altered(recorded, tmp_path)
+    out = tmp_path / "demos"
+    import_nld(folder, out)
+    table = json.loads((out / "demonstrations.json").read_text())
+    table["dev_episodes"] = [0]
+    (out / "demonstrations.json").write_text(json.dumps(table))
+    harm(game_path(out, imported.episodes[1].name), "flip")
+    demos = import_nld(folder, out)
+    assert demos.fingerprint == imported.fingerprint
+    assert demos.file_sha256 == imported.file_sha256
+
+
+def test_a_damaged_selection_is_made_again(imported, tmp_path):
+    found = select(imported, tmp_path / "few", "length > 5")
+    path = found.episode_path(0)
+    path.unlink()  # not its bytes: they are the imported game's, too
+    assert select(imported, tmp_path / "few", "length > 5") == found
+    assert path.samefile(imported.episode_path(0))
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,9 @@ def test_the_verb_records_imports_and_goes_on(tmp_path, capsys):
     more = json.loads(capsys.readouterr().out)
     assert len(more["episodes"]) == 3
     assert more["fingerprint"] != first["fingerprint"]
+    next((out / "demos").rglob("*.arrow")).unlink()
+    assert main([*words, "--games", "3"]) == 0
+    assert "damaged, and made again: 1" in capsys.readouterr().err
     assert main(["demos", "show", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fingerprint"] == more["fingerprint"]
 

@@ -185,6 +185,7 @@ def import_nld(
             expert=expert,
             executor=make_executor(executor, workers),
             progress=observer.progress,
+            tell=observer.trouble,
         )
     print_json(nld_summary(demos)) if json else show_nld(demos)
 
@@ -280,6 +281,7 @@ def record_nethack(
             dev_fraction=dev_fraction,
             executor=pool,
             progress=observer.progress,
+            tell=observer.trouble,
         )
     lost = [row for row in rows if "ttyrec" not in row]
     failed = [row for row in rows if str(row["how_it_ended"]).startswith("expert failed")]

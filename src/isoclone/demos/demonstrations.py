@@ -120,13 +120,18 @@ class Finished:
         """
         if len(self.episodes) != len(self.file_sha256):
             raise DataError(f"{self.path / DONE} is damaged: it lacks hashes of some episodes")
-        for info, expected in zip(self.episodes, self.file_sha256, strict=True):
-            path = self.episode_path(info.index)
-            if not path.exists():
-                raise DataError(f"{path} is missing; restore it or {self.command} again")
-            if sha256_file(path) != expected:
-                again = f"restore it or {self.command} again"
-                raise DataError(f"{path} is damaged or was edited; {again}")
+        for index in range(len(self.episodes)):
+            if harm := self.harm_of(index):
+                raise DataError(f"{harm}; restore it or {self.command} again")
+
+    def harm_of(self, index: int) -> str | None:
+        """What has become of the episode's file since it was made, if anything has."""
+        path = self.episode_path(index)
+        if not path.exists():
+            return f"{path} is missing"
+        if sha256_file(path) != self.file_sha256[index]:
+            return f"{path} is damaged or was edited"
+        return None
 
     def episode_path(self, index: int) -> Path:
         """Where the episode's frames are."""

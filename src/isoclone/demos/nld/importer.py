@@ -1,7 +1,8 @@
 """Importing a folder of NetHack recordings: decoded once, kept for training, nothing lost silently.
 
 Each game is a task of its own and a file of its own, whole or absent, so an import that was stopped
-goes on with the games that are missing. A recording that cannot be used is left out by name and
+goes on with the games that are missing, and one that was finished takes in the recordings that came
+since and makes damaged games again. A recording that cannot be used is left out by name and
 reason, or ends the import if the user wishes.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from isoclone.demos.demonstrations import (
     table_digest,
 )
 from isoclone.demos.nld.cut import Cut, find_cut
+from isoclone.demos.nld.earlier import Earlier
 from isoclone.demos.nld.gamefile import FRAMES, GameFile, write_game
 from isoclone.demos.nld.store import FORMAT, KIND, UNKNOWN, GameInfo, NldDemonstrations, game_path
 from isoclone.demos.nld.ttyrec import (
@@ -36,6 +38,9 @@ from isoclone.demos.nld.ttyrec import (
     check_whole,
     decode,
     find_recordings,
+    folder_of,
+    holds_recordings,
+    natural,
 )
 from isoclone.demos.nld.where import Where
 from isoclone.demos.nld.xlogfile import FIELDS, Log
@@ -93,17 +98,22 @@ def import_nld(
     expert: str = "recorded",
     executor: Executor | None = None,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> NldDemonstrations:
     """Import a folder of recordings (NLD-AA, or games NLE recorded), or go on with an import.
+
+    A finished import takes in recordings that are new in the source or whole again, and decodes
+    again games that are damaged in the store; where the source is gone, it is what it was.
 
     Args:
         refuse_damaged: let a damaged recording end the import instead of leaving it out.
         progress: called with ('import', bytes of recordings read, bytes of all).
+        tell: told in a line what came to an import that was finished.
         where, dev_fraction, dev_folders, without_log, expert: see `ImportRequest`.
 
     Raises:
-        DataError: nothing there that can be imported, or a damaged recording and
-            `refuse_damaged`.
+        DataError: nothing there that can be imported, a damaged recording and `refuse_damaged`,
+            or a damaged game whose recording is gone or another.
         SpecError: a condition that cannot be read, or folders that leave no game to train on.
         SpecMismatchError: `out` holds another import.
         MissingExtraError: NLE is not installed.
@@ -113,18 +123,38 @@ def import_nld(
         where, dev_fraction, tuple(dev_folders), without_log, expert,
     )  # fmt: skip
     request.check()
-    out = Path(out)
+    source, out = Path(source), Path(out)
     if (out / DONE).exists():
         claim(out, jsonable(request))
-        return NldDemonstrations.open(out)
+    earlier = Earlier.of(out)
+    if earlier.finished and not holds_recordings(source):
+        earlier.check_mendable((), source)
+        return earlier.finished
+    chosen, skipped = _choose(source, request)
+    todo = {r.name: r for r in chosen if r.name not in earlier.sound}
+    earlier.check_mendable(todo, source)
+    _check_folders([*earlier.sound, *todo], request)
     table = key_actions()  # and NLE is there
-    chosen, skipped = _choose(Path(source), request)
-    _check_folders(chosen, request)
     claim(out, jsonable(request))
-    games = _import_all(out, chosen, table, skipped, refuse_damaged, executor, progress)
-    dev = _choose_dev(games, request)
-    finish(out, games, dev, skipped, request.expert, table)
+    earlier.clear(todo)
+    made = _import_all(out, list(todo.values()), table, skipped, refuse_damaged, executor, progress)
+    earlier.check_same(made, source)
+    left_out = sorted((name, reason) for name, reason in skipped if name not in earlier.sound)
+    if earlier.finished and not made and left_out == list(earlier.finished.skipped):
+        return earlier.finished
+    if tell and (said := earlier.told(made)):
+        tell(said)
+    games = _in_order(earlier.sound | made)
+    if not games:
+        raise DataError(f"nothing could be imported: {skipped[-1][0]}: {skipped[-1][1]}")
+    finish(out, games, _choose_dev(games, request), left_out, request.expert, table)
     return NldDemonstrations.open(out)
+
+
+def _in_order(games: dict[str, GameInfo]) -> list[GameInfo]:
+    """Games numbered in the order of their names."""
+    rows = [games[name] for name in sorted(games, key=natural)]
+    return [dataclasses.replace(info, index=index) for index, info in enumerate(rows)]
 
 
 def claim(out: Path, request: dict[str, Any]) -> None:
@@ -155,9 +185,9 @@ def _choose(source: Path, request: ImportRequest) -> tuple[list[Recording], Skip
     return chosen, skipped
 
 
-def _check_folders(chosen: list[Recording], request: ImportRequest) -> None:
+def _check_folders(names: Iterable[str], request: ImportRequest) -> None:
     """Before hours of decoding: whether the folders to hold out are there, and others too."""
-    folders = {recording.folder for recording in chosen}
+    folders = {folder_of(name) for name in names}
     for folder in request.dev_folders:
         if folder not in folders:
             raise SpecError(
@@ -187,12 +217,17 @@ def _import_all(
     refuse_damaged: bool,
     executor: Executor | None,
     progress: Progress | None,
-) -> list[GameInfo]:
-    """Import every chosen recording; the largest first, so that no worker is left with one."""
+) -> dict[str, GameInfo]:
+    """Import every chosen recording; the largest first, so that no worker is left with one.
+
+    Returns:
+        Rows by name, of index 0. What could not be imported is added to `skipped`.
+    """
     sizes = {recording.name: _size(recording.path) for recording in chosen}
     turn = sorted(chosen, key=lambda recording: -sizes[recording.name])
     tasks = (Task(import_game, (out, recording, table), recording.name) for recording in turn)
-    games, done = {}, 0
+    games: dict[str, GameInfo] = {}
+    done = 0
     with executor or SerialExecutor() as workers:
         for outcome in workers.run(tasks):
             name = outcome.task.key
@@ -206,10 +241,7 @@ def _import_all(
             done += sizes[name]
             if progress:
                 progress("import", done, sum(sizes.values()))
-    kept = [games[recording.name] for recording in chosen if recording.name in games]
-    if not kept:
-        raise DataError(f"nothing could be imported: {skipped[-1][0]}: {skipped[-1][1]}")
-    return [dataclasses.replace(info, index=index) for index, info in enumerate(kept)]
+    return games
 
 
 def _size(path: Path) -> int:
@@ -345,7 +377,7 @@ def _choose_dev(games: list[GameInfo], request: ImportRequest) -> list[int]:
         raise DataError("a single game cannot be split into train and dev: import two or more")
     if not request.dev_folders:
         return choose_dev(games, request.dev_fraction)
-    dev = [i.index for i in games if i.name.rpartition("/")[0] in request.dev_folders]
+    dev = [i.index for i in games if folder_of(i.name) in request.dev_folders]
     if not 0 < len(dev) < len(games):
         raise DataError(f"{len(dev)} of {len(games)} imported games are held out by --dev-folder")
     return dev

@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.demos.demonstrations import DONE
 from isoclone.demos.nld.importer import import_nld
 from isoclone.demos.nld.store import NldDemonstrations
 from isoclone.errors import DataError, SpecError
@@ -128,10 +127,11 @@ def record_demos(
     dev_fraction: float = 0.1,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> tuple[list[dict[str, Any]], NldDemonstrations]:
     """Record games into one folder and import them into another, or go on with both.
 
-    A store made of fewer of these games is brought up to date; what is in it is not decoded again.
+    A store made of fewer of these games is brought up to date, as by `import_nld`.
 
     Raises:
         SpecError: a single game, of which nothing could be held out; else as `record_nld`.
@@ -140,18 +140,14 @@ def record_demos(
     if request.games < 2:
         raise SpecError("games must be at least 2, so that one can be held out")
     rows = record_nld(request, recordings, executor, progress)
-    finished, store = Path(store) / DONE, Path(store)
-    if finished.exists():
-        known = NldDemonstrations.open(store, verify=False)
-        if len(known.episodes) + len(known.skipped) < sum("ttyrec" in row for row in rows):
-            finished.unlink()
     demos = import_nld(
         recordings,
         store,
         dev_fraction=dev_fraction,
         expert=request.expert,
-        executor=near(executor, store),
+        executor=near(executor, Path(store)),
         progress=progress,
+        tell=tell,
     )
     return rows, demos
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from isoclone.demos.demonstrations import DONE
 from isoclone.demos.nld.importer import claim, finish
 from isoclone.demos.nld.store import GameInfo, NldDemonstrations
 from isoclone.demos.nld.where import Where
-from isoclone.errors import SpecError
+from isoclone.errors import DataError, SpecError
 from isoclone.store import replacing
 
 FIELDS = {field.name for field in dataclasses.fields(GameInfo)}
@@ -34,7 +35,8 @@ def select(demos: NldDemonstrations, out: str | Path, where: str) -> NldDemonstr
     request = {"select": where, "from": demos.fingerprint}
     if (out / DONE).exists():
         claim(out, request)
-        return NldDemonstrations.open(out)
+        with suppress(DataError):  # damaged: it can be made again
+            return NldDemonstrations.open(out)
     kept = [info for info in demos.episodes if demos.split_of(info) == "dev" or wanted(vars(info))]
     if len(kept) == len(demos.dev_episodes):
         raise SpecError(f"--where {where!r}: none of {demos.path}'s train games matches")

@@ -38,6 +38,7 @@ IN_SEQUENCE = bytes(range(ord("0"), ord("9") + 1)) + b"\x00\x1b[(*+);?"  # befor
 REPEAT_DIGITS = 4  # a thousand of one character is no screen of NetHack's
 PLAIN_SET = b"\x1b(B"  # letters are letters, not parts of lines
 Row = dict[str, int | None]
+RECORDINGS = "*.ttyrec*.bz2"
 _NAME = re.compile(r"\.ttyrec(\d*)\.bz2$")
 
 
@@ -56,11 +57,6 @@ class Recording:
     seed: int | None
     steps: int | None
 
-    @property
-    def folder(self) -> str:
-        """The folder it lies in, below the source; '' for the source itself."""
-        return self.name.rpartition("/")[0]
-
 
 class Frames(NamedTuple):
     """Consecutive frames: chars and colors (n, 24, 80) uint8, cursor (n, 2) uint8 (row, column),
@@ -71,6 +67,16 @@ class Frames(NamedTuple):
     cursor: np.ndarray
     keys: np.ndarray
     scores: np.ndarray
+
+
+def folder_of(name: str) -> str:
+    """The folder that the recording lies in, below the source; '' for the source itself."""
+    return name.rpartition("/")[0]
+
+
+def holds_recordings(source: Path) -> bool:
+    """Whether there is a recording in a folder, or below."""
+    return any(source.rglob(RECORDINGS))
 
 
 def find_recordings(source: Path) -> list[Recording]:
@@ -84,7 +90,7 @@ def find_recordings(source: Path) -> list[Recording]:
     """
     if not source.is_dir():
         raise DataError(f"{source} is not a folder of recordings")
-    paths = sorted(source.rglob("*.ttyrec*.bz2"), key=_natural)
+    paths = sorted(source.rglob(RECORDINGS), key=lambda path: natural(path.as_posix()))
     if not paths:
         raise DataError(f"{source} holds no *.ttyrec3.bz2 files in it or below")
     folders = {path.parent for path in paths}
@@ -101,9 +107,9 @@ def find_recordings(source: Path) -> list[Recording]:
     return found
 
 
-def _natural(path: Path) -> list[str | int]:
-    """nle.7.10 comes after nle.7.9."""
-    words = re.split(r"(\d+)", path.as_posix())
+def natural(name: str) -> list[str | int]:
+    """What to sort by, so that nle.7.10 comes after nle.7.9."""
+    words = re.split(r"(\d+)", name)
     return [int(word) if i % 2 else word for i, word in enumerate(words)]
 
 
