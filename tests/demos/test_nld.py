@@ -436,6 +436,36 @@ def test_a_recorders_table_that_cannot_be_read_is_refused(recorded, tmp_path, ol
         import_nld(folder, tmp_path / "demos")
 
 
+@pytest.mark.parametrize(
+    ("games", "said"),
+    [
+        (["NetHackScore-v0", "NetHackChallenge-v0"], "do not go together: import each"),
+        (["NetHackChalenge-v0"], r"games\.csv tells of an unknown NetHack environment"),
+        (["NetHack-v0"], "NetHack-v0 cannot be recorded or imported"),
+        (["NetHackScore-v0"], r"games\.csv lacks its env_steps or return; record it again"),
+    ],
+)
+def test_games_that_cannot_be_imported_as_what_a_table_says_they_are(
+    recorded, tmp_path, games, said
+):
+    folder, _ = altered(recorded, tmp_path)
+    head, *rows = (folder / "games.csv").read_text().splitlines()
+    rows = [f"{row},nethack/{games[i % len(games)]}" for i, row in enumerate(rows)]
+    (folder / "games.csv").write_text("\n".join([f"{head},game", *rows]))
+    with pytest.raises((DataError, SpecError), match=said):
+        import_nld(folder, tmp_path / "demos")
+
+
+def test_a_store_takes_in_games_of_its_own_game_alone(recorded, tmp_path):
+    folder, _ = altered(recorded, tmp_path)
+    import_nld(folder, tmp_path / "demos")
+    table = folder / "games.csv"
+    head, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([f"{head},game", *(f"{r},nethack/NetHackScore-v0" for r in rows)]))
+    with pytest.raises(DataError, match="Challenge-v0 and of nethack/NetHackScore-v0 do not go"):
+        import_nld(folder, tmp_path / "demos")
+
+
 def test_another_table_of_that_name_is_not_the_recorders(recorded, imported, tmp_path):
     folder, _ = altered(recorded, tmp_path)
     (folder / "a" / "games.csv").write_text("index,name\n0,²\n")

@@ -13,6 +13,7 @@ import isoclone as ic
 from isoclone.cli import main
 from isoclone.demos.nld import import_nld
 from isoclone.demos.nld.record import NldRecordRequest, record_demos, record_nld
+from isoclone.demos.nld.ttyrec import check_whole
 from isoclone.errors import SpecError, SpecMismatchError
 from isoclone.executors import ProcessExecutor
 from isoclone.executors.setup import STUDY_FILE_VARIABLE
@@ -57,6 +58,48 @@ def test_what_is_read_back_is_what_was_seen(recorded, tmp_path):
         assert np.array_equal(read.actions, actions)
         assert (info.seed, info.length) == (row["seed"], row["env_steps"])
         assert info.episode_return == row["score"]
+
+
+@pytest.mark.parametrize("name", ["NetHackScore-v0", "NetHackStaircase-v0"])
+def test_of_another_task_what_the_player_saw_and_pressed_is_read_back(name, tmp_path):
+    """NLE presses keys itself there: what was seen at these is no play, and costs none."""
+    options = {"max_steps": 700}
+    request = NldRecordRequest(2, "random", 3, f"nethack/{name}", options)
+    rows, demos = record_demos(request, tmp_path / "nld", tmp_path / "demos", dev_fraction=0.5)
+    the_game, pressed = demos.game(), 0
+    assert (demos.game_name, demos.n_actions) == (f"nethack/{name}", the_game.n_actions)
+    for info, row in zip(demos.episodes, rows, strict=True):
+        frames, actions, returned, ended = replay_random(request, row["seed"])
+        read = demos.read(info.index)
+        assert np.array_equal(pack_tty(read.chars, read.colors, read.cursor), frames)
+        assert np.array_equal(read.actions, actions)
+        assert info.episode_return == row["return"] == pytest.approx(returned)
+        assert (info.end == "terminated") is ended
+        assert (info.length, info.unknown_keys) == (row["env_steps"], 0)
+        ttyrec = tmp_path / "nld" / row["folder"] / row["ttyrec"]
+        pressed += check_whole(ttyrec, 3).frames - info.frames
+    assert pressed > 10
+
+
+def replay_random(request, seed):
+    """The frames, actions, return and end of the random player's game of a seed, played again."""
+    game = ic.game(request.game, **request.game_options)
+    env, player, frames, actions, returned = game.make_env(), ic.expert("random", game), [], [], 0.0
+    view = View(env, np.random.default_rng([seed, 1]), 1)
+    frame, terminated, truncated = env.reset(seed), False, False
+    while not (terminated or truncated):
+        frames.append(frame)
+        actions.append(player.act([view])[0])
+        frame, reward, terminated, truncated = env.step(actions[-1])
+        returned += reward
+    return np.stack(frames), np.array(actions), returned, terminated
+
+
+def test_a_task_whose_recordings_do_not_tell_who_pressed_is_refused(tmp_path):
+    request = NldRecordRequest(2, "random", game="nethack/NetHack-v0")
+    with pytest.raises(SpecError, match=r"NetHack-v0 cannot be recorded .* NLE presses them"):
+        record_nld(request, tmp_path / "g")
+    assert not (tmp_path / "g").exists()
 
 
 def test_nle_reads_the_folder(recorded, tmp_path):

@@ -37,8 +37,8 @@ RECORDING, GAME = "recording.json", "game.json"
 HELD = "another recording", "recording"  # what `store.claim` says of a folder
 TABLE = "games.csv"
 COLUMNS = (
-    "folder", "ttyrec", "seed", "env_steps", "score", "points", "depth", "turns", "character",
-    "death", "how_it_ended",
+    "folder", "ttyrec", "game", "seed", "env_steps", "return", "score", "points", "depth", "turns",
+    "character", "death", "how_it_ended",
 )  # fmt: skip
 LARGEST_SEED = 2**63 - 1  # that a table holds
 FAILED = "expert failed: "
@@ -49,7 +49,7 @@ Progress = Callable[[str, float, float], None]
 
 @dataclass(frozen=True)
 class NldRecordRequest:
-    """What to record: `games` games of NetHack's challenge, with the seeds from `seed` on."""
+    """What to record: `games` games of NetHack, with the seeds from `seed` on."""
 
     games: int
     expert: str = "scripted"
@@ -112,7 +112,7 @@ def record_nld(
             if progress:
                 progress("record", done, request.games)
     indices = sorted({*range(request.games), *_recorded(path)})
-    rows = [_row(path, request, i, failed.get(i)) for i in indices]
+    rows = [_row(path, the_game, request.seed + i, i, failed.get(i)) for i in indices]
     write_table(path, rows)
     if len(failed) == request.games:
         raise DataError(f"{the_game.name}: no game could be recorded: {failed[0]}")
@@ -184,6 +184,7 @@ def _cast(request: NldRecordRequest) -> tuple[NetHack, Expert]:
     the_game = game(request.game, **request.game_options)
     if not isinstance(the_game, NetHack):
         raise SpecError(f"{request.game} is not NetHack: its games are recorded by `record`")
+    the_game.check_recordable()
     return the_game, expert(request.expert, the_game, **request.expert_options)
 
 
@@ -246,19 +247,21 @@ def _files(path: Path, index: int) -> Files:
     return Files(path, {folder.name: folder} if folder.exists() else {}, (folder.name,))
 
 
-def _row(path: Path, request: NldRecordRequest, index: int, failure: str | None) -> dict[str, Any]:
+def _row(
+    path: Path, the_game: NetHack, seed: int, index: int, failure: str | None
+) -> dict[str, Any]:
     """A game's line in the table; one that could not be recorded has its seed and the reason."""
-    folder = _folder(path, index)
+    folder = _folder(path, index).name
     if failure is not None:
-        return {"folder": folder.name, "seed": request.seed + index, "how_it_ended": failure}
-    return table_row({**read_json(folder / GAME), "folder": folder.name})
+        return {"folder": folder, "game": the_game.name, "seed": seed, "how_it_ended": failure}
+    return table_row({**read_json(path / folder / GAME), "folder": folder, "game": the_game.name})
 
 
 def table_row(facts: dict[str, Any]) -> dict[str, Any]:
     """The line of games.csv about a recorded game, from what its environment tells of it."""
     ended = facts["death"] if facts["end"] == "terminated" else facts["end"]
     row = {**facts, "env_steps": facts["length"], "how_it_ended": ended}
-    return {name: row[name] for name in COLUMNS}
+    return {name: row.get(name) for name in COLUMNS}  # older recordings tell less
 
 
 def write_table(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from isoclone.demos.demonstrations import DONE
-from isoclone.demos.nld.importer import claim, finish
+from isoclone.demos.nld.importer import Played, claim, finish
 from isoclone.demos.nld.store import GameInfo, NldDemonstrations
 from isoclone.demos.nld.where import Where
 from isoclone.errors import DataError, SpecError
@@ -48,7 +48,7 @@ def select(demos: NldDemonstrations, out: str | Path, where: str) -> NldDemonstr
     for info in kept:
         there = demos.episode_path(info.index)
         _link(there, out / there.relative_to(demos.path))
-    finish(out, games, dev, left, demos.expert_name, demos.action_of_key)
+    finish(out, games, dev, left, demos.expert_name, Played.of(demos))
     return NldDemonstrations.open(out)
 
 
