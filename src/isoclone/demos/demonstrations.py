@@ -118,20 +118,25 @@ class Finished:
         Raises:
             DataError: a file is missing, damaged or edited.
         """
-        if len(self.episodes) != len(self.file_sha256):
-            raise DataError(f"{self.path / DONE} is damaged: it lacks hashes of some episodes")
-        for index in range(len(self.episodes)):
-            if harm := self.harm_of(index):
+        for _, harm in self.harms():
+            if harm:
                 raise DataError(f"{harm}; restore it or {self.command} again")
 
-    def harm_of(self, index: int) -> str | None:
-        """What has become of the episode's file since it was made, if anything has."""
-        path = self.episode_path(index)
-        if not path.exists():
-            return f"{path} is missing"
-        if sha256_file(path) != self.file_sha256[index]:
-            return f"{path} is damaged or was edited"
-        return None
+    def harms(self) -> Iterator[tuple[Any, str | None]]:
+        """Every episode's row, and what became of its file since it was made, if anything did.
+
+        Raises:
+            DataError: there are not as many hashes as episodes.
+        """
+        if len(self.episodes) != len(self.file_sha256):
+            raise DataError(f"{self.path / DONE} is damaged: it lacks hashes of some episodes")
+        for info, expected in zip(self.episodes, self.file_sha256, strict=True):
+            path = self.episode_path(info.index)
+            if not path.exists():
+                yield info, f"{path} is missing"
+            else:
+                sound = sha256_file(path) == expected
+                yield info, None if sound else f"{path} is damaged or was edited"
 
     def episode_path(self, index: int) -> Path:
         """Where the episode's frames are."""

@@ -32,8 +32,7 @@ class Earlier:
         """Look at every file that is in the store's table."""
         finished = _finished(out)
         found = cls(out, finished, {}, {}, {})
-        for info in finished.episodes if finished else ():
-            harm = finished.harm_of(info.index) if finished else None
+        for info, harm in finished.harms() if finished else ():
             if harm:
                 found.harmed[info.name], found.harms[info.name] = info, harm
             else:
