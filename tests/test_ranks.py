@@ -16,7 +16,7 @@ from conftest import tiny_nethack_spec, tiny_spec
 
 from isoclone import ranks
 from isoclone.demos.nld import GameInfo, NldDemonstrations
-from isoclone.demos.nld.importer import finish
+from isoclone.demos.nld.importer import Played, finish
 from isoclone.demos.nld.store import UNKNOWN
 from isoclone.errors import SpecError, UnknownNameError
 from isoclone.recipes import recipe
@@ -102,7 +102,14 @@ def masked(demos: NldDemonstrations, path: Path) -> NldDemonstrations:
     counts = [int((table[keys] == UNKNOWN).sum()) for keys in pressed]
     games = [replace(i, unknown_keys=n) for i, n in zip(demos.episodes, counts, strict=True)]
     assert all(counts)
-    finish(path, games, sorted(demos.dev_episodes), [], "masked", tuple(table.tolist()))
+    finish(
+        path,
+        games,
+        sorted(demos.dev_episodes),
+        [],
+        "masked",
+        Played.of(demos)._replace(action_of_key=tuple(table.tolist())),
+    )
     return NldDemonstrations.open(path)
 
 

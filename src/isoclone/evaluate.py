@@ -17,6 +17,7 @@ from isoclone.demos import FrameCache
 from isoclone.demos.batches import Batches, to_input
 from isoclone.demos.feed import MASKED, unroll_batch
 from isoclone.demos.nld import NldDemonstrations, whole_games
+from isoclone.demos.nld.record import table_row, write_table
 from isoclone.errors import CheckpointError, SpecError
 from isoclone.games import Game, VectorEnv, check_seed, close, vector_env
 from isoclone.sampling import Sampling
@@ -199,7 +200,8 @@ def rollout(
         sampling: see `sampling.Sampling`.
         slots: episodes played side by side; as many as suit the policy unless said.
         progress: told after every step how many episodes are finished.
-        keep: a folder for recordings of the episodes, where the game can make them.
+        keep: a folder for recordings of the episodes, where the game can make them, listed in its
+            games.csv.
 
     Raises:
         SpecError: no episodes asked for, a seed below 0, an unknown way of sampling, or `keep`
@@ -267,9 +269,12 @@ def _play(
     check_seed(seed)
     env = _recorded_env(game, slots, seed, keep) if keep else vector_env(game, slots, seed)
     try:
-        return _play_in(env, episodes, seed, act, shown, progress)
+        played = _play_in(env, episodes, seed, act, shown, progress)
     finally:
         close(env)
+    if keep:
+        write_table(keep, [table_row(facts) for facts in played.facts])
+    return played
 
 
 def _recorded_env(game: Game, slots: int, seed: int, keep: Path) -> VectorEnv:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from isoclone.demos.nld import NldDemonstrations
-from isoclone.demos.nld.gamefile import GameFile
 from isoclone.executors import Executor, Files, Task
 from isoclone.records import Point
 from isoclone.spec import StudySpec
@@ -27,8 +26,8 @@ def action_shares(demos: NldDemonstrations) -> np.ndarray:
     table = np.array(demos.action_of_key)
     counts = np.zeros(demos.n_actions)
     for info in demos.in_split("train"):
-        keys, _ = GameFile(demos.episode_path(info.index)).moves()
-        actions = table[keys[: info.length]]
+        keys, _ = demos.open_game(info.index).moves()
+        actions = table[keys[info.cut_opening :][: info.length]]
         counts += np.bincount(actions[actions >= 0], minlength=demos.n_actions)
     return counts / counts.sum()
 

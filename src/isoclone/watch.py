@@ -85,7 +85,7 @@ def played(policy: Trained, game: Game, seed: int = 0, sampling: str = "sample")
 
 def _played(policy: Trained, game: NetHack, seed: int, way: Sampling) -> Iterator[Shot]:
     env, shown, rng = game.make_lean_env(), slots_for(policy, 1), np.random.default_rng(seed)
-    slot, keys, score, ended = np.array([0]), action_keys(), 0.0, False
+    slot, keys, score, ended = np.array([0]), action_keys(game.env_id), 0.0, False
     frame = env.reset(seed)
     shown.start(slot, frame[None])
     while not ended:

@@ -237,16 +237,58 @@ def test_a_selection_keeps_the_dev_games(imported, tmp_path, capsys):
     assert names == {i.name for i in imported.in_split("train") if i.length >= longest}
     assert {i.name for i in found.in_split("dev")} == {i.name for i in imported.in_split("dev")}
     assert len(found.episodes) + len(found.skipped) == len(imported.episodes)
+    assert {reason for _, reason in found.skipped} == {f"not ({where})"}
     again = next(i for i in found.episodes if i.name == dev.name)
     np.testing.assert_array_equal(found.read(again.index).chars, imported.read(dev.index).chars)
     assert found.fingerprint != imported.fingerprint
     assert found.episode_path(again.index).samefile(imported.episode_path(dev.index))
-    arguments = ["demos", "select", str(imported.path), "--out", str(tmp_path / "few"), "--where"]
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "demos").symlink_to(imported.path)
+    study, few = str(tmp_path / "study"), str(tmp_path / "few")
+    arguments = ["demos", "select", study, "--out", few, "--where"]
     assert main([*arguments, where, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fingerprint"] == found.fingerprint
     assert main([*arguments, "length > 5"]) == 2
     assert main([*arguments[:-2], str(tmp_path / "none"), "--where", "length > 5e6"]) == 2
     assert "none of" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_finished_import_takes_in_what_came_to_its_source(recorded, imported, tmp_path, capsys):
+    """New recordings, and a damaged one that is whole again; those that are gone since stay."""
+    folder, path = altered(recorded, tmp_path)
+    whole, (*_, last) = path.read_bytes(), find_recordings(folder)
+    last.path.rename(tmp_path / "aside")
+    path.write_bytes(whole[:-9])
+    words = ["demos", "import", "nld", str(folder), "--out", str(tmp_path / "demos"), "--json"]
+    assert main([*words, "--executor", "serial"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert (len(first["episodes"]), len(first["skipped"])) == (3, 1)
+    table = (tmp_path / "demos" / "demonstrations.json").read_bytes()
+    assert main(words) == 0  # nothing came
+    assert json.loads(capsys.readouterr().out) == first
+    assert (tmp_path / "demos" / "demonstrations.json").read_bytes() == table
+    assert main([*words, "--refuse-damaged"]) == 1
+    assert "is truncated" in capsys.readouterr().err.splitlines()[-1]
+    find_recordings(folder)[0].path.unlink()
+    (tmp_path / "aside").rename(last.path)
+    path.write_bytes(whole)
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "new: 2, so that the fingerprint is another" in said.err
+    assert json.loads(said.out)["fingerprint"] == imported.fingerprint
+    assert NldDemonstrations.open(tmp_path / "demos").skipped == ()
+
+
+def test_a_finished_import_outlives_its_source(imported, tmp_path):
+    copy = Path(shutil.copytree(imported.path, tmp_path / "demos"))
+    request = json.loads((copy / "request.json").read_text())
+    request["source"] = "../gone"
+    (copy / "request.json").write_text(json.dumps(request))
+    assert import_nld(tmp_path / "gone", copy).fingerprint == imported.fingerprint
+    path = game_path(copy, imported.episodes[2].name)
+    path.unlink()
+    with pytest.raises(DataError, match=rf"{path} is missing; restore it, or .*/gone/a/nle"):
+        import_nld(tmp_path / "gone", copy)
 
 
 # What goes wrong.
@@ -297,6 +339,27 @@ def test_a_spoilt_recording_is_left_out_by_name_or_refused(recorded, tmp_path, s
     assert reason in told
     with pytest.raises(DataError, match=reason):
         import_nld(folder, tmp_path / "refused", refuse_damaged=True)
+
+
+def test_a_link_that_leads_nowhere_is_left_out_like_a_damaged_recording(recorded, tmp_path):
+    folder, path = altered(recorded, tmp_path)
+    path.unlink()
+    path.symlink_to(tmp_path / "gone")
+    demos = import_nld(folder, tmp_path / "demos")
+    assert len(demos.episodes) == 4
+    ((name, told),) = demos.skipped
+    assert name == path.relative_to(folder).as_posix()
+    assert told == f"{path} is damaged (No such file or directory)"
+    with pytest.raises(DataError, match="No such file"):
+        import_nld(folder, tmp_path / "refused", refuse_damaged=True)
+
+
+def test_a_single_game_is_too_few(recorded, tmp_path):
+    folder, _ = altered(recorded, tmp_path)
+    for recording in find_recordings(folder)[1:]:
+        recording.path.unlink()
+    with pytest.raises(DataError, match=r"a single game cannot be split .* import two or more"):
+        import_nld(folder, tmp_path / "demos")
 
 
 TIME = bytes(8)
@@ -370,6 +433,36 @@ def test_a_recorders_table_that_cannot_be_read_is_refused(recorded, tmp_path, ol
     table = folder / "games.csv"
     table.write_text(table.read_text().replace(old, new, 1))
     with pytest.raises(DataError, match=rf"games\.csv, line \d+ is damaged: .*{said}"):
+        import_nld(folder, tmp_path / "demos")
+
+
+@pytest.mark.parametrize(
+    ("games", "said"),
+    [
+        (["NetHackScore-v0", "NetHackChallenge-v0"], "do not go together: import each"),
+        (["NetHackChalenge-v0"], r"games\.csv tells of an unknown NetHack environment"),
+        (["NetHack-v0"], "NetHack-v0 cannot be recorded or imported"),
+        (["NetHackScore-v0"], r"games\.csv lacks its env_steps or return; record it again"),
+    ],
+)
+def test_games_that_cannot_be_imported_as_what_a_table_says_they_are(
+    recorded, tmp_path, games, said
+):
+    folder, _ = altered(recorded, tmp_path)
+    head, *rows = (folder / "games.csv").read_text().splitlines()
+    rows = [f"{row},nethack/{games[i % len(games)]}" for i, row in enumerate(rows)]
+    (folder / "games.csv").write_text("\n".join([f"{head},game", *rows]))
+    with pytest.raises((DataError, SpecError), match=said):
+        import_nld(folder, tmp_path / "demos")
+
+
+def test_a_store_takes_in_games_of_its_own_game_alone(recorded, tmp_path):
+    folder, _ = altered(recorded, tmp_path)
+    import_nld(folder, tmp_path / "demos")
+    table = folder / "games.csv"
+    head, *rows = table.read_text().splitlines()
+    table.write_text("\n".join([f"{head},game", *(f"{r},nethack/NetHackScore-v0" for r in rows)]))
+    with pytest.raises(DataError, match="Challenge-v0 and of nethack/NetHackScore-v0 do not go"):
         import_nld(folder, tmp_path / "demos")
 
 
@@ -470,22 +563,72 @@ def test_nle_missing_is_one_line(recorded, tmp_path, monkeypatch):
     assert not (tmp_path / "demos").exists()
 
 
-@pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
-def test_a_damaged_store_is_named(imported, tmp_path, harm):
+@pytest.mark.parametrize("how", ["flip", "cut", "remove"])
+def test_a_damaged_store_is_named(imported, tmp_path, how):
     copy = Path(shutil.copytree(imported.path, tmp_path / "demos"))
     path = game_path(copy, imported.episodes[0].name)
-    if harm == "remove":
-        path.unlink()
-    else:
-        data = bytearray(path.read_bytes())
-        data[len(data) // 2] ^= 255
-        path.write_bytes(data if harm == "flip" else data[: len(data) // 2])
+    harm(path, how)
     with pytest.raises(DataError, match=path.name):
         NldDemonstrations.open(copy)
     demos = NldDemonstrations.open(copy, verify=False)
-    if harm != "flip":  # a flipped bit within a block may only show in the hash
+    if how != "flip":  # a flipped bit within a block may only show in the hash
         with pytest.raises(DataError, match=path.name):
             demos.read(0)
+
+
+def harm(path: Path, how: str) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(data if how == "flip" else data[: len(data) // 2])
+    if how == "remove":
+        path.unlink()
+
+
+@pytest.mark.parametrize("how", ["flip", "cut", "remove"])
+def test_the_same_import_makes_a_damaged_game_again(recorded, imported, tmp_path, capsys, how):
+    folder, _ = altered(recorded, tmp_path)
+    out = tmp_path / "demos"
+    import_nld(folder, out)
+    for index in (0, 4):
+        harm(game_path(out, imported.episodes[index].name), how)
+    words = ["demos", "import", "nld", str(folder), "--out", str(out), "--executor", "serial"]
+    assert main(words) == 0
+    said = capsys.readouterr()
+    assert "damaged, and made again: 2" in said.err
+    demos = NldDemonstrations.open(out)
+    assert demos.fingerprint == imported.fingerprint
+    assert demos.file_sha256 == imported.file_sha256
+
+
+def test_a_damaged_game_is_not_made_of_another_recording(recorded, imported, tmp_path):
+    folder, path = altered(recorded, tmp_path)
+    out = tmp_path / "demos"
+    import_nld(folder, out)
+    harm(game_path(out, imported.episodes[1].name), "flip")
+    shutil.copy(find_recordings(folder)[2].path, path)
+    with pytest.raises(DataError, match=r"edited, and .* is not what it was made from; restore"):
+        import_nld(folder, out)
+
+
+def test_a_damaged_table_is_made_again_and_vouches_for_no_file(recorded, imported, tmp_path):
+    folder, _ = altered(recorded, tmp_path)
+    out = tmp_path / "demos"
+    import_nld(folder, out)
+    table = json.loads((out / "demonstrations.json").read_text())
+    table["dev_episodes"] = [0]
+    (out / "demonstrations.json").write_text(json.dumps(table))
+    harm(game_path(out, imported.episodes[1].name), "flip")
+    demos = import_nld(folder, out)
+    assert demos.fingerprint == imported.fingerprint
+    assert demos.file_sha256 == imported.file_sha256
+
+
+def test_a_damaged_selection_is_made_again(imported, tmp_path):
+    found = select(imported, tmp_path / "few", "length > 5")
+    path = found.episode_path(0)
+    path.unlink()  # not its bytes: they are the imported game's, too
+    assert select(imported, tmp_path / "few", "length > 5") == found
+    assert path.samefile(imported.episode_path(0))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import isoclone as ic
 from isoclone.cli import main
 from isoclone.demos.nld import import_nld
 from isoclone.demos.nld.record import NldRecordRequest, record_demos, record_nld
+from isoclone.demos.nld.ttyrec import check_whole
 from isoclone.errors import SpecError, SpecMismatchError
 from isoclone.executors import ProcessExecutor
 from isoclone.executors.setup import STUDY_FILE_VARIABLE
@@ -59,6 +60,48 @@ def test_what_is_read_back_is_what_was_seen(recorded, tmp_path):
         assert info.episode_return == row["score"]
 
 
+@pytest.mark.parametrize("name", ["NetHackScore-v0", "NetHackStaircase-v0"])
+def test_of_another_task_what_the_player_saw_and_pressed_is_read_back(name, tmp_path):
+    """NLE presses keys itself there: what was seen at these is no play, and costs none."""
+    options = {"max_steps": 700}
+    request = NldRecordRequest(2, "random", 3, f"nethack/{name}", options)
+    rows, demos = record_demos(request, tmp_path / "nld", tmp_path / "demos", dev_fraction=0.5)
+    the_game, pressed = demos.game(), 0
+    assert (demos.game_name, demos.n_actions) == (f"nethack/{name}", the_game.n_actions)
+    for info, row in zip(demos.episodes, rows, strict=True):
+        frames, actions, returned, ended = replay_random(request, row["seed"])
+        read = demos.read(info.index)
+        assert np.array_equal(pack_tty(read.chars, read.colors, read.cursor), frames)
+        assert np.array_equal(read.actions, actions)
+        assert info.episode_return == row["return"] == pytest.approx(returned)
+        assert (info.end == "terminated") is ended
+        assert (info.length, info.unknown_keys) == (row["env_steps"], 0)
+        ttyrec = tmp_path / "nld" / row["folder"] / row["ttyrec"]
+        pressed += check_whole(ttyrec, 3).frames - info.frames
+    assert pressed > 10
+
+
+def replay_random(request, seed):
+    """The frames, actions, return and end of the random player's game of a seed, played again."""
+    game = ic.game(request.game, **request.game_options)
+    env, player, frames, actions, returned = game.make_env(), ic.expert("random", game), [], [], 0.0
+    view = View(env, np.random.default_rng([seed, 1]), 1)
+    frame, terminated, truncated = env.reset(seed), False, False
+    while not (terminated or truncated):
+        frames.append(frame)
+        actions.append(player.act([view])[0])
+        frame, reward, terminated, truncated = env.step(actions[-1])
+        returned += reward
+    return np.stack(frames), np.array(actions), returned, terminated
+
+
+def test_a_task_whose_recordings_do_not_tell_who_pressed_is_refused(tmp_path):
+    request = NldRecordRequest(2, "random", game="nethack/NetHack-v0")
+    with pytest.raises(SpecError, match=r"NetHack-v0 cannot be recorded .* NLE presses them"):
+        record_nld(request, tmp_path / "g")
+    assert not (tmp_path / "g").exists()
+
+
 def test_nle_reads_the_folder(recorded, tmp_path):
     """The library's own database and reader, on what was recorded."""
     from nle import dataset
@@ -101,6 +144,10 @@ def test_it_goes_on_where_it_was(tmp_path):
     assert len(more) == 3
     assert (tmp_path / "g" / "000001" / "game.json").stat().st_mtime_ns == stamp
     assert not list((tmp_path / "g").glob(".*.part"))
+    again = record_nld(NldRecordRequest(games=2, game_options=SHORT), tmp_path / "g")
+    assert again == more
+    with open(tmp_path / "g" / "games.csv") as file:  # lists all that is there
+        assert [row["seed"] for row in csv.DictReader(file)] == ["0", "1", "2"]
     with pytest.raises(SpecMismatchError, match="holds another recording"):
         record_nld(NldRecordRequest(games=2, seed=5, game_options=SHORT), tmp_path / "g")
 
@@ -189,6 +236,9 @@ def test_the_verb_records_imports_and_goes_on(tmp_path, capsys):
     more = json.loads(capsys.readouterr().out)
     assert len(more["episodes"]) == 3
     assert more["fingerprint"] != first["fingerprint"]
+    next((out / "demos").rglob("*.arrow")).unlink()
+    assert main([*words, "--games", "3"]) == 0
+    assert "damaged, and made again: 1" in capsys.readouterr().err
     assert main(["demos", "show", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fingerprint"] == more["fingerprint"]
 
@@ -198,6 +248,12 @@ def test_mistakes_of_the_verb(tmp_path, capsys):
     for words, said in (
         (["nethack", "--games", "1"], "games must be at least 2"),
         (["nethack", "--samples", "9"], "give --games"),
+        (
+            ["nethack", "--seed", "9223372036854775807", "--games", "2"],
+            "--seed 9223372036854775807:",
+        ),
+        (["nethack", "--seed", "-1"], "--seed -1:"),
+        (["nethack", "--autoascend", "/tmp"], "--autoascend is for --expert autoascend"),
         (["nethack", "--character", "xyz-hum-neu-mal"], "no role 'xyz'"),
         (["nethack", "--expert", "autoascend", "--autoascend", "nowhere"], "--autoascend"),
         (["toy", "--games", "3"], "--games is for NetHack"),
@@ -205,3 +261,9 @@ def test_mistakes_of_the_verb(tmp_path, capsys):
         assert main(["record", *words, *out]) == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "demos").exists()
+
+
+def test_the_largest_seed_is_played_and_imported(tmp_path):
+    request = NldRecordRequest(games=2, seed=2**63 - 2, game_options={"max_steps": 20})
+    _, demos = record_demos(request, tmp_path / "nld", tmp_path / "demos", dev_fraction=0.5)
+    assert [info.seed for info in demos.episodes] == [2**63 - 2, 2**63 - 1]

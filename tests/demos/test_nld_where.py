@@ -23,6 +23,13 @@ LOG = {"role": "Mon", "align": "Neu", "points": 7287, "maxlvl": 4, "death": "kil
         ("alignment == 'Neu' and depth >= 4", True),
         ("deathlev > -3", False),  # the log lacks it
         ("not deathlev > 3", False),
+        ("deathlev == 1 or role == 'Mon'", True),
+        ("role == 'Mon' or deathlev == 1", True),
+        ("not (deathlev == 1 and role == 'Val')", True),
+        ("not (deathlev == 1 or role == 'Val')", False),
+        ("1 < deathlev < points", False),
+        ("not points < 10 < deathlev", True),
+        ("points in [deathlev, 7287] or maxlvl == 4", True),
     ],
 )
 def test_conditions(text, matches):

@@ -359,7 +359,7 @@ def xlogfiles(seeds: Path, work: Path) -> Target:
             _judge_facts(info, logs.get(info.name, []))
             _judge_counts(info, counts.get(info.name, []), by_rule[info.name].length)
         for name, reason in demos.skipped:
-            expect("not points" in reason or name not in logs, f"{name} has a log: {reason}")
+            expect("not (points" in reason or name not in logs, f"{name} has a log: {reason}")
         demos.game()
 
     return Target(ruin, answer)

@@ -62,6 +62,8 @@ def record(
     if game.partition("/")[0] == "nethack":
         if samples is not None:
             raise SpecError("--samples: NetHack is recorded in whole games; give --games")
+        if autoascend is not None and expert != "autoascend":
+            raise SpecError(f"--autoascend is for --expert autoascend, not for {expert}")
         nld_request = NldRecordRequest(
             games=100 if games is None else games,
             expert=expert,
@@ -183,6 +185,7 @@ def import_nld(
             expert=expert,
             executor=make_executor(executor, workers),
             progress=observer.progress,
+            tell=observer.trouble,
         )
     print_json(nld_summary(demos)) if json else show_nld(demos)
 
@@ -199,7 +202,7 @@ def demos_select(
     Nothing is decoded or copied: the games are hard links.
 
     Args:
-        demos: a directory of imported recordings.
+        demos: a directory of imported recordings, or one that holds them: of a recording, a study.
         where: a condition on the table of games, as in "episode_return > 20000".
         out: directory for the selection.
         json: print one JSON document.
@@ -207,7 +210,7 @@ def demos_select(
     from isoclone.console import print_json
     from isoclone.demos.nld import NldDemonstrations, select
 
-    found = select(NldDemonstrations.open(demos), out, where)
+    found = select(NldDemonstrations.open(demos_in(demos)), out, where)
     print_json(nld_summary(found)) if json else show_nld(found)
 
 
@@ -278,6 +281,7 @@ def record_nethack(
             dev_fraction=dev_fraction,
             executor=pool,
             progress=observer.progress,
+            tell=observer.trouble,
         )
     lost = [row for row in rows if "ttyrec" not in row]
     failed = [row for row in rows if str(row["how_it_ended"]).startswith("expert failed")]

@@ -118,15 +118,25 @@ class Finished:
         Raises:
             DataError: a file is missing, damaged or edited.
         """
+        for _, harm in self.harms():
+            if harm:
+                raise DataError(f"{harm}; restore it or {self.command} again")
+
+    def harms(self) -> Iterator[tuple[Any, str | None]]:
+        """Every episode's row, and what became of its file since it was made, if anything did.
+
+        Raises:
+            DataError: there are not as many hashes as episodes.
+        """
         if len(self.episodes) != len(self.file_sha256):
             raise DataError(f"{self.path / DONE} is damaged: it lacks hashes of some episodes")
         for info, expected in zip(self.episodes, self.file_sha256, strict=True):
             path = self.episode_path(info.index)
             if not path.exists():
-                raise DataError(f"{path} is missing; restore it or {self.command} again")
-            if sha256_file(path) != expected:
-                again = f"restore it or {self.command} again"
-                raise DataError(f"{path} is damaged or was edited; {again}")
+                yield info, f"{path} is missing"
+            else:
+                sound = sha256_file(path) == expected
+                yield info, None if sound else f"{path} is damaged or was edited"
 
     def episode_path(self, index: int) -> Path:
         """Where the episode's frames are."""

@@ -37,6 +37,7 @@ FRAME = FrameSpec((2 * CELLS + 2,), "uint8", 1)
 MAX_STEPS = 100_000
 NO_PROGRESS = 10_000  # agent steps in which no game turn passes
 NEVER = 2**62
+CHALLENGE = "NetHackChallenge-v0"
 
 # What rollouts read, and what experts may: everything the challenge shows.
 LEAN = ("tty_chars", "tty_colors", "tty_cursor", "blstats")
@@ -48,7 +49,7 @@ RICH = (
 SCORE, DEPTH, TURNS = 9, 12, 20  # where they are in `blstats`
 GAME_OVER = 0  # where it is in `program_state`
 BIRTHDAY, NAMES_CHANGE = 1_600_000_000, 257  # seconds; the first is arbitrary (shknam.c)
-ESC, RETURN, QUIT, YES = 27, 13, 0x80 | ord("q"), ord("y")
+ESC, RETURN, SPACE, QUIT, YES = 27, 13, 32, 0x80 | ord("q"), ord("y")
 
 # Which characters NetHack admits (role.c): a role and a race must share the alignment.
 ROLES = {
@@ -103,8 +104,8 @@ def unpack_tty(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @cache
-def action_keys() -> tuple[int, ...]:
-    """The key that each of the challenge's 121 actions presses, in NLE's own order.
+def action_keys(env_id: str = CHALLENGE) -> tuple[int, ...]:
+    """The key that each action presses, in NLE's own order. The challenge has 121:
 
     Eight steps (k l j h u n b y), eight runs (the capitals), up, down, wait, Return, then the
     commands in the order of their names, then + - space ' " 0-9 $. Keys 34, 36 and 43 each belong
@@ -113,13 +114,18 @@ def action_keys() -> tuple[int, ...]:
     _require_nle()
     from nle import nethack
 
-    return tuple(int(action) for action in nethack.ACTIONS)
+    if env_id == CHALLENGE:
+        return tuple(int(action) for action in nethack.ACTIONS)
+    env = env_ids()[env_id](observation_keys=LEAN)
+    keys = tuple(int(action) for action in env.actions)
+    env.close()
+    return keys
 
 
 @cache
-def key_actions() -> tuple[int, ...]:
+def key_actions(env_id: str = CHALLENGE) -> tuple[int, ...]:
     """The action of each of 256 keys, -1 where there is none; the first one of a double key."""
-    keys = action_keys()
+    keys = action_keys(env_id)
     return tuple(keys.index(key) if key in keys else -1 for key in range(256))
 
 
@@ -204,7 +210,7 @@ class NetHackEnv:
 
     def __init__(self, game: NetHack, keys: Sequence[str] = RICH, savedir: Path | None = None):
         """`keys` are the observations NLE fills in; `savedir` is where it keeps a recording."""
-        self._is_challenge = "Challenge" in game.env_id
+        self._is_challenge, self._game = game.is_challenge, game.name
         own_limit = {"no_progress_timeout": NEVER} if self._is_challenge else {}
         self.nle = env_ids()[game.env_id](
             character=game.character,
@@ -218,6 +224,7 @@ class NetHackEnv:
         for name in ("set_initial_seeds", "set_current_seeds", "get_current_seeds"):
             self.nle.nethack.__dict__.pop(name, None)  # the challenge's locks
         self._max_steps, self._no_progress = game.max_steps, game.no_progress
+        self._savedir = savedir
         folder = savedir or Path(self.nle.nethack._vardir)
         self._xlogfile = folder / (f"nle.{os.getpid()}.xlogfile" if savedir else "xlogfile")
         self._frame = _frame_of(self.nle.nethack)
@@ -231,7 +238,7 @@ class NetHackEnv:
         self.nle.reset()
         fix_birthday(self.nle.nethack, seed)
         self._facts, self._logged = None, self._xlogfile.stat().st_size
-        self.seed, self.steps, self._idle = seed, 0, 0
+        self.seed, self.steps, self._idle, self._paid = seed, 0, 0, 0.0
         self._turns, self._score = self._blstats.item(TURNS), self._blstats.item(SCORE)
         self._depth = self._blstats.item(DEPTH)
         return self._frame.copy()
@@ -245,6 +252,7 @@ class NetHackEnv:
         reward, terminated = act(action)
         frame = self._frame.copy()
         self.steps += 1
+        self._paid += reward
         if terminated:
             self._facts = self._told("terminated")
             return frame, reward, True, False
@@ -297,11 +305,12 @@ class NetHackEnv:
     def episode_facts(self) -> dict[str, Any]:
         """How the last episode went: a row for a table.
 
-        'seed', 'score' (the bottom line's last), 'points' (NetHack's own reckoning at the end),
-        'depth' (the deepest level reached), 'turns', 'length' (agent steps), 'end' ('terminated',
-        'step limit', 'no progress', or what `quit` was told), 'death' (NetHack's words; 'quit' for
-        a game cut off), 'character' (role-race-alignment-gender). What NetHack's log does not tell
-        is None.
+        'game', 'seed', 'return' (the sum of rewards), 'score' (the bottom line's last), 'points'
+        (NetHack's own reckoning at the end), 'depth' (the deepest level reached), 'turns', 'length'
+        (agent steps), 'end' ('terminated', 'step limit', 'no progress', or what `quit` was told),
+        'death' (NetHack's words; 'quit' for a game cut off), 'character'
+        (role-race-alignment-gender); of a recorded game also the 'folder' and the 'ttyrec', by
+        name. What NetHack's log does not tell is None.
 
         Raises:
             SpecError: no episode has ended yet.
@@ -317,7 +326,9 @@ class NetHackEnv:
         if death and "while" in log:
             death = f"{death}, while {log['while']}"
         return {
+            "game": self._game,
             "seed": self.seed,
+            "return": self._paid,
             "score": self._score,
             "points": int(log["points"]) if "points" in log else None,
             "depth": max(self._depth, int(log.get("maxlvl", 0))),
@@ -326,7 +337,15 @@ class NetHackEnv:
             "end": end,
             "death": death,
             "character": "-".join(names) if all(names) else None,
+            **self._recording(),
         }
+
+    def _recording(self) -> dict[str, str]:
+        """Where the game is recorded, if it is."""
+        if self._savedir is None:
+            return {}
+        file = self.nle._ttyrec_pattern % self.nle._episode
+        return {"folder": self._savedir.name, "ttyrec": Path(file).name}
 
     def _log_line(self) -> dict[str, str]:
         """What NetHack logged about the game that just ended; empty if it did not (a saved one)."""
@@ -362,7 +381,7 @@ class NetHack:
     @classmethod
     def named(
         cls,
-        env_id: str = "NetHackChallenge-v0",
+        env_id: str = CHALLENGE,
         character: str = "mon-hum-neu-mal",
         max_steps: int = MAX_STEPS,
         no_progress: int = NO_PROGRESS,
@@ -386,12 +405,29 @@ class NetHack:
         return cls(
             f"nethack/{full}",
             full,
-            _action_count(full),
+            len(action_keys(full)),
             character,
             max_steps,
             no_progress,
             processes=processes,
         )
+
+    @property
+    def is_challenge(self) -> bool:
+        """Whether all keys of a game are the player's, until it is over.
+
+        In NLE's other tasks a step goes on: NLE dismisses messages with spaces, and refuses
+        questions with escapes, until the player is to act again.
+        """
+        return self.env_id == CHALLENGE
+
+    def check_recordable(self) -> None:
+        """Raise SpecError if a recording could not tell the player's keys from NLE's own."""
+        if not self.is_challenge and {SPACE, ESC} & set(action_keys(self.env_id)):
+            raise SpecError(
+                f"{self.name} cannot be recorded or imported: space and escape are its actions, "
+                "and NLE presses them by itself, too; take nethack/NetHackChallenge-v0"
+            )
 
     def make_env(self, savedir: Path | None = None) -> NetHackEnv:
         """A fresh single environment with all observations; NLE records its games in `savedir`."""
@@ -426,11 +462,3 @@ class NetHack:
             "max_steps": self.max_steps,
             "no_progress": self.no_progress,
         }
-
-
-@cache
-def _action_count(env_id: str) -> int:
-    env = env_ids()[env_id](observation_keys=LEAN)
-    count = len(env.actions)
-    env.close()
-    return count

@@ -15,6 +15,9 @@ The rule:
    key (a bot that hung, or keys pressed to get out of menus), all of them go.
 5. Where the recorder left a count of the player's steps, nothing beyond it stays.
 
+All this is about NLE's challenge. Of its other tasks nothing but the player's keys is stored, and
+(5) alone says where they end.
+
 A recording that just breaks off keeps every frame. Without (5) it cannot be seen whether a space
 or an escape right before M-q was the player's: it stays.
 """

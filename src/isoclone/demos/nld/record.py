@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.demos.demonstrations import DONE
 from isoclone.demos.nld.importer import import_nld
 from isoclone.demos.nld.store import NldDemonstrations
 from isoclone.errors import DataError, SpecError
@@ -38,9 +37,10 @@ RECORDING, GAME = "recording.json", "game.json"
 HELD = "another recording", "recording"  # what `store.claim` says of a folder
 TABLE = "games.csv"
 COLUMNS = (
-    "folder", "ttyrec", "seed", "env_steps", "score", "points", "depth", "turns", "character",
-    "death", "how_it_ended",
+    "folder", "ttyrec", "game", "seed", "env_steps", "return", "score", "points", "depth", "turns",
+    "character", "death", "how_it_ended",
 )  # fmt: skip
+LARGEST_SEED = 2**63 - 1  # that a table holds
 FAILED = "expert failed: "
 _GONE = np.empty(0, np.uint8)
 
@@ -49,7 +49,7 @@ Progress = Callable[[str, float, float], None]
 
 @dataclass(frozen=True)
 class NldRecordRequest:
-    """What to record: `games` games of NetHack's challenge, with the seeds from `seed` on."""
+    """What to record: `games` games of NetHack, with the seeds from `seed` on."""
 
     games: int
     expert: str = "scripted"
@@ -60,9 +60,13 @@ class NldRecordRequest:
 
     def check(self) -> None:
         """Raise SpecError for a value that cannot be."""
-        for name, least in (("games", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise SpecError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if self.games < 1:
+            raise SpecError(f"games must be at least 1, not {self.games}")
+        if not 0 <= self.seed <= LARGEST_SEED + 1 - self.games:
+            raise SpecError(
+                f"--seed {self.seed}: the seeds of {self.games} games must lie within "
+                f"0 to {LARGEST_SEED}"
+            )
 
     def declared(self) -> dict[str, Any]:
         """What must be the same for a recording to go on; more games may be asked for later."""
@@ -82,7 +86,8 @@ def record_nld(
         progress: called with ('record', games that are over, games).
 
     Returns:
-        A row for each game, in the order of the seeds, as in games.csv.
+        A row for each game, in the order of the seeds, as in games.csv: those asked for come first,
+        then what else an earlier recording left there.
 
     Raises:
         SpecError: a game or an expert that cannot be, or a folder that holds something else.
@@ -106,8 +111,9 @@ def record_nld(
                 failed[outcome.task.key] = outcome.error
             if progress:
                 progress("record", done, request.games)
-    rows = [_row(path, request, i, failed.get(i)) for i in range(request.games)]
-    _write_table(path, rows)
+    indices = sorted({*range(request.games), *_recorded(path)})
+    rows = [_row(path, the_game, request.seed + i, i, failed.get(i)) for i in indices]
+    write_table(path, rows)
     if len(failed) == request.games:
         raise DataError(f"{the_game.name}: no game could be recorded: {failed[0]}")
     return rows
@@ -121,10 +127,11 @@ def record_demos(
     dev_fraction: float = 0.1,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> tuple[list[dict[str, Any]], NldDemonstrations]:
     """Record games into one folder and import them into another, or go on with both.
 
-    A store made of fewer of these games is brought up to date; what is in it is not decoded again.
+    A store made of fewer of these games is brought up to date, as by `import_nld`.
 
     Raises:
         SpecError: a single game, of which nothing could be held out; else as `record_nld`.
@@ -133,18 +140,14 @@ def record_demos(
     if request.games < 2:
         raise SpecError("games must be at least 2, so that one can be held out")
     rows = record_nld(request, recordings, executor, progress)
-    finished, store = Path(store) / DONE, Path(store)
-    if finished.exists():
-        known = NldDemonstrations.open(store, verify=False)
-        if len(known.episodes) + len(known.skipped) < sum("ttyrec" in row for row in rows):
-            finished.unlink()
     demos = import_nld(
         recordings,
         store,
         dev_fraction=dev_fraction,
         expert=request.expert,
-        executor=near(executor, store),
+        executor=near(executor, Path(store)),
         progress=progress,
+        tell=tell,
     )
     return rows, demos
 
@@ -167,7 +170,7 @@ def record_enough(
     steps = 0
     while True:
         rows = record_nld(request, recordings, executor, progress)
-        steps = sum(int(row.get("env_steps") or 0) for row in rows)
+        steps = sum(int(row.get("env_steps") or 0) for row in rows[: request.games])
         if steps >= samples:
             break
         more = min(4.0, 1.05 * samples / max(steps, 1))
@@ -181,6 +184,7 @@ def _cast(request: NldRecordRequest) -> tuple[NetHack, Expert]:
     the_game = game(request.game, **request.game_options)
     if not isinstance(the_game, NetHack):
         raise SpecError(f"{request.game} is not NetHack: its games are recorded by `record`")
+    the_game.check_recordable()
     return the_game, expert(request.expert, the_game, **request.expert_options)
 
 
@@ -204,9 +208,7 @@ def play_game(path: Path, request: NldRecordRequest, index: int) -> None:
         failure = _play(env, player, request.seed + index)
     finally:
         env.close()
-    facts = env.episode_facts()
-    ttyrec = next(part.glob("*.ttyrec*.bz2")).name
-    write_json(part / GAME, {**facts, "ttyrec": ttyrec, "failure": failure})
+    write_json(part / GAME, {**env.episode_facts(), "folder": folder.name, "failure": failure})
     part.rename(folder)
 
 
@@ -233,24 +235,37 @@ def _folder(path: Path, index: int) -> Path:
     return path / f"{index:06d}"
 
 
+def _recorded(path: Path) -> list[int]:
+    """The numbers of the games that are there."""
+    names = [file.parent.name for file in path.glob(f"*/{GAME}")]
+    return [int(name) for name in names if name.isdecimal()]
+
+
 def _files(path: Path, index: int) -> Files:
     """What `play_game` reads, if the game is there already, and writes."""
     folder = _folder(path, index)
     return Files(path, {folder.name: folder} if folder.exists() else {}, (folder.name,))
 
 
-def _row(path: Path, request: NldRecordRequest, index: int, failure: str | None) -> dict[str, Any]:
+def _row(
+    path: Path, the_game: NetHack, seed: int, index: int, failure: str | None
+) -> dict[str, Any]:
     """A game's line in the table; one that could not be recorded has its seed and the reason."""
-    folder = _folder(path, index)
+    folder = _folder(path, index).name
     if failure is not None:
-        return {"folder": folder.name, "seed": request.seed + index, "how_it_ended": failure}
-    facts = read_json(folder / GAME)
+        return {"folder": folder, "game": the_game.name, "seed": seed, "how_it_ended": failure}
+    return table_row({**read_json(path / folder / GAME), "folder": folder, "game": the_game.name})
+
+
+def table_row(facts: dict[str, Any]) -> dict[str, Any]:
+    """The line of games.csv about a recorded game, from what its environment tells of it."""
     ended = facts["death"] if facts["end"] == "terminated" else facts["end"]
-    renamed = {"folder": folder.name, "env_steps": facts["length"], "how_it_ended": ended}
-    return {name: ({**facts, **renamed})[name] for name in COLUMNS}
+    row = {**facts, "env_steps": facts["length"], "how_it_ended": ended}
+    return {name: row.get(name) for name in COLUMNS}  # older recordings tell less
 
 
-def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write games.csv, from which the importer knows seeds, and where play ended."""
     with replacing(path / TABLE) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()

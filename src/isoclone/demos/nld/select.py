@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from isoclone.demos.demonstrations import DONE
-from isoclone.demos.nld.importer import claim, finish
+from isoclone.demos.nld.importer import Played, claim, finish
 from isoclone.demos.nld.store import GameInfo, NldDemonstrations
 from isoclone.demos.nld.where import Where
-from isoclone.errors import SpecError
+from isoclone.errors import DataError, SpecError
 from isoclone.store import replacing
 
 FIELDS = {field.name for field in dataclasses.fields(GameInfo)}
@@ -34,7 +35,8 @@ def select(demos: NldDemonstrations, out: str | Path, where: str) -> NldDemonstr
     request = {"select": where, "from": demos.fingerprint}
     if (out / DONE).exists():
         claim(out, request)
-        return NldDemonstrations.open(out)
+        with suppress(DataError):  # damaged: it can be made again
+            return NldDemonstrations.open(out)
     kept = [info for info in demos.episodes if demos.split_of(info) == "dev" or wanted(vars(info))]
     if len(kept) == len(demos.dev_episodes):
         raise SpecError(f"--where {where!r}: none of {demos.path}'s train games matches")
@@ -42,11 +44,11 @@ def select(demos: NldDemonstrations, out: str | Path, where: str) -> NldDemonstr
     games = [dataclasses.replace(info, index=i) for i, info in enumerate(kept)]
     dev = [i for i, info in enumerate(kept) if demos.split_of(info) == "dev"]
     names = {info.name for info in kept}
-    left = [(i.name, f"not {where}") for i in demos.episodes if i.name not in names]
+    left = [(i.name, f"not ({where})") for i in demos.episodes if i.name not in names]
     for info in kept:
         there = demos.episode_path(info.index)
         _link(there, out / there.relative_to(demos.path))
-    finish(out, games, dev, left, demos.expert_name, demos.action_of_key)
+    finish(out, games, dev, left, demos.expert_name, Played.of(demos))
     return NldDemonstrations.open(out)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import bz2
 import csv
+import math
 import re
 import struct
 import tempfile
@@ -37,29 +38,37 @@ TERMINAL, KEY, SCORE = range(3)
 IN_SEQUENCE = bytes(range(ord("0"), ord("9") + 1)) + b"\x00\x1b[(*+);?"  # before its last byte
 REPEAT_DIGITS = 4  # a thousand of one character is no screen of NetHack's
 PLAIN_SET = b"\x1b(B"  # letters are letters, not parts of lines
-Row = dict[str, int | None]
+RECORDINGS = "*.ttyrec*.bz2"
 _NAME = re.compile(r"\.ttyrec(\d*)\.bz2$")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the recorder told of a game in `games.csv`; None where it did not.
+
+    `seed` is NetHack's, `steps` the number of the player's steps, `game` which game it was,
+    `returned` the sum of the rewards, `terminated` whether the game ended by itself.
+    """
+
+    seed: int | None = None
+    steps: int | None = None
+    game: str | None = None
+    returned: float | None = None
+    terminated: bool | None = None
 
 
 @dataclass(frozen=True)
 class Recording:
     """One game's file.
 
-    `name` is its path below the source; `log` its line in the xlogfile; `seed` and `steps` are
-    NetHack's seed and the number of the player's steps, where the recorder told them.
+    `name` is its path below the source; `log` its line in the xlogfile.
     """
 
     path: Path
     name: str
     version: int
     log: Log | None
-    seed: int | None
-    steps: int | None
-
-    @property
-    def folder(self) -> str:
-        """The folder it lies in, below the source; '' for the source itself."""
-        return self.name.rpartition("/")[0]
+    told: Told
 
 
 class Frames(NamedTuple):
@@ -73,18 +82,29 @@ class Frames(NamedTuple):
     scores: np.ndarray
 
 
+def folder_of(name: str) -> str:
+    """The folder that the recording lies in, below the source; '' for the source itself."""
+    return name.rpartition("/")[0]
+
+
+def holds_recordings(source: Path) -> bool:
+    """Whether there is a recording in a folder, or below."""
+    return any(source.rglob(RECORDINGS))
+
+
 def find_recordings(source: Path) -> list[Recording]:
     """Every recording in a folder and the folders below it, in the order of their names.
 
     A table `games.csv` in the recordings' folder or the one above it may tell more: columns
-    `ttyrec` (the file's name), `seed`, `env_steps` and, above, `folder`.
+    `ttyrec` (the file's name), `seed`, `env_steps` and, above, `folder`; of games that are not the
+    challenge also `game`, `return`, `death` and `how_it_ended`.
 
     Raises:
         DataError: no such folder, not a single recording in it, or a damaged table or xlogfile.
     """
     if not source.is_dir():
         raise DataError(f"{source} is not a folder of recordings")
-    paths = sorted(source.rglob("*.ttyrec*.bz2"), key=_natural)
+    paths = sorted(source.rglob(RECORDINGS), key=lambda path: natural(path.as_posix()))
     if not paths:
         raise DataError(f"{source} holds no *.ttyrec3.bz2 files in it or below")
     folders = {path.parent for path in paths}
@@ -95,15 +115,14 @@ def find_recordings(source: Path) -> list[Recording]:
         version = _NAME.search(path.name)
         if version:
             name, folder = path.relative_to(source).as_posix(), path.parent
-            log, row = logs[folder].get(path.name), tables[folder].get(path.name, {})
-            seed, steps = row.get("seed"), row.get("env_steps")
-            found.append(Recording(path, name, int(version[1] or 1), log, seed, steps))
+            log, told = logs[folder].get(path.name), tables[folder].get(path.name, Told())
+            found.append(Recording(path, name, int(version[1] or 1), log, told))
     return found
 
 
-def _natural(path: Path) -> list[str | int]:
-    """nle.7.10 comes after nle.7.9."""
-    words = re.split(r"(\d+)", path.as_posix())
+def natural(name: str) -> list[str | int]:
+    """What to sort by, so that nle.7.10 comes after nle.7.9."""
+    words = re.split(r"(\d+)", name)
     return [int(word) if i % 2 else word for i, word in enumerate(words)]
 
 
@@ -117,9 +136,9 @@ def _logs(folder: Path) -> dict[str, Log]:
     return logs
 
 
-def _games_table(folder: Path) -> dict[str, Row]:
-    """Numbers about a folder's recordings, by the recording's file name."""
-    rows: dict[str, Row] = {}
+def _games_table(folder: Path) -> dict[str, Told]:
+    """What is told about a folder's recordings, by the recording's file name."""
+    rows: dict[str, Told] = {}
     for table in (folder.parent / "games.csv", folder / "games.csv"):
         if table.is_file():
             of_folder = folder.name if table.parent != folder else None
@@ -127,13 +146,13 @@ def _games_table(folder: Path) -> dict[str, Row]:
     return rows
 
 
-def _rows_of(table: Path, folder: str | None) -> dict[str, Row]:
+def _rows_of(table: Path, folder: str | None) -> dict[str, Told]:
     """Rows of a table about recordings, those of a folder only; none if it is about other things.
 
     Raises:
         DataError: the table is damaged: a count that cannot be read would be play lost or added.
     """
-    rows: dict[str, Row] = {}
+    rows: dict[str, Told] = {}
     with open(table, newline="", encoding="utf-8", errors="replace") as file:
         reader = csv.DictReader(file, strict=True)
         try:
@@ -146,12 +165,28 @@ def _rows_of(table: Path, folder: str | None) -> dict[str, Row]:
                 if None in cells or None in cells.values():
                     raise ValueError("more or fewer cells than columns")
                 if folder in (None, cells.get("folder")):
-                    row = {c: _whole_number(cells, c) for c in ("seed", "env_steps")}
+                    row = _told(cells)
                     if rows.setdefault(cells["ttyrec"], row) != row and cells["ttyrec"]:
                         raise ValueError(f"another line tells otherwise about {cells['ttyrec']}")
         except (csv.Error, ValueError) as error:
             raise DataError(f"{table}, line {reader.line_num} is damaged: {error}") from error
     return rows
+
+
+def _told(cells: dict[str, str]) -> Told:
+    """A line of the table.
+
+    Raises:
+        ValueError: a number that is none.
+    """
+    seed, steps = (_whole_number(cells, column) for column in ("seed", "env_steps"))
+    if not cells.get("game"):
+        return Told(seed, steps)
+    returned = float(cells["return"]) if cells.get("return") else None
+    if returned is not None and not math.isfinite(returned):
+        raise ValueError("return is no number")
+    terminated = cells.get("how_it_ended") == cells.get("death")  # as `record.table_row` has it
+    return Told(seed, steps, cells["game"], returned, terminated)
 
 
 def _whole_number(cells: dict[str, str], column: str) -> int | None:
@@ -181,7 +216,8 @@ def check_whole(path: Path, version: int) -> Stream:
     except EOFError as error:
         raise DataError(f"{path} is truncated") from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged ({error})") from error
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} is damaged ({why})") from error
     if records.rest:
         raise DataError(f"{path} is truncated: it ends within a record")
     return Stream(records.frames, records.at_frame)

@@ -3,15 +3,16 @@
     role == 'Mon' and death != 'quit'
     points > 10000 or (maxlvl >= 5 and 'soldier ant' not in death)
 
-Names are the fields of NetHack's xlogfile, or columns of the table of imported games. A game that
-lacks a field that is asked about does not match.
+Names are the fields of NetHack's xlogfile, or columns of the table of imported games. Of a field
+that a game lacks nothing is known: neither a comparison with it holds nor its negation, and the
+rest of the condition is asked all the same.
 """
 
 from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from isoclone.errors import SpecError
@@ -30,10 +31,6 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.In: lambda part, whole: part in whole,
     ast.NotIn: lambda part, whole: part not in whole,
 }
-
-
-class _Missing(Exception):
-    """The log has no such field."""
 
 
 class Where:
@@ -88,39 +85,44 @@ class Where:
         )
 
     def __call__(self, fields: Mapping[str, Any]) -> bool:
-        """Whether a game with these fields matches.
+        """Whether a game with these fields is known to match.
 
         Raises:
             SpecError: a text is compared with a number.
         """
         try:
             return bool(self._value(self._tree, fields))
-        except _Missing:
-            return False
         except TypeError as error:
             raise SpecError(f"{self._said} compares a text with a number: {error}") from error
 
     def _value(self, node: ast.expr, fields: Mapping[str, Any]) -> Any:
+        """What an expression comes to; None if that depends on a field which is missing."""
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.Name):
-            return _field(fields, node.id)
-        if isinstance(node, ast.Tuple | ast.List):
-            return [self._value(item, fields) for item in node.elts]
-        if isinstance(node, ast.UnaryOp):
-            value = self._value(node.operand, fields)
-            return not value if isinstance(node.op, ast.Not) else -value
+            return fields.get(node.id, fields.get(ALIASES.get(node.id, node.id)))
         if isinstance(node, ast.BoolOp):
             values = (self._value(item, fields) for item in node.values)
-            return all(values) if isinstance(node.op, ast.And) else any(values)
-        assert isinstance(node, ast.Compare)  # _check has seen to it
-        items = [self._value(item, fields) for item in (node.left, *node.comparators)]
-        pairs = zip(node.ops, items[:-1], items[1:], strict=True)
-        return all(_COMPARE[type(op)](left, right) for op, left, right in pairs)
+            return _joined(values, decisive=isinstance(node.op, ast.Or))
+        parts = [self._value(item, fields) for item in self._parts(node)]
+        if isinstance(node, ast.Compare):
+            compared = (
+                None if left is None or right is None else _COMPARE[type(op)](left, right)
+                for op, left, right in zip(node.ops, parts[:-1], parts[1:], strict=True)
+            )
+            return _joined(compared, decisive=False)
+        if None in parts:
+            return None
+        if isinstance(node, ast.UnaryOp):
+            return not parts[0] if isinstance(node.op, ast.Not) else -parts[0]
+        return parts  # a list
 
 
-def _field(fields: Mapping[str, Any], name: str) -> Any:
-    value = fields.get(name, fields.get(ALIASES.get(name, name)))
-    if value is None:
-        raise _Missing(name)
-    return value
+def _joined(values: Iterable[Any], decisive: bool) -> bool | None:
+    """`or` (one true value decides) or `and` (one false value does) of what may be unknown."""
+    unknown = False
+    for value in values:
+        if value is not None and bool(value) is decisive:
+            return decisive
+        unknown = unknown or value is None
+    return None if unknown else not decisive
