@@ -12,6 +12,7 @@ import pytest
 from conftest import tiny_spec
 from light_tasks import die_once, double, fail, full_disk, wait_for_preemption
 
+from isoclone.cli import main
 from isoclone.errors import ExecutionError, SpecError, StoreError
 from isoclone.executors import Task, executor
 from isoclone.executors.slurm import SlurmExecutor
@@ -97,3 +98,26 @@ def test_what_cannot_be_done_is_said(tmp_path, monkeypatch):
         executor("slurm", 1, gpus=0.5)
     with pytest.raises(SpecError, match="'slurm' or 'local'"):
         executor("slurm", 1, cluster="moon")
+
+
+def test_what_sbatch_refuses_is_one_line(tmp_path, monkeypatch, capfd):
+    (tmp_path / "srun").touch(mode=0o755)
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text(
+        "#!/bin/sh\necho 'sbatch: error: invalid partition specified: nope' >&2\nexit 1\n"
+    )
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    words = [
+        "--executor",
+        "slurm",
+        "--executor-options",
+        "partition=nope",
+        f"folder={tmp_path}/jobs",
+    ]
+    assert main(["run", "toy", "--samples", "2000", "--out", str(tmp_path / "study"), *words]) == 1
+    last = "isoclone: the jobs could not be submitted: sbatch: error: invalid partition specified: nope"
+    said = capfd.readouterr().err
+    assert said.splitlines()[-1] == last
+    assert said.count("invalid partition") == 1
+    assert "Traceback" not in said

@@ -7,9 +7,11 @@ share.
 
 from __future__ import annotations
 
+import io
 import os
 import time
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,11 +113,11 @@ class SlurmExecutor(Pool):
             chosen = [i for i, task in enumerate(tasks) if task.accelerated == accelerated]
             setting = os.getcwd()
             submitter = self._submitter(accelerated)
-            with submitter.batch():
+            with _refusals_in_one_line(), submitter.batch():
                 for i in chosen:
                     bare = replace(tasks[i], key=None, files=None)
                     jobs[i] = submitter.submit(CallInJob(), bare, setting)
-        self._under_way.update(jobs.values())
+            self._under_way.update(jobs.values())
         return [jobs[i] for i in range(len(tasks))]
 
     def wait(self, handles: Sequence[Hashable]) -> Iterable[Hashable]:
@@ -147,6 +149,19 @@ class SlurmExecutor(Pool):
         jobs, self._under_way = self._under_way, set()
         for job in jobs:  # nobody waits for them
             job.cancel(check=False)
+
+
+@contextmanager
+def _refusals_in_one_line() -> Iterator[None]:
+    """Raise ExecutionError with what sbatch said; submitit prints it as well, and fails."""
+    import submitit
+
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    except submitit.core.utils.FailedJobError as error:
+        said = str(error).strip() or one_line(error.__cause__ or error)
+        raise ExecutionError(f"the jobs could not be submitted: {said}") from error
 
 
 class CallInJob:
