@@ -54,7 +54,7 @@ def conform(record: Any) -> None:
     """
     kind: Any = type(record)
     for name, hint in _hints(kind).items():
-        object.__setattr__(record, name, _conformed(getattr(record, name), hint, name))
+        object.__setattr__(record, name, conformed(getattr(record, name), hint, name))
 
 
 @functools.cache
@@ -63,7 +63,12 @@ def _hints(cls: Any) -> dict[str, Any]:
     return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
 
 
-def _conformed(value: Any, hint: Any, name: str) -> Any:
+def conformed(value: Any, hint: Any, name: str) -> Any:
+    """A value brought to its declared type, as `conform` does it.
+
+    Raises:
+        TypeError: naming it, what it must be, and what it is.
+    """
     kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     if hasattr(value, "tolist") and not isinstance(value, type):  # NumPy scalars and arrays
         value = value.tolist()
@@ -78,7 +83,7 @@ def _conformed(value: Any, hint: Any, name: str) -> Any:
             if holder is list or inner[-1] is Ellipsis:
                 inner = (inner[0],) * len(value)
             pairs = zip(value, inner, strict=True)
-            return holder(_conformed(v, k, name) for v, k in pairs)
+            return holder(conformed(v, k, name) for v, k in pairs)
         if kind is Any or _is_a(value, kind):
             return value
     except (TypeError, ValueError, RecursionError):

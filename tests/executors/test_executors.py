@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from light_tasks import die_once, double, fail, full_disk
 
+from isoclone.cli import main
 from isoclone.errors import DataError, SpecError, StoreError, UnknownNameError
 from isoclone.executors import Task, executor, executor_names, register_executor
 from isoclone.executors.processes import _dealt_out
@@ -190,3 +191,53 @@ def test_more_than_the_gpus_here_is_refused(monkeypatch):
         executor("processes", 1, gpus=1.5)
     with pytest.raises(SpecError, match="executor 'serial'"):
         executor("serial", 1, gpus=1)
+
+
+CANNOT_BE = {
+    "slurm": "cpus=abc gpus=abc minutes=abc minutes=0.5 minutes=-1 memory_gb=abc memory_gb=-3 "
+    "memory_gb=NaN poll_seconds=-1 poll_seconds=abc cpus=0.5 address=x workers=0 workers=abc "
+    "folder=3 cluster=moon",
+    "ray": "cpus=abc gpus=abc cpus=NaN cpus=-1 address=3 files=lost colour=blue workers=1.5",
+    "processes": "gpus=abc gpus=NaN gpus=Infinity gpus=-1 gpus=1.5 cpus=1 address=x name=x",
+    "serial": "gpus=1 name=x workers=true",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [(name, word) for name, text in CANNOT_BE.items() for word in text.split()]
+)
+def test_an_option_that_cannot_be_is_one_line_before_anything_runs(name, option, tmp_path, capsys):
+    words = ["--out", str(tmp_path / "study"), "--executor", name, "--executor-options", option]
+    assert main(["run", "toy", *words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("isoclone: ")
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("ray --cpus nan", "executor 'ray': cpus must be a finite number, not nan"),
+        ("slurm --cpus 1.5", "Slurm gives out whole CPUs"),
+        ("slurm --address foo", "--address is for --executor ray"),
+        ("processes --gpus nan", "gpus must be a finite number"),
+        ("serial --workers 2 --executor-options workers=3", "leave one out"),
+        ("ray --executor-options cpus=abc", "executor 'ray': cpus must be a number, not 'abc'"),
+    ],
+)
+def test_a_flag_that_cannot_be_is_named(words, complaint, tmp_path, capsys):
+    assert main(["run", "toy", "--out", str(tmp_path / "x"), "--executor", *words.split()]) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_an_option_of_ones_own_executor_is_its_makers_business():
+    def make(workers, priority: Priority = None, pace: float = 1, **rest):  # noqa: F821
+        return SerialExecutor()
+
+    register_executor("mine", make)
+    executor("mine", 1, priority=[3], pace="fast", colour=float("nan"))
+    register_executor("mine", lambda workers, pace: SerialExecutor())
+    executor("mine", 1, pace="fast")
+    with pytest.raises(SpecError, match="missing a required argument: 'pace'"):
+        executor("mine", 1)

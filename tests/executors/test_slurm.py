@@ -116,8 +116,8 @@ def test_what_sbatch_refuses_is_one_line(tmp_path, monkeypatch, capfd):
         f"folder={tmp_path}/jobs",
     ]
     assert main(["run", "toy", "--samples", "2000", "--out", str(tmp_path / "study"), *words]) == 1
-    last = "isoclone: the jobs could not be submitted: sbatch: error: invalid partition specified: nope"
+    said_by_sbatch = "sbatch: error: invalid partition specified: nope"
     said = capfd.readouterr().err
-    assert said.splitlines()[-1] == last
+    assert said.splitlines()[-1] == f"isoclone: the jobs could not be submitted: {said_by_sbatch}"
     assert said.count("invalid partition") == 1
     assert "Traceback" not in said

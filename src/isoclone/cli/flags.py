@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from isoclone.errors import SpecError
+
 if TYPE_CHECKING:
     from isoclone.executors import Executor
     from isoclone.spec import StudySpec
@@ -41,10 +43,13 @@ class Crew:
         from isoclone.cli.expert import parse_options
         from isoclone.executors import executor
 
-        given = {"address": self.address, "cpus": self.cpus, "gpus": self.gpus}
+        flags = ("workers", "address", "cpus", "gpus")
+        given = {name: getattr(self, name) for name in flags}
         named = {name: value for name, value in given.items() if value is not None}
         others = parse_options(self.executor_options, "--executor-options")
-        return executor(self.executor, self.workers, **named | others)
+        for name in named.keys() & others.keys():
+            raise SpecError(f"--{name} and --executor-options {name}=... are one: leave one out")
+        return executor(self.executor, **named | others)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ slurm       jobs of a Slurm cluster (extra `slurm`)
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from isoclone.executors.processes import ProcessExecutor
 from isoclone.executors.ray import RayExecutor
 from isoclone.executors.serial import SerialExecutor
 from isoclone.executors.slurm import SlurmExecutor
+from isoclone.records import conformed, shown
 from isoclone.registry import Registry
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 _SIZED_BY_CLUSTER = ("ray", "slurm")  # they know better than a count of this machine's cores
+_PLAIN = (int, float, str, bool)  # the kinds of option that can be checked without asking its maker
 
 _EXECUTORS = Registry("executor")
 _EXECUTORS.add("serial", lambda workers: SerialExecutor())
@@ -51,14 +54,14 @@ def check_workers(workers: int | None) -> int:
     """The number of workers asked for, or one a core.
 
     Raises:
-        SpecError: fewer than one.
+        SpecError: fewer than one, or no whole number.
     """
-    if workers is not None and workers < 1:
-        raise SpecError(f"workers must be at least 1, not {workers}")
+    if workers is not None and (type(workers) is not int or workers < 1):
+        raise SpecError(f"workers must be a whole number of at least 1, not {shown(workers)}")
     return workers or default_workers()
 
 
-def executor(name: str = "processes", workers: int | None = None, **options: Any) -> Executor:
+def executor(name: str = "processes", /, workers: int | None = None, **options: Any) -> Executor:
     """The executor of that name ('serial', 'processes', 'ray', 'slurm', or a registered one).
 
     Args:
@@ -67,7 +70,7 @@ def executor(name: str = "processes", workers: int | None = None, **options: Any
 
     Raises:
         UnknownNameError: no such executor.
-        SpecError: fewer than one worker, or an option it does not have.
+        SpecError: fewer than one worker, or an option that it does not have or cannot take.
         MissingExtraError: its extra is not installed.
     """
     if name not in executor_names():
@@ -75,11 +78,26 @@ def executor(name: str = "processes", workers: int | None = None, **options: Any
     count = check_workers(workers)
     maker = _EXECUTORS.copy()[name]
     try:
-        inspect.signature(maker).bind(count, **options)
+        _check(maker, count, options)
     except TypeError as error:
         raise SpecError(f"executor '{name}': {error}") from error
     made: Executor = maker(workers if name in _SIZED_BY_CLUSTER else count, **options)
     return made
+
+
+def _check(maker: Callable[..., Executor], workers: int, options: dict[str, Any]) -> None:
+    """Raise TypeError for an option that the maker does not have, or not of the kind it says."""
+    try:
+        signature = inspect.signature(maker, eval_str=True)
+    except Exception:  # a user's maker, whose hints are for type checkers alone
+        signature = inspect.signature(maker)
+    signature.bind(workers, **options)
+    for name in options.keys() & signature.parameters.keys():
+        hint = signature.parameters[name].annotation
+        if hint in _PLAIN or hint in [kind | None for kind in _PLAIN]:
+            value = conformed(options[name], hint, name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise TypeError(f"{name} must be a finite number, not {value}")
 
 
 def near(given: Executor | None, place: Path) -> Executor | None:

@@ -47,8 +47,8 @@ class SlurmExecutor(Pool):
     def __init__(
         self,
         workers: int | None = None,
-        cpus: int = 1,
-        gpus: int = 1,
+        cpus: float = 1,
+        gpus: float = 1,
         minutes: int = 240,
         memory_gb: float = 4.0,
         folder: str = "slurm-out",
@@ -58,6 +58,10 @@ class SlurmExecutor(Pool):
     ):
         if cpus < 1 or gpus < 1 or int(cpus) != cpus or int(gpus) != gpus:
             raise SpecError("Slurm gives out whole CPUs and GPUs: cpus and gpus must be 1 or more")
+        if min(minutes, memory_gb, poll_seconds) < 0:
+            raise SpecError("minutes, memory_gb and poll_seconds must not be below 0")
+        if "address" in sbatch:
+            raise SpecError("Slurm has no address: --address is for --executor ray")
         if cluster not in ("slurm", "local"):
             raise SpecError(f"cluster must be 'slurm' or 'local', not '{cluster}'")
         self._workers = workers or JOBS
@@ -65,7 +69,7 @@ class SlurmExecutor(Pool):
         self._cluster, self._folder = cluster, Path(folder).resolve()
         self._wants = {
             "name": "isoclone",
-            "timeout_min": int(minutes),
+            "timeout_min": minutes,
             "mem_gb": memory_gb,
             "cpus_per_task": int(cpus),
             "slurm_array_parallelism": self._workers,
