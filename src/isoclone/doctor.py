@@ -47,14 +47,14 @@ def examine(study: Study | None = None, workers: int | None = None) -> Iterator[
         study: the study; only the machine is looked at if None. Nothing is written to it.
         workers: how many are to work at once; one a core unless said.
     """
-    place = study.path if study else Path.cwd()
+    count, place = check_workers(workers), study.path if study else Path.cwd()
     yield from _software()
     yield from _extras()
     yield from _devices()
     yield _memory()
     yield from _disk(place)
     if study:
-        yield from _study(study, check_workers(workers))
+        yield from _study(study, count)
 
 
 # ---------------------------------------------------------------------- what is installed
@@ -207,9 +207,10 @@ def _disk(place: Path) -> Iterator[Finding]:
     level = OK if free > LEAST_DISK_BYTES else PROBLEM
     remedy = "" if level == OK else "free some, or put the study elsewhere with --out"
     yield Finding(level, "disk", f"{_gib(free)} free at {there}", remedy)
-    trouble = _writing_fails(there)
+    blocking = [p for p in (place, *place.parents) if p.exists() and not p.is_dir()]
+    trouble = f"{blocking[0]} is a file, no directory" if blocking else _writing_fails(there)
     if trouble:
-        yield Finding(PROBLEM, "disk", f"{there}: {trouble}", "choose another place with --out")
+        yield Finding(PROBLEM, "disk", trouble, "choose another place with --out")
 
 
 def _existing(place: Path) -> Path:
@@ -226,7 +227,7 @@ def _writing_fails(folder: Path) -> str | None:
             with open(second) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return error.strerror or str(error)
+        return f"{folder}: {error.strerror or error}"
     return None
 
 

@@ -72,13 +72,7 @@ def _study(source: str, out: Path | None, changes: Changes, device: str) -> Any:
     from isoclone.train import check_device
 
     check_device(device)
-    asked = changes != CHANGES or out is not None
-    if _is_directory(source, asked):
-        if asked:
-            raise SpecError(
-                f"{source} is a study already: it is resumed as it is; give a name and --out for "
-                "a different one"
-            )
+    if _is_directory(source, changes, out):
         return Study.open(source)
     spec = changes.applied_to(_named_spec(source), own=source.endswith(".py"))
     study = Study.create(out or OUT / spec.name, spec, device=device)
@@ -87,12 +81,27 @@ def _study(source: str, out: Path | None, changes: Changes, device: str) -> Any:
     return study
 
 
-def _is_directory(source: str, asked: bool) -> bool:
+def _is_directory(source: str, changes: Changes, out: Path | None) -> bool:
     """Whether a directory is meant. A study's own name means the study, whatever lies about here.
 
     A directory `toy` in this folder is resumed by `toy` only if it holds a study and nothing else
-    is `asked` for.
+    is asked for.
+
+    Raises:
+        SpecError: a directory is meant, and something is to be changed about it.
     """
+    asked = changes != CHANGES or out is not None
+    if not _holds_study(source, asked):
+        return False
+    if asked:
+        raise SpecError(
+            f"{source} is a study already: it is resumed as it is; give a name and --out for a "
+            "different one"
+        )
+    return True
+
+
+def _holds_study(source: str, asked: bool) -> bool:
     from isoclone.builtins import builtin_names
     from isoclone.remote import address_of
 
@@ -183,7 +192,7 @@ def planned_study(source: str, out: Path | None, changes: Changes = CHANGES) -> 
     from isoclone.remote import local
     from isoclone.study import HEAVY, Study
 
-    if _is_directory(source, asked=changes != CHANGES or out is not None):
+    if _is_directory(source, changes, out):
         return Study.open(source)
     spec = changes.applied_to(_named_spec(source), own=source.endswith(".py"))
     spec.check()
