@@ -188,6 +188,10 @@ USAGE = {
     "foreign demos directory": "record toy --out {foreign}",
     "other study": "run toy --out {study} --samples 4001",
     "changes to a directory": "run {study} --seeds 3",
+    "changes to a directory's plan": "plan {study} --out {new}",
+    "a directory and another place for the doctor": "doctor {study} --out {new}",
+    "no workers for the doctor": "doctor --workers -1",
+    "no workers for the doctor of a study": "doctor toy --workers 0",
     "no episodes": "evaluate {weights} --episodes 0",
     "unknown sampling": "evaluate {weights} --episodes 1 --sampling guess",
     "a pickled expert": "record toy --expert {pickled} --out {new}/d",
@@ -242,16 +246,74 @@ def test_a_mistake_is_one_line_and_exit_code_2(name, call, study_copy, tmp_path)
         ("raise ValueError('two\\nlines')", "ValueError: two lines"),
         ("1 / 0", "ZeroDivisionError"),
         ("import nonsense", "nonsense"),
+        ("import sys; sys.exit(0)", "it ends the program (SystemExit: 0)"),
     ],
 )
-def test_a_study_file_that_cannot_be_run_is_named(text, said, call, tmp_path):
+@pytest.mark.parametrize("verb", ["plan", "run", "doctor"])
+def test_a_study_file_that_cannot_be_run_is_named(verb, text, said, call, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(text)
-    code, _, err = call("plan", file)
+    code, _, err = call(verb, file)
     assert code == 2
     assert said in err
     assert "mine.py" in err
     assert len(err.splitlines()) == 1
+
+
+def test_ctrl_c_in_a_study_file_is_ctrl_c(call, tmp_path):
+    (tmp_path / "mine.py").write_text("raise KeyboardInterrupt")
+    assert call("plan", tmp_path / "mine.py")[0] == 130
+
+
+def test_a_family_of_names_is_not_proposed_for_itself(call):
+    for words in (("run", "atari/"), ("record", "atari/", "--out", "x")):
+        code, _, err = call(*words)
+        assert code == 2
+        assert err.endswith("isoclone: unknown game 'atari/'; did you mean atari/<name>?\n")
+
+
+def test_a_policy_that_crashes_is_named_with_its_width(call, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(CRASHING)
+    code, _, err = call("plan", file)
+    said = "policy 'crashing' at width 2 failed: RuntimeError: boom (tried 3 times)"
+    assert (code, err) == (1, f"isoclone: measuring the speed of {said}\n")
+
+
+CRASHING = """
+import torch
+from isoclone.builtins import builtin
+from isoclone.policies import make_policy, register_policy
+
+def crashing(width, frame, n_actions):
+    policy = make_policy("mlp", width, frame, n_actions)
+    forward = policy.forward
+    def crash(frames):
+        if len(frames) > 2:  # more than what FLOPs are counted with
+            raise RuntimeError("boom")
+        return forward(frames)
+    policy.forward = crash
+    return policy
+
+register_policy("crashing", crashing)
+study = builtin("toy").replace(policy="crashing")
+"""
+
+
+def test_who_made_a_study_is_said_of_names_that_its_file_could_register(
+    call, study_copy, monkeypatch
+):
+    monkeypatch.delenv("ISOCLONE_STUDY_FILE", raising=False)
+    write_json(study_copy / "made_by.json", {"file": "mine.py"})
+    for flags in (("--price-device", "x"), ("--group", "x")):
+        code, _, err = call("plan", study_copy / "points.csv", "--target-loss", 0.5, *flags)
+        assert code == 2
+        assert "unknown" in err
+        assert "made by" not in err
+    spec = read_json(study_copy / "study.json")
+    spec["spec"]["game"] = "mine"
+    write_json(study_copy / "study.json", spec)
+    assert f"{study_copy} was made by mine.py" in call("status", study_copy)[2]
 
 
 def damage_demos(study):

@@ -54,7 +54,7 @@ def run_file(path: str) -> dict[str, Any]:
     """Run a user's Python file; returns the names it sets.
 
     Raises:
-        SpecError: it is not there, or raises; the message says what.
+        SpecError: it is not there, raises, or ends the program; the message says what.
     """
     if not Path(path).exists():
         raise SpecError(f"{path} does not exist")
@@ -62,6 +62,8 @@ def run_file(path: str) -> dict[str, Any]:
         return runpy.run_path(path)
     except IsocloneError:
         raise
+    except SystemExit as stop:
+        raise SpecError(f"{path} cannot be run: it ends the program (SystemExit: {stop})") from stop
     except Exception as error:
         said = " ".join(str(error).split())
         raise SpecError(f"{path} cannot be run: {type(error).__name__}: {said}") from error
