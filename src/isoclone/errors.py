@@ -40,6 +40,7 @@ class UnknownNameError(UsageError):
     def __init__(self, kind: str, name: str, known: list[str]):
         import difflib
 
+        self.kind = kind
         name = " ".join(str(name).split())[:80]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known[:12])}"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from isoclone.demos import FrameCache, FrameEncoder
 from isoclone.demos.record import play
+from isoclone.errors import ExecutionError
 from isoclone.executors.serial import attempt
 from isoclone.experts import expert
 from isoclone.games import vector_env
@@ -63,12 +65,23 @@ def measure_speed(spec: StudySpec, with_expert: bool) -> Speed:
     Raises:
         ExecutionError: the policy, the game or the expert kept failing.
     """
-    ends = (spec.widths[0], spec.widths[-1])
-    small, large = (attempt(_seconds_per_sample, spec, width) for width in ends)
+    small, large = (
+        _attempt(f"policy '{spec.policy}' at width {width}", _seconds_per_sample, spec, width)
+        for width in (spec.widths[0], spec.widths[-1])
+    )
     per_flop = max((large[0] - small[0]) / (large[1] - small[1]), 0.0)
     base = max(small[0] - small[1] * per_flop, 0.0)
-    rollouts = attempt(_rollout_speed, spec)
-    return Speed(base, per_flop, rollouts, attempt(_expert_speed, spec) if with_expert else None)
+    rollouts, plays = _attempt(f"game '{spec.game}'", _rollout_speed, spec), None
+    if with_expert:
+        plays = _attempt(f"expert '{spec.expert}'", _expert_speed, spec)
+    return Speed(base, per_flop, rollouts, plays)
+
+
+def _attempt(what: str, function: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return attempt(function, *args)
+    except ExecutionError as error:
+        raise ExecutionError(f"measuring the speed of {what} failed: {error}") from error
 
 
 def _seconds_per_sample(spec: StudySpec, width: int) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from isoclone.errors import UnknownNameError
 
@@ -11,8 +11,11 @@ from isoclone.errors import UnknownNameError
 class Registry:
     """Makers by name. A name ending in '/' is a family: its maker gets the rest of the name."""
 
+    KINDS: ClassVar[set[str]] = set()  # what a user's file can register
+
     def __init__(self, kind: str):
         self.kind = kind
+        self.KINDS.add(kind)
         self._makers: dict[str, Callable[..., Any]] = {}
 
     def add(self, name: str, maker: Callable[..., Any]) -> None:
@@ -42,4 +45,5 @@ class Registry:
         family, _, rest = name.partition("/")
         if rest and f"{family}/" in self._makers:
             return self._makers[f"{family}/"](rest, *args, **options)
-        raise UnknownNameError(self.kind, name, self.names())
+        known = [f"{known}<name>" if known.endswith("/") else known for known in self.names()]
+        raise UnknownNameError(self.kind, name, known)

@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from isoclone.cli.usage import complaints_in_one_line, deferred
     from isoclone.executors.setup import run_study_file
+    from isoclone.registry import Registry
 
     words = list(sys.argv[1:] if argv is None else argv)
     for count in (3, 2):  # `demos show` is one verb of two words
@@ -88,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _refuse_addresses(words[0], call)
         call()
     except UnknownNameError as error:
-        print(f"isoclone: {error}{_who_knows(words)}", file=sys.stderr)
+        hint = _who_knows(words) if error.kind in Registry.KINDS else ""
+        print(f"isoclone: {error}{hint}", file=sys.stderr)
         return error.exit_code
     except IsocloneError as error:
         print(f"isoclone: {error}", file=sys.stderr)
