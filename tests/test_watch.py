@@ -7,10 +7,10 @@ import io
 import json
 import os
 import pty
+import re
 import struct
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -151,32 +151,65 @@ def test_watching_needs_a_terminal(ttyrec, monkeypatch):
         watch(Reel(recorded(ttyrec)))
 
 
-def test_watching_on_a_terminal(ttyrec, monkeypatch):
-    """A real pseudo-terminal: it plays, obeys keys, and leaves the terminal as it was."""
+class Screen(io.StringIO):
+    """What is written; and a thread that answers each text that appears with keys."""
+
+    def __init__(self, fd: int, answers: dict[str, bytes]):
+        super().__init__()
+        self._fd, self._answers, self._new = fd, answers, threading.Semaphore(0)
+        threading.Thread(target=self._answer, daemon=True).start()
+
+    def flush(self) -> None:
+        self._new.release()
+
+    def _answer(self) -> None:
+        seen = 0
+        for awaited, keys in self._answers.items():
+            while awaited not in (said := self.getvalue().replace("\x1b[0;37m", ""))[seen:]:
+                if not self._new.acquire(timeout=60):
+                    keys = b"q"  # it never appeared: the test will say so
+                    break
+            seen = len(said)
+            os.write(self._fd, keys)
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A real pseudo-terminal for standard input: our end of it."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "r") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((100, 30)))
+        yield ours
+    os.close(ours)
+
+
+@pytest.mark.timeout(120)
+def test_watching_on_a_terminal(ttyrec, terminal):
+    """It plays, obeys keys, and leaves the terminal as it was."""
     import termios
 
-    ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "r") as terminal:
-        monkeypatch.setattr(sys, "stdin", terminal)
-        monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((100, 30)))
-        before, out = termios.tcgetattr(terminal), io.StringIO()
-
-        def press() -> None:
-            for key in (b" ", b"\x1b[C", b"G", b"q"):
-                time.sleep(0.2)
-                os.write(ours, key)
-
-        presser = threading.Thread(target=press)
-        presser.start()
-        watch(Reel(recorded(ttyrec)), out=out)
-        presser.join()
-        assert termios.tcgetattr(terminal) == before
-    os.close(ours)
+    before = termios.tcgetattr(sys.stdin)
+    answers = {"20/s": b" ", "paused": b"\x1b[C", " of ": b"G", "You quit in The Dungeons": b"q"}
+    out = Screen(terminal, answers)
+    watch(Reel(recorded(ttyrec)), out=out)
+    assert termios.tcgetattr(sys.stdin) == before
     said = out.getvalue()
     assert "20/s" in said
     assert "paused" in said
     assert "You quit in The Dungeons" in said.replace("\x1b[0;37m", "")
     assert said.endswith("\x1b[?1049l")
+
+
+@pytest.mark.timeout(120)
+def test_keys_typed_at_once_are_all_obeyed(ttyrec, terminal):
+    """Also when several were typed before one was read; page up is one key, and no control."""
+    typed = b"+  \x1b[5~\x1b[C\x1b[C\x1b[D.q"
+    out = Screen(terminal, {"20/s": b" ", "paused": typed})
+    watch(Reel(recorded(ttyrec)), out=out)
+    shown = [int(number) for number in re.findall(r"(\d+) of \S+  paused", out.getvalue())]
+    assert shown[-1] == shown[0] + 2
+    assert "50/s" in out.getvalue()
 
 
 def test_an_agent_is_watched_as_it_plays(nethack_demos, tmp_path):

@@ -266,7 +266,7 @@ def watch(reel: Reel, at: int = 0, out: TextIO | None = None) -> None:
         raise DataError("there is not a single frame to show")
     deck = Deck(reel)
     deck.go(at if at >= 0 else reel.last() + 1 + at)
-    with _keys(), _screen(out):
+    with _keys() as keys, _screen(out):
         drawn = None
         while True:
             state = deck.at, deck.paused, deck.speed
@@ -274,7 +274,7 @@ def watch(reel: Reel, at: int = 0, out: TextIO | None = None) -> None:
                 _draw(deck, out)
                 drawn = state
             due = time.monotonic() + 1 / deck.speed
-            key = _read_key(None if deck.paused else due)
+            key = keys.next(None if deck.paused else due)
             if key is None:
                 deck.tick()
             elif not deck.press(key):
@@ -293,7 +293,7 @@ def _draw(deck: Deck, out: TextIO) -> None:
 
 
 @contextlib.contextmanager
-def _keys() -> Iterator[None]:
+def _keys() -> Iterator[_Keys]:
     """Keys come one by one and unseen."""
     import termios
     import tty
@@ -301,7 +301,7 @@ def _keys() -> Iterator[None]:
     before = termios.tcgetattr(sys.stdin)
     try:
         tty.setcbreak(sys.stdin)
-        yield
+        yield _Keys()
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
@@ -317,15 +317,25 @@ def _screen(out: TextIO) -> Iterator[None]:
         out.flush()
 
 
-ARROWS = {"[A": "up", "[B": "down", "[C": "right", "[D": "left"}
+ARROWS = {b"\x1b[A": "up", b"\x1b[B": "down", b"\x1b[C": "right", b"\x1b[D": "left"}
+KEY = re.compile(rb"\x1b[\[O][0-?]*[ -/]*[@-~]|.", re.DOTALL)  # some keys send several bytes
 
 
-def _read_key(until: float | None) -> str | None:
-    """The next key, waited for until that time (None: forever)."""
-    wait = None if until is None else max(0.0, until - time.monotonic())
-    if not select.select([sys.stdin], [], [], wait)[0]:
-        return None
-    pressed = os.read(sys.stdin.fileno(), 8).decode(errors="replace")
-    if not pressed:  # the terminal is gone
-        return "q"
-    return ARROWS.get(pressed[1:3], pressed[0]) if pressed[0] == "\x1b" else pressed[0]
+class _Keys:
+    """What is typed, key by key."""
+
+    def __init__(self) -> None:
+        self._unread = b""
+
+    def next(self, until: float | None) -> str | None:
+        """The next key, waited for until that time (None: forever)."""
+        wait = None if until is None else max(0.0, until - time.monotonic())
+        if not self._unread:
+            if not select.select([sys.stdin], [], [], wait)[0]:
+                return None
+            self._unread = os.read(sys.stdin.fileno(), 4096)  # all that a terminal keeps
+        found = KEY.match(self._unread)
+        if not found:  # the terminal is gone
+            return "q"
+        self._unread = self._unread[found.end() :]
+        return ARROWS.get(found[0], found[0][:1].decode(errors="replace"))
