@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
+import re
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
@@ -45,33 +46,39 @@ def client() -> Any:
 @contextmanager
 def _moto() -> Iterator[str]:
     pytest.importorskip("moto", reason="moto is not installed: pip install 'isoclone[dev]'")
-    port = free_port()
     os.environ |= {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret"}
     os.environ |= {"AWS_DEFAULT_REGION": "us-east-1"}
-    words = ["-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with serving(port, *words):
-        yield f"http://127.0.0.1:{port}"
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens at."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    with serving("-m", "moto.server", "-H", "127.0.0.1", "-p", "0") as address:
+        yield address
 
 
 @contextmanager
-def serving(port: int, *words: str) -> Iterator[None]:
-    """A server in Python while the block runs, from when it answers."""
-    quiet = subprocess.DEVNULL
-    server = subprocess.Popen([sys.executable, *words], stdin=quiet, stdout=quiet, stderr=quiet)
-    try:
-        for _ in range(300):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield
-    finally:
-        server.kill()
-        server.wait()
+def serving(*words: str) -> Iterator[str]:
+    """The address of a server in Python while the block runs.
+
+    It chooses its port itself, as one that is free now may be taken when it starts, and says
+    'Running on http://...' when it listens.
+    """
+    with tempfile.TemporaryFile("w+") as said:
+        server = subprocess.Popen(
+            [sys.executable, "-u", *words], stdin=subprocess.DEVNULL, stdout=said, stderr=said
+        )
+        try:
+            yield _address(server, said)
+        finally:
+            server.kill()
+            server.wait()
+
+
+def _address(server: subprocess.Popen[bytes], said: TextIO, seconds: float = 120.0) -> str:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        alive = server.poll() is None
+        text = os.pread(said.fileno(), 100_000, 0).decode(errors="replace")
+        found = re.search(r"Running on (http://[\w.:]+)\s", text)
+        if found and alive:
+            return found[1]
+        if not alive:
+            break
+        time.sleep(0.05)
+    raise AssertionError(f"{server.args} does not serve: {text[-2000:]}")

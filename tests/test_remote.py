@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from conftest import tiny_spec
-from storage import client
+from storage import client, serving
 
 from isoclone import store
 from isoclone.cli import main
@@ -323,7 +324,10 @@ def test_a_driver_that_was_taken_for_dead_stops_and_pushes_nothing(place, how, m
     def goes_on() -> None:
         with there.driven(), there.kept():
             write(there.path / "late", "late")
-            there._objects.delete(drivers_at(place)[0])
+            (ours,) = drivers_at(place)
+            buried = json.dumps({"buried": [ours], "beat": 1}).encode()
+            there._objects.write(".drivers/other.json", io.BytesIO(buried))
+            there._objects.delete(ours)  # and perhaps just now it is written anew
             time.sleep(60)
 
     begun, before = time.monotonic(), signal.signal(signal.SIGINT, how)
@@ -334,6 +338,11 @@ def test_a_driver_that_was_taken_for_dead_stops_and_pushes_nothing(place, how, m
         signal.signal(signal.SIGINT, before)
     assert time.monotonic() - begun < 30
     assert names_at(place) == set()
+
+
+def test_a_server_for_tests_that_does_not_start_is_a_failure():
+    with pytest.raises(AssertionError, match="not today"), serving("-c", "exit('not today')"):
+        pass
 
 
 def test_one_called_dead_just_when_it_wrote_its_sign_knows_it_too(place, monkeypatch, tmp_path):

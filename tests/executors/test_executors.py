@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -130,16 +131,21 @@ def test_no_worker_outlives_its_driver(tmp_path, how):
     driver = subprocess.Popen(
         [sys.executable, script], stderr=subprocess.DEVNULL, preexec_fn=heed_interrupts
     )
-    deadline = time.monotonic() + 60
-    while len(list(pids.iterdir())) < 2 and time.monotonic() < deadline:
+    try:
+        wait_until(lambda: len(list(pids.iterdir())) == 2)
+        workers = [int(p.name) for p in pids.iterdir()]
+        driver.send_signal(how)
+        driver.wait(timeout=100)
+    finally:
+        driver.kill()
+    wait_until(lambda: not any(is_running(pid) for pid in workers))
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 100.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.05)
-    workers = [int(p.name) for p in pids.iterdir()]
-    assert len(workers) == 2
-    driver.send_signal(how)
-    driver.wait(timeout=30)
-    while any(is_running(pid) for pid in workers) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(is_running(pid) for pid in workers)
 
 
 def heed_interrupts():

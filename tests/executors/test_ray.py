@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from isoclone.study import Observer, Study
 
 # Read when ray is imported: the cluster asks everybody for this token.
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'isoclone[ray]'")
 psutil = pytest.importorskip("psutil")
 
@@ -35,14 +37,16 @@ FIRST, SECOND = "127.0.0.2", "127.0.0.3"  # two addresses of this machine, as if
 LEAN = ("--num-cpus=1", "--object-store-memory=80000000", "--include-log-monitor=false", "--block")
 
 
-def node(*words: str) -> subprocess.Popen[bytes]:
+def node(said: Path, *words: str) -> subprocess.Popen[bytes]:
     """A node of the cluster, which keeps copies of object stores of its own."""
     command = ["nice", "-n", "5", RAY, "start", *words, *LEAN]
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]  # of light_tasks, ours
     there = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     there["ISOCLONE_CACHE"] = tempfile.mkdtemp(prefix="node", dir=CACHES)
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=there)
+    with open(said, "w") as out:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=there
+        )
 
 
 def kill_tree(process: subprocess.Popen[bytes]) -> None:
@@ -62,11 +66,13 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
 @dataclass
 class Cluster:
     address: str
+    folder: Path
     nodes: list[subprocess.Popen[bytes]]
 
     def join(self) -> None:
         """Have a second node."""
-        self.nodes.append(node(f"--address={self.address}", f"--node-ip-address={SECOND}"))
+        words = (f"--address={self.address}", f"--node-ip-address={SECOND}")
+        self.nodes.append(node(self.folder / "second", *words))
 
     def lose(self) -> None:
         """Kill the second node and all its workers."""
@@ -76,29 +82,41 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(bucket: str) -> Iterator[Cluster]:
     """Two nodes of one CPU each, on loopback addresses, that know where the object store is."""
-    with socket.socket() as free:
-        free.bind((FIRST, 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder:
-        head = f"--head --port={port} --node-ip-address={FIRST} --include-dashboard=false"
-        found = Cluster(f"{FIRST}:{port}", [node(*head.split(), f"--temp-dir={folder}")])
+    with head_node() as found:
+        found.join()
         try:
-            wait_until(lambda: answers(FIRST, port))
-            found.join()
+            yield found
+        finally:
+            shutil.rmtree(CACHES, ignore_errors=True)
+
+
+@contextmanager
+def head_node() -> Iterator[Cluster]:
+    """A cluster of one node, at a port of its own choice."""
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as name:
+        folder = Path(name)
+        words = f"--head --port=0 --node-ip-address={FIRST} --include-dashboard=false"
+        first = node(folder / "first", *words.split(), f"--temp-dir={folder}")
+        found = Cluster("", folder, [first])
+        try:
+            wait_until(lambda: address_in(folder / "first", first))
+            found.address = address_in(folder / "first", first)
             yield found
         finally:
             for one in found.nodes[::-1]:
                 kill_tree(one)
-            shutil.rmtree(CACHES, ignore_errors=True)
 
 
-def answers(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((host, port)) == 0
+def address_in(said: Path, head: subprocess.Popen[bytes]) -> str:
+    """Where a head says that others can join it; '' if it has not yet."""
+    text = said.read_text()
+    assert head.poll() is None, text
+    found = re.search(r"ray start --address='([^']+)'", text)
+    return found[1] if found else ""
 
 
-def wait_until(true, seconds: float = 60.0) -> None:
+def wait_until(true: Callable[[], object], seconds: float = 120.0) -> None:
+    """Nodes are niced: on a machine that is busy they take their time."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it never happened"

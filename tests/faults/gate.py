@@ -1,8 +1,8 @@
 """A gate before an HTTP server: open, shut (nobody answers), or refusing all that would write.
 
-    python tests/faults/gate.py PORT TARGET_PORT FILE
+    python tests/faults/gate.py TARGET_PORT FILE
 
-The file holds one of these words; it is read anew for each request.
+It says where it is. The file holds one of these words; it is read anew for each request.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-PORT, TARGET, STATE = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+TARGET, STATE = int(sys.argv[1]), Path(sys.argv[2])
 REFUSAL = b"<Error><Code>AccessDenied</Code><Message>no writes today</Message></Error>"
 
 
@@ -55,4 +55,6 @@ class Gate(BaseHTTPRequestHandler):
 HOP = ("connection", "keep-alive", "transfer-encoding", "content-length")
 
 if __name__ == "__main__":
-    ThreadingHTTPServer(("127.0.0.1", PORT), Gate).serve_forever()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Gate)
+    print(f"Running on http://127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from storage import BUCKET, client, free_port, object_store, serving
+from storage import BUCKET, client, object_store, serving
 
 from isoclone.errors import StoreError
 from isoclone.remote import Remote, copy, lease, objects
@@ -271,8 +271,8 @@ def object_store_faults(bench: Bench, times: int) -> None:
 def _gate(state: Path) -> Iterator[Path]:
     """Put a gate before the server; what is written to the file opens and shuts it."""
     state.write_text("open")
-    port, behind = free_port(), os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2]
-    words = [str(Path(__file__).with_name("gate.py")), str(port), behind, str(state)]
-    with serving(port, *words):
-        os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
+    behind = os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2]
+    gate = str(Path(__file__).with_name("gate.py"))
+    with serving(gate, behind, str(state)) as address:
+        os.environ["AWS_ENDPOINT_URL"] = address
         yield state
