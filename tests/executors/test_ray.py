@@ -233,3 +233,29 @@ def test_a_ray_started_here_listens_on_the_loopback_address_alone():
     assert said.returncode == 0, said.stderr
     addresses = {line.removeprefix("::ffff:") for line in said.stdout.split()}
     assert addresses == {"127.0.0.1"}
+
+
+LOSES_ITS_HEAD = """
+import sys
+from pathlib import Path
+from light_tasks import wait_for_preemption
+from isoclone.executors import Task, executor, ray
+ray.HEAD_SECONDS = 1.0
+with executor("ray", 1, address=sys.argv[1]) as workers:
+    list(workers.run([Task(wait_for_preemption, (Path(sys.argv[2]),))]))
+"""
+
+
+def test_a_cluster_that_loses_its_head_is_said_before_ray_ends_the_process(tmp_path):
+    with head_node() as head:
+        command = [sys.executable, "-c", LOSES_ITS_HEAD, head.address, str(tmp_path)]
+        driver = subprocess.Popen(
+            command, cwd=Path(__file__).parent, stderr=subprocess.PIPE, text=True
+        )
+        wait_until(lambda: list(tmp_path.iterdir()))
+        for one in psutil.Process(head.nodes[0].pid).children(recursive=True):
+            if one.name().startswith("gcs_server"):
+                one.kill()
+        said = driver.communicate(timeout=120)[1]
+    assert driver.returncode == 1
+    assert f"ExecutionError: the Ray cluster's head at {head.address} is gone" in said

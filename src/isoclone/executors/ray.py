@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,6 +31,7 @@ from isoclone.remote import CLAIMS, PATIENCE_SECONDS, Remote, remote_of
 OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray started here: frames are read from disk, not from it
 WAIT_SECONDS = 5.0  # before the cluster is asked anew how large it is
 KNOCK_SECONDS = 10.0
+HEAD_SECONDS = 30.0  # for a head to come back; after 60 s without one Ray ends this process
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0" binds Ray to the loopback address alone
 
 
@@ -66,7 +68,7 @@ class RayExecutor(Pool):
         self._asked, self._address = workers, address
         self._cpus, self._gpus, self._sends = cpus, gpus, files == "sent"
         self._ray: Any = None
-        self._ours = False
+        self._ours, self._head = False, ""
         self._under_way: set[Any] = set()
         self._parcels: dict[Path, tuple[str, Any]] = {}  # place -> (stamp, reference)
 
@@ -81,7 +83,23 @@ class RayExecutor(Pool):
 
     def _has(self, resource: str) -> float:
         """How much of a resource the cluster has at present."""
-        return float(self._connected().cluster_resources().get(resource, 0.0))
+        ray = self._connected()
+        self._await_head()
+        return float(ray.cluster_resources().get(resource, 0.0))
+
+    def _await_head(self) -> None:
+        """Raise ExecutionError if the cluster's head is gone."""
+        until = time.monotonic() + HEAD_SECONDS
+        while True:
+            try:
+                return _knock(self._head)
+            except OSError as error:
+                if time.monotonic() > until:
+                    raise ExecutionError(
+                        f"the Ray cluster's head at {self._head} is gone; start the cluster anew, "
+                        "and the same command goes on from here"
+                    ) from error
+            time.sleep(1.0)
 
     def _connected(self) -> Any:
         """Ray, started or joined when it is first needed."""
@@ -90,7 +108,9 @@ class RayExecutor(Pool):
             self._ours = not ray.is_initialized()
             if self._ours:
                 self._start(ray)
-            self._ray = ray
+            self._ray, self._head = ray, self._address or ""
+            if not self._head.startswith("ray://"):
+                self._head = ray.get_runtime_context().gcs_address
             # Retries are the pool's business: Ray's own go on for ever after a lack of memory.
             self._call = ray.remote(max_retries=0)(ray_worker.call_in_worker)
             self._study_file = ray.put(_study_file())
