@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -126,10 +127,13 @@ def _play_until_enough(
             yield Task(play_group, (path, request, tuple(group)), first, files=_files(path, group))
             first += player.lockstep
 
+    turn = threading.Lock()
+
     def told() -> None:
         if progress:
-            steps = sum(lengths.copy().values()) + steps_in_progress(path)
-            progress("record", min(steps, request.samples), request.samples)
+            with turn:  # who counted last speaks last, the timer or we
+                steps = sum(lengths.copy().values()) + steps_in_progress(path)
+                progress("record", min(steps, request.samples), request.samples)
 
     with calling(told, PROGRESS_SECONDS):
         for outcome in workers.run(tasks()):
