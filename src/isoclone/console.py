@@ -110,6 +110,7 @@ class ConsoleObserver(Observer):
         STDERR.print(f"[bold]{name}[/bold] {escape(detail)}  [dim]after {elapsed}[/dim]")
         self._name, self._said = name, time.monotonic()
         self._phase_begun = time.monotonic()
+        self._first_seen: tuple[float, float] | None = None  # of the agent: when, and its FLOPs
         self._task = self._bar.add_task(name, total=None, detail="")
 
     def progress(self, what: str, done: float, total: float) -> None:
@@ -173,9 +174,22 @@ class ConsoleObserver(Observer):
             for w in sweep.widths
         )  # fmt: skip
         done = min(sum(p["flops"] for p in progress), planned)
-        return done, planned, self._seconds_left(study, sweep, progress), _at_work(progress)
+        if self._name == "forecast":
+            left = self._agents_time_left(spec.forecast_budget, progress)
+        else:
+            left = self._sweeps_time_left(study, sweep, progress)
+        return done, planned, left, _at_work(progress)
 
-    def _seconds_left(self, study: Study, sweep: Sweep, progress: list[dict[str, Any]]) -> str:
+    def _agents_time_left(self, budget: float, progress: list[dict[str, Any]]) -> str:
+        """Time left to train the forecast agent, at its pace since it was first seen."""
+        flops = max((p["flops"] for p in progress if p["live"]), default=0.0)
+        now = time.monotonic()
+        begun, before = self._first_seen = self._first_seen or (now, flops)
+        if not before < flops < budget:
+            return ""
+        return f", about {duration((now - begun) * (budget - flops) / (flops - before))} left"
+
+    def _sweeps_time_left(self, study: Study, sweep: Sweep, progress: list[dict[str, Any]]) -> str:
         """Time left by the plan's own speeds; small sizes take more seconds for a FLOP."""
         if self._plan is None:
             return ""
@@ -188,9 +202,7 @@ class ConsoleObserver(Observer):
             spent = done.get(f"{spec.policy}-w{width}", {"flops": 0.0})["flops"]
             todo = max(0.0, last - spent) * len(spec.seeds)
             left += speed.train_seconds(todo / costs[width], todo)
-        left /= self._plan.estimate.workers
-        if self._name == "sweep":
-            left += self._plan.estimate.forecast_s
+        left = left / self._plan.estimate.workers + self._plan.estimate.forecast_s
         return f", about {duration(left)} left"
 
 
