@@ -16,7 +16,7 @@ import isoclone as ic
 from isoclone.builtins import BREAKOUT
 from isoclone.checkpoint import Trained
 from isoclone.demos import RecordRequest, record
-from isoclone.estimate import _made_up_cache
+from isoclone.estimate import _made_up
 from isoclone.evaluate import rollout
 from isoclone.executors import executor
 from isoclone.executors.setup import keep_freed_memory
@@ -99,7 +99,7 @@ def main() -> None:
     rows = []
     game = ic.game("atari/Breakout", max_steps=400)
     for width in (2, 8, 23):
-        cache = _made_up_cache(BREAKOUT)
+        cache = _made_up(BREAKOUT)
         run = BREAKOUT.run_for(width, 0, "benchmark", 1e12)
         module = make_policy("cnn", width, game.frame, 4)
         policy = Trained(

@@ -15,7 +15,7 @@ from torch import nn
 
 import isoclone as ic
 from isoclone.builtins import BREAKOUT
-from isoclone.estimate import _made_up_cache
+from isoclone.estimate import _made_up
 from isoclone.train import Trainer
 
 BATCH = 64
@@ -56,7 +56,7 @@ def main() -> None:
         for width in (1, 2, 8, 23, 50):
             with tempfile.TemporaryDirectory() as folder:
                 run = spec.run_for(width, 0, "benchmark", 1e12)
-                trainer = Trainer(run, _made_up_cache(spec), 4, Path(folder))
+                trainer = Trainer(run, _made_up(spec), 4, Path(folder))
 
                 def ours(trainer: Trainer = trainer, batch: int = batch) -> int:
                     trainer._step()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import importlib.util
 import re
 import subprocess
 import sys
@@ -171,3 +172,15 @@ def test_the_gate_lints_and_tests():
     gate = (ROOT / ".ci" / "run").read_text()
     assert re.search(r"^make lint$", gate, re.MULTILINE)
     assert re.search(r"^make test$", gate, re.MULTILINE)
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda p: p.stem)
+def test_what_benchmarks_import_is_there(script):
+    """They are run by hand and seldom: a name that was changed would not be missed."""
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("isoclone"):
+            module = importlib.import_module(node.module)
+            for name in node.names:
+                assert hasattr(module, name.name) or importlib.util.find_spec(
+                    f"{node.module}.{name.name}"
+                ), name.name

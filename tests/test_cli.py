@@ -128,6 +128,9 @@ def test_a_study_is_evaluated_by_its_forecast_agent(call, study_copy):
     code, out, err = call("evaluate", study_copy, "--episodes", 1, "--json")
     assert code == 0, err
     assert json.loads(out)["run_id"] == agent.run_id
+    (study_copy / agent.checkpoint).unlink()
+    code, _, err = call("evaluate", study_copy, "--episodes", 1, "--json")
+    assert code == 0, err
 
 
 def test_training_that_fails_ends_as_a_failure(call, study_copy, monkeypatch):
@@ -198,6 +201,7 @@ USAGE = {
     "training below a batch": "train {study} --width 4 --flops 10",
     "training width 0": "train {study} --width 0 --flops 1e7",
     "training seed below 0": "train {study} --width 4 --flops 1e7 --seed -2",
+    "training seeds too large": "run toy --out {new}/s --seeds 5000000000000000000",
     "a seed below 0": "evaluate {weights} --episodes 1 --seed -1",
     "a film's seed below 0": "play {weights} --out {new}.mp4 --seed -1",
     "an expert's seed below 0": "expert score scripted toy --episodes 1 --seed -1",

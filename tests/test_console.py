@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from isoclone import console
 from isoclone.console import ConsoleObserver, read_progress
 from isoclone.store import read_json, write_json
@@ -18,10 +20,13 @@ def test_the_time_left_of_the_forecast_agent_is_its_own(study_copy, monkeypatch)
     observer.sweep(study, (), study.sweep())
     observer.phase("forecast")
     said = []
+    os.utime(agent, (0, 0))  # it stands as an earlier life left it
+    said.append(observer._look()[2])
+    clock[0] += 10.0
     for share in (0.25, 0.5, 0.75, 1.0):
         row = {**read_json(agent), "flops": share * budget, "phase": "train"}
         write_json(agent, row)
         assert [p["label"] for p in read_progress(study_copy) if p["live"]] == [row["label"]]
         said.append(observer._look()[2])
         clock[0] += 10.0
-    assert said == ["", ", about 20 s left", ", about 10 s left", ""]
+    assert said == ["", "", ", about 20 s left", ", about 10 s left", ""]

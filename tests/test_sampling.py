@@ -25,7 +25,9 @@ def test_softmax_and_its_temperature():
     assert np.allclose(drawn("temperature=0.5"), cold, atol=0.01)
 
 
-@pytest.mark.parametrize("text", ["argmax", "temperature=0", "top_k=1", "top_p=0.001"])
+@pytest.mark.parametrize(
+    "text", ["argmax", "temperature=0", "temperature=1e-46", "top_k=1", "top_p=0.001"]
+)
 def test_only_the_likeliest(text):
     assert drawn(text).tolist() == [1, 0, 0, 0]
 

@@ -15,7 +15,7 @@ from isoclone.ablation import Ablation
 from isoclone.cli import main
 from isoclone.cli.flags import Changes
 from isoclone.cli.study import planned_study
-from isoclone.demos.nld import NldDemonstrations
+from isoclone.demos.nld import NldDemonstrations, import_nld
 from isoclone.errors import DataError, SpecError
 from isoclone.executors import SerialExecutor, executor
 from isoclone.rivals import action_shares, measure_rivals, smallest_of
@@ -84,6 +84,17 @@ def test_demonstrations_bring_their_character(tmp_path, capfd):
     assert ready.spec.game_options == {"character": valkyrie, "max_steps": 10_000}
     assert len(ready.demos().episodes) == 3
     monk = tiny_nethack_spec(demos=str(tmp_path / "val" / "demos"))
+    anybody = tiny_nethack_spec(
+        demos=str(tmp_path / "val" / "demos"), game_options={"character": "@"}
+    )
+    assert Study.create(tmp_path / "anybody", anybody).demos().episodes
+    for log in (tmp_path / "val" / "nld").rglob("*xlogfile"):
+        log.unlink()
+    nobody = import_nld(tmp_path / "val" / "nld", tmp_path / "nobody", without_log=True)
+    assert nobody.game_options == {"character": "@"}
+    unknown = planned_study("nethack", None, Changes(demos=tmp_path / "nobody"))
+    assert unknown.spec.game_options["character"] == "mon-hum-neu-mal"
+    assert len(unknown.demos().episodes) == 3
     with pytest.raises(DataError, match=f"games of {valkyrie}, the study is of mon-hum-neu-mal"):
         Study.create(tmp_path / "monk", monk).run()
 
@@ -132,6 +143,7 @@ def test_what_an_ablation_cannot_do_is_said(nethack_demos, tmp_path, asked):
         ({"a": {"where": 5}}, "variant 'a'.*'where' must be a condition, not 5"),
         ({"a": {"width": 2.5}}, "'width' must be a whole number, not 2.5"),
         ({"a": {"budgets_flops": 5e8}}, "'budgets_flops' must be a sequence of FLOPs"),
+        ({"a": {"budgets_flops": (2e7, "x")}}, "variant 'a'.*must be numbers, not 'x'"),
         ({"a": {"seeds": (1, 2)}}, "'seeds' is the same for all variants"),
         ({"a": {"episodes": 5}}, "'episodes' is the same for all variants"),
         ({"a": {"widths": (1, 2, 3)}}, "'widths' means nothing here"),

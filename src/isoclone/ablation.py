@@ -223,6 +223,9 @@ def _check_variant(changes: object) -> None:
     for name, (kinds, wanted) in OURS.items():
         if name in changes and type(changes[name]) not in kinds:
             raise SpecError(f"'{name}' must be {wanted}, not {shown(changes[name])}")
+    for budget in changes.get("budgets_flops", ()):
+        if type(budget) not in (int, float):
+            raise SpecError(f"'budgets_flops' must be numbers, not {shown(budget)}")
     for name in FOR_ALL:
         if name in changes:
             raise SpecError(f"'{name}' is the same for all variants; say it of the ablation")

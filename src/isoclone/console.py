@@ -182,8 +182,10 @@ class ConsoleObserver(Observer):
 
     def _agents_time_left(self, budget: float, progress: list[dict[str, Any]]) -> str:
         """Time left to train the forecast agent, at its pace since it was first seen."""
-        flops = max((p["flops"] for p in progress if p["live"]), default=0.0)
-        now = time.monotonic()
+        live = [p["flops"] for p in progress if p["live"]]
+        if not live:
+            return ""
+        flops, now = max(live), time.monotonic()
         begun, before = self._first_seen = self._first_seen or (now, flops)
         if not before < flops < budget:
             return ""

@@ -10,6 +10,8 @@ import numpy as np
 
 from isoclone.errors import SpecError
 
+COLD = 1e-30  # a temperature below is none: float32 knows no logits so close to each other
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -58,7 +60,7 @@ class Sampling:
 
     def choose(self, logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
         """(n, actions) logits and (n,) uniform draws from [0, 1) -> (n,) actions."""
-        if self.temperature == 0:
+        if self.temperature < COLD:
             return logits.argmax(1)
         below = logits - logits.max(1, keepdims=True)
         with np.errstate(over="ignore"):  # far below at a low temperature: a share of 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isoclone.errors import IsocloneError, SpecError
-from isoclone.games import Game, game
+from isoclone.games import Game, check_seed, game
 from isoclone.policies import policy_flops, policy_names
 from isoclone.recipes import Recipe, recipe
 from isoclone.records import Run, conform, jsonable, shown
@@ -201,6 +201,8 @@ def _check_grid(spec: StudySpec) -> None:
         raise SpecError(f"budgets_flops must be ascending and distinct, not {list(budgets)}")
     if not spec.seeds or len(set(spec.seeds)) < len(spec.seeds) or min(spec.seeds) < 0:
         raise SpecError(f"seeds must be distinct and not negative, not {list(spec.seeds)}")
+    for seed in (*spec.seeds, spec.demos_seed):
+        check_seed(seed)
     if not max(budgets) < spec.forecast_budget < float("inf"):
         raise SpecError(
             f"forecast_flops must be above the largest budget {max(budgets):.3g}, "

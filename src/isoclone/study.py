@@ -233,7 +233,7 @@ class Study:
                 f"{demos.path} holds {demos.game_name}, the study is of {self.spec.game}"
             )
         played, mine = (o.get("character") for o in (demos.game_options, the_game.options()))
-        if played and played != mine:
+        if played and mine and "@" not in played + mine and played != mine:  # '@': anybody
             raise DataError(
                 f"{demos.path} holds games of {played}, the study is of {mine}; give it "
                 f"game_options={{'character': '{played}'}}, or other demonstrations"

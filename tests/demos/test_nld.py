@@ -277,6 +277,12 @@ def test_a_finished_import_takes_in_what_came_to_its_source(recorded, imported, 
     assert "new: 2, so that the fingerprint is another" in said.err
     assert json.loads(said.out)["fingerprint"] == imported.fingerprint
     assert NldDemonstrations.open(tmp_path / "demos").skipped == ()
+    for log in folder.rglob("*xlogfile"):
+        log.unlink()
+    assert main(words) == 0  # what is in the store is sound, whatever became of its source
+    said = capsys.readouterr()
+    assert "nothing is taken in: " in said.err
+    assert json.loads(said.out)["fingerprint"] == imported.fingerprint
 
 
 def test_a_finished_import_outlives_its_source(imported, tmp_path):

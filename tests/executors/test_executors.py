@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from light_tasks import die_once, double, fail, full_disk
 
@@ -235,6 +236,12 @@ def test_an_option_that_cannot_be_is_one_line_before_anything_runs(name, option,
 def test_a_flag_that_cannot_be_is_named(words, complaint, tmp_path, capsys):
     assert main(["run", "toy", "--out", str(tmp_path / "x"), "--executor", *words.split()]) == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_options_may_be_numpys_and_paths(tmp_path):
+    assert executor("processes", np.int64(2)).workers == 2
+    executor("slurm", 2, folder=tmp_path, cluster="local", cpus=np.int64(1))
+    assert executor(name="serial").workers == 1
 
 
 def test_an_option_of_ones_own_executor_is_its_makers_business():

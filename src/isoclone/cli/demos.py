@@ -269,6 +269,7 @@ def record_nethack(
     json: bool,
 ) -> None:
     """Record NetHack games into OUT/nld, import them into OUT/demos, and tell how it went."""
+    from isoclone.builtins import builtin
     from isoclone.console import STDOUT, ConsoleObserver, print_json
     from isoclone.demos.nld import record_demos
 
@@ -296,7 +297,8 @@ def record_nethack(
         f"of the expert; recorded in {out / 'nld'}, listed in its games.csv"
     )
     show_nld(demos)
-    STDOUT.print(f"use it: isoclone run nethack --demos {out}", markup=False)
+    if demos.game_name == builtin("nethack").game:
+        STDOUT.print(f"use it: isoclone run nethack --demos {out}", markup=False)
 
 
 VERBS: dict[str, Callable[..., Any]] = {

@@ -47,6 +47,8 @@ class Crew:
         given = {name: getattr(self, name) for name in flags}
         named = {name: value for name, value in given.items() if value is not None}
         others = parse_options(self.executor_options, "--executor-options")
+        if "name" in others:
+            raise SpecError("--executor-options name=...: an executor is named by --executor")
         for name in named.keys() & others.keys():
             raise SpecError(f"--{name} and --executor-options {name}=... are one: leave one out")
         return executor(self.executor, **named | others)
@@ -108,10 +110,10 @@ class Changes:
         where = address_of(inside) or str(Path(inside).resolve())
         found = open_demos(where, verify=False)
         said = {"demos": where, "expert": found.expert_name}
-        if own or "character" not in found.game_options:
+        character = found.game_options.get("character", "@")
+        if own or "@" in character:  # anybody
             return said
-        character = {"character": found.game_options["character"]}
-        return said | {"game_options": spec.game_options | character}
+        return said | {"game_options": spec.game_options | {"character": character}}
 
 
 CREW, CHANGES = Crew(), Changes()

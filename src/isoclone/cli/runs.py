@@ -218,9 +218,9 @@ def _checkpoint_in(path: Path) -> Path:
     if not path.is_dir():
         return path
     if (path / "study.json").exists():
-        agents = [p.checkpoint for p in Study.open(path).points("forecast") if p.checkpoint]
-        if agents:
-            return path / agents[-1]
+        agents = [path / p.checkpoint for p in Study.open(path).points("forecast") if p.checkpoint]
+        if agents and agents[-1].exists():
+            return agents[-1]
     found = [
         *path.glob("checkpoints/*.safetensors"),
         *path.glob("runs/*/checkpoints/*.safetensors"),

@@ -21,7 +21,7 @@ from isoclone.executors.processes import ProcessExecutor
 from isoclone.executors.ray import RayExecutor
 from isoclone.executors.serial import SerialExecutor
 from isoclone.executors.slurm import SlurmExecutor
-from isoclone.records import conformed, shown
+from isoclone.records import conformed
 from isoclone.registry import Registry
 
 __all__ = [
@@ -56,12 +56,16 @@ def check_workers(workers: int | None) -> int:
     Raises:
         SpecError: fewer than one, or no whole number.
     """
-    if workers is not None and (type(workers) is not int or workers < 1):
-        raise SpecError(f"workers must be a whole number of at least 1, not {shown(workers)}")
-    return workers or default_workers()
+    try:
+        count = conformed(workers, int | None, "workers")
+    except TypeError as error:
+        raise SpecError(str(error)) from error
+    if count is not None and count < 1:
+        raise SpecError(f"workers must be at least 1, not {count}")
+    return count or default_workers()
 
 
-def executor(name: str = "processes", /, workers: int | None = None, **options: Any) -> Executor:
+def executor(name: str = "processes", workers: int | None = None, **options: Any) -> Executor:
     """The executor of that name ('serial', 'processes', 'ray', 'slurm', or a registered one).
 
     Args:

@@ -131,7 +131,14 @@ def import_nld(
     if earlier.finished and not holds_recordings(source):
         earlier.check_mendable((), source)
         return earlier.finished
-    chosen, skipped = _choose(source, request)
+    try:
+        chosen, skipped = _choose(source, request)
+    except DataError as error:
+        if earlier.finished is None or earlier.harmed:
+            raise
+        if tell:
+            tell(f"nothing is taken in: {error}")
+        return earlier.finished
     todo = {r.name: r for r in chosen if r.name not in earlier.sound}
     earlier.check_mendable(todo, source)
     _check_folders([*earlier.sound, *todo], request)
