@@ -36,7 +36,7 @@ NUMBERS = (
 )
 NEEDED = ("params", "samples", "dev_loss")
 # Columns of a study's own points that laws do not need: no notice about them.
-SILENT = frozenset(Point.__dataclass_fields__)  # of our own tables: no need to tell
+SILENT = frozenset(Point.__dataclass_fields__)
 NO_GROUP = ""
 
 

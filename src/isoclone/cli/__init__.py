@@ -48,12 +48,14 @@ def _who_knows(words: Sequence[str]) -> str:
 
 def _refuse_addresses(verb: str, call: functools.partial[Any]) -> None:
     """Raise SpecError if an object store is to be written by a verb that writes files here."""
+    given = [flag for flag in ("out", "keep") if call.keywords.get(flag) is not None]
+    if not given or verb in IN_OBJECT_STORES:
+        return
     from isoclone.remote import address_of
 
-    for flag in ("out", "keep"):
-        place = call.keywords.get(flag)
-        if place is not None and verb not in IN_OBJECT_STORES and address_of(place):
-            raise SpecError(f"--{flag} {address_of(place)}: give a path on this machine")
+    for flag in given:
+        if address := address_of(call.keywords[flag]):
+            raise SpecError(f"--{flag} {address}: give a path on this machine")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

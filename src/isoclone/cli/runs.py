@@ -208,6 +208,7 @@ def _checkpoint_in(path: Path) -> Path:
     there is one, its largest."""
     from isoclone.remote import Remote, address_of, local, name_of
     from isoclone.study import HEAVY, Study
+    from isoclone.worker import STUDY_FILE
 
     address, name = address_of(path), name_of(path)
     if address and name.endswith(".safetensors"):
@@ -217,7 +218,7 @@ def _checkpoint_in(path: Path) -> Path:
     path = local(path, but=HEAVY)
     if not path.is_dir():
         return path
-    if (path / "study.json").exists():
+    if (path / STUDY_FILE).exists():
         agents = [path / p.checkpoint for p in Study.open(path).points("forecast") if p.checkpoint]
         if agents and agents[-1].exists():
             return agents[-1]

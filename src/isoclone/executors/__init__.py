@@ -99,7 +99,9 @@ def _check(maker: Callable[..., Executor], workers: int, options: dict[str, Any]
     for name in options.keys() & signature.parameters.keys():
         hint = signature.parameters[name].annotation
         if hint in _PLAIN or hint in [kind | None for kind in _PLAIN]:
-            value = conformed(options[name], hint, name)
+            given = options[name]
+            given = os.fspath(given) if isinstance(given, os.PathLike) else given
+            value = conformed(given, hint, name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise TypeError(f"{name} must be a finite number, not {value}")
 

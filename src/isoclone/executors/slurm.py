@@ -21,7 +21,6 @@ from isoclone.executors.base import Outcome, Task
 from isoclone.executors.pool import Pool, WorkerLost
 from isoclone.executors.serial import call, one_line
 from isoclone.executors.setup import run_study_file, use_one_thread
-from isoclone.records import shown
 
 JOBS = 64  # under way at once, unless said
 TIMES_OUT = 1000  # how often a job may run out of time: it goes on from where it was
@@ -52,7 +51,7 @@ class SlurmExecutor(Pool):
         gpus: float = 1,
         minutes: int = 240,
         memory_gb: float = 4.0,
-        folder: str | Path = "slurm-out",
+        folder: str = "slurm-out",
         poll_seconds: float = 5.0,
         cluster: str = "slurm",
         **sbatch: Any,
@@ -61,8 +60,6 @@ class SlurmExecutor(Pool):
             raise SpecError("Slurm gives out whole CPUs and GPUs: cpus and gpus must be 1 or more")
         if min(minutes, memory_gb, poll_seconds) < 0:
             raise SpecError("minutes, memory_gb and poll_seconds must not be below 0")
-        if not isinstance(folder, str | Path):
-            raise SpecError(f"folder must be a path, not {shown(folder)}")
         if "address" in sbatch:
             raise SpecError("Slurm has no address: --address is for --executor ray")
         if cluster not in ("slurm", "local"):
