@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.laws.backtest import backtest, summary
-from isoclone.laws.evidence import Evidence
+from isoclone.laws.frontier.backtest import backtest, summary
+from isoclone.laws.frontier.evidence import Evidence
+from isoclone.laws.frontier.replay import Replay, replay
 from isoclone.laws.points import Points
-from isoclone.laws.replay import Replay, replay
+from isoclone.laws.tables import from_columns
 from isoclone.published import tuyls2023
-from isoclone.tables import from_columns
 
 METHODS = ("default", "paper", "last-slope", "persistence")
 HOLDOUT_FROM = 1.5e17  # NetHack: forecast the budgets beyond 1e17

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isoclone import tables
+from isoclone.laws import tables
 from isoclone.laws.datalimited import DataLimitedLaw, best_so_far
 from isoclone.laws.surface import Surface
 

@@ -13,14 +13,14 @@ import torch
 from common import alternating, show
 
 import isoclone as ic
-from isoclone.builtins import BREAKOUT
-from isoclone.checkpoint import Trained
 from isoclone.demos import RecordRequest, record
-from isoclone.estimate import _made_up
-from isoclone.evaluate import rollout
+from isoclone.evaluation.rollout import rollout
 from isoclone.executors import executor
 from isoclone.executors.setup import keep_freed_memory
 from isoclone.policies import make_policy
+from isoclone.study.builtins import BREAKOUT
+from isoclone.study.estimate import _made_up
+from isoclone.training.checkpoint import Trained
 
 SLOTS = 16
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from isoclone.laws.allocation import Allocation
-from isoclone.laws.evidence import Evidence
+from isoclone.laws.frontier.evidence import Evidence
 from isoclone.laws.isoflop import fit_isoflops
 from isoclone.laws.points import Points
 from isoclone.laws.power import PowerLaw

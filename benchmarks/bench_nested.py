@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from bench_backtest import HOLDOUT_FROM, games, on_released_runs
 
-from isoclone.laws import ensemble, forecasters, kriging
-from isoclone.laws.backtest import MIN_TRAIN
-from isoclone.laws.ensemble import Ensemble
-from isoclone.laws.evidence import Evidence
-from isoclone.laws.replay import FIRST_ORIGIN
+from isoclone.laws.frontier import ensemble, forecasters, kriging
+from isoclone.laws.frontier.backtest import MIN_TRAIN
+from isoclone.laws.frontier.ensemble import Ensemble
+from isoclone.laws.frontier.evidence import Evidence
+from isoclone.laws.frontier.replay import FIRST_ORIGIN
 
 Array = np.ndarray
 Said = dict[tuple[int, int], float]

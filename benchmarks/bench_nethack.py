@@ -20,16 +20,16 @@ import torch
 from common import alternating, show
 
 import isoclone as ic
-from isoclone.checkpoint import Trained
-from isoclone.demos.nld import NldRecordRequest, record_demos
-from isoclone.evaluate import STATE_SLOTS
+from isoclone.base.records import Run
+from isoclone.evaluation.rollout import STATE_SLOTS
+from isoclone.evaluation.runners import slots_for
 from isoclone.experts import View
 from isoclone.games.base import SerialVector
-from isoclone.games.nethack import NetHackEnv, fix_birthday, pack_tty
-from isoclone.recipes import recipe
-from isoclone.records import Run
-from isoclone.slots import slots_for
-from isoclone.train import Trainer
+from isoclone.nethack.game import NetHackEnv, fix_birthday, pack_tty
+from isoclone.nethack.recordings import NldRecordRequest, record_demos
+from isoclone.training.checkpoint import Trained
+from isoclone.training.loop import Trainer
+from isoclone.training.recipes import recipe
 
 SIDE_BY_SIDE = (16, STATE_SLOTS)  # the second is what a rollout does by itself
 Work = Callable[[], int]

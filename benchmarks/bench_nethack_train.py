@@ -21,18 +21,19 @@ import numpy as np
 import torch
 from common import show
 
-from isoclone.checkpoint import Trained
-from isoclone.demos.feed import screen_encoder
-from isoclone.demos.nld import NldDemonstrations
-from isoclone.evaluate import STATE_SLOTS, dev_loss
+from isoclone.base.records import Run
+from isoclone.evaluation.dev_loss import dev_loss
+from isoclone.evaluation.rollout import STATE_SLOTS
+from isoclone.evaluation.runners import slots_for
 from isoclone.games import close, game, vector_env
-from isoclone.games.nethack import FRAME
+from isoclone.nethack.game import FRAME
+from isoclone.nethack.recordings import NldDemonstrations
 from isoclone.policies import make_policy, policy_flops, policy_params
-from isoclone.recipes import recipe
-from isoclone.records import Run
-from isoclone.sampling import Sampling
-from isoclone.slots import slots_for
-from isoclone.train import Trainer
+from isoclone.policies.sampling import Sampling
+from isoclone.training.checkpoint import Trained
+from isoclone.training.data import screen_encoder
+from isoclone.training.loop import Trainer
+from isoclone.training.recipes import recipe
 
 ACTIONS = 121
 FIRST_FRAMES = 12_500  # of each dev game: what the wanted losses are of

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from common import alternating, rate, show
 
-from isoclone.demos.nld import NldDemonstrations, Unrolls, import_nld
-from isoclone.demos.nld.ttyrec import find_recordings
 from isoclone.executors import executor
+from isoclone.nethack.recordings import NldDemonstrations, Unrolls, import_nld
+from isoclone.nethack.recordings.ttyrec import find_recordings
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "nld-aa-mini"
 UNROLL, LANES = 32, 16

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from common import show
 
-from isoclone.builtins import builtin
 from isoclone.demos import RecordRequest, record
 from isoclone.executors import Executor, Task, executor
-from isoclone.spec import StudySpec
-from isoclone.study import Study
+from isoclone.study.builtins import builtin
+from isoclone.study.spec import StudySpec
+from isoclone.study.study import Study
 
 WORKERS, ROUNDS = 2, 3
 TOY = builtin("toy").replace(

@@ -1,7 +1,8 @@
 """Training steps: the paper's network as one writes it in torch, and ours, on one thread.
 
-Reference: float32, channels-last, batch 64, bytes over 255, Adam. Ours: the same network by
-`isoclone.train.Trainer` with the recipe `lean`, from gathering the batch to the averaged weights.
+Reference: float32, channels-last, batch 64, bytes over 255, Adam. Ours: the same network
+by `isoclone.training.loop.Trainer` with the recipe `lean`, from gathering the batch to the averaged
+weights.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from common import alternating, show
 from torch import nn
 
 import isoclone as ic
-from isoclone.builtins import BREAKOUT
-from isoclone.estimate import _made_up
-from isoclone.train import Trainer
+from isoclone.study.builtins import BREAKOUT
+from isoclone.study.estimate import _made_up
+from isoclone.training.loop import Trainer
 
 BATCH = 64
 

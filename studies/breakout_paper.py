@@ -5,7 +5,7 @@
 Bytes over 255, Adam at a constant rate, no averaging: on these budgets hardly anything is learned.
 """
 
-from isoclone.builtins import BREAKOUT
-from isoclone.recipes import recipe
+from isoclone.study.builtins import BREAKOUT
+from isoclone.training.recipes import recipe
 
 study = BREAKOUT.replace(name="breakout-paper", recipe=recipe("paper").to_json())

@@ -9,8 +9,8 @@ The controller is linear, so the smallest network is the best one at every budge
 from dataclasses import dataclass
 
 from isoclone.experts import CallableExpert, register_expert
-from isoclone.recipes import recipe
-from isoclone.spec import StudySpec
+from isoclone.study.spec import StudySpec
+from isoclone.training.recipes import recipe
 
 
 def lean_into_the_fall(observation):

@@ -3,9 +3,9 @@
 isoclone ablate studies/nethack_rate.py --demos demos/aa
 """
 
-from isoclone.ablation import Ablation
-from isoclone.builtins import NETHACK
-from isoclone.recipes import recipe
+from isoclone.study.ablation import Ablation
+from isoclone.study.builtins import NETHACK
+from isoclone.training.recipes import recipe
 
 ablation = Ablation(
     name="nethack-rate",

@@ -9,49 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from storage import object_store
+from support import SHARED, tiny_spec
 
-from isoclone.builtins import builtin
 from isoclone.demos import Demonstrations, RecordRequest, record
-from isoclone.demos.nld import NldDemonstrations, import_nld
 from isoclone.games import close, game
-from isoclone.recipes import recipe
-from isoclone.spec import StudySpec
-from isoclone.study import Study
-
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-
-
-def tiny_spec(**changes: object) -> StudySpec:
-    """The toy study, cut down to a few seconds."""
-    fields: dict[str, object] = {
-        "name": "tiny",
-        "samples": 4_000,
-        "widths": (2, 4, 8),
-        "budgets_flops": (3e6, 1e7, 3e7),
-        "episodes": 4,
-        "forecast_episodes": 4,
-        "dev_samples": 300,
-        "extend": 1,
-    }
-    return builtin("toy").replace(**{**fields, **changes})
-
-
-def tiny_nethack_spec(**changes: object) -> StudySpec:
-    """The study of NetHack, cut down to seconds."""
-    fields: dict[str, object] = {
-        "name": "tiny",
-        "widths": (2, 4, 8),
-        "budgets_flops": (2e7, 4e7),
-        "forecast_flops": 6e7,
-        "recipe": recipe("nethack", batch_size=48, precision="float32").to_json(),
-        "policy_options": {"unroll": 12},
-        "game_options": {"character": "mon-hum-neu-mal", "max_steps": 25},
-        "samples": 60,
-        "dev_samples": 200,
-        "episodes": 2,
-        "forecast_episodes": 2,
-    }
-    return builtin("nethack").replace(**{**fields, **changes})
+from isoclone.nethack.recordings import NldDemonstrations, import_nld
+from isoclone.study.study import Study
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ import torch
 
 import isoclone as ic
 from isoclone import laws
-from isoclone.errors import SpecError, UnknownNameError
+from isoclone.base.errors import SpecError, UnknownNameError
+from isoclone.base.records import Interval
 from isoclone.experts import CallableExpert
 from isoclone.games import FrameSpec, game
-from isoclone.records import Interval
 from isoclone.testing import check_expert, check_game, check_law, check_policy
 
 

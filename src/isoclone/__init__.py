@@ -25,27 +25,27 @@ __version__ = "0.1.0"
 
 # Public name -> the module it lives in.
 _ROOMS = {
-    "Ablation": "isoclone.ablation",
+    "Ablation": "isoclone.study.ablation",
     "Demonstrations": "isoclone.demos",
     "ExpertScore": "isoclone.experts",
-    "Forecast": "isoclone.records",
+    "Forecast": "isoclone.base.records",
     "FrameSpec": "isoclone.games",
-    "Interval": "isoclone.records",
-    "IsocloneError": "isoclone.errors",
-    "Point": "isoclone.records",
-    "Recipe": "isoclone.recipes",
-    "Run": "isoclone.records",
-    "Study": "isoclone.study",
-    "StudySpec": "isoclone.spec",
+    "Interval": "isoclone.base.records",
+    "IsocloneError": "isoclone.base.errors",
+    "Point": "isoclone.base.records",
+    "Recipe": "isoclone.training.recipes",
+    "Run": "isoclone.base.records",
+    "Study": "isoclone.study.study",
+    "StudySpec": "isoclone.study.spec",
     "evaluate": "isoclone.api",
     "executor": "isoclone.executors",
     "expert": "isoclone.experts",
-    "fit": "isoclone.study",
+    "fit": "isoclone.study.study",
     "game": "isoclone.games",
     "load": "isoclone.api",
     "policy_flops": "isoclone.api",
     "policy_params": "isoclone.api",
-    "recipe": "isoclone.recipes",
+    "recipe": "isoclone.training.recipes",
     "record": "isoclone.api",
     "register_executor": "isoclone.executors",
     "register_expert": "isoclone.testing",
@@ -60,7 +60,6 @@ _ROOMS = {
 __all__ = ["__version__", *sorted(_ROOMS)]
 
 if TYPE_CHECKING:
-    from isoclone.ablation import Ablation as Ablation
     from isoclone.api import (
         evaluate as evaluate,
     )
@@ -82,8 +81,12 @@ if TYPE_CHECKING:
     from isoclone.api import (
         width_for as width_for,
     )
+    from isoclone.base.errors import IsocloneError as IsocloneError
+    from isoclone.base.records import Forecast as Forecast
+    from isoclone.base.records import Interval as Interval
+    from isoclone.base.records import Point as Point
+    from isoclone.base.records import Run as Run
     from isoclone.demos import Demonstrations as Demonstrations
-    from isoclone.errors import IsocloneError as IsocloneError
     from isoclone.executors import executor as executor
     from isoclone.executors import register_executor as register_executor
     from isoclone.experts import ExpertScore as ExpertScore
@@ -92,18 +95,15 @@ if TYPE_CHECKING:
     from isoclone.experts import train_expert as train_expert
     from isoclone.games import FrameSpec as FrameSpec
     from isoclone.games import game as game
-    from isoclone.recipes import Recipe as Recipe
-    from isoclone.recipes import recipe as recipe
-    from isoclone.records import Forecast as Forecast
-    from isoclone.records import Interval as Interval
-    from isoclone.records import Point as Point
-    from isoclone.records import Run as Run
-    from isoclone.spec import StudySpec as StudySpec
-    from isoclone.study import Study as Study
-    from isoclone.study import fit as fit
+    from isoclone.study.ablation import Ablation as Ablation
+    from isoclone.study.spec import StudySpec as StudySpec
+    from isoclone.study.study import Study as Study
+    from isoclone.study.study import fit as fit
     from isoclone.testing import register_expert as register_expert
     from isoclone.testing import register_game as register_game
     from isoclone.testing import register_policy as register_policy
+    from isoclone.training.recipes import Recipe as Recipe
+    from isoclone.training.recipes import recipe as recipe
 
 
 def __getattr__(name: str) -> Any:

@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from isoclone import policies
-from isoclone.checkpoint import Trained, load_checkpoint
 from isoclone.demos import Demonstrations, RecordRequest
 from isoclone.demos import record as record_request
-from isoclone.demos.feed import open_source
-from isoclone.demos.nld import NldDemonstrations
-from isoclone.evaluate import DevLoss, Returns, dev_loss
-from isoclone.evaluate import rollout as play_out
+from isoclone.evaluation.dev_loss import DevLoss, dev_loss
+from isoclone.evaluation.rollout import Returns
+from isoclone.evaluation.rollout import rollout as play_out
 from isoclone.executors import Executor, SerialExecutor
 from isoclone.experts import Expert
 from isoclone.games import Game
 from isoclone.games import game as make_game
+from isoclone.nethack.recordings import NldDemonstrations
+from isoclone.training.checkpoint import Trained, load_checkpoint
+from isoclone.training.data import open_source
 
 
 def _game(game: str | Game) -> Game:
@@ -96,7 +97,7 @@ def policy_params(policy: str, width: int, game: str | Game, **options: Any) -> 
 def policy_flops(
     policy: str, width: int, game: str | Game, convention: str = "exact", **options: Any
 ) -> float:
-    """FLOPs to train a policy on one sample (see `isoclone.flops` for the conventions)."""
+    """FLOPs to train a policy on one sample (see `isoclone.policies.flops` for the conventions)."""
     the_game = _game(game)
     return policies.policy_flops(
         policy, width, the_game.frame, the_game.n_actions, convention, **options

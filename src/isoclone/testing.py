@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from isoclone import experts, games, policies
-from isoclone.errors import IsocloneError, SpecError
+from isoclone.base.errors import IsocloneError, SpecError
 from isoclone.experts import Expert, View
 from isoclone.games import Env, FrameSpec, Game
 
@@ -48,12 +48,11 @@ def register_policy(name: str, maker: Callable[..., Any], game: str = "toy") -> 
     Raises:
         SpecError: what is wrong with it, and where.
     """
-    known = policies.base.POLICIES.copy()
     policies.register_policy(name, maker)
     try:
         check_policy(name, game)
     except IsocloneError:
-        policies.base.POLICIES.restore(known)
+        policies.POLICIES.remove(name)
         raise
 
 

@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 
+from isoclone.base.errors import DataError
 from isoclone.demos import Demonstrations, RecordRequest, record
 from isoclone.demos.demonstrations import choose_dev
 from isoclone.demos.episode import EpisodeInfo
-from isoclone.errors import DataError
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from isoclone.base.errors import SpecError
 from isoclone.demos import open_cache
-from isoclone.demos.feed import MASKED, FrameFeed, UnrollFeed, feed_for, lanes_for
-from isoclone.demos.nld import NldDemonstrations, Unrolls
-from isoclone.errors import SpecError
-from isoclone.games.nethack import FRAME
+from isoclone.nethack.game import FRAME
+from isoclone.nethack.recordings import NldDemonstrations, Unrolls
 from isoclone.policies import make_policy
+from isoclone.training.data import MASKED, FrameFeed, UnrollFeed, feed_for, lanes_for
 
 
 @pytest.fixture(scope="module")

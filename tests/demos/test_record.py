@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from isoclone.base.errors import DataError, ExecutionError, SpecError, SpecMismatchError
 from isoclone.demos import Demonstrations, RecordRequest, record
 from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episode
-from isoclone.errors import DataError, ExecutionError, SpecError, SpecMismatchError
 from isoclone.executors import executor
 from isoclone.experts import CallableExpert
 from isoclone.games import game

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from light_tasks import die_once, double, fail, full_disk
 
+from isoclone.base.errors import DataError, SpecError, StoreError, UnknownNameError
 from isoclone.cli import main
-from isoclone.errors import DataError, SpecError, StoreError, UnknownNameError
 from isoclone.executors import Task, executor, executor_names, register_executor
 from isoclone.executors.processes import _dealt_out
 from isoclone.executors.serial import SerialExecutor
@@ -128,7 +128,7 @@ def test_no_worker_outlives_its_driver(tmp_path, how):
     pids = tmp_path / "pids"
     pids.mkdir()
     script = tmp_path / "driver.py"
-    script.write_text(WAITING.format(here=str(Path(__file__).parent), pids=str(pids)))
+    script.write_text(WAITING.format(here=str(Path(__file__).parents[1]), pids=str(pids)))
     driver = subprocess.Popen(
         [sys.executable, script], stderr=subprocess.DEVNULL, preexec_fn=heed_interrupts
     )

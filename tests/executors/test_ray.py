@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import tiny_spec
 from light_tasks import copy_up, die_once, double, full_disk, where
+from support import tiny_spec
 
-from isoclone.errors import ExecutionError, SpecError, StoreError
+from isoclone.base.errors import ExecutionError, SpecError, StoreError
 from isoclone.executors import Files, Task, executor
-from isoclone.study import Observer, Study
+from isoclone.study.study import Observer, Study
 
 # Read when ray is imported: the cluster asks everybody for this token.
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -40,7 +40,7 @@ LEAN = ("--num-cpus=1", "--object-store-memory=80000000", "--include-log-monitor
 def node(said: Path, *words: str) -> subprocess.Popen[bytes]:
     """A node of the cluster, which keeps copies of object stores of its own."""
     command = ["nice", "-n", "5", RAY, "start", *words, *LEAN]
-    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]  # of light_tasks, ours
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]  # of light_tasks, ours
     there = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     there["ISOCLONE_CACHE"] = tempfile.mkdtemp(prefix="node", dir=CACHES)
     with open(said, "w") as out:
@@ -250,7 +250,7 @@ def test_a_cluster_that_loses_its_head_is_said_before_ray_ends_the_process(tmp_p
     with head_node() as head:
         command = [sys.executable, "-c", LOSES_ITS_HEAD, head.address, str(tmp_path)]
         driver = subprocess.Popen(
-            command, cwd=Path(__file__).parent, stderr=subprocess.PIPE, text=True
+            command, cwd=Path(__file__).parents[1], stderr=subprocess.PIPE, text=True
         )
         wait_until(lambda: list(tmp_path.iterdir()))
         for one in psutil.Process(head.nodes[0].pid).children(recursive=True):

@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import tiny_spec
 from light_tasks import die_once, double, fail, full_disk, wait_for_preemption
+from support import tiny_spec
 
+from isoclone.base.errors import ExecutionError, SpecError, StoreError
 from isoclone.cli import main
-from isoclone.errors import ExecutionError, SpecError, StoreError
 from isoclone.executors import Task, executor
 from isoclone.executors.slurm import SlurmExecutor
-from isoclone.study import Observer, Study
+from isoclone.study.study import Observer, Study
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'isoclone[slurm]'")
 
@@ -29,7 +29,7 @@ def local(tmp_path: Path, workers: int = 2) -> SlurmExecutor:
 
 @pytest.fixture(autouse=True)
 def found_by_jobs(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
 
 
 def test_each_task_has_one_outcome_and_one_whose_job_dies_is_begun_anew(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 FILE = """
 from dataclasses import dataclass
-from isoclone.builtins import builtin
+from isoclone.study.builtins import builtin
 from isoclone.games import register_game
 from isoclone.games.toy import Toy
 

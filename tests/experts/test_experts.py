@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isoclone.errors import DataError, SpecError, UnknownNameError
+from isoclone.base.errors import DataError, SpecError, UnknownNameError
 from isoclone.experts import View, expert, expert_names, register_expert, score_expert
 from isoclone.experts.base import RandomExpert
 from isoclone.experts.scripted import FIRE, LEFT, NOOP, RIGHT, between_walls

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from isoclone.errors import SpecError
+from isoclone.base.errors import SpecError
 from isoclone.experts import View, expert
 from isoclone.experts.score import score_expert
 from isoclone.games import game

@@ -9,7 +9,7 @@ import pytest
 
 sb3 = pytest.importorskip("stable_baselines3")
 
-from isoclone.errors import (  # noqa: E402
+from isoclone.base.errors import (  # noqa: E402
     CheckpointError,
     SpecError,
     SpecMismatchError,

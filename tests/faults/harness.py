@@ -39,14 +39,14 @@ from pathlib import Path
 import torch._dynamo
 from remote_faults import object_store_faults
 
-import isoclone.console
-import isoclone.estimate
+import isoclone.cli.console
+import isoclone.evaluation.video
 import isoclone.games.toy
 import isoclone.report
+import isoclone.study.estimate
+import isoclone.study.worker
 import isoclone.testing
-import isoclone.train
-import isoclone.video
-import isoclone.worker
+import isoclone.training.loop
 from isoclone.cli import main
 
 torch.set_num_threads(1)
@@ -519,7 +519,7 @@ def run() -> int:
     parser.add_argument("--only", nargs="*", choices=list(faults(0, 0, 0)))
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    isoclone.estimate.MEASURE_SECONDS = 0.02  # lives are many, and their plans are not looked at
+    isoclone.study.estimate.MEASURE_SECONDS = 0.02
     folder = Path(tempfile.mkdtemp(prefix="isoclone-faults-"))  # not one that children clean up
     try:
         bench = Bench(folder, asked.seed, TOY, Verdict())

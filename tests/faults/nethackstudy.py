@@ -11,6 +11,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from conftest import tiny_nethack_spec
+from support import tiny_nethack_spec
 
 study = tiny_nethack_spec(name="faults-nethack", demos=os.environ["ISOCLONE_FAULT_DEMOS"])

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from storage import BUCKET, client, object_store, serving
 
-from isoclone.errors import StoreError
+from isoclone.base.errors import StoreError
 from isoclone.remote import Remote, copy, lease, objects
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 import isoclone
-from isoclone.builtins import builtin
 from isoclone.experts import CallableExpert
 from isoclone.games.toy import Toy, ToyEnv
 from isoclone.policies import make_policy
+from isoclone.study.builtins import builtin
 
 FORK = multiprocessing.get_context("fork")
 

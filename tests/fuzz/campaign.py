@@ -32,7 +32,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from kinds import Target, Wrong
 
-from isoclone.errors import IsocloneError
+from isoclone.base.errors import IsocloneError
 
 ROOMS = {kind: room for room in (targets, recordings) for kind in room.ALL}
 

@@ -33,9 +33,10 @@ from hypothesis import strategies as st
 from kinds import Maker, Target, expect
 from mutate import Draw
 
+from isoclone.base.errors import IsocloneError
 from isoclone.cli import main
 from isoclone.demos.demonstrations import table_digest
-from isoclone.demos.nld import (
+from isoclone.nethack.recordings import (
     GameInfo,
     NldDemonstrations,
     NldRecordRequest,
@@ -43,12 +44,11 @@ from isoclone.demos.nld import (
     import_nld,
     whole_games,
 )
-from isoclone.demos.nld import ttyrec as reader
-from isoclone.demos.nld.gamefile import GameFile
-from isoclone.demos.nld.record import _cast, _play
-from isoclone.demos.nld.where import ALIASES, Where
-from isoclone.demos.nld.xlogfile import FIELDS, read_xlogfile
-from isoclone.errors import IsocloneError
+from isoclone.nethack.recordings import ttyrec as reader
+from isoclone.nethack.recordings.gamefile import GameFile
+from isoclone.nethack.recordings.record import _cast, _play
+from isoclone.nethack.recordings.where import ALIASES, Where
+from isoclone.nethack.recordings.xlogfile import FIELDS, read_xlogfile
 
 STEPS = (40, 55, 30)  # of each game: small, so that thousands can be imported
 TABLE = "games.csv"

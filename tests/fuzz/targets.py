@@ -33,15 +33,15 @@ from hypothesis import strategies as st
 from kinds import Maker, Target, expect
 from mutate import Draw
 
-from isoclone.builtins import builtin
-from isoclone.checkpoint import load_checkpoint
+from isoclone.base.errors import IsocloneError
+from isoclone.base.records import canonical_json
 from isoclone.cli import main
 from isoclone.demos import Demonstrations, RecordRequest, open_cache, record
-from isoclone.errors import IsocloneError
-from isoclone.records import canonical_json
-from isoclone.spec import StudySpec
-from isoclone.study import Study, fit
-from isoclone.tables import read
+from isoclone.laws.tables import read
+from isoclone.study.builtins import builtin
+from isoclone.study.spec import StudySpec
+from isoclone.study.study import Study, fit
+from isoclone.training.checkpoint import load_checkpoint
 
 # ---------------------------------------------------------------------- seeds
 
@@ -303,7 +303,7 @@ def studies(seeds: Path, work: Path) -> Target:
 
 
 def _judge_study(path: Path) -> None:
-    from isoclone.console import point_line, read_progress
+    from isoclone.cli.console import point_line, read_progress
 
     study = Study.open(path)
     points = study.points(None)

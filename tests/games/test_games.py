@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoclone.errors import SpecError, UnknownNameError
+from isoclone.base.errors import SpecError, UnknownNameError
 from isoclone.games import FrameSpec, game, game_names, stack_indices, vector_env
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from isoclone.errors import SpecError
+from isoclone.base.errors import SpecError
 from isoclone.games import game
 from isoclone.testing import check_game
 

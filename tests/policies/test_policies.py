@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from isoclone.errors import SpecError, UnknownNameError
-from isoclone.flops import cnn_flops_per_sample, cnn_params
+from isoclone.base.errors import SpecError, UnknownNameError
 from isoclone.games import FrameSpec, game
 from isoclone.policies import make_policy, policy_flops, policy_params, width_for
+from isoclone.policies.flops import cnn_flops_per_sample, cnn_params
 
 ATARI = FrameSpec((84, 84), "uint8", 4)
 PUBLISHED = {

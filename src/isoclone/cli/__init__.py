@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from isoclone.errors import IsocloneError, SpecError, UnknownNameError
+from isoclone.base.errors import IsocloneError, SpecError, UnknownNameError
 
 IN_OBJECT_STORES = ("run", "plan", "doctor")  # verbs whose --out may be an address
 
@@ -34,9 +34,9 @@ def _stop(number: int, frame: object) -> None:
 
 def _who_knows(words: Sequence[str]) -> str:
     """Which Python file registers what a study needs, if one of the words lies in such a study."""
+    from isoclone.base.store import read_json
     from isoclone.cli.study import MADE_BY
     from isoclone.executors.setup import STUDY_FILE_VARIABLE
-    from isoclone.store import read_json
 
     places = [p for word in words for p in (Path(word), *Path(word).parents)]
     for folder in places if not os.environ.get(STUDY_FILE_VARIABLE) else ():
@@ -64,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     import tyro
 
+    from isoclone.base.registry import Registry
     from isoclone.cli.usage import complaints_in_one_line, deferred
     from isoclone.executors.setup import run_study_file
-    from isoclone.registry import Registry
 
     words = list(sys.argv[1:] if argv is None else argv)
     for count in (3, 2):  # `demos show` is one verb of two words

@@ -38,10 +38,10 @@ def ablate(
         device: cpu, cuda or mps.
         json: print one JSON document instead of the closing lines.
     """
-    from isoclone.ablation import Ablation
+    from isoclone.cli.console import STDOUT, ConsoleObserver, measured_line, print_json
     from isoclone.cli.study import OUT, object_in
-    from isoclone.console import STDOUT, ConsoleObserver, measured_line, print_json
-    from isoclone.train import check_device
+    from isoclone.study.ablation import Ablation
+    from isoclone.training.loop import check_device
 
     check_device(device)
     changes: dict[str, Any] = {"budgets_flops": budgets, "seeds": seeds, "episodes": episodes}

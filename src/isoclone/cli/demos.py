@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import Positional
 
+from isoclone.base.errors import SpecError
 from isoclone.cli.flags import CREW, FLAT, Crew, demos_in
-from isoclone.errors import SpecError
 
 DEMOS_OUT = Path("demos-out")
 
 if TYPE_CHECKING:
-    from isoclone.demos.nld import NldDemonstrations, NldRecordRequest
     from isoclone.executors import Executor
+    from isoclone.nethack.recordings import NldDemonstrations, NldRecordRequest
 
 
 def record(
@@ -52,10 +52,10 @@ def record(
         trust: load a pickled checkpoint: it can run any code, so trust its author.
         json: print one JSON document.
     """
-    from isoclone.console import ConsoleObserver
+    from isoclone.cli.console import ConsoleObserver
     from isoclone.demos import RecordRequest
     from isoclone.demos import record as do_record
-    from isoclone.demos.nld import NldRecordRequest
+    from isoclone.nethack.recordings import NldRecordRequest
 
     out = out or DEMOS_OUT / f"{game}-{expert}".replace("/", "-").lower()
     limits = {} if max_steps is None else {"max_steps": max_steps}
@@ -100,9 +100,9 @@ def demos_show(demos: Positional[Path], *, json: bool = False) -> None:
         demos: a directory of demonstrations, or a study directory.
         json: print one JSON document.
     """
-    from isoclone.console import STDOUT, plus_minus, print_json
+    from isoclone.cli.console import STDOUT, plus_minus, print_json
     from isoclone.demos import open_demos
-    from isoclone.demos.nld import NldDemonstrations
+    from isoclone.nethack.recordings import NldDemonstrations
 
     found = open_demos(demos_in(demos))
     if isinstance(found, NldDemonstrations):
@@ -168,9 +168,9 @@ def import_nld(
         workers: how many at once; the number of cores unless said.
         json: print one JSON document.
     """
-    from isoclone.console import ConsoleObserver, print_json
-    from isoclone.demos.nld import import_nld as do_import
+    from isoclone.cli.console import ConsoleObserver, print_json
     from isoclone.executors import executor as make_executor
+    from isoclone.nethack.recordings import import_nld as do_import
 
     with ConsoleObserver() as observer:
         observer.phase("import", f"recordings in {source}")
@@ -207,8 +207,8 @@ def demos_select(
         out: directory for the selection.
         json: print one JSON document.
     """
-    from isoclone.console import print_json
-    from isoclone.demos.nld import NldDemonstrations, select
+    from isoclone.cli.console import print_json
+    from isoclone.nethack.recordings import NldDemonstrations, select
 
     found = select(NldDemonstrations.open(demos_in(demos)), out, where)
     print_json(nld_summary(found)) if json else show_nld(found)
@@ -241,7 +241,7 @@ def nld_summary(demos: NldDemonstrations) -> dict[str, Any]:
 
 def show_nld(demos: NldDemonstrations) -> None:
     """Print what was imported, what was cut and what was left out."""
-    from isoclone.console import STDOUT, plus_minus
+    from isoclone.cli.console import STDOUT, plus_minus
 
     said = nld_summary(demos)
     score = plus_minus(said["score_mean"], said["score_se"], 1)
@@ -269,9 +269,9 @@ def record_nethack(
     json: bool,
 ) -> None:
     """Record NetHack games into OUT/nld, import them into OUT/demos, and tell how it went."""
-    from isoclone.builtins import builtin
-    from isoclone.console import STDOUT, ConsoleObserver, print_json
-    from isoclone.demos.nld import record_demos
+    from isoclone.cli.console import STDOUT, ConsoleObserver, print_json
+    from isoclone.nethack.recordings import record_demos
+    from isoclone.study.builtins import builtin
 
     with ConsoleObserver() as observer, pool:
         observer.phase("record", f"{request.expert} plays {request.games} games of {request.game}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional
 
-from isoclone.errors import IsocloneError
+from isoclone.base.errors import IsocloneError
 
 
 def doctor(
@@ -28,9 +28,9 @@ def doctor(
         workers: how many are to work at once; the number of cores unless said.
         json: print one JSON document.
     """
+    from isoclone.cli.console import STDOUT, print_json
     from isoclone.cli.study import planned_study
-    from isoclone.console import STDOUT, print_json
-    from isoclone.doctor import PROBLEM, examine
+    from isoclone.study.doctor import PROBLEM, examine
 
     findings = []
     for finding in examine(planned_study(study, out) if study else None, workers):

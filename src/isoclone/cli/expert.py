@@ -9,7 +9,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from isoclone.errors import SpecError
+from isoclone.base.errors import SpecError
 
 OUT = Path("experts-out")
 
@@ -41,7 +41,7 @@ def train(
         device: auto, cpu, cuda or mps.
         json: print one JSON document.
     """
-    from isoclone.console import STDOUT, plus_minus, print_json
+    from isoclone.cli.console import STDOUT, plus_minus, print_json
     from isoclone.experts import train_expert
     from isoclone.games import game as find_game
 
@@ -100,7 +100,7 @@ def score(
         trust: load a pickled checkpoint: it can run any code, so trust its author.
         json: print one JSON document.
     """
-    from isoclone.console import STDOUT, plus_minus, print_json
+    from isoclone.cli.console import STDOUT, plus_minus, print_json
     from isoclone.experts import expert as find_expert
     from isoclone.experts import score_expert
     from isoclone.games import game as find_game

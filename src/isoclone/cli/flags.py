@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from isoclone.errors import SpecError
+from isoclone.base.errors import SpecError
 
 if TYPE_CHECKING:
     from isoclone.executors import Executor
-    from isoclone.spec import StudySpec
+    from isoclone.study.spec import StudySpec
 
 FLAT = tyro.conf.arg(name="")  # the flags are the verb's own: --workers, not --crew.workers
 
@@ -82,7 +82,7 @@ class Changes:
         A forecast budget stays what it is of other budgets only. Unless the specification is the
         user's `own`, a NetHack character is taken from the demonstrations.
         """
-        from isoclone.recipes import recipe
+        from isoclone.training.recipes import recipe
 
         given = {
             **self._of_demos(spec, own),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tyro.conf import Positional
 
-from isoclone.errors import DataError, FitError, SpecError, UnknownNameError
+from isoclone.base.errors import DataError, FitError, SpecError, UnknownNameError
 
 
 def fit(
@@ -106,7 +106,7 @@ def backtest(
         min_train: budgets to train on, at least.
         json: print one JSON document.
     """
-    from isoclone.laws.backtest import summary
+    from isoclone.laws.frontier.backtest import summary
 
     tables, notices = _tables(runs, group)
     rows, chosen, skipped = [], {}, {}
@@ -247,8 +247,8 @@ def plan_from_table(
         seed: of the bootstrap.
         json: print one JSON document.
     """
-    from isoclone.devices import device as find_device
     from isoclone.laws.design import next_runs
+    from isoclone.laws.devices import device as find_device
     from isoclone.laws.inverse import flops_for
 
     chosen = find_device(device, utilisation, price_per_hour)
@@ -300,7 +300,7 @@ def demos_needed(
         json: print one JSON document.
     """
     from isoclone.laws.datalimited import fit_points
-    from isoclone.laws.evidence import Evidence
+    from isoclone.laws.frontier.evidence import Evidence
     from isoclone.laws.points import Points
 
     tables, notices = _tables(runs, group)
@@ -337,7 +337,7 @@ VERBS: dict[str, Callable[..., Any]] = {
 
 def _tables(runs: Path, group: str | None) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """The groups of a table and its notices, which also go to stderr."""
-    from isoclone import tables
+    from isoclone.laws import tables
 
     table = tables.read(runs)
     for notice in table.notices:
@@ -396,11 +396,11 @@ def _backtest_one(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     import numpy as np
 
-    from isoclone.laws.backtest import backtest as run
-    from isoclone.laws.backtest import chosen
-    from isoclone.laws.evidence import Evidence
+    from isoclone.laws.frontier.backtest import backtest as run
+    from isoclone.laws.frontier.backtest import chosen
+    from isoclone.laws.frontier.evidence import Evidence
+    from isoclone.laws.frontier.replay import replay
     from isoclone.laws.points import Points
-    from isoclone.laws.replay import replay
 
     points = Points.from_table(columns)
     if len(points.budgets) < 3:
@@ -439,7 +439,7 @@ def _write_table(path: Path, columns: dict[str, Any]) -> None:
 def _print_json(body: Any) -> None:
     import json
 
-    from isoclone.records import jsonable
+    from isoclone.base.records import jsonable
 
     sys.stdout.write(json.dumps(jsonable(body), indent=2, allow_nan=False) + "\n")
 

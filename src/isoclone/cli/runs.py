@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from isoclone.base.errors import DataError, ExecutionError, SpecError, UnknownNameError
 from isoclone.cli.flags import demos_in
-from isoclone.errors import DataError, ExecutionError, SpecError, UnknownNameError
 
 
 def train(
@@ -38,12 +38,12 @@ def train(
         device: cpu, cuda or mps.
         json: print one JSON document.
     """
-    from isoclone import ranks
-    from isoclone.console import STDOUT, point_line, print_json
-    from isoclone.study import Study
-    from isoclone.train import check_device
+    from isoclone.base import distributed
+    from isoclone.cli.console import STDOUT, point_line, print_json
+    from isoclone.study.study import Study
+    from isoclone.training.loop import check_device
 
-    with ranks.joined(check_device(device)) as mine:
+    with distributed.joined(check_device(device)) as mine:
         the_study = Study.open(study)
         if run_id is not None and width is None:
             point = the_study.train_run(run_id, flops, mine)
@@ -51,7 +51,7 @@ def train(
             point = the_study.train_one(width, flops, seed, mine)
         else:
             raise SpecError("give either --width and --flops, or --run-id")
-        if ranks.leads():
+        if distributed.leads():
             print_json(point) if json else STDOUT.print(point_line(point))
         if point.status == "failed":
             raise ExecutionError(f"run {point.run_id} failed: {point.reason}")
@@ -89,10 +89,11 @@ def evaluate(
         device: cpu, cuda or mps.
         json: print one JSON document.
     """
-    from isoclone.checkpoint import load_checkpoint
-    from isoclone.console import STDOUT, ConsoleObserver, plus_minus, print_json, show_episodes
-    from isoclone.evaluate import dev_loss, rollout, summary
-    from isoclone.train import check_device
+    from isoclone.cli.console import STDOUT, ConsoleObserver, plus_minus, print_json, show_episodes
+    from isoclone.evaluation.dev_loss import dev_loss
+    from isoclone.evaluation.rollout import rollout, summary
+    from isoclone.training.checkpoint import load_checkpoint
+    from isoclone.training.loop import check_device
 
     policy = load_checkpoint(_checkpoint_in(checkpoint), check_device(device))
     cache = _cache_for(policy, demos) if demos is not None else None
@@ -145,7 +146,7 @@ def _game_of(policy: Any, **changes: Any) -> Any:
 def _cache_for(policy: Any, demos: Path) -> Any:
     """The demonstrations' cache, encoded as the policy wants it."""
     from isoclone.demos import open_demos
-    from isoclone.demos.feed import open_source
+    from isoclone.training.data import open_source
 
     found = open_demos(demos_in(demos))
     if found.fingerprint != policy.run.demos:
@@ -179,10 +180,10 @@ def play(
             one is printed.
         json: print one JSON document.
     """
-    from isoclone.checkpoint import load_checkpoint
-    from isoclone.console import STDOUT, print_json
-    from isoclone.video import write_video
-    from isoclone.watch import Reel, played, recorded
+    from isoclone.cli.console import STDOUT, print_json
+    from isoclone.evaluation.video import write_video
+    from isoclone.nethack.watch import Reel, played, recorded
+    from isoclone.training.checkpoint import load_checkpoint
 
     if frames is not None and frames < 1:
         raise SpecError(f"--frames must be at least 1, not {frames}")
@@ -207,8 +208,8 @@ def _checkpoint_in(path: Path) -> Path:
     """The checkpoint that a path means: a file; a run's largest; a study's forecast agent, or until
     there is one, its largest."""
     from isoclone.remote import Remote, address_of, local, name_of
-    from isoclone.study import HEAVY, Study
-    from isoclone.worker import STUDY_FILE
+    from isoclone.study.study import HEAVY, Study
+    from isoclone.study.worker import STUDY_FILE
 
     address, name = address_of(path), name_of(path)
     if address and name.endswith(".safetensors"):
@@ -235,8 +236,8 @@ def _show_reel(source: Path, reel: Any, at: int, frames: int | None, json: bool)
     """Play a reel on the terminal, print some frames of it, or tell of them as JSON."""
     import sys
 
-    from isoclone.console import print_json
-    from isoclone.watch import key_name, lines, watch
+    from isoclone.cli.console import print_json
+    from isoclone.nethack.watch import key_name, lines, watch
 
     if frames is None and not json and sys.stdout.isatty():
         watch(reel, at)
@@ -266,7 +267,7 @@ def games(contains: Annotated[str, Positional] = "", *, json: bool = False) -> N
         contains: only names with this in them.
         json: print one JSON document.
     """
-    from isoclone.console import STDOUT, print_json
+    from isoclone.cli.console import STDOUT, print_json
     from isoclone.games import game_names
 
     names = [name for name in game_names() if contains.lower() in name.lower()]

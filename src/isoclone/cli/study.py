@@ -9,8 +9,8 @@ from typing import Annotated, Any, TypeVar
 
 from tyro.conf import Positional
 
+from isoclone.base.errors import ExecutionError, SpecError
 from isoclone.cli.flags import CHANGES, CREW, FLAT, Changes, Crew
-from isoclone.errors import ExecutionError, SpecError
 
 OUT = Path("studies-out")
 MADE_BY = "made_by.json"  # in a study's directory: the Python file it came from, by its path
@@ -37,8 +37,8 @@ def run(
         device: cpu, cuda or mps.
         json: print one JSON document instead of the closing table.
     """
-    from isoclone.console import ConsoleObserver, print_json, show_plan, show_result
-    from isoclone.store import read_json
+    from isoclone.base.store import read_json
+    from isoclone.cli.console import ConsoleObserver, print_json, show_plan, show_result
 
     pool = crew.gathered()
     the_study = _study(study, out, changes, device)
@@ -67,9 +67,9 @@ def run(
 
 def _study(source: str, out: Path | None, changes: Changes, device: str) -> Any:
     """The study that a name, a file or a directory means."""
-    from isoclone.store import write_json
-    from isoclone.study import Study
-    from isoclone.train import check_device
+    from isoclone.base.store import write_json
+    from isoclone.study.study import Study
+    from isoclone.training.loop import check_device
 
     check_device(device)
     if _is_directory(source, changes, out):
@@ -102,8 +102,8 @@ def _is_directory(source: str, changes: Changes, out: Path | None) -> bool:
 
 
 def _holds_study(source: str, asked: bool) -> bool:
-    from isoclone.builtins import builtin_names
     from isoclone.remote import address_of
+    from isoclone.study.builtins import builtin_names
 
     if address_of(source):
         return True
@@ -113,8 +113,8 @@ def _holds_study(source: str, asked: bool) -> bool:
 
 
 def _named_spec(source: str) -> Any:
-    from isoclone.builtins import builtin
-    from isoclone.spec import StudySpec
+    from isoclone.study.builtins import builtin
+    from isoclone.study.spec import StudySpec
 
     return object_in(source, "study", StudySpec) if source.endswith(".py") else builtin(source)
 
@@ -163,7 +163,7 @@ def plan(
         sharpen_flops: (table) FLOPs that may be spent on runs that sharpen the forecast.
         json: print one JSON document.
     """
-    from isoclone.console import STDOUT, print_json, show_plan
+    from isoclone.cli.console import STDOUT, print_json, show_plan
     from isoclone.executors import check_workers
 
     if study.endswith((".csv", ".parquet")):
@@ -190,7 +190,7 @@ def plan(
 def planned_study(source: str, out: Path | None, changes: Changes = CHANGES) -> Any:
     """The study that a name, a file or a directory means, without writing anything."""
     from isoclone.remote import local
-    from isoclone.study import HEAVY, Study
+    from isoclone.study.study import HEAVY, Study
 
     if _is_directory(source, changes, out):
         return Study.open(source)
@@ -206,8 +206,8 @@ def status(study: Positional[Path], *, json: bool = False) -> None:
         study: a study directory.
         json: print one JSON document.
     """
-    from isoclone.console import STDOUT, point_line, print_json, read_progress
-    from isoclone.study import Study
+    from isoclone.cli.console import STDOUT, point_line, print_json, read_progress
+    from isoclone.study.study import Study
 
     the_study = Study.open(study)
     points, sweep, here = the_study.points(None), the_study.sweep(), the_study.path
@@ -245,8 +245,8 @@ def report(study: Positional[Path], *, json: bool = False) -> None:
         study: a study directory.
         json: print one JSON document.
     """
-    from isoclone.console import STDOUT, print_json
-    from isoclone.study import Study
+    from isoclone.cli.console import STDOUT, print_json
+    from isoclone.study.study import Study
 
     path = Study.open(study).report()
     print_json({"report": path.resolve().as_posix()}) if json else STDOUT.print(str(path))

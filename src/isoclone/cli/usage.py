@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from isoclone.errors import UsageError
+from isoclone.base.errors import UsageError
 
 WANTED = {  # what the parser says of a value it could not read, and what that means
     "[INT": "whole numbers",

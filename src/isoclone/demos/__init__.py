@@ -3,7 +3,7 @@
 from isoclone.demos.cache import FrameCache, open_cache
 from isoclone.demos.demonstrations import Demonstrations
 from isoclone.demos.encode import FrameEncoder
-from isoclone.demos.kinds import demos_here, open_demos
+from isoclone.demos.open import demos_here, open_demos
 from isoclone.demos.record import RecordRequest, record
 
 __all__ = [

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from isoclone.base.errors import StoreError
+from isoclone.base.store import read_json, replacing, sha256_file, write_json
 from isoclone.demos.demonstrations import Demonstrations
 from isoclone.demos.encode import FrameEncoder, fit_encoder
 from isoclone.demos.episode import Episode, EpisodeInfo
-from isoclone.errors import StoreError
 from isoclone.executors import default_workers
 from isoclone.games import stack_indices
-from isoclone.store import read_json, replacing, sha256_file, write_json
 
 DONE, STATISTICS = "done.json", ("mean", "inverse_sd")
 STATISTICS_FRAMES = 4_000  # enough for a mean and an SD per pixel to two digits

@@ -19,11 +19,11 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
+from isoclone.base.errors import DataError, StoreError
+from isoclone.base.records import jsonable, stable_id
+from isoclone.base.store import read_json, sha256_file
 from isoclone.demos.episode import Episode, EpisodeInfo, read_episode
-from isoclone.errors import DataError, StoreError
 from isoclone.games import FrameSpec, Game, game
-from isoclone.records import jsonable, stable_id
-from isoclone.store import read_json, sha256_file
 
 FORMAT = 1
 REQUEST, DONE = "request.json", "demonstrations.json"

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.errors import SpecError
+from isoclone.base.errors import SpecError
 from isoclone.games import FrameSpec
 
 KINDS = ("unit", "standardise")

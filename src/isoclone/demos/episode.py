@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from isoclone.errors import DataError
+from isoclone.base.errors import DataError
+from isoclone.base.records import conform
+from isoclone.base.store import replacing
 from isoclone.games import FrameSpec
-from isoclone.records import conform
-from isoclone.store import replacing
 
 PAGE_BYTES = 8 << 20
 

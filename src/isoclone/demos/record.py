@@ -18,6 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from isoclone.base.errors import DataError, ExecutionError, SpecError, StoreError
+from isoclone.base.records import jsonable, stable_id
+from isoclone.base.store import claim, read_json, sha256_file, write_json, write_rows
+from isoclone.base.timers import calling
 from isoclone.demos.demonstrations import (
     DONE,
     FORMAT,
@@ -29,13 +33,9 @@ from isoclone.demos.demonstrations import (
     table_digest,
 )
 from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episode
-from isoclone.errors import DataError, ExecutionError, SpecError, StoreError
 from isoclone.executors import Executor, Files, SerialExecutor, Task
 from isoclone.experts import Expert, View, expert
 from isoclone.games import Env, Game, check_seed, game
-from isoclone.records import jsonable, stable_id
-from isoclone.store import claim, read_json, sha256_file, write_json, write_rows
-from isoclone.timers import calling
 
 Progress = Callable[[str, float, float], None]
 PROGRESS_SECONDS = 1.0

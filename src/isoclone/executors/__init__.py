@@ -15,14 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from isoclone.errors import SpecError, UnknownNameError
+from isoclone.base.errors import SpecError, UnknownNameError
+from isoclone.base.records import conformed
+from isoclone.base.registry import Registry
 from isoclone.executors.base import Executor, Files, Outcome, Task
 from isoclone.executors.processes import ProcessExecutor
 from isoclone.executors.ray import RayExecutor
 from isoclone.executors.serial import SerialExecutor
 from isoclone.executors.slurm import SlurmExecutor
-from isoclone.records import conformed
-from isoclone.registry import Registry
 
 __all__ = [
     "Executor",
@@ -38,11 +38,11 @@ __all__ = [
 _SIZED_BY_CLUSTER = ("ray", "slurm")  # they know better than a count of this machine's cores
 _PLAIN = (int, float, str, bool)  # the kinds of option that can be checked without asking its maker
 
-_EXECUTORS = Registry("executor")
-_EXECUTORS.add("serial", lambda workers: SerialExecutor())
-_EXECUTORS.add("processes", ProcessExecutor)
-_EXECUTORS.add("ray", RayExecutor)
-_EXECUTORS.add("slurm", SlurmExecutor)
+EXECUTORS = Registry("executor")
+EXECUTORS.add("serial", lambda workers: SerialExecutor())
+EXECUTORS.add("processes", ProcessExecutor)
+EXECUTORS.add("ray", RayExecutor)
+EXECUTORS.add("slurm", SlurmExecutor)
 
 
 def default_workers() -> int:
@@ -80,7 +80,7 @@ def executor(name: str = "processes", workers: int | None = None, **options: Any
     if name not in executor_names():
         raise UnknownNameError("executor", name, executor_names())
     count = check_workers(workers)
-    maker = _EXECUTORS.copy()[name]
+    maker, _ = EXECUTORS.find(name)
     try:
         _check(maker, count, options)
     except TypeError as error:
@@ -114,9 +114,9 @@ def near(given: Executor | None, place: Path) -> Executor | None:
 
 def executor_names() -> list[str]:
     """Every registered name."""
-    return _EXECUTORS.names()
+    return EXECUTORS.names()
 
 
 def register_executor(name: str, maker: Callable[..., Executor]) -> None:
     """Add an executor under a name; `maker(workers, **options)` returns it."""
-    _EXECUTORS.add(name, maker)
+    EXECUTORS.add(name, maker)

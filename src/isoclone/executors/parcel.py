@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from isoclone.errors import DataError
-from isoclone.store import write_bytes
+from isoclone.base.errors import DataError
+from isoclone.base.store import write_bytes
 
 Parcel = list[tuple[str, bytes]]
 

@@ -16,7 +16,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import cast
 
-from isoclone.errors import SpecError
+from isoclone.base.errors import SpecError
 from isoclone.executors.base import Outcome, Task
 from isoclone.executors.pool import Pool, WorkerLost
 from isoclone.executors.serial import call

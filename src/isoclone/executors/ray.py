@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from isoclone.errors import ExecutionError, MissingExtraError, SpecError, StoreError
+from isoclone.base.errors import ExecutionError, MissingExtraError, SpecError, StoreError
 from isoclone.executors import ray_worker
 from isoclone.executors.base import Outcome, Task
 from isoclone.executors.parcel import Parcel, pack, stamp, unpack

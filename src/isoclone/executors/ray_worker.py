@@ -14,13 +14,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from isoclone import __version__
-from isoclone.errors import ExecutionError
+from isoclone.base.errors import ExecutionError
+from isoclone.base.store import write_bytes
 from isoclone.executors.base import Files, Outcome, Task
 from isoclone.executors.parcel import Parcel, pack, unpack
 from isoclone.executors.serial import call
 from isoclone.executors.setup import use_one_thread
 from isoclone.remote import PATIENCE_SECONDS, Remote
-from isoclone.store import write_bytes
 
 # Name under the task's directory -> (stamp, [reference of the parcel]). A reference within a list
 # is not fetched by Ray, so a machine that has the files already does not get them again.

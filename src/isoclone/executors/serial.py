@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from isoclone.errors import ExecutionError, IsocloneError, StoreError
+from isoclone.base.errors import ExecutionError, IsocloneError, StoreError
 from isoclone.executors.base import TRIES, Outcome, Task
 
 

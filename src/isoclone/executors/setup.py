@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from isoclone.errors import IsocloneError, SpecError
+from isoclone.base.errors import IsocloneError, SpecError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 KEEP_BYTES = 1 << 30

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from isoclone.errors import ExecutionError, MissingExtraError, SpecError, StoreError
+from isoclone.base.errors import ExecutionError, MissingExtraError, SpecError, StoreError
 from isoclone.executors.base import Outcome, Task
 from isoclone.executors.pool import Pool, WorkerLost
 from isoclone.executors.serial import call, one_line

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from isoclone.errors import SpecError
-from isoclone.experts.autoascend import make_autoascend
+from isoclone.base.errors import SpecError
+from isoclone.base.registry import Registry
 from isoclone.experts.base import CallableExpert, Expert, View, make_random
 from isoclone.experts.lookahead import make_lookahead
 from isoclone.experts.score import ExpertScore, score_expert
 from isoclone.experts.scripted import scripted
 from isoclone.games import Game
-from isoclone.registry import Registry
 
 __all__ = [
+    "EXPERTS",
     "CallableExpert",
     "Expert",
     "ExpertScore",
@@ -35,12 +35,11 @@ def _from_hub(rest: str, game: Game, **options: Any) -> Expert:
     return from_hub(rest, game, **options)
 
 
-_EXPERTS = Registry("expert")
-_EXPERTS.add("scripted", scripted)
-_EXPERTS.add("lookahead", make_lookahead)
-_EXPERTS.add("random", make_random)
-_EXPERTS.add("autoascend", make_autoascend)
-_EXPERTS.add("sb3/", _from_hub)
+EXPERTS = Registry("expert")
+EXPERTS.add("scripted", scripted)
+EXPERTS.add("lookahead", make_lookahead)
+EXPERTS.add("random", make_random)
+EXPERTS.add("sb3/", _from_hub)
 
 
 def expert(
@@ -65,7 +64,7 @@ def expert(
         return CallableExpert(source)
     name = os.fspath(source)
     try:
-        return _EXPERTS.make(name, game=game, **options)
+        return EXPERTS.make(name, game=game, **options)
     except TypeError as error:
         raise SpecError(f"expert '{name}': {error}") from error
 
@@ -92,9 +91,9 @@ def train_expert(game: Game, *args: Any, **options: Any) -> dict[str, Any]:
 
 def expert_names() -> list[str]:
     """Every registered name; a trailing '/' marks a family."""
-    return _EXPERTS.names()
+    return EXPERTS.names()
 
 
 def register_expert(name: str, maker: Callable[..., Expert]) -> None:
     """Add an expert under a name; `maker(game=..., **options)` returns it."""
-    _EXPERTS.add(name, maker)
+    EXPERTS.add(name, maker)

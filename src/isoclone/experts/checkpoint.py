@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.errors import CheckpointError, MissingExtraError, TrustError
+from isoclone.base.errors import CheckpointError, MissingExtraError, TrustError
 from isoclone.experts.base import View
 from isoclone.games import FrameSpec, Game
 

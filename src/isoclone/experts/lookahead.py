@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.errors import SpecError
+from isoclone.base.errors import SpecError
 from isoclone.experts.base import View
 from isoclone.games import Game
 from isoclone.games.atari import FRAME_SKIP, Atari, AtariEnv

@@ -23,12 +23,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from isoclone.errors import CheckpointError, MissingExtraError, SpecError, SpecMismatchError
+from isoclone.base.errors import CheckpointError, MissingExtraError, SpecError, SpecMismatchError
+from isoclone.base.records import stable_id
+from isoclone.base.store import read_json, replacing, sweep_leftovers, write_json
 from isoclone.experts.checkpoint import EXPERT_JSON, EXPERT_ZIP, MIN_CNN_SIDE, Sb3Expert
 from isoclone.experts.score import score_expert
 from isoclone.games import Game, check_seed
-from isoclone.records import stable_id
-from isoclone.store import read_json, replacing, sweep_leftovers, write_json
 
 TRAINING_JSON, CHECKPOINT_ZIP = "training.json", "checkpoint.zip"
 FORMAT = 1

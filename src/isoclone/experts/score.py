@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoclone.errors import DataError, SpecError
+from isoclone.base.errors import DataError, SpecError
+from isoclone.base.records import Record
 from isoclone.experts.base import Expert, View
 from isoclone.games import Env, Game, check_seed
-from isoclone.records import Record
 
 
 @dataclass(frozen=True)

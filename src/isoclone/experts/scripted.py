@@ -1,4 +1,4 @@
-"""Scripted experts: Breakout from RAM, the toy game from its state, NetHack from its screen."""
+"""Scripted experts: Breakout from RAM, the toy game from its state, others by their game."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from isoclone.errors import SpecError, UnknownNameError
+from isoclone.base.errors import SpecError, UnknownNameError
 from isoclone.experts.base import Expert, View
-from isoclone.experts.nethack_bot import NetHackBot
 from isoclone.games import Game
 
 NOOP, FIRE, RIGHT, LEFT = range(4)  # Breakout's minimal action set
@@ -137,15 +136,17 @@ def landing_column(row: int, column: int, drift: int, size: int = 12) -> int:
 
 
 def scripted(game: Game, variant: str = "", **options: Any) -> Expert:
-    """The scripted expert of a game: toy, NetHack; Breakout's 'tracker' (the default) or 'ace'.
+    """Return the scripted expert of a game; Breakout has two, 'tracker' (the default) and 'ace'.
+
+    A game may bring its own: `scripted_experts() -> {variant: maker}`, the default first.
 
     Raises:
         UnknownNameError: the game has none, or none of that variant.
         SpecError: an option the expert does not have.
     """
-    if game.name not in SCRIPTED:
+    variants = scripted_variants(game)
+    if not variants:
         raise UnknownNameError("game with a scripted expert", game.name, list(SCRIPTED))
-    variants = SCRIPTED[game.name]
     name = variant or next(iter(variants))
     if name not in variants:
         raise UnknownNameError(f"scripted expert of {game.name}", name, list(variants))
@@ -155,9 +156,15 @@ def scripted(game: Game, variant: str = "", **options: Any) -> Expert:
         raise SpecError(f"scripted expert of {game.name}: {error}") from error
 
 
+def scripted_variants(game: Game) -> dict[str, Callable[..., Expert]]:
+    """Return the makers of a game's scripted experts by variant; none for most games."""
+    own = getattr(game, "scripted_experts", None)
+    variants: dict[str, Callable[..., Expert]] = own() if own else SCRIPTED.get(game.name, {})
+    return variants
+
+
 # The first variant of a game is its default.
 SCRIPTED: dict[str, dict[str, Callable[..., Expert]]] = {
     "toy": {"catcher": ToyCatcher},
-    "nethack/NetHackChallenge-v0": {"explorer": NetHackBot},
     "atari/Breakout": {"tracker": BreakoutTracker, "ace": BreakoutAce},
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from isoclone.errors import SpecError
-from isoclone.games.atari import Atari
+from isoclone.base.errors import SpecError
+from isoclone.base.records import shown
+from isoclone.base.registry import Registry
 from isoclone.games.base import (
     Env,
     FrameSpec,
@@ -17,13 +18,9 @@ from isoclone.games.base import (
     stack_indices,
     vector_env,
 )
-from isoclone.games.gym import Gym
-from isoclone.games.nethack import NetHack
-from isoclone.games.toy import Toy
-from isoclone.records import shown
-from isoclone.registry import Registry
 
 __all__ = [
+    "GAMES",
     "Env",
     "FrameSpec",
     "Game",
@@ -37,24 +34,21 @@ __all__ = [
     "vector_env",
 ]
 
-_GAMES = Registry("game")
-_GAMES.add("toy", Toy)
-_GAMES.add("atari/", Atari.named)
-_GAMES.add("gym/", Gym.named)
-_GAMES.add("nethack", NetHack.named)
-_GAMES.add("nethack/", NetHack.named)
+GAMES = Registry("game")
+GAMES.add("toy", "isoclone.games.toy:Toy")
+GAMES.add("atari/", "isoclone.games.atari:Atari.named")
+GAMES.add("gym/", "isoclone.games.gym:Gym.named")
 
 
 def game(name: str, **options: Any) -> Game:
-    """The game of that name: 'toy', 'atari/Breakout', 'nethack', 'gym/CartPole-v1', or a registered
-    one.
+    """Return a game by name: 'toy', 'atari/Breakout', 'gym/CartPole-v1', or a registered one.
 
     Raises:
         UnknownNameError: no such game.
         SpecError: an option the game does not have, or a value it cannot take.
     """
     try:
-        made = _GAMES.make(name, **options)
+        made = GAMES.make(name, **options)
     except TypeError as error:
         raise SpecError(f"game '{name}': {error}") from error
     if type(made.max_steps) is not int or made.max_steps < 1:
@@ -65,13 +59,13 @@ def game(name: str, **options: Any) -> Game:
 
 def register_game(name: str, maker: Callable[..., Game]) -> None:
     """Add a game under a name; `maker(**options)` returns it."""
-    _GAMES.add(name, maker)
+    GAMES.add(name, maker)
 
 
 def game_names() -> list[str]:
     """Every name `game` accepts, families spelled out where they can be listed."""
     from isoclone.games.atari import rom_names
 
-    listed = [name for name in _GAMES.names() if not name.endswith("/")]
-    families = ["nethack/<NLE id>", "gym/<any Gymnasium id>"]
-    return listed + [f"atari/{rom}" for rom in rom_names()] + families
+    roms = [f"atari/{rom}" for rom in rom_names()]
+    names = [f"{name}<name>" if name.endswith("/") else name for name in GAMES.names()]
+    return [name for name in names if name != "atari/<name>"] + roms

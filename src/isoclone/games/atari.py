@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.errors import SpecError, UnknownNameError
+from isoclone.base.errors import SpecError, UnknownNameError
 from isoclone.games.base import FrameSpec
 from isoclone.games.random_scores import random_score
 

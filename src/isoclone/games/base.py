@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from isoclone.errors import SpecError
+from isoclone.base.errors import SpecError
 
 SEEDS = 2**62  # and what is counted on from one fits into 63 bits
 

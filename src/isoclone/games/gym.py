@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.errors import SpecError, UnknownNameError
+from isoclone.base.errors import SpecError, UnknownNameError
 from isoclone.games.base import FrameSpec
 
 SIDE = 84

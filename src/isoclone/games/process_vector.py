@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.errors import ExecutionError
+from isoclone.base.errors import ExecutionError
 from isoclone.games.base import Env, FrameSpec, SerialVector
 
 TRIES = 3

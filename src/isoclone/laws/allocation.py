@@ -19,8 +19,8 @@ from typing import Any, Self
 import numpy as np
 from scipy import special
 
-from isoclone.errors import FitError
-from isoclone.laws.evidence import Evidence
+from isoclone.base.errors import FitError
+from isoclone.laws.frontier.evidence import Evidence
 from isoclone.laws.isoflop import IsoFlop, scatter
 from isoclone.laws.points import Points
 from isoclone.laws.power import PowerLaw

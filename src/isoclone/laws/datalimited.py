@@ -23,11 +23,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from isoclone.errors import FitError, SpecError
+from isoclone.base.errors import FitError, SpecError
+from isoclone.base.records import Interval, Status, jsonable
 from isoclone.laws.flop_rule import FlopRule
 from isoclone.laws.points import Points
 from isoclone.laws.surface import Surface, bootstrap_weights
-from isoclone.records import Interval, Status, jsonable
 
 Array = np.ndarray
 REPEATS = np.geomspace(0.25, 64.0, 33)  # grid of r*

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.errors import FitError, SpecError
+from isoclone.base.errors import FitError, SpecError
 from isoclone.laws.fit import ScalingLaws
 from isoclone.laws.surface import FORMS, LogSumExp, Surface
 

@@ -8,18 +8,18 @@ from typing import Any, Self
 
 import numpy as np
 
-from isoclone.errors import FitError, SpecError
-from isoclone.laws import statuses
+from isoclone.base.errors import FitError, SpecError
+from isoclone.base.records import Forecast, Interval, jsonable
+from isoclone.laws import diagnostics
 from isoclone.laws.allocation import Allocation
-from isoclone.laws.backtest import backtest, chosen
-from isoclone.laws.evidence import Evidence
+from isoclone.laws.frontier.backtest import backtest, chosen
+from isoclone.laws.frontier.evidence import Evidence
+from isoclone.laws.frontier.replay import Replay, replay
 from isoclone.laws.isoflop import shared_curvature
 from isoclone.laws.points import Points
 from isoclone.laws.power import PowerLaw
 from isoclone.laws.published_way import published_way
-from isoclone.laws.replay import Replay, replay
 from isoclone.laws.surface import FORMS, Surface
-from isoclone.records import Forecast, Interval, jsonable
 
 Array = np.ndarray
 LEVEL = 0.95
@@ -69,7 +69,7 @@ class ScalingLaws:
         self.isoflops_ = self.evidence_.isoflops
         self.allocation_ = Allocation(self.bootstraps, self.seed).fit(self.evidence_)
         self.loss_law_ = PowerLaw().fit(10**self.evidence_.x, np.exp(self.evidence_.y))
-        self.status_ = statuses.of_fit(self)
+        self.status_ = diagnostics.of_fit(self)
         return self
 
     @cached_property
@@ -177,7 +177,7 @@ class ScalingLaws:
             loss = self.predict(row, interval=LEVEL)
         spent = float(self.evidence_.rule.per_sample(best["params"].value)) * best["samples"].value
         beyond = float(max(np.log10((spent if own else flops) / self.last_budget_), 0.0))
-        found = statuses.of_forecast(self, flops, best["params"].value, spent)
+        found = diagnostics.of_forecast(self, flops, best["params"].value, spent)
         return Forecast(
             flops=float(flops),
             params=best["params"],

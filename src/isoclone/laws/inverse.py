@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from isoclone.errors import FitError, SpecError
+from isoclone.base.errors import FitError, SpecError
 from isoclone.laws.fit import ScalingLaws
 
 Array = np.ndarray

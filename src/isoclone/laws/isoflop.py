@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from isoclone.base.records import jsonable
 from isoclone.laws.points import Points
-from isoclone.records import jsonable
 
 Array = np.ndarray
 LOCAL_SIZES = 5

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.errors import DataError, FitError
+from isoclone.base.errors import DataError, FitError
+from isoclone.base.records import Status
 from isoclone.laws.plateau import on_plateau
-from isoclone.records import Status
 
 Array = np.ndarray
 

@@ -11,8 +11,8 @@ from typing import Any, Self
 import numpy as np
 from scipy import special
 
-from isoclone.errors import FitError
-from isoclone.records import Interval
+from isoclone.base.errors import FitError
+from isoclone.base.records import Interval
 
 Array = np.ndarray
 

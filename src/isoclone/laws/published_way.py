@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.errors import FitError
+from isoclone.base.errors import FitError
 from isoclone.laws.isoflop import IsoFlop, fit_isoflops
 from isoclone.laws.points import Points
 from isoclone.laws.power import OffsetPowerLaw, PowerLaw

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from isoclone.errors import FitError
+from isoclone.base.errors import FitError
 from isoclone.laws.flop_rule import FlopRule
 
 Array = np.ndarray

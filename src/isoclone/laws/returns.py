@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoclone.laws.trend import damped, local_slope
+from isoclone.laws.frontier.trend import damped, local_slope
 
 Array = np.ndarray
 Curve = Callable[[Array], Array]

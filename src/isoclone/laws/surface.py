@@ -21,7 +21,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from isoclone.errors import FitError
+from isoclone.base.errors import FitError
 from isoclone.laws.flop_rule import FlopRule
 from isoclone.laws.points import Points
 

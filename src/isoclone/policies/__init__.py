@@ -5,8 +5,6 @@ Importing this does not import torch; making or measuring a policy does.
 
 from __future__ import annotations
 
-from typing import Any
-
 from isoclone.policies.base import (
     POLICIES,
     Maker,
@@ -20,6 +18,7 @@ from isoclone.policies.base import (
 )
 
 __all__ = [
+    "POLICIES",
     "input_shape",
     "layout_of",
     "make_policy",
@@ -42,24 +41,5 @@ def policy_names() -> list[str]:
     return POLICIES.names()
 
 
-def _cnn(*args: Any, **options: Any) -> Any:
-    from isoclone.policies.cnn import Cnn
-
-    return Cnn(*args, **options)
-
-
-def _mlp(*args: Any, **options: Any) -> Any:
-    from isoclone.policies.cnn import Mlp
-
-    return Mlp(*args, **options)
-
-
-def _nethack(*args: Any, **options: Any) -> Any:
-    from isoclone.policies.tty.policy import TtyPolicy
-
-    return TtyPolicy(*args, **options)
-
-
-register_policy("cnn", _cnn)
-register_policy("mlp", _mlp)
-register_policy("nethack", _nethack)
+POLICIES.add("cnn", "isoclone.policies.cnn:Cnn")
+POLICIES.add("mlp", "isoclone.policies.mlp:Mlp")

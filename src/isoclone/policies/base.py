@@ -20,9 +20,9 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from isoclone.errors import SpecError
+from isoclone.base.errors import SpecError
+from isoclone.base.registry import Registry
 from isoclone.games import FrameSpec
-from isoclone.registry import Registry
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +115,7 @@ def policy_flops(
     Raises:
         SpecError: the convention is not defined for this policy.
     """
-    from isoclone.flops import cnn_flops_per_sample
+    from isoclone.policies.flops import cnn_flops_per_sample
 
     params, forward = _measured(name, width, frame, n_actions, tuple(sorted(options.items())))
     if convention == "exact":

@@ -19,9 +19,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from isoclone.errors import SpecError
-from isoclone.flops import Linear, cnn_layers
+from isoclone.base.errors import SpecError
 from isoclone.games import FrameSpec
+from isoclone.policies.flops import Linear, cnn_layers
 
 
 class Cnn(nn.Module):
@@ -59,24 +59,3 @@ class Cnn(nn.Module):
         parts = weight.view(width, stack, 2, 4, 2, 4).permute(0, 1, 3, 5, 2, 4)
         kernel = parts.reshape(width, stack * 16, 2, 2) * self.input_scale
         return kernel.contiguous(memory_format=torch.channels_last)
-
-
-class Mlp(nn.Module):
-    """`mlp`: two hidden layers of `width` units; for vectors and small pictures."""
-
-    layout = "rows"
-
-    def __init__(self, width: int, frame: FrameSpec, n_actions: int):
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(frame.stack * frame.size, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, n_actions),
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(b, stack, *frame_shape) -> logits (b, n_actions)."""
-        return self.net(x)

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.errors import DataError, FitError
-from isoclone.flops import cnn_flops_per_sample
+from isoclone.base.errors import DataError, FitError
+from isoclone.base.records import Interval
 from isoclone.laws import ScalingLaws
 from isoclone.laws.points import Points
+from isoclone.policies.flops import cnn_flops_per_sample
 from isoclone.published.tuyls2023 import recover_widths
-from isoclone.records import Interval
 
 Array = np.ndarray
 PER_DECADE = 3  # new budgets

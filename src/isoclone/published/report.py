@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.errors import DataError
+from isoclone.base.errors import DataError
+from isoclone.base.records import jsonable
 from isoclone.laws import ScalingLaws
-from isoclone.laws.backtest import backtest, chosen, summary
+from isoclone.laws.frontier.backtest import backtest, chosen, summary
+from isoclone.laws.frontier.replay import replay
 from isoclone.laws.points import Points
 from isoclone.laws.published_way import published_way
-from isoclone.laws.replay import replay
+from isoclone.laws.tables import from_columns
 from isoclone.published.recount import try_exponents
 from isoclone.published.tuyls2023 import PUBLISHED_EXPONENTS, Tuyls2023
-from isoclone.records import jsonable
-from isoclone.tables import from_columns
 
 NETHACK_WINDOW = 5e15  # FLOPs; below, the smallest size is the best one and the optimum censored
 

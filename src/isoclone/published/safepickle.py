@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.errors import DataError
+from isoclone.base.errors import DataError
 
 MAX_BYTES = 256 * 2**20  # uncompressed; the released files hold less than 1 MiB each
 

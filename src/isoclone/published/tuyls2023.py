@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.errors import DataError, UsageError
-from isoclone.flops import cnn_flops_per_sample, cnn_params
+from isoclone.base.errors import DataError, UsageError
+from isoclone.policies.flops import cnn_flops_per_sample, cnn_params
 from isoclone.published.safepickle import leaves, load
 
 Table = dict[str, list[Any]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
-from isoclone.errors import SpecError
+from isoclone.base.errors import SpecError
 
 ADDRESS = re.compile(r"(s3|gs|gcs):/+(.+)")
 SECRET = re.compile(r"key|secret|token|password|credential")

@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isoclone.errors import StoreError
+from isoclone.base.errors import StoreError
+from isoclone.base.store import alone, read_json, replacing, write_json
+from isoclone.base.timers import calling
 from isoclone.remote.address import address_of, name_of
 from isoclone.remote.lease import Lease
 from isoclone.remote.objects import PATIENCE_SECONDS, Objects, Seen, insist
 from isoclone.remote.order import CLAIMS, RANKS, among, is_spoken_of, of_rank, shared
-from isoclone.store import alone, read_json, replacing, write_json
-from isoclone.timers import calling
 
 NOTE = "remote.json"
 PUSH_SECONDS = 30.0  # between pushes while work is going on

@@ -15,9 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from isoclone.errors import StoreError
+from isoclone.base.errors import StoreError
+from isoclone.base.timers import calling
 from isoclone.remote.objects import PATIENCE_SECONDS, Objects
-from isoclone.timers import calling
 
 DRIVERS = ".drivers"
 BEAT_SECONDS = 15.0  # between signs of life of a driver

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from isoclone.errors import SpecError, StoreError
+from isoclone.base.errors import SpecError, StoreError
 from isoclone.remote.address import refuse_secrets
 
 if TYPE_CHECKING:

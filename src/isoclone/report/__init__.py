@@ -13,12 +13,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isoclone.base.store import write_bytes
 from isoclone.report.facts import gather
 from isoclone.report.page import render
-from isoclone.store import write_bytes
 
 if TYPE_CHECKING:
-    from isoclone.study import Study
+    from isoclone.study.study import Study
 
 __all__ = ["write_report"]
 

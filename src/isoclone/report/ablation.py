@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from isoclone.base.store import write_bytes
 from isoclone.report.figures import Figure, against_cost, by_variant
 from isoclone.report.measured import Measured
 from isoclone.report.page import whole_page
 from isoclone.report.pieces import chart, code, note, section, table
 from isoclone.report.words import MISSING, esc, number, percent, power, whole, with_error
-from isoclone.store import write_bytes
 
 SAME_GAMES = (
     "Bars are standard errors over dev games; those are the same games for all variants, so "

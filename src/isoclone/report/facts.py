@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from isoclone.base.errors import IsocloneError
+from isoclone.base.records import Forecast, Point, jsonable
+from isoclone.base.store import read_json
 from isoclone.demos import open_demos
-from isoclone.errors import IsocloneError
-from isoclone.plan import Sweep
-from isoclone.records import Forecast, Point, jsonable
-from isoclone.spec import StudySpec
-from isoclone.store import read_json
-from isoclone.worker import demos_path, episodes_path
+from isoclone.study.plan import Sweep
+from isoclone.study.spec import StudySpec
+from isoclone.study.worker import demos_path, episodes_path
 
 if TYPE_CHECKING:
-    from isoclone.study import Study
+    from isoclone.study.study import Study
 
 GRID = 96  # points of a drawn law
 MARGIN = 0.08  # decades drawn beyond the forecast
@@ -235,7 +235,7 @@ def _tested(study: Study, fitted: Any, missing: list[str]) -> Tested | None:
 
 def _went(study: Study, tested: Tested | None) -> dict[str, Any]:
     """How the forecast agent's episodes went, where the game tells."""
-    from isoclone.evaluate import summary
+    from isoclone.evaluation.rollout import summary
 
     agent = tested.point if tested else None
     if agent is None:

@@ -10,10 +10,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from isoclone.records import Interval, Point
+from isoclone.base.records import Interval, Point
 from isoclone.report.facts import Facts
 from isoclone.report.measured import Measured
-from isoclone.report.nethack import paper_traces
 from isoclone.report.words import bounds, esc, number, power, whole, with_error
 
 Figure = dict[str, Any]
@@ -46,6 +45,8 @@ def all_figures(facts: Facts) -> dict[str, Figure]:
     if facts.has_returns:
         figures["chart-return-loss"] = return_against_loss(facts)
     if facts.plays_nethack:
+        from isoclone.nethack.report import paper_traces
+
         layout = _layout(_log("compute C by 6ND (FLOPs)"), _log(QUANTITIES["dev_loss"]))
         layout["showlegend"] = False
         figures["chart-paper"] = {"data": paper_traces(facts), "layout": layout}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoclone.records import Interval
+from isoclone.base.records import Interval
 from isoclone.report.facts import Facts
 from isoclone.report.pieces import holds
 from isoclone.report.words import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from isoclone.records import Point
+from isoclone.base.records import Point
 
 
 @dataclass(frozen=True)

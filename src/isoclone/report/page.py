@@ -11,16 +11,12 @@ from isoclone.report.facts import Facts
 from isoclone.report.figures import all_figures
 from isoclone.report.headline import headline
 from isoclone.report.laws import laws
-from isoclone.report.nethack import paper, rivals
 from isoclone.report.points import points
 from isoclone.report.reproduce import reproduce
 from isoclone.report.savings import savings
 from isoclone.report.verdict import forecast
 from isoclone.report.words import esc
 
-PARTS = (
-    headline, isoflop, frontier, forecast, rivals, paper, savings, laws, points, reproduce,
-)  # fmt: skip
 # Nothing may be loaded from anywhere: the browser itself holds the page to it.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -31,7 +27,12 @@ NO_SCRIPT = "<noscript><p>The charts need JavaScript; everything else is here.</
 
 def render(facts: Facts) -> str:
     """The page as HTML."""
-    body = "".join(part(facts) for part in PARTS)
+    from isoclone.nethack.report import paper, rivals
+
+    parts = (
+        headline, isoflop, frontier, forecast, rivals, paper, savings, laws, points, reproduce,
+    )  # fmt: skip
+    body = "".join(part(facts) for part in parts)
     return whole_page(f"{facts.spec.name}: an isoclone study", body, all_figures(facts))
 
 

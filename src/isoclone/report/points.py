@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from isoclone.records import Point
+from isoclone.base.records import Point
 from isoclone.report.facts import Facts
 from isoclone.report.pieces import code, note, section
 from isoclone.report.words import (

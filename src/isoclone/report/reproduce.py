@@ -6,8 +6,7 @@ import platform
 import shlex
 from importlib import metadata
 
-from isoclone.builtins import builtin
-from isoclone.errors import IsocloneError
+from isoclone.base.errors import IsocloneError
 from isoclone.report.facts import DemosFacts, Facts
 from isoclone.report.pieces import code, note, raw, section, table
 from isoclone.report.words import (
@@ -18,6 +17,7 @@ from isoclone.report.words import (
     whole,
     with_error,
 )
+from isoclone.study.builtins import builtin
 
 PACKAGES = ("isoclone", "torch", "numpy", "scipy", "ale-py", "gymnasium")
 CONVENTIONS = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from isoclone import plan
 from isoclone.report.facts import Facts
 from isoclone.report.pieces import note, section, table
 from isoclone.report.words import (
@@ -13,6 +12,7 @@ from isoclone.report.words import (
     percent,
     power,
 )
+from isoclone.study import plan
 
 
 def savings(facts: Facts) -> str:

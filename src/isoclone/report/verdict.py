@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from isoclone.records import Point
+from isoclone.base.records import Point
 from isoclone.report.facts import Facts
 from isoclone.report.pieces import code, holds, note, section, statuses, table
 from isoclone.report.words import (

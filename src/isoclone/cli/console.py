@@ -1,0 +1,330 @@
+"""What a person sees in the terminal: phases, live progress, points as they come, a closing table.
+
+Everything goes to stderr but results; on a terminal there is a bar, elsewhere a line now and then.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from isoclone.base.records import Interval, Point, jsonable
+from isoclone.report.measured import Measured
+from isoclone.study.plan import Cell, Sweep
+from isoclone.study.study import Observer, Plan, Study
+
+STDERR = Console(stderr=True, highlight=False)
+STDOUT = Console(highlight=False)
+POLL_SECONDS = 1.0
+LINE_SECONDS = 20.0  # between progress lines where there is no terminal
+STALE_SECONDS = 60.0  # a dev loss is measured without a word in between
+PROGRESS = {"phase": str, "label": str, "budget_flops": float, "flops": float, "samples": float}
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
+
+
+def si(value: float | None, unit: str = "") -> str:
+    """A number for people: 12,300 or 3.2e+11."""
+    if value is None:
+        return "-"
+    if value != 0 and (abs(value) >= 1e6 or abs(value) < 1e-3):
+        return f"{value:.2e}{unit}"
+    return f"{value:,.0f}{unit}" if abs(value) >= 100 else f"{value:.3g}{unit}"
+
+
+def duration(seconds: float) -> str:
+    """'45 s', '3 min 20 s', '2 h 05 min'."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def plus_minus(value: float | None, error: float | None, digits: int = 3) -> str:
+    """'0.512 ± 0.004', without what is missing."""
+    if value is None:
+        return "-"
+    text = f"{value:.{digits}f}"
+    return text if error is None else f"{text} ± {error:.{digits}f}"
+
+
+def interval_text(interval: Interval | dict[str, Any] | None, spec: str = ".3g") -> str:
+    """'0.51 [0.47, 0.55]'."""
+    if interval is None:
+        return "-"
+    row = interval if isinstance(interval, dict) else interval.to_json()
+    low, high = ("-" if row[k] is None else f"{row[k]:{spec}}" for k in ("low", "high"))
+    return f"{row['value']:{spec}} [{low}, {high}]"
+
+
+class ConsoleObserver(Observer):
+    """Shows a study at work. Use as a context manager, so that the bar is taken down."""
+
+    def __init__(self, plan: Plan | None = None) -> None:
+        self._plan = plan
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            console=STDERR,
+            transient=True,
+            disable=not STDERR.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._name, self._begun, self._said = "", time.monotonic(), 0.0
+        self._look: Callable[[], tuple[float, float, str, str]] | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll, daemon=True)
+
+    def __enter__(self) -> ConsoleObserver:
+        self._bar.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5)
+        self._bar.stop()
+
+    def phase(self, name: str, detail: str = "") -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        elapsed = duration(time.monotonic() - self._begun)
+        STDERR.print(f"[bold]{name}[/bold] {escape(detail)}  [dim]after {elapsed}[/dim]")
+        self._name, self._said = name, time.monotonic()
+        self._phase_begun = time.monotonic()
+        self._first_seen: tuple[float, float] | None = None  # of the agent: when, and its FLOPs
+        self._task = self._bar.add_task(name, total=None, detail="")
+
+    def progress(self, what: str, done: float, total: float) -> None:
+        if self._task is None:
+            return
+        left = self._time_left(done / total) if total else ""
+        detail = f"{si(done)} of {si(total)}{left}"
+        self._bar.update(self._task, completed=done, total=total, detail=detail)
+        self._line(detail)
+
+    def sweep(self, study: Study, cells: Sequence[Cell], sweep: Sweep) -> None:
+        self._look = partial(self._seen_of_sweep, study, sweep)
+
+    def runs(self, studies: Sequence[Path], flops: float) -> None:
+        self._look = partial(self._seen_of_runs, studies, flops)
+
+    def point(self, point: Point, study: str = "") -> None:
+        STDERR.print(f"{escape(study):{18 if study else 0}s}{point_line(point)}", soft_wrap=True)
+
+    def trouble(self, message: str) -> None:
+        STDERR.print(f"[yellow]{escape(message)}[/yellow]", soft_wrap=True)
+
+    def _time_left(self, share: float) -> str:
+        passed = time.monotonic() - self._phase_begun
+        if share < 0.02 or passed < 2:
+            return ""
+        return f", {duration(passed * (1 - share) / share)} left"
+
+    def _line(self, detail: str) -> None:
+        if not STDERR.is_terminal and time.monotonic() - self._said > LINE_SECONDS:
+            self._said = time.monotonic()
+            STDERR.print(f"  {self._name}: {detail}", soft_wrap=True)
+
+    def _poll(self) -> None:
+        """Look into the runs' folders now and then: whoever trains them, they report there."""
+        while not self._stop.wait(POLL_SECONDS):
+            if self._look is not None and self._name in ("sweep", "forecast", "train"):
+                self._show(*self._look())
+
+    def _show(self, done: float, planned: float, left: str, running: str) -> None:
+        """FLOPs spent and planned, the time left, and what is at work."""
+        detail = f"{done:.2e} of {planned:.2e} FLOPs{left}"
+        if self._task is not None:
+            text = f"{detail} · {running}" if running else detail
+            self._bar.update(self._task, completed=done, total=planned, detail=text)
+        self._line(f"{detail}; {running}")
+
+    def _seen_of_runs(
+        self, studies: Sequence[Path], planned: float
+    ) -> tuple[float, float, str, str]:
+        progress = [row for study in studies for row in read_progress(study)]
+        done = min(sum(p["flops"] for p in progress), planned)
+        return done, planned, self._time_left(done / planned), _at_work(progress)
+
+    def _seen_of_sweep(self, study: Study, sweep: Sweep) -> tuple[float, float, str, str]:
+        progress = read_progress(study.path)
+        spec = study.spec
+        planned = spec.forecast_budget + sum(
+            min([d.budget_flops for d in sweep.decisions if (d.what, d.width) == ("stopped", w)]
+                or [max(spec.budgets_flops)]) * len(spec.seeds)
+            for w in sweep.widths
+        )  # fmt: skip
+        done = min(sum(p["flops"] for p in progress), planned)
+        if self._name == "forecast":
+            left = self._agents_time_left(spec.forecast_budget, progress)
+        else:
+            left = self._sweeps_time_left(study, sweep, progress)
+        return done, planned, left, _at_work(progress)
+
+    def _agents_time_left(self, budget: float, progress: list[dict[str, Any]]) -> str:
+        """Time left to train the forecast agent, at its pace since it was first seen."""
+        live = [p["flops"] for p in progress if p["live"]]
+        if not live:
+            return ""
+        flops, now = max(live), time.monotonic()
+        begun, before = self._first_seen = self._first_seen or (now, flops)
+        if not before < flops < budget:
+            return ""
+        return f", about {duration((now - begun) * (budget - flops) / (flops - before))} left"
+
+    def _sweeps_time_left(self, study: Study, sweep: Sweep, progress: list[dict[str, Any]]) -> str:
+        """Time left by the plan's own speeds; small sizes take more seconds for a FLOP."""
+        if self._plan is None:
+            return ""
+        speed, spec = self._plan.speed, study.spec
+        stopped = {d.width for d in sweep.decisions if d.what == "stopped"}
+        done = {p["label"].split("-s")[0]: p for p in progress}
+        costs = {row["width"]: row["flops_per_sample"] for row in self._plan.sizes}
+        last, left = max(spec.budgets_flops), 0.0
+        for width in (w for w in sweep.widths if w in costs and w not in stopped):
+            spent = done.get(f"{spec.policy}-w{width}", {"flops": 0.0})["flops"]
+            todo = max(0.0, last - spent) * len(spec.seeds)
+            left += speed.train_seconds(todo / costs[width], todo)
+        left = left / self._plan.estimate.workers + self._plan.estimate.forecast_s
+        return f", about {duration(left)} left"
+
+
+def read_progress(study: Path) -> list[dict[str, Any]]:
+    """Each run's last report, with 'live': whether it is being worked on just now."""
+    found = []
+    for path in sorted((study / "runs").glob("*/progress.json")):
+        try:
+            row = json.loads(path.read_text())
+            fresh = time.time() - path.stat().st_mtime < STALE_SECONDS
+            told = {name: kind(row[name]) for name, kind in PROGRESS.items()}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue  # being replaced at this very moment, or damaged: it is only for the eye
+        found.append({**told, "live": fresh and told["phase"] != "done"})
+    return found
+
+
+def _at_work(progress: Sequence[dict[str, Any]]) -> str:
+    """The runs that are being worked on, and what is done to them."""
+    live = [p for p in progress if p["live"]]
+    return ", ".join(f"{p['label'].rsplit('-', 1)[0]} {p['phase']}" for p in live)
+
+
+def point_line(point: Point) -> str:
+    """A point as one line."""
+    head = f"  {point.budget_flops:8.2e} FLOPs  width {point.width:<4d} N {si(point.params):>9}"
+    if point.status != "ok":
+        return f"{head}  [red]{escape(point.status)}[/red]: {escape(point.reason or '')}"
+    text = f"{head}  D {si(point.samples):>9}  loss {plus_minus(point.dev_loss, point.dev_loss_se)}"
+    if point.return_mean is not None:
+        text += f"  return {plus_minus(point.return_mean, point.return_se, 1)}"
+    return text
+
+
+def measured_line(measured: Measured) -> str:
+    """A variant's point as one line."""
+    return f"{escape(measured.label):18s}{point_line(measured.point)}"
+
+
+def show_plan(plan: Plan, console: Console = STDERR) -> None:
+    """The plan, before anything runs."""
+    console.print(
+        f"[bold]{escape(plan.name)}[/bold]: {plan.policy} imitates {escape(plan.expert)} in "
+        f"{plan.game}, {plan.samples:,} samples"
+    )
+    table = Table(box=None, pad_edge=False)
+    for title in ("width", "N", "FLOPs/sample", "D at largest budget"):
+        table.add_column(title, justify="right")
+    for size in plan.sizes:
+        table.add_row(
+            str(size["width"]),
+            f"{size['params']:,}",
+            si(size["flops_per_sample"]),
+            si(size["samples_at_largest_budget"]),
+        )
+    console.print(table)
+    budgets = ", ".join(f"{b:.3g}" for b in plan.budgets_flops)
+    seeds = f"{len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''}"
+    console.print(
+        f"{len(plan.sizes)} sizes x {len(plan.budgets_flops)} budgets ({budgets} FLOPs) x {seeds}"
+        f" = {plan.points} points, {plan.sweep_flops:.2e} FLOPs; {plan.done_points} done"
+    )
+    console.print(f"then one agent at {plan.forecast_flops:.3g} FLOPs, against its forecast")
+    cost = plan.estimate
+    console.print(
+        f"expected on {cost.workers} workers: record {duration(cost.record_s)}, sweep "
+        f"{duration(cost.sweep_s)}, forecast agent {duration(cost.forecast_s)}, "
+        f"in all about [bold]{duration(cost.total_s)}[/bold]"
+    )
+    for note in plan.notes:
+        console.print(f"[dim]{note}[/dim]", soft_wrap=True)
+
+
+def law_text(law: dict[str, Any] | None, symbol: str) -> str:
+    """'N ~ C^0.51 [0.40, 0.62]'."""
+    if not law:
+        return f"{symbol}: not fitted"
+    return f"{symbol} ~ C^{interval_text(law['exponent'], '.2f')}"
+
+
+def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> None:
+    """The short table at the end: laws, forecast against measurement, paths."""
+    fitted, forecast, point = laws["laws"], tested["forecast"], tested["point"]
+    STDOUT.print()
+    STDOUT.print(
+        f"[bold]{escape(study.spec.name)}[/bold]  {len(study.points())} points, 95 % intervals"
+    )
+    for name, symbol in (
+        ("params", "N_opt"),
+        ("samples", "D_opt"),
+        ("dev_loss", "dev loss"),
+        ("return_mean", "return"),
+    ):
+        STDOUT.print(f"  {law_text(fitted.get(name), symbol)}")
+    table = Table(box=None, pad_edge=False, title=None)
+    for title in (f"at {forecast['flops']:.2e} FLOPs", "forecast", "measured", "inside"):
+        table.add_column(title)
+    for name, text in (("dev_loss", "dev loss, nats"), ("return_mean", "mean return")):
+        measured = plus_minus(point[name], point[f"{name.removesuffix('_mean')}_se"])
+        inside = {True: "yes", False: "NO", None: "-"}[tested["holds"][name]]
+        table.add_row(text, interval_text(forecast[name]), measured, inside)
+    STDOUT.print(table)
+    scores = study.references()
+    for who in ("random", "expert"):
+        if who in scores:
+            row = scores[who]
+            STDOUT.print(f"  {who} return {plus_minus(row['mean'], row['se'], 1)}")
+    for status in laws["status"]:
+        said = f"  [yellow]{escape(status['code'])}[/yellow]: {escape(status['message'])}"
+        STDOUT.print(said, soft_wrap=True)
+    for file in ("report.html", "points.csv", "video.mp4"):
+        if (study.path / file).exists():
+            STDOUT.print(f"  {study.place_of(file)}", soft_wrap=True)
+
+
+def show_episodes(told: dict[str, Any]) -> None:
+    """How episodes went, in lines (see `evaluate.summary`)."""
+    for name in ("score", "depth", "turns", "length"):
+        if name in told:
+            STDOUT.print(f"{name} {plus_minus(told[name]['mean'], told[name]['se'], 1)}")
+    for name in ("ends", "deaths"):
+        listed = ", ".join(f"{cause} {count}" for cause, count in list(told[name].items())[:10])
+        STDOUT.print(f"{name}: {listed or 'none'}")

@@ -1,0 +1,1 @@
+"""Measure a trained policy: dev loss, whole episodes, baselines, film."""

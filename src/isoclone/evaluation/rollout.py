@@ -1,0 +1,217 @@
+"""Mean return: whole episodes played by a policy, many side by side."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoclone.base.errors import CheckpointError, SpecError
+from isoclone.base.store import is_free
+from isoclone.evaluation.runners import Slots, slots_for
+from isoclone.games import Game, VectorEnv, check_seed, close, vector_env
+from isoclone.nethack.recordings.record import table_row, write_table
+from isoclone.policies.sampling import Sampling
+from isoclone.training.checkpoint import Trained
+
+SLOTS, STATE_SLOTS = 16, 96  # episodes side by side: of stacked frames, of policies with a state
+
+
+@dataclass(frozen=True)
+class Returns:
+    """Whole episodes played by a policy, in the order of their numbers."""
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    truncated: np.ndarray
+    facts: tuple[dict[str, Any], ...] = ()  # what the game tells of each, if it tells anything
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(self.returns.mean())
+
+    @property
+    def se(self) -> float | None:
+        """Standard error of the mean; None for a single episode."""
+        if len(self.returns) < 2:
+            return None
+        return float(self.returns.std(ddof=1) / np.sqrt(len(self.returns)))
+
+
+def summary(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How episodes went that a game tells of: mean and SE of each number, and counts of ends.
+
+    Returns:
+        {'score': {'mean', 'se'}, 'depth': ..., 'turns': ..., 'length': ..., 'ends': {how: count},
+        'deaths': {cause: count}}, the most frequent first.
+    """
+    told: dict[str, Any] = {}
+    for name in ("score", "depth", "turns", "length"):
+        values = np.array([row[name] for row in facts if row.get(name) is not None], float)
+        if len(values):
+            se = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+            told[name] = {"mean": float(values.mean()), "se": se}
+    for name, key in (("ends", "end"), ("deaths", "death")):
+        counts = Counter(str(row[key]) for row in facts if row.get(key) is not None)
+        told[name] = dict(counts.most_common())
+    return told
+
+
+Act = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def rollout(
+    policy: Trained,
+    game: Game,
+    episodes: int,
+    seed: int = 0,
+    sampling: str = "sample",
+    slots: int | None = None,
+    progress: Callable[[int], None] | None = None,
+    keep: Path | None = None,
+) -> Returns:
+    """Play whole episodes with a policy, many side by side in one forward pass.
+
+    Episode numbers are handed out as slots fall free and every episode begun is finished and
+    counted, so short episodes are not over-represented.
+
+    Args:
+        sampling: see `sampling.Sampling`.
+        slots: episodes played side by side; as many as suit the policy unless said.
+        progress: told after every step how many episodes are finished.
+        keep: a folder for recordings of the episodes, where the game can make them, listed in its
+            games.csv.
+
+    Raises:
+        SpecError: no episodes asked for, a seed below 0, an unknown way of sampling, or `keep`
+            where the game makes no recordings.
+        CheckpointError: the policy was trained on frames or actions of another game.
+    """
+    check_fits(policy, game)
+    if episodes < 1:
+        raise SpecError(f"episodes must be at least 1, not {episodes}")
+    side_by_side = min(slots or (STATE_SLOTS if policy.initial_state(1) else SLOTS), episodes)
+    way, shown = Sampling.parse(sampling), slots_for(policy, side_by_side)
+
+    def act(live: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+        return way.choose(shown.logits(live), uniforms)
+
+    return _play(game, episodes, seed, side_by_side, act, shown, progress, keep)
+
+
+def check_fits(policy: Trained, game: Game) -> None:
+    """Raise CheckpointError if a policy sees other frames, or has other actions, than a game."""
+    sees, shows = policy.encoder.spec, game.frame
+    if (sees, policy.n_actions) != (shows, game.n_actions):
+        raise CheckpointError(
+            f"the policy takes {sees.stack} frames of shape {sees.shape} ({sees.dtype}) and "
+            f"chooses among {policy.n_actions} actions; {game.name} shows {shows.stack} of shape "
+            f"{shows.shape} ({shows.dtype}) and has {game.n_actions} actions"
+        )
+
+
+def random_returns(game: Game, episodes: int, seed: int = 0, slots: int = 8) -> Returns:
+    """Whole episodes of uniformly random play: the floor of every score."""
+
+    def act(live: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+        return (uniforms * game.n_actions).astype(np.int64)
+
+    return _play(game, episodes, seed, min(slots, episodes), act, None, None)
+
+
+def marginal_returns(
+    game: Game, shares: np.ndarray, episodes: int, seed: int = 0, slots: int = 8
+) -> Returns:
+    """Whole episodes of a player that looks at nothing and draws actions as often as the expert.
+
+    Args:
+        shares: (n_actions,) how often the expert takes each.
+    """
+    bounds = np.cumsum(shares) / np.sum(shares)
+
+    def act(live: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+        return np.minimum(np.searchsorted(bounds, uniforms, "right"), game.n_actions - 1)
+
+    return _play(game, episodes, seed, min(slots, episodes), act, None, None)
+
+
+def _play(
+    game: Game,
+    episodes: int,
+    seed: int,
+    slots: int,
+    act: Act,
+    shown: Slots | None,
+    progress: Callable[[int], None] | None,
+    keep: Path | None = None,
+) -> Returns:
+    check_seed(seed)
+    env = _recorded_env(game, slots, seed, keep) if keep else vector_env(game, slots, seed)
+    try:
+        played = _play_in(env, episodes, seed, act, shown, progress)
+    finally:
+        close(env)
+    if keep:
+        write_table(keep, [table_row(facts) for facts in played.facts])
+    return played
+
+
+def _recorded_env(game: Game, slots: int, seed: int, keep: Path) -> VectorEnv:
+    make = getattr(game, "make_recorded_vector", None)
+    if make is None:
+        raise SpecError(f"{game.name} makes no recordings to keep; NetHack does")
+    if not is_free(keep):
+        raise SpecError(f"{keep} is not empty: give another folder for the recordings")
+    env: VectorEnv = make(slots, seed, keep)
+    return env
+
+
+def _play_in(
+    env: VectorEnv,
+    episodes: int,
+    seed: int,
+    act: Act,
+    shown: Slots | None,
+    progress: Callable[[int], None] | None,
+) -> Returns:
+    slots = env.n
+    chance = [np.random.default_rng([seed, episode]) for episode in range(episodes)]
+    returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
+    truncations, facts = np.zeros(episodes, bool), [dict[str, Any]() for _ in range(episodes)]
+    tell: Callable[[int], dict[str, Any]] = getattr(env, "episode_facts", lambda slot: {})
+    playing = np.arange(slots)  # the episode each slot plays; -1: none left
+    following, finished = slots, 0
+    frames = env.reset(playing)
+    if shown:
+        shown.start(playing, frames)
+    while finished < episodes:
+        live = np.flatnonzero(playing >= 0)
+        uniforms = np.array([chance[episode].random() for episode in playing[live].tolist()])
+        actions = np.zeros(slots, np.int64)
+        actions[live] = act(live, uniforms)
+        frames, rewards, terminated, truncated = env.step(actions)
+        returns[playing[live]] += rewards[live]
+        lengths[playing[live]] += 1
+        ended = live[(terminated | truncated)[live]]
+        truncations[playing[ended]] = truncated[ended]
+        if shown:
+            shown.chose(live, actions[live])
+            shown.push(live, frames[live])
+        finished += len(ended)
+        for slot in ended:
+            facts[playing[slot]] = tell(int(slot))
+            playing[slot] = following if following < episodes else -1
+            following += 1
+        again = ended[playing[ended] >= 0]
+        if len(again):
+            first = env.reset(again)
+            if shown:
+                shown.start(again, first)
+        if progress:
+            progress(finished)
+    return Returns(returns, lengths, truncations, tuple(facts) if any(facts) else ())

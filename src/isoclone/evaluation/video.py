@@ -1,0 +1,155 @@
+"""A policy at play, filmed."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoclone.base.errors import SpecError
+from isoclone.base.store import replacing
+from isoclone.evaluation.rollout import check_fits
+from isoclone.evaluation.runners import slots_for
+from isoclone.games import Game, check_seed, close
+from isoclone.nethack.game import FRAME as TERMINAL
+from isoclone.nethack.game import unpack_tty
+from isoclone.policies.sampling import Sampling
+from isoclone.training.checkpoint import Trained
+
+FRAMES_PER_SECOND = 30  # agent steps; an Atari game runs at 15 of them a second
+SCREENS_PER_SECOND = 12  # of a terminal: text has to be read
+MAX_STEPS = 1_800
+CANDIDATES = 3
+CELL = (16, 8)  # pixels of a terminal's character, height and width
+PALETTE = (  # of NetHack's sixteen colours; black is shown as blue, as terminals do
+    *((95, 95, 255), (205, 60, 60), (60, 190, 60), (170, 110, 50), (80, 80, 230), (190, 80, 190)),
+    *((60, 190, 190), (190, 190, 190), (120, 120, 120), (255, 140, 0), (110, 255, 110)),
+    *((255, 255, 110), (120, 150, 255), (255, 120, 255), (120, 255, 255), (255, 255, 255)),
+)
+FORMATS: dict[str, dict[str, Any]] = {
+    ".mp4": {"quality": 6, "output_params": ["-f", "mp4", "-movflags", "+faststart"]},
+    ".gif": {  # 256 colours, chosen for the film; half the size in each direction
+        "codec": "gif",
+        "quality": None,
+        "pix_fmt_out": "pal8",
+        "output_params": [
+            *("-f", "gif", "-filter_complex"),
+            "fps=15,scale=iw/2:-1:flags=area,split[a][b];[a]palettegen[p];[b][p]paletteuse",
+        ],
+    },
+}
+
+
+def play_episode(
+    policy: Trained, game: Game, seed: int, sampling: str
+) -> Iterator[tuple[Callable[[], np.ndarray], float]]:
+    """Play one episode; yields (draw, reward) for each step.
+
+    `draw()` makes the picture, (h, w, 3) uint8; it shows this step until the next is asked for.
+    """
+    env, shown, rng = game.make_env(), slots_for(policy, 1), np.random.default_rng(seed)
+    slot, way = np.array([0]), Sampling.parse(sampling)
+    shown.start(slot, env.reset(seed)[None])
+    ended = False
+    while not ended:
+        action = way.choose(shown.logits(slot), np.array([rng.random()]))
+        frame, reward, terminated, truncated = env.step(int(action[0]))
+        shown.chose(slot, action)
+        shown.push(slot, frame[None])
+        ended = terminated or truncated
+        yield functools.partial(_picture, env, frame), reward
+    close(env)
+
+
+def _picture(env: object, frame: np.ndarray) -> np.ndarray:
+    """The game's own colour screen where it has one, else the frame itself, enlarged."""
+    screen = getattr(env, "screen_rgb", None)
+    if screen is not None:
+        return screen().repeat(2, 0).repeat(2, 1)
+    if frame.shape == TERMINAL.shape:
+        return _terminal(frame)
+    if frame.ndim == 2:
+        times = max(1, 320 // max(frame.shape))
+        return np.repeat(frame.repeat(times, 0).repeat(times, 1)[..., None], 3, axis=2)
+    return _bars(frame)
+
+
+def _terminal(frame: np.ndarray) -> np.ndarray:
+    """A terminal's screen, (384, 640, 3) uint8; the cursor's cell is inverted."""
+    chars, colors, (row, column) = unpack_tty(frame)
+    ink = np.array(PALETTE, np.uint8)[colors & 15][:, :, None, None]
+    cells = _letters()[chars][..., None] * ink.astype(np.uint16) // 255
+    if row < len(cells) and column < cells.shape[1]:
+        cells[row, column] = 255 - cells[row, column]
+    height, width = cells.shape[0] * CELL[0], cells.shape[1] * CELL[1]
+    return cells.swapaxes(1, 2).reshape(height, width, 3).astype(np.uint8)
+
+
+@functools.cache
+def _letters() -> np.ndarray:
+    """(256, 16, 8) uint16, how much of each pixel a character inks; unprintable ones are blank."""
+    import cv2
+
+    table = np.zeros((256, *CELL), np.uint8)
+    for code in range(33, 127):
+        cv2.putText(table[code], chr(code), (0, 12), cv2.FONT_HERSHEY_PLAIN, 0.75, 255, 1)
+    return table.astype(np.uint16)
+
+
+def _bars(vector: np.ndarray) -> np.ndarray:
+    """A vector as a row of bars, for games without a picture."""
+    heights = (160 + 150 * np.tanh(vector)).astype(int)
+    picture = np.full((320, 40 * len(vector), 3), 255, np.uint8)
+    for i, height in enumerate(heights):
+        low, high = sorted((160, 320 - height))
+        picture[low : high + 1, 40 * i + 8 : 40 * i + 32] = (70, 110, 180)
+    return picture
+
+
+def write_video(
+    policy: Trained, game: Game, path: Path, seed: int = 0, sampling: str = "sample"
+) -> float:
+    """Film the median one of a few episodes, as an mp4 or a gif; returns its return.
+
+    Raises:
+        SpecError: the name is that of neither, or a seed below 0.
+        CheckpointError: the policy was trained on frames or actions of another game.
+    """
+    check_fits(policy, game)
+    check_seed(seed)
+    if path.suffix.lower() not in FORMATS:
+        raise SpecError(f"{path}: a video is an mp4 or a gif; give a name that ends so")
+    returns = {}
+    for candidate in range(seed, seed + CANDIDATES):
+        steps = play_episode(policy, game, candidate, sampling)
+        returns[candidate] = sum(reward for _, reward in steps)
+    chosen = sorted(returns, key=lambda s: returns[s])[CANDIDATES // 2]
+    rate = SCREENS_PER_SECOND if game.frame.shape == TERMINAL.shape else FRAMES_PER_SECOND
+    _encode(play_episode(policy, game, chosen, sampling), path, rate)
+    return returns[chosen]
+
+
+def _encode(steps: Iterator[tuple[Callable[[], np.ndarray], float]], path: Path, rate: int) -> None:
+    from imageio_ffmpeg import write_frames
+
+    pictures = (draw() for draw, _ in itertools.islice(steps, MAX_STEPS))
+    first = next(pictures)
+    size = (first.shape[1], first.shape[0])
+    with replacing(path) as temporary:
+        temporary.touch()  # a place that cannot be written is told here, in one line
+        writer = write_frames(
+            str(temporary),
+            size,
+            fps=rate,
+            macro_block_size=2,
+            ffmpeg_log_level="error",
+            **FORMATS[path.suffix.lower()],
+        )
+        writer.send(None)
+        for picture in itertools.chain([first], pictures):
+            writer.send(np.ascontiguousarray(picture))
+        writer.close()

@@ -1,0 +1,130 @@
+"""Soft trouble, typed and explained.
+
+rows_dropped          rows no law can use, counted by reason
+plateau               at the first budgets nothing was learned: their rows are left out, and counted
+units_suspect         flops / (params x samples) is far from what networks cost
+units_mixed           that quotient differs wildly between rows
+loss_large            a loss above 50 nats: percent? bits? summed instead of averaged?
+optimum_censored      at some budgets the best size is the smallest or largest sampled one
+few_optima            fewer than 3 budgets have their optimum inside: exponents lean on a prior
+few_budgets           fewer than 6: the study's own past errors say little about its intervals
+no_surface            too few points for a parametric surface
+surface_misfit        its residuals exceed the noise: it is averaged with the isoFLOP optima
+floor_at_bound        the fitted E is zero: the data show no floor, forecasts assume none
+forms_disagree        the optimum by surface and by isoFLOP optima differ by more than 2x
+no_returns            nothing to forecast returns from
+returns_not_positive  a log law would be wrong: returns are followed on the linear scale
+far_extrapolation     more than a decade beyond the largest budget with evidence
+below_evidence        under the smallest budget
+size_not_sampled      the size to train lies outside the sampled sizes
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from isoclone.base.records import Status
+
+if TYPE_CHECKING:
+    from isoclone.laws.fit import ScalingLaws
+
+FAR_DECADES = 1.0
+DISAGREE = 0.3  # log10 N
+
+
+def of_fit(laws: ScalingLaws) -> list[Status]:
+    """What a fit has to say."""
+    return [*laws.points_.status, *_optima(laws), *_budgets(laws), *_surface(laws), *_returns(laws)]
+
+
+def _optima(laws: ScalingLaws) -> list[Status]:
+    curves = laws.isoflops_
+    censored = [c for c in curves if not c.interior]
+    found = []
+    if censored:
+        which = ", ".join(f"{c.budget:.3g} ({c.edge} end)" for c in censored[:6])
+        found.append(
+            Status(
+                "optimum_censored",
+                f"at {len(censored)} of {len(curves)} budgets the lowest loss is at the edge of "
+                f"the sampled sizes: {which}; exponents leave these budgets out",
+            )
+        )
+    if len(curves) - len(censored) < 3:
+        found.append(
+            Status(
+                "few_optima",
+                f"only {len(curves) - len(censored)} budgets have their optimum inside the sampled "
+                "sizes: exponents lean on the prior .5 +- .25",
+            )
+        )
+    return found
+
+
+def _budgets(laws: ScalingLaws) -> list[Status]:
+    count = len(laws.isoflops_)
+    if count >= 6:
+        return []
+    text = f"{count} budgets are too few to learn from their own forecasts: intervals rest on "
+    return [Status("few_budgets", text + "the error rates of published studies")]
+
+
+def _surface(laws: ScalingLaws) -> list[Status]:
+    allocation = laws.allocation_
+    surface = allocation.surface_
+    if surface is None:
+        return [Status("no_surface", "too few points (or sizes) for a parametric surface")]
+    found = []
+    if not allocation.adequate_:
+        text = (
+            f"the surface's residuals ({surface.sd_:.3f} in log loss) exceed the noise "
+            f"({allocation.noise_:.3f}): it is averaged with the isoFLOP optima"
+        )
+        found.append(Status("surface_misfit", text))
+    floors = np.exp(surface.draws_[:, 0])
+    if "E" in surface.at_bound_ or np.quantile(floors, 0.025) < 0.01 * laws.points_.loss.min():
+        text = "a floor E of zero cannot be excluded: the data show no lowest loss to count on"
+        found.append(Status("floor_at_bound", text))
+    at = laws.last_budget_ * 10
+    by_surface = float(surface.optimum(at, allocation.rule_)[0][0])
+    by_optima = float(np.log10(allocation.law_.predict(at)))
+    if abs(by_surface - by_optima) > DISAGREE:
+        text = (
+            f"a decade on, the best size is {10**by_surface:.3g} by the surface and "
+            f"{10**by_optima:.3g} by the isoFLOP optima"
+        )
+        found.append(Status("forms_disagree", text))
+    return found
+
+
+def _returns(laws: ScalingLaws) -> list[Status]:
+    known = laws.points_.returns[np.isfinite(laws.points_.returns)]
+    if not len(known):
+        return [Status("no_returns", "no row has a return: none is forecast")]
+    low = float(known.min())
+    if low <= 0 and (laws.random_return is None or laws.random_return >= low):
+        text = "some returns are zero or negative: no power law is fitted where they are, and "
+        return [Status("returns_not_positive", text + "their trend may be taken on a linear scale")]
+    return []
+
+
+def of_forecast(laws: ScalingLaws, flops: float, params: float, spent: float) -> list[Status]:
+    """What a forecast has to say beyond its fit."""
+    found = []
+    beyond = float(np.log10(flops / laws.last_budget_))
+    if beyond > FAR_DECADES:
+        text = f"{beyond:.1f} decades beyond the evidence: errors there were never measured"
+        found.append(Status("far_extrapolation", text))
+    if flops < laws.points_.budgets[0]:
+        text = f"below the smallest budget with evidence, {laws.points_.budgets[0]:.3g} FLOPs"
+        found.append(Status("below_evidence", text))
+    if abs(np.log10(spent / flops)) > 0.05:
+        text = f"that size and sample count cost {spent:.3g} FLOPs, not {flops:.3g}: theirs count"
+        found.append(Status("flops_differ", text))
+    sizes = laws.points_.params
+    if not sizes.min() / 1.001 <= params <= sizes.max() * 1.001:
+        text = f"{params:.3g} parameters lie outside the sampled sizes, {sizes.min():.3g} to "
+        found.append(Status("size_not_sampled", text + f"{sizes.max():.3g}"))
+    return found

@@ -1,0 +1,160 @@
+"""A study played back: the ensembles of loss and return, fitted at every budget in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from isoclone.laws import returns
+from isoclone.laws.frontier import forecasters
+from isoclone.laws.frontier.ensemble import Ensemble
+from isoclone.laws.frontier.evidence import Evidence
+from isoclone.laws.returns import ReturnSeries
+
+Array = np.ndarray
+Curve = Callable[[Array], Array]
+FIRST_ORIGIN = 3  # budgets: fewer say nothing about a bend
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Loss and return ensembles of one group; `returns` is None without returns.
+
+    `baselines` holds what the baselines said, {target: {name: {(seen, target index): value}}}.
+    """
+
+    loss: Ensemble
+    returns: Ensemble | None
+    series: ReturnSeries | None
+    loss_baselines: dict[str, dict[tuple[int, int], float]]
+    return_baselines: dict[str, dict[tuple[int, int], float]]
+
+
+def replay(
+    evidence: Evidence,
+    floor: float | None = None,
+    ceiling: float | None = None,
+    best: bool = False,
+    baselines: bool = True,
+) -> Replay:
+    """Fit and remember everything. `best` takes the best return per budget, as the paper does;
+    else the mean of the sizes near the lowest loss, which is what a new run can expect."""
+    steps = range(len(evidence.x) + 1)
+    noise = np.array([evidence.until(max(seen, 1)).noise for seen in steps])
+    loss = Ensemble(evidence.x, evidence.y, noise, forecasters.PRIOR_WEIGHTS)
+    first = min(FIRST_ORIGIN, len(evidence.x))
+    loss.replay(lambda seen: [f(evidence.until(seen)) for f in forecasters.EXPERTS.values()], first)
+    said = {}
+    if baselines:
+        for name, make in forecasters.BASELINES.items():
+            said[name] = _walk(evidence.x, partial(_at_origin, make, evidence), first)
+    series = return_series(evidence, floor, ceiling, best, loss)
+    if series is None:
+        return Replay(loss, None, None, said, {})
+    whole, said_returns = _replay_returns(series, loss, first, baselines)
+    return Replay(loss, whole, series, said, said_returns)
+
+
+def _at_origin(make: forecasters.Forecaster, evidence: Evidence, seen: int) -> Curve:
+    return make(evidence.until(seen))
+
+
+def _chain(
+    make: Callable[[ReturnSeries], Curve], at: Callable[[int], ReturnSeries], seen: int
+) -> Curve:
+    return make(at(seen))
+
+
+def _walk(x: Array, fit: Callable[[int], Curve], first: int) -> dict[tuple[int, int], float]:
+    out = {}
+    for seen in range(max(first, 2), len(x)):
+        curve = fit(seen)
+        for ahead in range(seen, len(x)):
+            out[seen, ahead] = float(np.ravel(curve(x[ahead : ahead + 1]))[0])
+    return out
+
+
+def _replay_returns(
+    series: ReturnSeries, loss: Ensemble, first: int, baselines: bool
+) -> tuple[Ensemble, dict[str, dict[tuple[int, int], float]]]:
+    chosen = returns.experts(series)
+    noise = np.array([series.noise(max(seen, 1)) for seen in range(len(series.x) + 1)])
+    prior = dict.fromkeys(chosen, 1 / len(chosen))
+    whole = Ensemble(series.x, series.value, noise, prior, returns.KAPPA, returns.SHARPNESS)
+    offset = len(loss.x) - len(series.x)  # returns may start later than losses
+
+    def at(seen: int) -> ReturnSeries:
+        return series.until(seen, loss.curve(seen + offset))
+
+    whole.replay(lambda seen: [f(at(seen)) for f in chosen.values()], min(first, len(series.x)))
+    said = {}
+    if baselines:
+        for name, make in returns.BASELINES.items():
+            said[name] = _walk(series.x, partial(_chain, make, at), first)
+    return whole, said
+
+
+def return_series(
+    evidence: Evidence,
+    floor: float | None,
+    ceiling: float | None,
+    best: bool,
+    loss: Ensemble,
+) -> ReturnSeries | None:
+    """The frontier's returns, or None with fewer than two consecutive budgets at the end."""
+    rows = [_best(evidence, b) if best else _near(evidence, b) for b in evidence.points.budgets]
+    value, se = np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
+    missing = np.flatnonzero(~np.isfinite(value))
+    start = int(missing[-1]) + 1 if len(missing) else 0
+    if len(value) - start < 2:
+        return None
+    cut = slice(start, None)
+    last = loss.predict
+    return ReturnSeries(evidence.x[cut], value[cut], se[cut], evidence.y[cut], last, floor, ceiling)
+
+
+def _best(evidence: Evidence, budget: float) -> tuple[float, float]:
+    points = evidence.points
+    here = (points.budget == budget) & np.isfinite(points.returns)
+    if not here.any():
+        return np.nan, np.nan
+    top = int(np.argmax(np.where(here, points.returns, -np.inf)))
+    return float(points.returns[top]), float(points.returns_se[top])
+
+
+def _near(evidence: Evidence, budget: float) -> tuple[float, float]:
+    """Mean return of the runs whose loss is within 5 % of the budget's best, and its SE."""
+    points = evidence.points
+    here = (points.budget == budget) & np.isfinite(points.returns)
+    if not here.any():
+        return np.nan, np.nan
+    best = points.loss[points.budget == budget].min()
+    near = here & (points.loss <= 1.05 * best)
+    near = near if near.any() else here & (points.loss == points.loss[here].min())
+    return pooled(points.returns[near], points.returns_se[near])
+
+
+def pooled(value: Array, se: Array) -> tuple[float, float]:
+    """Mean of returns with weights 1 / (SE^2 + tau^2), and the SD of a further one.
+
+    tau^2, the spread between runs beyond their own errors, is estimated by the method of moments
+    (DerSimonian & Laird 1986). Unknown errors count as the median of the known ones.
+    """
+    known = se[np.isfinite(se)]
+    if not len(known):
+        return float(value.mean()), np.nan
+    variance = np.where(np.isfinite(se), se, np.median(known)) ** 2
+    variance = np.maximum(variance, 1e-12 * float(np.mean(value**2)))
+    if not variance.all():  # every return is 0, and none is in doubt
+        return float(value.mean()), 0.0
+    weight = 1.0 / variance
+    middle = (weight * value).sum() / weight.sum()
+    excess = (weight * (value - middle) ** 2).sum() - (len(value) - 1)
+    scale = weight.sum() - (weight**2).sum() / weight.sum()
+    tau2 = max(float(excess / scale), 0.0) if len(value) > 1 and scale > 0 else 0.0
+    weight = 1.0 / (variance + tau2)
+    mean = float((weight * value).sum() / weight.sum())
+    return mean, float(np.sqrt(np.median(variance) + tau2))

@@ -1,0 +1,162 @@
+"""Read a table of runs from CSV or Parquet, and say what is wrong with it in one line.
+
+Columns known: run_id, group, budget_flops, flops, params, samples, dev_loss, dev_loss_se,
+return_mean, return_se, episodes, width, n_actions, unique_samples, epochs, status, reason. Others
+are ignored with a notice. A cell that should be a number and is not becomes missing, and is
+counted; rows no law can use are dropped later, by `laws.points`, with their reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoclone.base.errors import DataError, UsageError
+from isoclone.base.records import Point
+
+TEXT = ("run_id", "group", "status", "reason")
+NUMBERS = (
+    "budget_flops",
+    "flops",
+    "params",
+    "samples",
+    "dev_loss",
+    "dev_loss_se",
+    "return_mean",
+    "return_se",
+    "episodes",
+    "width",
+    "n_actions",
+    "unique_samples",
+    "epochs",
+)
+NEEDED = ("params", "samples", "dev_loss")
+# Columns of a study's own points that laws do not need: no notice about them.
+SILENT = frozenset(Point.__dataclass_fields__)
+NO_GROUP = ""
+
+
+@dataclass
+class RunsTable:
+    """Columns of equal length (text as str or None, numbers as float with NaN), and notices."""
+
+    columns: dict[str, Any]
+    notices: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), []))
+
+    def groups(self) -> dict[str, dict[str, Any]]:
+        """The columns of each group, in order of appearance; one group '' without the column."""
+        if "group" not in self.columns:
+            return {NO_GROUP: self.columns}
+        names = [NO_GROUP if g is None else str(g) for g in self.columns["group"]]
+        order: dict[str, list[int]] = {}
+        for row, name in enumerate(names):
+            order.setdefault(name, []).append(row)
+        return {name: take(self.columns, rows) for name, rows in order.items()}
+
+
+def take(columns: Mapping[str, Any], rows: list[int]) -> dict[str, Any]:
+    """Some rows of a table."""
+    return {name: np.asarray(values, dtype=object)[rows] for name, values in columns.items()}
+
+
+def read(path: str | Path) -> RunsTable:
+    """The table in `path` (.csv, .tsv or .parquet).
+
+    Raises `UsageError` if there is no such file, `DataError` if it is empty, damaged, of another
+    kind, or lacks a column that every law needs.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty")
+    return from_columns(_raw(path), str(path))
+
+
+def _raw(path: Path) -> dict[str, list[Any]]:
+    import pyarrow
+
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".parquet":
+            import pyarrow.parquet
+
+            # ParquetFile, since read_table would take folder names for columns
+            return pyarrow.parquet.ParquetFile(path).read().to_pydict()
+        if suffix in (".csv", ".tsv", ".txt"):
+            return _read_csv(path, "\t" if suffix == ".tsv" else ",")
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, ValueError) as error:
+        why = " ".join(str(error).split())[:160]
+        raise DataError(f"{path}: cannot be read as {suffix[1:]} ({why})") from None
+    raise UsageError(f"{path}: expected a .csv, .tsv or .parquet file")
+
+
+def _read_csv(path: Path, delimiter: str) -> dict[str, list[Any]]:
+    """Every cell as text, so that one bad cell does not turn a column or the file unreadable."""
+    import pyarrow
+    from pyarrow import csv
+
+    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    with path.open("rb") as file:
+        head = file.readline().decode("utf-8-sig", errors="replace")
+    names = [name.strip().strip('"').strip() for name in head.rstrip("\r\n").split(delimiter)]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{path}: the column {twice!r} occurs twice in the header")
+    read = csv.ReadOptions(column_names=names, skip_rows=1)
+    types = {name: pyarrow.string() for name in names}
+    convert = csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=_NULL)
+    return csv.read_csv(path, read, parse, convert).to_pydict()
+
+
+_NULL = ["", "null", "NULL", "None", "NA", "N/A", "nan", "NaN", "-"]
+
+
+def from_columns(raw: Mapping[str, Any], where: str = "table") -> RunsTable:
+    """A checked table from columns of any kind; `where` names it in messages."""
+    columns = {str(name).strip(): values for name, values in raw.items()}
+    missing = [name for name in NEEDED if name not in columns]
+    if not missing and not {"flops", "budget_flops"} & set(columns):
+        missing = ["flops"]
+    if missing:
+        has = ", ".join(list(columns)[:12]) or "none"
+        raise DataError(f"{where}: lacks the column {missing[0]}; its columns: {has}")
+    notices = []
+    unknown = [n for n in columns if n not in TEXT and n not in NUMBERS and n not in SILENT]
+    if unknown:
+        notices.append(f"ignored columns: {', '.join(unknown[:8])}")
+    kept: dict[str, Any] = {}
+    for name, values in columns.items():
+        if name in TEXT:
+            kept[name] = [None if _absent(v) else str(v) for v in values]
+        elif name in NUMBERS:
+            kept[name], bad = _numbers(values)
+            if bad:
+                notices.append(f"{name}: {len(bad)} cells are not numbers, such as {bad[0]!r:.40}")
+    if not len(next(iter(kept.values()), [])):
+        raise DataError(f"{where}: the table has a header but no rows")
+    return RunsTable(kept, notices)
+
+
+def _absent(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and np.isnan(value)) or value == ""
+
+
+def _numbers(values: Any) -> tuple[np.ndarray, list[Any]]:
+    """Floats with NaN for what is missing, and the cells that should have been numbers."""
+    out, bad = np.full(len(values), np.nan), []
+    for row, value in enumerate(values):
+        if _absent(value):
+            continue
+        try:
+            out[row] = float(value)
+        except (TypeError, ValueError, OverflowError):
+            bad.append(value)
+    return out, bad

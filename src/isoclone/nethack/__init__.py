@@ -1,0 +1,1 @@
+"""NetHack: game, experts, recordings, policies. Comes in as a plugin, as any third party may."""

@@ -1,0 +1,217 @@
+"""AutoAscend, the bot that won the NetHack Challenge 2021, playing from the user's own checkout.
+
+The bot (github.com/maciej-sypetkowski/autoascend, MIT, not on PyPI) was written for NLE of 2021. It
+runs unmodified: it gets an environment of the old shape, and stand-ins for the two plotting
+libraries it imports and does not use in play. Nothing of it is part of isoclone.
+
+The bot drives a game, an expert is asked for one action at a time; so each game's bot runs in a
+thread of its own that is awake only while it is being asked.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import importlib.util
+import sys
+import threading
+import types
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from isoclone.base.errors import ExecutionError, SpecError
+from isoclone.experts.base import View
+from isoclone.games import Game
+
+NEEDED = ("numba", "nltk", "toolz", "scipy", "cv2")
+STAND_INS = ("matplotlib", "matplotlib.pyplot", "seaborn")
+KNOWN = "github.com/maciej-sypetkowski/autoascend at 8527910"
+STATS = 26  # NLE has 27 by now; the bot knows the first ones
+SCORE = 9
+PATIENCE_SECONDS = 900.0  # for one action: the first one of a process compiles for a minute
+ESC = 27
+TELEPORT_PROMPT = "Where do you want to be teleported?"
+
+
+@dataclass(frozen=True)
+class AutoAscend:
+    """The bot in the checkout at `path`. Every game begins with the bot's own seed 0."""
+
+    path: str
+    name: str = "autoascend"
+    lockstep: int = 1
+
+    def act(self, views: Sequence[View]) -> list[int]:
+        """One action for each view.
+
+        Raises:
+            ExecutionError: the bot gave up, or is not what it should be.
+        """
+        return [self._act(view) for view in views]
+
+    def _act(self, view: View) -> int:
+        session: _Session | None = view.memory.get("autoascend")
+        if session is None:
+            session = view.memory["autoascend"] = _Session(load(self.path), view.env)
+        return session.next_action()
+
+
+def make_autoascend(game: Game, path: str = "") -> AutoAscend:
+    """The bot of a checkout, for NetHack's challenge.
+
+    Raises:
+        SpecError: no path, not a checkout of the bot, another version of it, a dependency that is
+            missing, or another game.
+    """
+    if not path:
+        raise SpecError(f"autoascend needs --autoascend PATH, a checkout of {KNOWN}")
+    if game.name != "nethack/NetHackChallenge-v0":
+        raise SpecError(f"autoascend plays nethack/NetHackChallenge-v0, not {game.name}")
+    check_checkout(Path(path))
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        names = " ".join("opencv-python-headless" if n == "cv2" else n for n in missing)
+        raise SpecError(f"autoascend needs {', '.join(missing)}: pip install {names}")
+    return AutoAscend(str(Path(path).resolve()))
+
+
+def check_checkout(path: Path) -> None:
+    """Raise SpecError unless the folder holds the bot, in a version that fits. Runs none of it."""
+    source = path / "autoascend" / "agent.py"
+    if not source.is_file():
+        raise SpecError(
+            f"--autoascend {path}: no {source.relative_to(path)} there; give a checkout of {KNOWN}"
+        )
+    wrong = f"--autoascend {path}: not the version this adapter drives"
+    try:
+        tree = ast.parse(source.read_text("utf-8"))
+    except (SyntaxError, ValueError, OSError) as error:
+        raise SpecError(f"{wrong}: {source.name} cannot be read ({error}); use {KNOWN}") from error
+    agents = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "Agent"]
+    methods = {
+        method.name: {a.arg for a in method.args.args}
+        for agent in agents
+        for method in agent.body
+        if isinstance(method, ast.FunctionDef)
+    }
+    fits = {"env", "seed", "panic_on_errors"} <= methods.get("__init__", set())
+    if not (fits and {"main", "step"} <= methods.keys()):
+        raise SpecError(f"{wrong}: its Agent takes other arguments; use {KNOWN}")
+
+
+def load(path: str) -> types.ModuleType:
+    """The bot's main module, from the checkout at `path`.
+
+    Raises:
+        ExecutionError: it cannot be imported, or another checkout of it was imported before.
+    """
+    with _stand_ins(), _first_on_path(path):
+        try:
+            agent = importlib.import_module("autoascend.agent")
+        except Exception as error:
+            said = " ".join(str(error).split())
+            raise ExecutionError(
+                f"{path} cannot be imported: {type(error).__name__}: {said}"
+            ) from error
+    if not Path(str(agent.__file__)).is_relative_to(Path(path)):
+        raise ExecutionError(f"{agent.__file__} is loaded already; {path} needs a new process")
+    return agent
+
+
+@contextlib.contextmanager
+def _stand_ins() -> Iterator[None]:
+    """Empty modules in place of plotting libraries that are not installed, for this import only."""
+    absent = [n for n in STAND_INS if importlib.util.find_spec(n.partition(".")[0]) is None]
+    for name in absent:
+        module = types.ModuleType(name)
+        sys.modules[name] = module
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], child, module)
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
+@contextlib.contextmanager
+def _first_on_path(path: str) -> Iterator[None]:
+    sys.path.insert(0, path)
+    try:
+        yield
+    finally:
+        sys.path.remove(path)
+
+
+class _OldEnv:
+    """The environment as the bot knows it: no truncation, 26 statistics, names without effect."""
+
+    def __init__(self, env: Any, actions: SimpleQueue[Any], turns: SimpleQueue[bool]):
+        self._seen: dict[str, np.ndarray] = env.observation
+        self._index = {int(key): index for index, key in reversed([*enumerate(env.nle.actions)])}
+        self._actions, self._turns = actions, turns
+        self.agent: Any = None
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, dict[str, Any]]:
+        """Hand out the action, sleep until the game has gone on, and tell what there is to see."""
+        if action == ESC and TELEPORT_PROMPT in self.agent.message:
+            # Else the bot goes on reading the prompt it has just left, and answers it forever.
+            self.agent._is_reading_message_or_popup = False
+        score = int(self._seen["blstats"][SCORE])
+        self._actions.put(self._index[int(action)])
+        over = not self._turns.get()
+        seen = dict(self._seen)
+        seen["blstats"] = seen["blstats"][:STATS]
+        seen["tty_cursor"] = seen["tty_cursor"].astype(np.int64)  # the bot goes below 0
+        return seen, float(int(self._seen["blstats"][SCORE]) - score), over, {}
+
+    def debug_tiles(self, *args: Any, **options: Any) -> contextlib.AbstractContextManager[None]:
+        """Would draw on the bot's own display."""
+        return contextlib.nullcontext()
+
+    debug_log = debug_tiles
+
+
+class _Session:
+    """One game's bot, in its thread. It ends when the session is forgotten."""
+
+    def __init__(self, module: types.ModuleType, env: Any):
+        self._actions: SimpleQueue[Any] = SimpleQueue()
+        self._turns: SimpleQueue[bool] = SimpleQueue()
+        self._begun = False
+        old = _OldEnv(env, self._actions, self._turns)
+        arguments = module, old, self._actions
+        threading.Thread(target=_live, args=arguments, daemon=True).start()
+        weakref.finalize(self, self._turns.put, False)
+
+    def next_action(self) -> int:
+        """The bot's next action, given that its last one has been carried out."""
+        if self._begun:
+            self._turns.put(True)
+        self._begun = True
+        try:
+            said = self._actions.get(timeout=PATIENCE_SECONDS)
+        except Empty:
+            said = f"no action for {PATIENCE_SECONDS:.0f} s"
+        if isinstance(said, str):
+            raise ExecutionError(f"AutoAscend gave up: {said}")
+        return int(said)
+
+
+def _live(module: types.ModuleType, env: _OldEnv, actions: SimpleQueue[Any]) -> None:
+    """A thread's work: play until the game is over; tell why if the bot ends before that."""
+    try:
+        with np.errstate(all="ignore"):
+            env.agent = module.Agent(env, seed=0, panic_on_errors=True)
+            env.agent.main()
+        actions.put("it stopped playing")
+    except BaseException as error:
+        actions.put(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])

@@ -1,0 +1,103 @@
+"""The policy `nethack`: an encoder of terminal screens, a core that remembers, a linear head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from isoclone.base.errors import SpecError, UnknownNameError
+from isoclone.games import FrameSpec
+from isoclone.nethack.policy.core import State, make_core
+from isoclone.nethack.policy.lean import LeanEncoder
+from isoclone.nethack.policy.paper import PaperEncoder
+from isoclone.nethack.policy.screen import COLUMNS, ROWS, Screens
+
+ENCODERS = {"lean": LeanEncoder, "paper": PaperEncoder}
+
+
+class TtyPolicy(nn.Module):
+    """Plays NetHack from its terminal.
+
+    `width` is the one dial: what stands for a screen, and the residual stream of the core, are
+    `width` numbers; embeddings of words are a quarter of that. Depth does not follow width: 1 layer
+    for the LSTM and 2 for the others, unless `layers` says otherwise.
+
+    Args:
+        width: see above.
+        frame: packed screens of 24 x 80 characters, as many colours, cursor row and column.
+        core: 'lstm', 'transformer' or 'mamba'.
+        encoder: 'lean' or 'paper'.
+        layers: depth of the core.
+        context: screens a transformer sees; nothing to the other cores.
+        unroll: steps that are trained in one piece. FLOPs are counted for it.
+        options: the encoder's own (see `LeanEncoder`).
+    """
+
+    layout = "tty"
+
+    def __init__(
+        self,
+        width: int,
+        frame: FrameSpec,
+        n_actions: int,
+        core: str = "lstm",
+        encoder: str = "lean",
+        layers: int | None = None,
+        context: int = 64,
+        unroll: int = 16,
+        **options: Any,
+    ):
+        super().__init__()
+        if frame.shape != (2 * ROWS * COLUMNS + 2,):
+            raise SpecError(
+                f"policy 'nethack' needs packed terminal screens, not frames of shape {frame.shape}"
+            )
+        if encoder not in ENCODERS:
+            raise UnknownNameError("encoder", encoder, list(ENCODERS))
+        if min(context, unroll, layers or 1) < 1:
+            raise SpecError(
+                f"context, unroll and layers must be at least 1, not {context}, {unroll}, {layers}"
+            )
+        self.unroll, self.n_actions = unroll, n_actions
+        self.encoder = ENCODERS[encoder](width, n_actions, **options)
+        self.core = make_core(core, width, layers, context)
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, n_actions)
+        with torch.no_grad():
+            self.head.weight *= 0.1  # begin near an even guess
+
+    def initial_state(self, lanes: int) -> State:
+        """The state before a game's first screen, for so many games side by side."""
+        seen = self.encoder.initial_state(lanes)
+        return {**seen, **self.core.initial_state(lanes)}  # type: ignore[operator]
+
+    def forward(
+        self, screens: Screens, previous: torch.Tensor, starts: torch.Tensor, state: State
+    ) -> tuple[torch.Tensor, State]:
+        """Logits for every step, and the state to go on from.
+
+        Args:
+            screens: (steps, lanes, ...).
+            previous: (steps, lanes) int64, the action before; `n_actions` at a game's start.
+            starts: (steps, lanes) bool, a game's first screen.
+            state: of `initial_state` or of the call before; tensors (lanes, ...).
+
+        Returns:
+            (steps, lanes, n_actions) logits, state.
+        """
+        x, seen = self.encoder(screens, previous, starts, state)
+        x, remembered = self.core(x, starts, state)
+        return self.head(self.norm(x)), {**seen, **remembered}
+
+    def example(self) -> tuple[tuple[Any, ...], int]:
+        """Arguments of `forward` for one lane and one unroll, and the samples they are."""
+        device = self.head.weight.device
+        shape = (self.unroll, 1)
+        chars = torch.zeros(*shape, ROWS, COLUMNS, dtype=torch.uint8, device=device)
+        cursor = torch.zeros(*shape, 2, dtype=torch.int64, device=device)
+        previous = torch.zeros(shape, dtype=torch.int64, device=device)
+        starts = torch.zeros(shape, dtype=torch.bool, device=device)
+        given = (Screens(chars, chars, cursor), previous, starts, self.initial_state(1))
+        return given, self.unroll

@@ -1,0 +1,272 @@
+"""Recording NetHack games as NLE does: folders of ttyrecs that `nle.dataset` reads, and so do we.
+
+    OUT/recording.json              what was asked for
+    OUT/000012/nle.<pid>.0.ttyrec3.bz2, nle.<pid>.xlogfile, game.json
+    OUT/games.csv                   all games: seed, steps, score, how each ended
+
+Game number i has NetHack's seeds `seed` + i, whoever plays it. A game is played in a folder that
+gets its name when the game is over, so a recording that was stopped goes on with the games that
+are missing. A game whose expert fails is quit there and kept, with the reason; one whose process
+dies is left out, with the reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoclone.base.errors import DataError, SpecError
+from isoclone.base.records import jsonable, stable_id
+from isoclone.base.store import claim, read_json, replacing, write_json
+from isoclone.executors import Executor, Files, SerialExecutor, Task, near
+from isoclone.executors.serial import one_line
+from isoclone.experts import Expert, View, expert
+from isoclone.games import game
+from isoclone.nethack.game import NetHack
+from isoclone.nethack.recordings.importer import import_nld
+from isoclone.nethack.recordings.store import NldDemonstrations
+
+RECORDING, GAME = "recording.json", "game.json"
+HELD = "another recording", "recording"  # what `store.claim` says of a folder
+TABLE = "games.csv"
+COLUMNS = (
+    "folder", "ttyrec", "game", "seed", "env_steps", "return", "score", "points", "depth", "turns",
+    "character", "death", "how_it_ended",
+)  # fmt: skip
+LARGEST_SEED = 2**63 - 1  # that a table holds
+FAILED = "expert failed: "
+_GONE = np.empty(0, np.uint8)
+
+Progress = Callable[[str, float, float], None]
+
+
+@dataclass(frozen=True)
+class NldRecordRequest:
+    """What to record: `games` games of NetHack, with the seeds from `seed` on."""
+
+    games: int
+    expert: str = "scripted"
+    seed: int = 0
+    game: str = "nethack"
+    game_options: dict[str, Any] = field(default_factory=dict)
+    expert_options: dict[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise SpecError for a value that cannot be."""
+        if self.games < 1:
+            raise SpecError(f"games must be at least 1, not {self.games}")
+        if not 0 <= self.seed <= LARGEST_SEED + 1 - self.games:
+            raise SpecError(
+                f"--seed {self.seed}: the seeds of {self.games} games must lie within "
+                f"0 to {LARGEST_SEED}"
+            )
+
+    def declared(self) -> dict[str, Any]:
+        """What must be the same for a recording to go on; more games may be asked for later."""
+        values: dict[str, Any] = jsonable(self.__dict__)
+        return {name: value for name, value in values.items() if name != "games"}
+
+
+def record_nld(
+    request: NldRecordRequest,
+    path: str | Path,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Record games into a folder, or go on with what is there.
+
+    Args:
+        progress: called with ('record', games that are over, games).
+
+    Returns:
+        A row for each game, in the order of the seeds, as in games.csv: those asked for come first,
+        then what else an earlier recording left there.
+
+    Raises:
+        SpecError: a game or an expert that cannot be, or a folder that holds something else.
+        SpecMismatchError: the folder holds another recording.
+        DataError: not a single game could be recorded.
+    """
+    path = Path(path)
+    request.check()
+    the_game, _ = _cast(request)
+    claim(path, RECORDING, request.declared(), HELD)
+    for part in path.glob(".*.part"):  # games whose recording was killed
+        shutil.rmtree(part)
+    failed: dict[int, str] = {}
+    tasks = (
+        Task(play_game, (path, request, i), key=i, files=_files(path, i))
+        for i in range(request.games)
+    )
+    with executor or SerialExecutor() as workers:
+        for done, outcome in enumerate(workers.run(tasks), 1):
+            if outcome.error:
+                failed[outcome.task.key] = outcome.error
+            if progress:
+                progress("record", done, request.games)
+    indices = sorted({*range(request.games), *_recorded(path)})
+    rows = [_row(path, the_game, request.seed + i, i, failed.get(i)) for i in indices]
+    write_table(path, rows)
+    if len(failed) == request.games:
+        raise DataError(f"{the_game.name}: no game could be recorded: {failed[0]}")
+    return rows
+
+
+def record_demos(
+    request: NldRecordRequest,
+    recordings: str | Path,
+    store: str | Path,
+    *,
+    dev_fraction: float = 0.1,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> tuple[list[dict[str, Any]], NldDemonstrations]:
+    """Record games into one folder and import them into another, or go on with both.
+
+    A store made of fewer of these games is brought up to date, as by `import_nld`.
+
+    Raises:
+        SpecError: a single game, of which nothing could be held out; else as `record_nld`.
+        DataError: as `record_nld` and `import_nld`.
+    """
+    if request.games < 2:
+        raise SpecError("games must be at least 2, so that one can be held out")
+    rows = record_nld(request, recordings, executor, progress)
+    demos = import_nld(
+        recordings,
+        store,
+        dev_fraction=dev_fraction,
+        expert=request.expert,
+        executor=near(executor, Path(store)),
+        progress=progress,
+        tell=tell,
+    )
+    return rows, demos
+
+
+def record_enough(
+    request: NldRecordRequest,
+    samples: int,
+    recordings: str | Path,
+    store: str | Path,
+    *,
+    dev_fraction: float = 0.1,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> NldDemonstrations:
+    """As `record_demos`, with as many games more as it takes to reach `samples` steps in all.
+
+    `request.games` are played in any case. How many more depends on the games alone, not on who
+    plays them.
+    """
+    steps = 0
+    while True:
+        rows = record_nld(request, recordings, executor, progress)
+        steps = sum(int(row.get("env_steps") or 0) for row in rows[: request.games])
+        if steps >= samples:
+            break
+        more = min(4.0, 1.05 * samples / max(steps, 1))
+        request = replace(request, games=max(request.games + 1, math.ceil(request.games * more)))
+    options: dict[str, Any] = {"dev_fraction": dev_fraction, "executor": executor}
+    return record_demos(request, recordings, store, progress=progress, **options)[1]
+
+
+def _cast(request: NldRecordRequest) -> tuple[NetHack, Expert]:
+    """The game and its player."""
+    the_game = game(request.game, **request.game_options)
+    if not isinstance(the_game, NetHack):
+        raise SpecError(f"{request.game} is not NetHack: its games are recorded by `record`")
+    the_game.check_recordable()
+    return the_game, expert(request.expert, the_game, **request.expert_options)
+
+
+# A worker plays many games with one expert: AutoAscend takes half a minute to compile.
+_LIVE: dict[str, tuple[NetHack, Expert]] = {}
+
+
+def play_game(path: Path, request: NldRecordRequest, index: int) -> None:
+    """Play and record game number `index`, unless it is there already."""
+    folder = _folder(path, index)
+    if (folder / GAME).exists():
+        return
+    key = stable_id(request.declared())
+    if key not in _LIVE:
+        _LIVE[key] = _cast(request)
+    the_game, player = _LIVE[key]
+    part = path / f".{folder.name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    env = the_game.make_env(savedir=part)
+    try:
+        failure = _play(env, player, request.seed + index)
+    finally:
+        env.close()
+    write_json(part / GAME, {**env.episode_facts(), "folder": folder.name, "failure": failure})
+    part.rename(folder)
+
+
+def _play(env: Any, player: Expert, seed: int) -> str | None:
+    """Play to the end; returns why the expert failed, if it did."""
+    view = View(env, np.random.default_rng([seed, 1]), 1)
+    view.frames.append(env.reset(seed))
+    over = False
+    while not over:
+        try:
+            action = int(player.act([view])[0])
+        except Exception as error:  # whatever is wrong with it, the game so far is worth keeping
+            failure = one_line(error)
+            env.quit(FAILED + failure)
+            return failure
+        frame, _, terminated, truncated = env.step(action)
+        over = terminated or truncated
+        view.frames[-1] = _GONE  # a long game's frames are hundreds of megabytes
+        view.frames.append(frame)
+    return None
+
+
+def _folder(path: Path, index: int) -> Path:
+    return path / f"{index:06d}"
+
+
+def _recorded(path: Path) -> list[int]:
+    """The numbers of the games that are there."""
+    names = [file.parent.name for file in path.glob(f"*/{GAME}")]
+    return [int(name) for name in names if name.isdecimal()]
+
+
+def _files(path: Path, index: int) -> Files:
+    """What `play_game` reads, if the game is there already, and writes."""
+    folder = _folder(path, index)
+    return Files(path, {folder.name: folder} if folder.exists() else {}, (folder.name,))
+
+
+def _row(
+    path: Path, the_game: NetHack, seed: int, index: int, failure: str | None
+) -> dict[str, Any]:
+    """A game's line in the table; one that could not be recorded has its seed and the reason."""
+    folder = _folder(path, index).name
+    if failure is not None:
+        return {"folder": folder, "game": the_game.name, "seed": seed, "how_it_ended": failure}
+    return table_row({**read_json(path / folder / GAME), "folder": folder, "game": the_game.name})
+
+
+def table_row(facts: dict[str, Any]) -> dict[str, Any]:
+    """The line of games.csv about a recorded game, from what its environment tells of it."""
+    ended = facts["death"] if facts["end"] == "terminated" else facts["end"]
+    row = {**facts, "env_steps": facts["length"], "how_it_ended": ended}
+    return {name: row.get(name) for name in COLUMNS}  # older recordings tell less
+
+
+def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write games.csv, from which the importer knows seeds, and where play ended."""
+    with replacing(path / TABLE) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)

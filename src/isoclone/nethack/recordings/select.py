@@ -1,0 +1,60 @@
+"""A selection of imported games, as demonstrations of their own: an expert of another quality."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from isoclone.base.errors import DataError, SpecError
+from isoclone.base.store import replacing
+from isoclone.demos.demonstrations import DONE
+from isoclone.nethack.recordings.importer import Played, claim, finish
+from isoclone.nethack.recordings.store import GameInfo, NldDemonstrations
+from isoclone.nethack.recordings.where import Where
+
+FIELDS = {field.name for field in dataclasses.fields(GameInfo)}
+
+
+def select(demos: NldDemonstrations, out: str | Path, where: str) -> NldDemonstrations:
+    """Train games that match, beside the very same dev games, without decoding anything again.
+
+    The dev games stay as they are, whether they match or not, so that losses can be compared. Files
+    are hard links where the disk has them, and copies elsewhere.
+
+    Args:
+        where: condition on columns of the table of games, as in "episode_return > 20000".
+
+    Raises:
+        SpecError: a condition that cannot be read, or that no train game meets.
+        SpecMismatchError: `out` holds another selection.
+    """
+    out, wanted = Path(out), Where(where, FIELDS)
+    request = {"select": where, "from": demos.fingerprint}
+    if (out / DONE).exists():
+        claim(out, request)
+        with suppress(DataError):  # damaged: it can be made again
+            return NldDemonstrations.open(out)
+    kept = [info for info in demos.episodes if demos.split_of(info) == "dev" or wanted(vars(info))]
+    if len(kept) == len(demos.dev_episodes):
+        raise SpecError(f"--where {where!r}: none of {demos.path}'s train games matches")
+    claim(out, request)
+    games = [dataclasses.replace(info, index=i) for i, info in enumerate(kept)]
+    dev = [i for i, info in enumerate(kept) if demos.split_of(info) == "dev"]
+    names = {info.name for info in kept}
+    left = [(i.name, f"not ({where})") for i in demos.episodes if i.name not in names]
+    for info in kept:
+        there = demos.episode_path(info.index)
+        _link(there, out / there.relative_to(demos.path))
+    finish(out, games, dev, left, demos.expert_name, Played.of(demos))
+    return NldDemonstrations.open(out)
+
+
+def _link(source: Path, target: Path) -> None:
+    with replacing(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:  # another disk, or one without links
+            shutil.copy(source, temporary)

@@ -1,0 +1,164 @@
+"""Demonstrations of NetHack, imported from recordings: for a study, and as whole games.
+
+demos/
+  request.json           what was asked for; written first
+  games/<folder>/<name>.arrow    one game each, see `gamefile`
+  demonstrations.json    totals, split and fingerprint; written last: without it, unfinished
+  games.parquet, .csv    the table of games, for people
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from isoclone.base.errors import DataError
+from isoclone.base.records import conform, shown
+from isoclone.demos.demonstrations import Finished
+from isoclone.nethack.recordings.gamefile import FRAMES, GameFile
+
+FORMAT, KIND = 1, "nld"
+
+
+@dataclass(frozen=True)
+class GameInfo:
+    """A row of the table of games.
+
+    Attributes:
+        index: its number, in the order of the recordings' names.
+        name: the recording's path below the source.
+        seed: NetHack's seed, if the source told it.
+        length: actions demonstrated, one a frame; equals the environment's steps.
+        episode_return: the score when play ended, as the environment pays it.
+        end: 'terminated', or 'truncated' for a game that was quit or breaks off.
+        content_sha256: over what the recording holds and `length`.
+        frames: all frames of the recording; `length` and the `cut_` counts (see `cut`) add up to
+            it. Play begins at frame `cut_opening`.
+        unknown_keys: frames within `length` whose key is none of the game's actions.
+        points, turns, death, role, race, alignment, gender, max_depth: from the xlogfile.
+    """
+
+    index: int
+    name: str
+    seed: int | None
+    length: int
+    episode_return: float
+    end: str
+    content_sha256: str
+    frames: int
+    cut_opening: int
+    cut_end_screens: int
+    cut_quit: int
+    cut_stuck: int
+    unknown_keys: int
+    points: int | None
+    turns: int | None
+    death: str | None
+    role: str | None
+    race: str | None
+    alignment: str | None
+    gender: str | None
+    max_depth: int | None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be: TypeError or ValueError."""
+        conform(self)
+        cut = self.cut_opening, self.cut_end_screens, self.cut_quit, self.cut_stuck
+        if self.length < 1 or min(cut) < 0 or self.length + sum(cut) != self.frames:
+            raise ValueError(f"the frames of {shown(self.name)} do not add up")
+        if PurePosixPath(self.name).is_absolute() or ".." in PurePosixPath(self.name).parts:
+            raise ValueError(f"{shown(self.name)} lies outside of the demonstrations")
+
+
+@dataclass(frozen=True)
+class NldGame:
+    """A whole game: row t is what was seen, what the expert did about it, and the score then.
+
+    chars and colors (t, 24, 80) uint8; cursor (t, 2) uint8, row and column; actions (t,) int16,
+    `UNKNOWN` where the key is no action; scores (t,) int32.
+    """
+
+    chars: np.ndarray
+    colors: np.ndarray
+    cursor: np.ndarray
+    actions: np.ndarray
+    scores: np.ndarray
+
+
+UNKNOWN = -1
+KEYS = 256
+
+
+@dataclass(frozen=True)
+class NldDemonstrations(Finished):
+    """Imported demonstrations in a directory; open them with `NldDemonstrations.open(path)`.
+
+    `action_of_key` gives the action of each of 256 keys, or `UNKNOWN`. `skipped` are recordings
+    that were left out, each with its reason.
+    """
+
+    episodes: tuple[GameInfo, ...]
+    action_of_key: tuple[int, ...]
+    skipped: tuple[tuple[str, str], ...]
+
+    format = FORMAT
+    row = GameInfo
+    command = "import"
+    unfinished = "unfinished: run the same import again"
+
+    @classmethod
+    def _check_kind(cls, path: Path, data: dict[str, Any]) -> None:
+        if data.get("kind") != KIND:
+            raise DataError(f"{path} holds no NetHack recordings")
+
+    @classmethod
+    def _fields_of_kind(cls, data: dict[str, Any]) -> dict[str, Any]:
+        table, known = tuple(data["action_of_key"]), range(UNKNOWN, data["n_actions"])
+        if len(table) != KEYS or any(type(a) is not int or a not in known for a in table):
+            raise ValueError("action_of_key is no table of actions")
+        return {
+            "action_of_key": table,
+            "skipped": tuple((row["name"], row["reason"]) for row in data["skipped"]),
+        }
+
+    def episode_path(self, index: int) -> Path:
+        """Where the game's frames are."""
+        return game_path(self.path, self.episodes[index].name)
+
+    def open_game(self, index: int) -> GameFile:
+        """The game's file.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        return GameFile(self.episode_path(index), self.episodes[index].frames)
+
+    def read(self, index: int) -> NldGame:
+        """One game, from its first frame to its last action; 3.9 kB a frame.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        file, info = self.open_game(index), self.episodes[index]
+        play = slice(info.cut_opening, info.cut_opening + info.length)
+        batches = [file.screens(i) for i in range(-(-play.stop // FRAMES))]
+        chars, colors, cursor = (np.concatenate(p)[play] for p in zip(*batches, strict=True))
+        keys, scores = (moves[play] for moves in file.moves())
+        actions = np.array(self.action_of_key, np.int16)[keys]
+        return NldGame(chars, colors, cursor, actions, scores)
+
+    def __iter__(self) -> Iterator[NldGame]:
+        return (self.read(info.index) for info in self.episodes)
+
+    def samples_of(self, info: GameInfo) -> int:
+        """Frames of a game that can be learned from: those with a key that is an action."""
+        return info.length - info.unknown_keys
+
+
+def game_path(home: Path, name: str) -> Path:
+    """Where in the store the recording of that name is."""
+    return home / "games" / f"{name.split('.ttyrec')[0]}.arrow"

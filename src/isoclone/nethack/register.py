@@ -1,0 +1,15 @@
+"""Register NetHack: the entry point of the group `isoclone.plugins`."""
+
+from __future__ import annotations
+
+
+def register() -> None:
+    """Register the game, its experts and its policy."""
+    from isoclone.experts import EXPERTS
+    from isoclone.games import GAMES
+    from isoclone.policies import POLICIES
+
+    for name in ("nethack", "nethack/"):
+        GAMES.add(name, "isoclone.nethack.game:NetHack.named")
+    EXPERTS.add("autoascend", "isoclone.nethack.experts.autoascend:make_autoascend")
+    POLICIES.add("nethack", "isoclone.nethack.policy.policy:TtyPolicy")

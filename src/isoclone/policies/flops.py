@@ -1,0 +1,127 @@
+"""FLOPs per training sample, layer by layer, under named conventions.
+
+A multiply-add counts as two FLOPs; biases, activations and the optimiser are not counted. One
+training sample costs a forward pass and a backward pass of twice the forward pass.
+
+| convention        | per sample                                             | source           |
+|-------------------|--------------------------------------------------------|------------------|
+| `exact`           | 3 x forward, each convolution at its output resolution | torch's counter  |
+| `6nd`             | 6 x parameters                                         | Kaplan, Tuyls    |
+| `tuyls2023-atari` | 3 x forward, each convolution at its *input* resolution| Tuyls            |
+
+Tests check `exact` against `torch.utils.flop_counter`. Kaplan et al. 2020; Tuyls et al. 2023, who
+use `6nd` for NetHack and the last one for Atari.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from isoclone.base.errors import UnknownNameError
+
+CONVENTIONS = ("exact", "6nd", "tuyls2023-atari")
+
+
+@dataclass(frozen=True)
+class Conv2d:
+    """A square convolution without padding; sizes in channels and pixels."""
+
+    in_channels: int
+    out_channels: int
+    kernel: int
+    stride: int
+    in_size: tuple[int, int]
+
+    @property
+    def out_size(self) -> tuple[int, int]:
+        """(height, width) of the output."""
+        h, w = self.in_size
+        return (h - self.kernel) // self.stride + 1, (w - self.kernel) // self.stride + 1
+
+    @property
+    def params(self) -> int:
+        """Weights and biases."""
+        return self.out_channels * (self.in_channels * self.kernel**2 + 1)
+
+    def forward_flops(self, convention: str = "exact") -> int:
+        """2 x positions x out x in x kernel^2, positions counted as the convention says."""
+        h, w = self.in_size if convention == "tuyls2023-atari" else self.out_size
+        return 2 * h * w * self.out_channels * self.in_channels * self.kernel**2
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fully connected layer."""
+
+    in_features: int
+    out_features: int
+
+    @property
+    def params(self) -> int:
+        """Weights and biases."""
+        return self.out_features * (self.in_features + 1)
+
+    def forward_flops(self, convention: str = "exact") -> int:
+        """2 x in x out, whatever the convention."""
+        return 2 * self.in_features * self.out_features
+
+
+Layer = Conv2d | Linear
+
+
+def count_params(layers: Sequence[Layer]) -> int:
+    """Trainable parameters of a stack of layers."""
+    return sum(layer.params for layer in layers)
+
+
+def flops_per_sample(layers: Sequence[Layer], convention: str = "exact") -> float:
+    """FLOPs to train on one sample (forward + backward).
+
+    Raises:
+        UnknownNameError: the convention is not one of `CONVENTIONS`.
+    """
+    if convention not in CONVENTIONS:
+        raise UnknownNameError("FLOP convention", convention, list(CONVENTIONS))
+    if convention == "6nd":
+        return 6.0 * count_params(layers)
+    return 3.0 * sum(layer.forward_flops(convention) for layer in layers)
+
+
+def cnn_layers(
+    width: int, n_actions: int, frame: tuple[int, int] = (84, 84), stack: int = 4
+) -> list[Layer]:
+    """The network of Tuyls et al. (after Mnih et al. 2015, without its hidden layer).
+
+    Conv(stack, w, 8, stride 4), Conv(w, 2w, 4, stride 2), Conv(2w, 2w, 3), Linear(., actions).
+    """
+    first = Conv2d(stack, width, 8, 4, frame)
+    second = Conv2d(width, 2 * width, 4, 2, first.out_size)
+    third = Conv2d(2 * width, 2 * width, 3, 1, second.out_size)
+    h, w = third.out_size
+    return [first, second, third, Linear(2 * width * h * w, n_actions)]
+
+
+def cnn_params(width: int, n_actions: int, stack: int = 4) -> int:
+    """Parameters of the paper's CNN on 84x84 frames.
+
+    >>> cnn_params(1, 4), cnn_params(23, 4), cnn_params(266, 4)
+    (725, 50995, 4985110)
+    """
+    return count_params(cnn_layers(width, n_actions, stack=stack))
+
+
+def cnn_flops_per_sample(
+    width: int,
+    n_actions: int,
+    convention: str = "exact",
+    frame: tuple[int, int] = (84, 84),
+    stack: int = 4,
+) -> float:
+    """FLOPs to train the paper's CNN on one sample.
+
+    >>> ratio = cnn_flops_per_sample(1, 4, "tuyls2023-atari") / cnn_flops_per_sample(1, 4)
+    >>> round(ratio, 1)
+    17.0
+    """
+    return flops_per_sample(cnn_layers(width, n_actions, frame, stack), convention)

@@ -1,0 +1,234 @@
+"""Ablations: variants of one study, trained alike and set beside each other on a page.
+
+A Python file names the variants (see `studies/nethack_context.py`):
+
+    isoclone ablate studies/nethack_context.py --demos demos/aa
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from isoclone.base.errors import ExecutionError, SpecError, UsageError
+from isoclone.base.records import Run, conform, shown
+from isoclone.base.store import write_rows
+from isoclone.demos import open_demos
+from isoclone.executors import Executor, SerialExecutor
+from isoclone.nethack.recordings import NldDemonstrations, select
+from isoclone.remote import address_of
+from isoclone.report.ablation import write_ablation
+from isoclone.report.measured import Measured
+from isoclone.study.spec import StudySpec
+from isoclone.study.study import Observer, Study, climb_all
+from isoclone.study.worker import train_seconds
+
+TABLE = {
+    "variant": str,
+    "run_id": str,
+    "seed": int,
+    "params": int,
+    "samples": int,
+    "flops": float,
+    "train_seconds": float,
+    "dev_loss": float,
+    "dev_loss_se": float,
+    "dev_accuracy": float,
+    "return_mean": float,
+    "return_se": float,
+    "episodes": int,
+    "status": str,
+    "reason": str,
+}
+
+
+Job = tuple[Study, Run, list[float]]  # a run of a study, and its budgets
+OURS = {  # what a variant may say besides fields of its study
+    "width": ((int,), "a whole number"),
+    "where": ((str,), "a condition"),
+    "budgets_flops": ((list,), "a sequence of FLOPs"),
+}
+FOR_ALL = ("seeds", "episodes", "forecast_episodes")  # no variant is measured otherwise than others
+UNUSED = ("name", "widths", "forecast_flops", "adaptive", "extend")  # of a study that sweeps
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A question, and the variants that answer it.
+
+    Attributes:
+        base: the study whose demonstrations, game and recipe all variants share.
+        variants: what to change, by label: fields of `StudySpec`, 'width', 'budgets_flops', and
+            'where' (only the train games that meet a condition, see `isoclone demos select`).
+        width: of variants that do not say otherwise.
+        budgets_flops: what they are trained for, likewise; under the base's convention, ascending.
+        seeds: training seeds of each variant.
+        episodes: episodes each policy plays at each budget; 0 for none.
+    """
+
+    name: str
+    question: str
+    base: StudySpec
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    width: int = 48
+    budgets_flops: tuple[float, ...] = (1e11, 2e11, 5e11, 1e12)
+    seeds: tuple[int, ...] = (0,)
+    episodes: int = 64
+
+    def __post_init__(self) -> None:
+        try:
+            conform(self)
+        except TypeError as error:
+            raise SpecError(f"ablation: {error}") from error
+
+    def run(
+        self,
+        out: str | Path,
+        demos: str | Path | None = None,
+        executor: Executor | None = None,
+        observer: Observer | None = None,
+        device: str = "cpu",
+    ) -> list[Measured]:
+        """Train every variant that is not there yet; returns what was measured of each.
+
+        Each variant is a study in a folder of its own under `out`, and can be looked at like one.
+        Writes `ablation.html`, `ablation.csv` and `ablation.parquet`.
+
+        Args:
+            demos: demonstrations; recorded once, as the base says, if None.
+
+        Raises:
+            SpecError: no variants, or one with a field it cannot have; budgets out of order.
+            ExecutionError: every variant failed.
+            StoreError: another process is at work on `out`, or the disk is full.
+        """
+        if address_of(out):
+            raise SpecError(f"{out}: an ablation is written to a directory of this machine")
+        self._check()
+        out, observer = Path(out), observer or Observer()
+        with executor or SerialExecutor() as workers, ExitStack() as stack:
+            home = self._demos(out, demos, workers, observer, device)
+            studies = {label: self._study(out, label, home, device) for label in self.variants}
+            observer.phase("expand", "frames, once for all runs")
+            jobs: list[Job] = []
+            for label, study in studies.items():
+                stack.enter_context(study.driven())
+                used = study.demos()
+                study.expand(used, observer)
+                jobs += self._jobs(label, study, used.fingerprint)
+            observer.phase("train", f"{len(studies)} variants")
+            total = sum(max(budgets) for _, _, budgets in jobs)
+            observer.runs([study.path for study in studies.values()], total)
+            climb_all(jobs, "extra", workers, observer, device)
+        rows = [row for label, study in studies.items() for row in self._measured(label, study)]
+        write_ablation(out / "ablation.html", self.name, self.question, rows)
+        table = [
+            {**asdict(m.point), "variant": m.label, "train_seconds": m.train_seconds} for m in rows
+        ]
+        write_rows(out / "ablation", table, TABLE)
+        if not any(m.point.status == "ok" for m in rows):
+            raise ExecutionError(f"every variant failed: {rows[0].point.reason}")
+        return rows
+
+    def _check(self) -> None:
+        """Refuse budgets, seeds and episodes that no study could have, before anything is begun."""
+        if not self.variants:
+            raise SpecError(f"ablation '{self.name}' has no variants")
+        for label, changes in self.variants.items():
+            with self._named(label):
+                _check_variant(changes)
+                budgets = self._budgets(label)
+                self.base.replace(
+                    widths=(1, 2, 3),
+                    seeds=self.seeds,
+                    budgets_flops=budgets,
+                    forecast_flops=2 * max(budgets, default=1.0),
+                    forecast_episodes=self.episodes,
+                )
+
+    @contextmanager
+    def _named(self, label: str) -> Iterator[None]:
+        """Have a complaint say which variant it is about."""
+        try:
+            yield
+        except UsageError as error:
+            raise SpecError(f"variant {label!r} of ablation '{self.name}': {error}") from error
+
+    def _demos(
+        self,
+        out: Path,
+        demos: str | Path | None,
+        workers: Executor,
+        observer: Observer,
+        device: str,
+    ) -> Path:
+        """Where the demonstrations of all variants are; recorded by the base if none are given."""
+        given = demos or self.base.demos
+        if given is not None:
+            return open_demos(given).path.resolve()
+        study = Study.create(out / "demos-of-all", self.base, device=device)
+        return study.record(workers, observer).path.resolve()
+
+    def _study(self, out: Path, label: str, demos: Path, device: str) -> Study:
+        """The variant's study."""
+        changes = {k: v for k, v in self.variants[label].items() if k not in OURS}
+        folder = "".join(c if c.isalnum() or c in ".-+" else "-" for c in label)
+        where = self.variants[label].get("where")
+        home = self._selected(out, folder, demos, where) if where else demos
+        fields = {"name": folder, "forecast_episodes": self.episodes, "demos": str(home)}
+        fields |= {"expert": open_demos(home, verify=False).expert_name}
+        with self._named(label):
+            spec = self.base.replace(**{**fields, **changes})
+        return Study.create(out / folder, spec, device=device)
+
+    def _selected(self, out: Path, folder: str, demos: Path, where: str) -> Path:
+        found = open_demos(demos, verify=False)
+        if not isinstance(found, NldDemonstrations):
+            raise SpecError("'where' chooses among imported NetHack games, and these are none")
+        return select(found, out / f"{folder}-demos", where).path.resolve()
+
+    def _jobs(self, label: str, study: Study, fingerprint: str) -> list[Job]:
+        """A run for each seed passes all budgets; one a budget where its schedule ends there."""
+        jobs: dict[str, Job] = {}
+        for seed in self.seeds:
+            for budget in self._budgets(label):
+                with self._named(label):
+                    run = study.run_of(self._width(label), budget, seed, fingerprint)
+                jobs.setdefault(run.id, (study, run, []))[2].append(budget)
+        return list(jobs.values())
+
+    def _width(self, label: str) -> int:
+        return self.variants[label].get("width", self.width)
+
+    def _budgets(self, label: str) -> tuple[float, ...]:
+        return tuple(self.variants[label].get("budgets_flops", self.budgets_flops))
+
+    def _measured(self, label: str, study: Study) -> list[Measured]:
+        """The variant's points; others that were trained in its study on the side are left out."""
+        return [
+            Measured(label, p, train_seconds(study.path, p.run_id, p.budget_flops))
+            for p in study.points("extra")
+            if p.budget_flops in self._budgets(label)
+            and (p.width, p.seed in self.seeds) == (self._width(label), True)
+        ]
+
+
+def _check_variant(changes: object) -> None:
+    """Refuse a variant that is none, and what would be passed over in it."""
+    if not isinstance(changes, dict):
+        raise SpecError(f"must be a dictionary of what it changes, not {shown(changes)}")
+    for name, (kinds, wanted) in OURS.items():
+        if name in changes and type(changes[name]) not in kinds:
+            raise SpecError(f"'{name}' must be {wanted}, not {shown(changes[name])}")
+    for budget in changes.get("budgets_flops", ()):
+        if type(budget) not in (int, float):
+            raise SpecError(f"'budgets_flops' must be numbers, not {shown(budget)}")
+    for name in FOR_ALL:
+        if name in changes:
+            raise SpecError(f"'{name}' is the same for all variants; say it of the ablation")
+    for name in UNUSED:
+        if name in changes:
+            raise SpecError(f"'{name}' means nothing here: a width is trained to budgets_flops")

@@ -1,0 +1,94 @@
+"""Studies that come with isoclone, by name."""
+
+from __future__ import annotations
+
+from isoclone.base.errors import SpecError, UnknownNameError
+from isoclone.study.spec import StudySpec
+from isoclone.training.recipes import recipe
+
+TOY = StudySpec(
+    name="toy",
+    game="toy",
+    expert="scripted",
+    samples=100_000,
+    policy="mlp",
+    widths=(2, 4, 8, 16, 32),
+    budgets_flops=(1e8, 2e8, 5e8, 1e9, 2e9),
+    recipe=recipe("lean").to_json(),
+    episodes=32,
+    dev_samples=5_000,
+    forecast_episodes=64,
+)
+
+BREAKOUT = StudySpec(
+    name="breakout",
+    game="atari/Breakout",
+    expert="scripted",
+    samples=240_000,
+    widths=(2, 3, 5, 8, 13, 21),
+    # Below 1e11 FLOPs little is learned yet: such a plateau misleads a law about the rest.
+    budgets_flops=(1e11, 2e11, 5e11, 1e12, 2e12),
+    seeds=(0, 1),
+    game_options={"max_steps": 3_000},
+    episodes=8,
+    dev_samples=6_000,
+    forecast_flops=6e12,
+    forecast_episodes=24,
+)
+
+NETHACK = StudySpec(
+    name="nethack",
+    game="nethack/NetHackChallenge-v0",
+    expert="scripted",  # plays if no recordings are given; 'demos' of AutoAscend are better
+    samples=1_000_000,
+    policy="nethack",
+    widths=(12, 24, 48, 96, 192),
+    budgets_flops=(1e11, 2e11, 5e11, 1e12, 2e12),
+    recipe=recipe("nethack").to_json(),
+    game_options={"character": "mon-hum-neu-mal", "max_steps": 10_000},
+    episodes=24,  # scores of NetHack vary by more than their mean
+    dev_samples=100_000,
+    forecast_flops=6e12,
+    forecast_episodes=200,
+)
+
+_STUDIES = {"toy": TOY, "breakout": BREAKOUT, "nethack": NETHACK}
+
+
+def builtin(name: str) -> StudySpec:
+    """The study of that name, or the one for any game of the form 'atari/<Name>'.
+
+    Raises:
+        UnknownNameError: no such study or game.
+        SpecError: a game that has no ready-made study.
+    """
+    if name in _STUDIES:
+        return _STUDIES[name]
+    if name.startswith("atari/"):
+        return for_atari(name)
+    if name.startswith("gym/"):
+        raise SpecError(
+            f"'{name}' is a game without a ready-made study: put an isoclone.StudySpec with its "
+            "sizes and budgets into a Python file (see studies/cartpole.py) and run that"
+        )
+    raise UnknownNameError("study", name, builtin_names())
+
+
+def builtin_names() -> list[str]:
+    """Every name `builtin` accepts."""
+    return [*_STUDIES, "atari/<Name>"]
+
+
+def for_atari(name: str) -> StudySpec:
+    """A study of any Atari game, on look-ahead's demonstrations."""
+    from isoclone.games import game
+
+    return BREAKOUT.replace(
+        name=name.replace("/", "-").lower(),
+        game=game(name).name,
+        expert="lookahead",
+        samples=50_000,
+        widths=(2, 3, 5, 8, 13),
+        budgets_flops=(3e10, 1e11, 3e11, 1e12),
+        forecast_flops=None,
+    )

@@ -1,0 +1,188 @@
+"""What to run next: a pure function of the specification and the points there are.
+
+The grid is walked budget by budget. Two rules make it adaptive; both look at the size with the
+lowest dev loss (mean over seeds) at a budget.
+
+- **Hopeless below.** A size two or more steps below the best, and worse than it by more than
+  twice their combined SE, is trained no further: the best size grows with compute.
+- **Not yet.** A size three or more steps above the best of the budget before waits: it joins when
+  the best has come nearer, or turns out to be the largest that did not wait, and then costs what it
+  would have cost anyway.
+- **Falling at the edge.** If the best is the largest (smallest) size there is, a size beyond it is
+  added, by the ratio of the last two sizes, `extend` times at most on either side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from isoclone.base.records import Point
+from isoclone.study.spec import StudySpec
+
+HOPELESS_STEPS = 2
+HOPELESS_SES = 2.0
+WAITING_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point to be measured: a size, a seed, a budget."""
+
+    width: int
+    seed: int
+    budget_flops: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A departure from the plain grid, and why."""
+
+    budget_flops: float
+    width: int
+    what: str  # 'stopped', 'waits', 'joins', 'added'
+    why: str
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Where the sweep stands: cells still missing at the current budget, and what was decided."""
+
+    cells: tuple[Cell, ...]
+    decisions: tuple[Decision, ...]
+    widths: tuple[int, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to measure."""
+        return not self.cells
+
+
+def grid(spec: StudySpec) -> list[Cell]:
+    """Every cell of the plain grid."""
+    return [
+        Cell(width, seed, budget)
+        for budget in spec.budgets_flops
+        for width in spec.widths
+        for seed in spec.seeds
+    ]
+
+
+def next_cells(spec: StudySpec, points: Iterable[Point]) -> Sweep:
+    """The cells to measure next; none when the sweep is complete.
+
+    The answer depends on the points alone, never on the order in which they came or on who
+    measured them, so a sweep that was interrupted goes on as it would have.
+    """
+    measured = {(p.width, p.seed, p.budget_flops): p for p in points if p.role == "sweep"}
+    widths = list(spec.widths)
+    decisions: list[Decision] = []
+    stopped: set[int] = set()
+    best_before: int | None = None
+    for budget in spec.budgets_flops:
+        active = _active(spec, widths, stopped, best_before, budget, decisions)
+        while True:
+            cells = [Cell(w, s, budget) for w in active for s in spec.seeds]
+            missing = [c for c in cells if (c.width, c.seed, budget) not in measured]
+            if missing:
+                return Sweep(_longest_first(missing), tuple(decisions), tuple(widths))
+            at_budget = {w: [measured[w, s, budget] for s in spec.seeds] for w in active}
+            best = _best(at_budget)
+            if best == active[-1] != widths[-1]:  # the next one has waited long enough
+                active.append(widths[widths.index(best) + 1])
+                decisions.append(Decision(budget, active[-1], "joins", f"width {best} was best"))
+                continue
+            added = _beyond(spec, widths, best)
+            if added is None or not spec.adaptive or spec.batch_flops(added) > budget:
+                break
+            widths = sorted([*widths, added])
+            active = sorted([*active, added])
+            edge = "largest" if added > max(at_budget) else "smallest"
+            decisions.append(
+                Decision(budget, added, "added", f"width {best}, the {edge}, was best")
+            )
+        if spec.adaptive and best is not None:
+            _stop_hopeless(at_budget, widths, best, budget, stopped, decisions)
+        best_before = best
+    return Sweep((), tuple(decisions), tuple(widths))
+
+
+def _longest_first(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """Small sizes cost the most seconds for a budget, and so come first."""
+    return tuple(sorted(cells, key=lambda c: (c.width, c.seed)))
+
+
+def _active(
+    spec: StudySpec,
+    widths: list[int],
+    stopped: set[int],
+    best_before: int | None,
+    budget: float,
+    decisions: list[Decision],
+) -> list[int]:
+    active = [w for w in widths if w not in stopped]
+    if not spec.adaptive or best_before is None:
+        return active
+    limit = widths.index(best_before) + WAITING_STEPS
+    for width in widths[limit:]:
+        why = f"width {best_before} was best at the budget before"
+        decisions.append(Decision(budget, width, "waits", why))
+    return [w for w in active if widths.index(w) < limit]
+
+
+def mean_loss(points: Sequence[Point]) -> float:
+    """Mean dev loss over seeds; infinite where a seed has none (diverged or failed)."""
+    losses = [p.dev_loss for p in points]
+    return math.inf if None in losses else sum(losses) / len(losses)  # type: ignore[arg-type]
+
+
+def _best(at_budget: dict[int, list[Point]]) -> int | None:
+    best = min(at_budget, key=lambda w: mean_loss(at_budget[w]))
+    return best if math.isfinite(mean_loss(at_budget[best])) else None
+
+
+def _beyond(spec: StudySpec, widths: list[int], best: int | None) -> int | None:
+    """The size to add beyond the edge the best one lies on, if any and if allowed."""
+    if best == widths[-1] and sum(w > max(spec.widths) for w in widths) < spec.extend:
+        return max(best + 1, round(best * best / widths[-2]))
+    if best == widths[0] > 1 and sum(w < min(spec.widths) for w in widths) < spec.extend:
+        return min(best - 1, max(1, round(best * best / widths[1])))
+    return None
+
+
+def _stop_hopeless(
+    at_budget: dict[int, list[Point]],
+    widths: list[int],
+    best: int,
+    budget: float,
+    stopped: set[int],
+    decisions: list[Decision],
+) -> None:
+    for width, points in at_budget.items():
+        steps = widths.index(best) - widths.index(width)
+        gap = mean_loss(points) - mean_loss(at_budget[best])
+        noise = math.hypot(_se(points), _se(at_budget[best]))
+        if steps >= HOPELESS_STEPS and gap > HOPELESS_SES * noise:
+            stopped.add(width)
+            why = f"{steps} sizes below width {best} and worse by {gap:.3f} nats"
+            if noise:
+                why += f" ({gap / noise:.1f} SE)"
+            decisions.append(Decision(budget, width, "stopped", why))
+
+
+def _se(points: Sequence[Point]) -> float:
+    return math.sqrt(sum((p.dev_loss_se or 0.0) ** 2 for p in points)) / len(points)
+
+
+def flops_spent(points: Iterable[Point]) -> float:
+    """FLOPs of training that stand behind the points: each run's furthest."""
+    furthest: dict[str, float] = {}
+    for p in points:
+        furthest[p.run_id] = max(furthest.get(p.run_id, 0.0), p.flops)
+    return sum(furthest.values())
+
+
+def grid_flops(spec: StudySpec, widths: Sequence[int] | None = None) -> float:
+    """FLOPs of a plain grid: every size (the spec's, or those given), each to the last budget."""
+    return len(widths or spec.widths) * len(spec.seeds) * max(spec.budgets_flops)

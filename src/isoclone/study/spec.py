@@ -1,0 +1,210 @@
+"""What a study is, declared: a frozen record that can be written down, compared and diffed."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from isoclone.base.errors import IsocloneError, SpecError
+from isoclone.base.records import Run, conform, jsonable, shown
+from isoclone.games import Game, check_seed, game
+from isoclone.policies import policy_flops, policy_names
+from isoclone.policies.sampling import Sampling
+from isoclone.training.recipes import Recipe, recipe
+
+FORECAST_FACTOR = 10 / 3
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """A whole study. Field by field, this is what `study.json` holds.
+
+    Attributes:
+        samples: demonstrations to record (train and dev together); unused with `demos`.
+        demos: a directory of finished demonstrations to use instead of recording.
+        widths: sizes of the grid; more are added at its edges where `extend` allows it.
+        budgets_flops: compute budgets, ascending, under `flop_convention`.
+        recipe: a recipe's fields (see `isoclone.training.recipes`).
+        adaptive: leave out what is hopeless (see `isoclone.study.plan`).
+        extend: how many sizes may be added at either edge of the grid.
+        dev_samples: about how many dev samples a dev loss is measured on.
+        episodes: episodes played for each point's mean return; 0 measures none.
+        forecast_flops: where the forecast is put to the test; None for 3.3x the largest budget.
+        forecast_episodes: episodes the forecast agent plays.
+    """
+
+    name: str
+    game: str
+    expert: str
+    widths: tuple[int, ...]
+    budgets_flops: tuple[float, ...]
+    samples: int = 100_000
+    demos: str | None = None
+    demos_seed: int = 0
+    dev_fraction: float = 0.1
+    game_options: dict[str, Any] = field(default_factory=dict)
+    expert_options: dict[str, Any] = field(default_factory=dict)
+    policy: str = "cnn"
+    policy_options: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=lambda: recipe("lean").to_json())
+    seeds: tuple[int, ...] = (0,)
+    flop_convention: str = "exact"
+    adaptive: bool = True
+    extend: int = 2
+    dev_samples: int = 10_000
+    episodes: int = 16
+    sampling: str = "sample"
+    forecast_flops: float | None = None
+    forecast_episodes: int = 32
+
+    def __post_init__(self) -> None:
+        try:
+            conform(self)
+        except TypeError as error:
+            raise SpecError(f"study specification: {error}") from error
+
+    @property
+    def forecast_budget(self) -> float:
+        """Where the forecast is put to the test, in FLOPs."""
+        return self.forecast_flops or max(self.budgets_flops) * FORECAST_FACTOR
+
+    def make_game(self) -> Game:
+        """The game, with the study's options."""
+        return game(self.game, **self.game_options)
+
+    def to_json(self) -> dict[str, Any]:
+        """The specification as JSON values."""
+        return jsonable(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> StudySpec:
+        """A specification from `to_json`'s result.
+
+        Raises:
+            SpecError: a field is missing or unknown, or has a value it cannot have.
+        """
+        if not isinstance(data, dict):
+            raise SpecError(f"study specification: must be a table, not {shown(data)}")
+        try:
+            spec = cls(**data)
+        except TypeError as error:
+            raise SpecError(f"study specification: {error}") from error
+        spec.check()
+        return spec
+
+    def difference(self, other: StudySpec) -> list[str]:
+        """Each field that differs, as 'field: mine -> other's'."""
+        mine, theirs = self.to_json(), other.to_json()
+        return [f"{key}: {mine[key]} -> {theirs[key]}" for key in mine if mine[key] != theirs[key]]
+
+    def check(self) -> None:
+        """Refuse what cannot be studied.
+
+        Raises:
+            SpecError: naming the field and what to do.
+            UnknownNameError: game, policy, recipe or convention is unknown.
+        """
+        _check_numbers(self)
+        _check_grid(self)
+        if self.policy not in policy_names():
+            from isoclone.base.errors import UnknownNameError
+
+            raise UnknownNameError("policy", self.policy, policy_names())
+        cost = self.batch_flops(max(self.widths))
+        if min(self.budgets_flops) < cost:
+            raise SpecError(
+                f"budgets_flops: {min(self.budgets_flops):.3g} is less than one batch of width "
+                f"{max(self.widths)} costs ({cost:.3g}); raise it or drop the width"
+            )
+
+    def batch_flops(self, width: int) -> float:
+        """What one training step of a width costs, the least that a budget can be.
+
+        Raises:
+            SpecError: the policy cannot be made in that width, or with these options.
+        """
+        the_game, options = self.make_game(), self.policy_options
+        frame, n_actions = the_game.frame, the_game.n_actions
+        try:
+            per_sample = policy_flops(
+                self.policy, width, frame, n_actions, self.flop_convention, **options
+            )
+            return per_sample * Recipe.from_json(self.recipe).batch_size
+        except IsocloneError:
+            raise
+        except Exception as error:  # whatever a policy, or torch, says to such a width or option
+            said = " ".join(str(error).split())[:200]
+            raise SpecError(f"policy '{self.policy}' of width {width}: {said}") from error
+
+    def run_for(self, width: int, seed: int, fingerprint: str, budget_flops: float) -> Run:
+        """The run of one size and seed that reaches a budget, on those demonstrations.
+
+        One run serves all budgets, unless its schedule depends on where it ends.
+        """
+        ends_there = Recipe.from_json(self.recipe).ends_at_budget
+        return Run(
+            game=self.game,
+            demos=fingerprint,
+            policy=self.policy,
+            width=width,
+            policy_options=self.policy_options,
+            recipe=self.recipe,
+            seed=seed,
+            flop_convention=self.flop_convention,
+            horizon_flops=budget_flops if ends_there else None,
+            game_options=self.game_options,
+        )
+
+    def replace(self, **changes: Any) -> StudySpec:
+        """A copy with fields changed, checked.
+
+        Raises:
+            SpecError: a field no study has, or a value it cannot have.
+        """
+        try:
+            spec = dataclasses.replace(self, **changes)
+        except TypeError as error:
+            raise SpecError(f"study specification: {error}") from error
+        spec.check()
+        return spec
+
+
+def _check_numbers(spec: StudySpec) -> None:
+    least = {
+        "samples": 1,
+        "episodes": 0,
+        "dev_samples": 1,
+        "forecast_episodes": 0,
+        "extend": 0,
+    }
+    for name, minimum in least.items():
+        if getattr(spec, name) < minimum:
+            raise SpecError(f"{name} must be at least {minimum}, not {getattr(spec, name)}")
+    if not 0 < spec.dev_fraction <= 0.5:
+        raise SpecError(f"dev_fraction must be above 0 and at most .5, not {spec.dev_fraction}")
+    Sampling.parse(spec.sampling)
+    printable = spec.name.isprintable() and len(spec.name) <= 200
+    if not spec.name or not printable or "/" in spec.name or spec.name.startswith("."):
+        raise SpecError(f"name {shown(spec.name)} cannot be a directory's name")
+
+
+def _check_grid(spec: StudySpec) -> None:
+    widths, budgets = spec.widths, spec.budgets_flops
+    if any(not isinstance(w, int) or w < 1 for w in widths):
+        raise SpecError(f"widths must be whole numbers of at least 1, not {list(widths)}")
+    if len(set(widths)) < 3 or list(widths) != sorted(set(widths)):
+        raise SpecError(f"widths must be at least 3, ascending and distinct, not {list(widths)}")
+    if not budgets or any(not 0 < b < float("inf") for b in budgets):
+        raise SpecError(f"budgets_flops must be positive numbers, not {list(budgets)}")
+    if list(budgets) != sorted(set(budgets)):
+        raise SpecError(f"budgets_flops must be ascending and distinct, not {list(budgets)}")
+    if not spec.seeds or len(set(spec.seeds)) < len(spec.seeds) or min(spec.seeds) < 0:
+        raise SpecError(f"seeds must be distinct and not negative, not {list(spec.seeds)}")
+    for seed in (*spec.seeds, spec.demos_seed):
+        check_seed(seed)
+    if not max(budgets) < spec.forecast_budget < float("inf"):
+        raise SpecError(
+            f"forecast_flops must be above the largest budget {max(budgets):.3g}, "
+            f"not {spec.forecast_budget:.3g}"
+        )

@@ -1,0 +1,1 @@
+"""Train a run: recipes, batches, the training loop, checkpoints."""

@@ -1,0 +1,177 @@
+"""Weights on disk: safetensors, with all that is needed to play again in the same file."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from isoclone.base.errors import CheckpointError, IsocloneError
+from isoclone.base.records import Run
+from isoclone.base.store import replacing
+from isoclone.demos.encode import KINDS, FrameEncoder
+from isoclone.games import FrameSpec
+from isoclone.policies import make_policy
+
+FORMAT = 1
+_UNREADABLE = (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError)
+
+
+@dataclass
+class Trained:
+    """A policy ready to act: the module, how frames are encoded for it, and the run it is from."""
+
+    module: torch.nn.Module
+    encoder: FrameEncoder
+    run: Run
+    n_actions: int
+    samples: int
+    dtype: torch.dtype
+    device: torch.device
+
+    @torch.inference_mode()
+    def logits(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Inputs in the policy's layout -> logits (b, n_actions) float32."""
+        with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
+            return self.module(inputs).float()
+
+    @torch.inference_mode()
+    def step(
+        self, *inputs: Any, state: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """For policies that carry a state: logits (steps, lanes, n_actions) float32, new state."""
+        with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
+            logits, state = self.module(*inputs, state)
+        return logits.float(), state
+
+    def initial_state(self, lanes: int) -> dict[str, torch.Tensor]:
+        """The state before a game's first frame, for so many games; empty if it carries none."""
+        make = getattr(self.module, "initial_state", None)
+        return make(lanes) if make else {}
+
+
+def policy_for(
+    encoder: FrameEncoder, name: str, width: int, n_actions: int, /, **options: Any
+) -> torch.nn.Module:
+    """A fresh policy for an encoder's frames, told what a code is worth if it wants to know."""
+    module = make_policy(name, width, encoder.spec, n_actions, **options)
+    if hasattr(module, "input_scale"):
+        module.input_scale = encoder.scale  # type: ignore[assignment]
+    return module
+
+
+def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, Any]) -> None:
+    """Write tensors and JSON metadata, whole or not at all."""
+    packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    about = {"metadata": metadata, "sha256": _digest(packed, metadata)}
+    with replacing(path) as temporary:
+        try:
+            save_file(packed, temporary, {"isoclone": json.dumps(about, sort_keys=True)})
+        except SafetensorError as error:  # a full disk, among other things
+            raise _disk_error(error) from error
+
+
+def _digest(tensors: dict[str, torch.Tensor], metadata: Any) -> str:
+    """SHA-256 over everything in the file: safetensors itself does not see a flipped bit."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _disk_error(error: SafetensorError) -> OSError:
+    """The operating system's error inside safetensors' own: '... (os error 28)'."""
+    number = re.search(r"os error (\d+)", str(error))
+    code = int(number[1]) if number else errno.EIO
+    return OSError(code, os.strerror(code))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["isoclone"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = about["metadata"]
+        if not isinstance(metadata, dict) or _digest(tensors, metadata) != about["sha256"]:
+            raise ValueError("its contents are not what was written")
+        return tensors, metadata
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing") from error
+    except _UNREADABLE as error:
+        why = " ".join(str(error).split())[:120]
+        raise CheckpointError(f"{path} is damaged or not an isoclone checkpoint ({why})") from error
+
+
+def save_checkpoint(
+    path: Path, weights: dict[str, torch.Tensor], encoder: FrameEncoder, metadata: dict[str, Any]
+) -> None:
+    """Write a policy that can be played: weights, the encoder's statistics, run and progress."""
+    tensors = {f"policy.{name}": tensor for name, tensor in weights.items()}
+    tensors["encoder.mean"] = torch.from_numpy(encoder.mean)
+    tensors["encoder.inverse_sd"] = torch.from_numpy(encoder.inverse_sd)
+    spec = encoder.spec
+    described = {
+        "kind": encoder.kind,
+        "layout": encoder.layout,
+        "shape": list(spec.shape),
+        "dtype": spec.dtype,
+        "stack": spec.stack,
+    }
+    save_tensors(path, tensors, {**metadata, "format": FORMAT, "encoder": described})
+
+
+def load_checkpoint(path: str | Path, device: str = "cpu") -> Trained:
+    """A trained policy from a checkpoint file.
+
+    Raises:
+        CheckpointError: the file is damaged, of a newer format, or its weights do not fit the
+            policy it says it is.
+    """
+    path = Path(path)
+    tensors, metadata = load_tensors(path)
+    if metadata.get("format", 0) > FORMAT:
+        raise CheckpointError(f"{path} has a newer format; update isoclone")
+    try:
+        encoder = _encoder(metadata["encoder"], tensors)
+        run = Run.from_json(metadata["run"])
+        options = run.policy_options
+        module = policy_for(encoder, run.policy, run.width, metadata["n_actions"], **options)
+        weights = {
+            k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")
+        }
+        module.load_state_dict(weights)
+        dtype = getattr(torch, metadata["precision"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IsocloneError) as error:
+        why = " ".join(str(error).split())[:160]
+        raise CheckpointError(f"{path} does not hold the policy it says it is ({why})") from error
+    where = torch.device(device)
+    samples = int(metadata["samples"])
+    return Trained(
+        module.to(where).eval(), encoder, run, metadata["n_actions"], samples, dtype, where
+    )
+
+
+def _encoder(described: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FrameEncoder:
+    spec = FrameSpec(tuple(described["shape"]), described["dtype"], described["stack"])
+    mean, inverse_sd = tensors["encoder.mean"].numpy(), tensors["encoder.inverse_sd"].numpy()
+    if mean.shape != spec.shape or not np.isfinite(mean).all():
+        raise ValueError("the encoder's statistics do not fit the frames")
+    if described["kind"] not in KINDS:
+        raise ValueError(f"unknown kind of frames '{described['kind']}'")
+    return FrameEncoder(described["kind"], described["layout"], spec, mean, inverse_sd)

@@ -1,0 +1,157 @@
+"""Named training recipes: every hidden default in one place, each with where it comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from isoclone.base.errors import SpecError, UnknownNameError
+from isoclone.base.records import conform, shown
+
+SCHEDULES = ("constant", "inverse_sqrt", "cosine")
+PRECISIONS = ("auto", "float32", "bfloat16")
+LATER = {"clip_norm": 0.0, "accumulate": 1}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a run is trained; all of it is part of the run's identity.
+
+    `learning_rate` holds at `width_base` and falls as (width / width_base)^-`width_power`.
+    `average` is the exponent of a power-law average of the weights along the way (0: none): the
+    weights of step s count as s^average, so the average always spans the same share of the run
+    and every budget gets a point of annealed quality from one constant-rate run.
+    After the warm-up the rate is `constant`; or falls as `inverse_sqrt` of the samples seen, from
+    `decay_from` samples on, wherever the run will end; or follows a `cosine` to the end of the
+    run, which then has one budget only.
+    `frames` is how frames are encoded (see `demos.encode`).
+    `clip_norm` is the largest norm of a gradient; longer ones are shortened to it (0: none are).
+    `accumulate` cuts a batch into so many parts whose gradients are added up, for memory's sake:
+    what is learned is the same but for rounding.
+    """
+
+    name: str
+    learning_rate: float
+    batch_size: int
+    warmup_samples: int = 0
+    schedule: str = "constant"
+    decay_from: int = 0
+    final_share: float = 0.1  # cosine ends at this share of the peak rate
+    average: float = 0.0
+    frames: str = "unit"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    width_base: int = 8
+    width_power: float = 0.0
+    precision: str = "auto"
+    clip_norm: float = 0.0
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        try:
+            conform(self)
+        except TypeError as error:
+            raise SpecError(f"recipe: {error}") from error
+        checks = {
+            "learning_rate": 0 < self.learning_rate < math.inf,
+            "batch_size": self.batch_size >= 1,
+            "final_share": 0 <= self.final_share <= 1,
+            "betas": all(0 <= beta < 1 for beta in self.betas),
+            "weight_decay": 0 <= self.weight_decay < math.inf,
+            "width_base": self.width_base >= 1,
+            "width_power": math.isfinite(self.width_power),
+            "warmup_samples": self.warmup_samples >= 0,
+            "schedule": self.schedule in SCHEDULES,
+            "decay_from": self.schedule != "inverse_sqrt" or self.decay_from > 0,
+            "average": 0 <= self.average < math.inf,
+            "clip_norm": 0 <= self.clip_norm < math.inf,
+            "accumulate": 1 <= self.accumulate <= self.batch_size,
+            "frames": self.frames in ("unit", "standardise"),
+            "precision": self.precision in PRECISIONS,
+        }
+        for field, fine in checks.items():
+            if not fine:
+                raise SpecError(f"recipe '{self.name}': {field} cannot be {getattr(self, field)!r}")
+
+    def rate_at(self, width: int) -> float:
+        """Peak learning rate for a width."""
+        return self.learning_rate * (width / self.width_base) ** -self.width_power
+
+    @property
+    def ends_at_budget(self) -> bool:
+        """Whether the schedule depends on where training ends: then each budget is its own run."""
+        return self.schedule == "cosine"
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe as JSON values.
+
+        Fields that came later are left out where they change nothing, so that recipes keep the
+        identity they had before.
+        """
+        fields = {**dataclasses.asdict(self), "betas": list(self.betas)}
+        return {k: v for k, v in fields.items() if k not in LATER or v != LATER[k]}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Recipe:
+        """A recipe from `to_json`'s result.
+
+        Raises:
+            SpecError: a field that no recipe has, or a value it cannot take.
+        """
+        if not isinstance(data, dict):
+            raise SpecError(f"recipe: must be a table of its fields, not {shown(data)}")
+        try:
+            return cls(**data)
+        except TypeError as error:
+            raise SpecError(f"recipe: {error}") from error
+
+
+RECIPES = {
+    # Tuyls et al. 2023, Atari: Adam at a constant rate, bytes over 255, no averaging.
+    "paper": Recipe("paper", learning_rate=1e-4, batch_size=128, precision="float32"),
+    # Found here on Breakout (docs/log.md): standardised pixels, a rate that falls with the root of
+    # the samples wherever the run will end, averaged weights.
+    "lean": Recipe(
+        "lean",
+        learning_rate=3.5e-3,
+        batch_size=32,
+        warmup_samples=2_000,
+        schedule="inverse_sqrt",
+        decay_from=10_000,
+        average=8.0,
+        frames="standardise",
+        betas=(0.9, 0.99),
+        width_power=0.3,
+    ),
+    # Found here on NetHack recordings (docs/log.md): 32 games side by side x 16 steps.
+    "nethack": Recipe(
+        "nethack",
+        learning_rate=4e-3,
+        batch_size=512,
+        warmup_samples=10_000,
+        schedule="inverse_sqrt",
+        decay_from=200_000,
+        average=8.0,
+        betas=(0.9, 0.99),
+        width_base=96,
+        width_power=0.3,
+        clip_norm=1.0,
+    ),
+}
+
+
+def recipe(name: str, **changes: Any) -> Recipe:
+    """A named recipe, with fields changed if wanted.
+
+    Raises:
+        UnknownNameError: no such recipe.
+        SpecError: a field that no recipe has, or a value it cannot take.
+    """
+    if name not in RECIPES:
+        raise UnknownNameError("recipe", name, list(RECIPES))
+    try:
+        return dataclasses.replace(RECIPES[name], **changes)
+    except TypeError as error:
+        raise SpecError(f"recipe '{name}': {error}") from error

@@ -1,0 +1,189 @@
+"""Files that are whole or absent; records that come back; ids that do not change."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isoclone.base.errors import StoreError
+from isoclone.base.records import (
+    Forecast,
+    Interval,
+    Run,
+    Status,
+    canonical_json,
+    jsonable,
+    stable_id,
+)
+from isoclone.base.store import (
+    is_free,
+    read_json,
+    replacing,
+    sweep_leftovers,
+    this_host,
+    write_bytes,
+    write_json,
+    write_rows,
+)
+
+RUN = Run("toy", "abc", "mlp", 4, {}, {"name": "lean"}, 0)
+
+
+def test_a_writer_that_fails_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"x": 1})
+
+    def half_way():
+        with replacing(path) as temporary:
+            temporary.write_text("{")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half_way()
+    assert read_json(path) == {"x": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_what_a_dead_writer_left_is_swept_and_a_living_ones_is_kept(tmp_path):
+    dead = tmp_path / f".a.{this_host()}.4194999.tmp"
+    alive = tmp_path / f".b.{this_host()}.{os.getpid()}.tmp"
+    dead.touch()
+    alive.touch()
+    sweep_leftovers(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [alive.name]
+    assert is_free(tmp_path)
+    write_bytes(tmp_path / "c", b"")
+    assert not is_free(tmp_path)
+    assert not is_free(tmp_path / "c")
+    assert is_free(tmp_path / "nowhere")
+
+
+def test_what_another_host_writes_is_swept_when_it_is_a_day_old(tmp_path):
+    """Whether its process lives cannot be seen from here, be its number in use here or not."""
+    young, old = time.time() - 23 * 3600, time.time() - 25 * 3600
+    for name, age in (("a.elsewhere", young), ("b.elsewhere", old), ("c.json", young)):
+        for pid in (4194999, os.getpid()):
+            path = tmp_path / f".{name}.{pid}.tmp"
+            path.touch()
+            os.utime(path, (age, age))
+    (tmp_path / ".tmp").touch()
+    sweep_leftovers(tmp_path)
+    assert {p.name.split(".")[1] for p in tmp_path.iterdir()} == {"a", "c", "tmp"}
+
+
+@pytest.mark.parametrize("name", ["node-7", "node.example.org", "../é", "n" * 300, ""])
+def test_a_temporary_file_tells_its_writers_host(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(platform, "node", lambda: name)
+    this_host.cache_clear()
+    try:
+        with replacing(tmp_path / "a.json") as temporary:
+            host, pid = temporary.name.split(".")[-3:-1]
+            assert (host, int(pid)) == (this_host(), os.getpid())
+            assert (host == name) is (name in ("node-7", ""))
+            assert len(host) < 40
+            temporary.touch()
+        assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+    finally:
+        this_host.cache_clear()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="zombies are told by /proc")
+def test_a_killed_writer_that_nobody_has_buried_is_dead(tmp_path):
+    writer = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    left = tmp_path / f".a.{this_host()}.{writer.pid}.tmp"
+    left.touch()
+    sweep_leftovers(tmp_path)
+    assert left.exists()
+    writer.kill()
+    while "Z" not in Path(f"/proc/{writer.pid}/stat").read_text().rpartition(")")[2].split()[0]:
+        time.sleep(0.01)
+    sweep_leftovers(tmp_path)
+    assert not left.exists()
+    writer.wait()
+
+
+def test_missing_and_damaged_json_are_told_apart(tmp_path):
+    with pytest.raises(StoreError, match="is missing"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_bytes(b"\xff{")
+    with pytest.raises(StoreError, match="is damaged"):
+        read_json(tmp_path / "a.json")
+
+
+def test_tables_hold_exact_numbers_and_keep_what_is_missing_missing(tmp_path):
+    rows = [{"a": 1, "b": 0.1 + 0.2, "c": "x"}, {"a": 2, "b": None, "c": None}]
+    write_rows(tmp_path / "t", rows, {"a": int, "b": float, "c": str})
+    assert pq.read_table(tmp_path / "t.parquet").to_pylist() == rows
+    read = list(csv.DictReader((tmp_path / "t.csv").open()))
+    assert float(read[0]["b"]) == 0.1 + 0.2
+    assert (read[1]["b"], read[1]["c"]) == ("", "")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)  # fmt: skip
+
+
+@given(JSON)
+def test_canonical_json_comes_back_and_ignores_the_order_of_keys(value):
+    text = canonical_json(value)
+    assert json.loads(text) == value
+    if isinstance(value, dict):
+        assert canonical_json(dict(reversed(value.items()))) == text
+
+
+def test_a_runs_id_depends_on_every_declared_field_and_never_changes():
+    assert RUN.id == Run.from_json(json.loads(json.dumps(RUN.to_json()))).id == "f576bceb3b15"
+    changes = {
+        "game": "atari/Pong",
+        "demos": "abd",
+        "policy": "cnn",
+        "width": 5,
+        "policy_options": {"depth": 2},
+        "recipe": {"name": "paper"},
+        "seed": 1,
+        "flop_convention": "6nd",
+        "horizon_flops": 1e9,
+        "game_options": {"max_steps": 5},
+    }
+    assert changes.keys() == RUN.to_json().keys()
+    ids = {Run(**{**RUN.to_json(), name: value}).id for name, value in changes.items()}
+    assert len(ids | {RUN.id}) == 11
+
+
+def test_what_is_not_finite_travels_as_missing():
+    assert jsonable({"a": math.nan, "b": np.array([1.0, np.inf]), "c": (np.int64(3),)}) == {
+        "a": None,
+        "b": [1.0, None],
+        "c": [3],
+    }
+    assert len(stable_id({"x": 1})) == 12
+
+
+def test_a_forecast_comes_back_from_json():
+    sure = Interval(2.0, 1.0, None)
+    forecast = Forecast(1e9, sure, sure, sure, None, 0.5, {"k": 1}, (Status("edge", "At it."),))
+    assert Forecast.from_json(json.loads(json.dumps(forecast.to_json()))) == forecast
+
+
+def test_an_interval_holds_its_ends_and_is_open_where_unbounded():
+    assert Interval(2, 1, 3).holds(1)
+    assert Interval(2, 1, 3).holds(3)
+    assert not Interval(2, 1, 3).holds(3.1)
+    assert Interval(2, None, 3).holds(-1e9)
+    assert Interval(2, 1, None).holds(1e9)

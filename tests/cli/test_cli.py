@@ -1,0 +1,423 @@
+"""The command line: one JSON document on stdout, one line on stderr, telling exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from isoclone.base.store import read_json, write_json
+from isoclone.cli import main, verbs
+from isoclone.study.spec import FORECAST_FACTOR
+from isoclone.study.study import Study
+
+
+def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "isoclone", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, **options)  # type: ignore[call-overload]
+
+
+@pytest.fixture
+def call(capfd):
+    """The command line in this process: (exit code, stdout, stderr), both down to the bytes."""
+
+    def calling(*words: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as left:
+            code = int(left.code or 0)
+        said = capfd.readouterr()
+        return code, said.out, said.err
+
+    return calling
+
+
+def last_checkpoint(study: Path) -> Path:
+    return study / str(Study.open(study).points()[-1].checkpoint)
+
+
+# ---------------------------------------------------------------------- answers
+
+CHEAP = {
+    "run": "run {study} --workers 1 --json",
+    "plan": "plan {study} --json",
+    "status": "status {study} --json",
+    "report": "report {study} --json",
+    "record": "record toy --out {new}/demos --samples 300 --executor serial --json",
+    "demos show": "demos show {study} --json",
+    "train": "train {study} --width 3 --flops 1e6 --json",
+    "evaluate": "evaluate {weights} --episodes 2 --demos {study} --json",
+    "play": "play {weights} --out {new}/play.mp4 --json",
+    "games": "games toy --json",
+    "expert score": "expert score scripted toy --episodes 2 --json",
+    "fit": "fit {study}/points.csv --json",
+    "forecast": "forecast {study}/points.csv --flops 1e9 --json",
+}
+
+
+@pytest.mark.parametrize("verb", CHEAP)
+def test_json_is_one_document_on_stdout(verb, call, study_copy, tmp_path):
+    places = {"study": study_copy, "new": tmp_path, "weights": last_checkpoint(study_copy)}
+    code, out, err = call(*CHEAP[verb].format(**places).split())
+    assert code == 0, err
+    answer = json.loads(out)  # refuses anything before or after the document
+    assert answer
+    assert "NaN" not in out
+
+
+@pytest.mark.parametrize("verb", [v for v in CHEAP if v not in ("run", "record", "plan")])
+def test_without_json_there_is_text_for_people(verb, call, study_copy, tmp_path):
+    places = {"study": study_copy, "new": tmp_path, "weights": last_checkpoint(study_copy)}
+    words = CHEAP[verb].format(**places).removesuffix(" --json").split()
+    code, out, err = call(*words)
+    assert code == 0, err
+    assert out.strip()
+
+
+def test_the_emulator_and_the_encoder_of_films_keep_stdout_clean(tmp_path):
+    """In a process of its own: what libraries write past Python counts too."""
+    words = "record atari/Breakout --samples 40 --max-steps 30 --workers 1 --json --out"
+    done = run(*words.split(), tmp_path / "demos")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["truncated"] == 2
+
+
+def test_running_a_finished_study_shows_the_closing_table(call, finished_study):
+    code, out, _ = call("run", finished_study, "--workers", 1)
+    assert code == 0
+    for part in ("N_opt ~ C^", "D_opt ~ C^", "forecast", "measured", "report.html", "points.csv"):
+        assert part in out
+
+
+def test_a_study_file_with_changes_is_another_study(call, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from isoclone.study.builtins import builtin\nstudy = builtin('toy').replace(name='mine')\n"
+    )
+    code, out, _ = call("plan", file, "--widths", 2, 3, 4, "--seeds", 5, "--json")
+    planned = json.loads(out)
+    assert code == 0
+    assert [size["width"] for size in planned["sizes"]] == [2, 3, 4]
+    assert planned["seeds"] == [5]
+    assert planned["name"] == "mine"
+
+
+def test_a_studys_own_table_is_read_without_a_remark(call, finished_study):
+    code, _, err = call("fit", finished_study / "points.csv")
+    assert (code, err) == (0, "")
+
+
+def test_other_budgets_have_a_forecast_of_their_own(call):
+    for flags, forecast in ((("--forecast-flops", 9e11), 9e11), ((), 2e11 * FORECAST_FACTOR)):
+        code, out, err = call("plan", "nethack", "--budgets", 1e11, 2e11, *flags, "--json")
+        assert code == 0, err
+        assert json.loads(out)["forecast_flops"] == pytest.approx(forecast)
+
+
+def test_a_study_is_evaluated_by_its_forecast_agent(call, study_copy):
+    agent = Study.open(study_copy).points("forecast")[0]
+    code, _, err = call("train", study_copy, "--width", 2, "--flops", 2 * agent.budget_flops)
+    assert code == 0, err
+    code, out, err = call("evaluate", study_copy, "--episodes", 1, "--json")
+    assert code == 0, err
+    assert json.loads(out)["run_id"] == agent.run_id
+    (study_copy / agent.checkpoint).unlink()
+    code, _, err = call("evaluate", study_copy, "--episodes", 1, "--json")
+    assert code == 0, err
+
+
+def test_training_that_fails_ends_as_a_failure(call, study_copy, monkeypatch):
+    def no_room(*args: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("isoclone.study.study.climb", no_room)
+    code, out, err = call("train", study_copy, "--width", 4, "--flops", 1.5e6, "--json")
+    point = json.loads(out)
+    assert (code, point["status"]) == (1, "failed")
+    assert f"isoclone: run {point['run_id']} failed: MemoryError: no room" in err
+
+
+def test_a_study_whose_agent_failed_ends_as_a_failure(call, study_copy):
+    found = read_json(study_copy / "forecast.json")
+    failed = {**found["point"], "status": "failed", "reason": "no room"}
+    write_json(study_copy / "forecast.json", {**found, "point": failed})
+    code, out, err = call("run", study_copy, "--executor", "serial", "--json")
+    assert (code, json.loads(out)["point"]["status"]) == (1, "failed")
+    assert "isoclone: the forecast agent failed: no room" in err
+
+
+def test_status_of_a_study_that_has_not_begun(call, tmp_path):
+    from support import tiny_spec
+
+    Study.create(tmp_path / "s", tiny_spec())
+    code, out, _ = call("status", tmp_path / "s", "--json")
+    state = json.loads(out)
+    assert code == 0
+    assert (state["points"], state["demos"], state["sweep_complete"]) == (0, False, False)
+    assert len(state["next"]) == 3
+
+
+@pytest.mark.parametrize("verb", list(verbs()))
+def test_every_verb_has_help(verb, call):
+    code, out, _ = call(*verb.split(), "--help")
+    assert code == 0
+    assert "--json" in out
+
+
+# ---------------------------------------------------------------------- mistakes
+
+USAGE = {
+    "unknown game": "record atari/Brekout --out {new}/d",
+    "unknown expert": "record toy --expert scriptd --out {new}/d",
+    "unknown study": "run breakot",
+    "unknown study file": "run {new}/nothing.py",
+    "unknown recipe": "run toy --out {new}/s --recipe leen",
+    "unknown executor": "record toy --out {new}/d --executor slurmm",
+    "unknown device": "run toy --out {new}/s --device quantum",
+    "no such study": "status {new}",
+    "width 0": "run toy --out {new}/s --widths 0 2 4",
+    "two sizes": "run toy --out {new}/s --widths 2 4",
+    "budget below a batch": "run toy --out {new}/s --budgets 10 1e9",
+    "budgets out of order": "run toy --out {new}/s --budgets 1e9 1e8",
+    "no samples": "record toy --out {new}/d --samples 0",
+    "foreign directory": "run toy --out {foreign}",
+    "foreign demos directory": "record toy --out {foreign}",
+    "other study": "run toy --out {study} --samples 4001",
+    "changes to a directory": "run {study} --seeds 3",
+    "changes to a directory's plan": "plan {study} --out {new}",
+    "a directory and another place for the doctor": "doctor {study} --out {new}",
+    "no workers for the doctor": "doctor --workers -1",
+    "no workers for the doctor of a study": "doctor toy --workers 0",
+    "no episodes": "evaluate {weights} --episodes 0",
+    "unknown sampling": "evaluate {weights} --episodes 1 --sampling guess",
+    "a pickled expert": "record toy --expert {pickled} --out {new}/d",
+    "training below a batch": "train {study} --width 4 --flops 10",
+    "training width 0": "train {study} --width 0 --flops 1e7",
+    "training seed below 0": "train {study} --width 4 --flops 1e7 --seed -2",
+    "training seeds too large": "run toy --out {new}/s --seeds 5000000000000000000",
+    "a seed below 0": "evaluate {weights} --episodes 1 --seed -1",
+    "a film's seed below 0": "play {weights} --out {new}.mp4 --seed -1",
+    "an expert's seed below 0": "expert score scripted toy --episodes 1 --seed -1",
+    "a recording's seed is too large": "record toy --out {new}/d --seed 9223372036854775807",
+    "an expert trained from a seed below 0": "expert train toy --out {new} --steps 9 --seed -1",
+    "an expert in an object store": "expert train toy --out s3://bucket/expert --steps 9",
+    "a recording in an object store": "record toy --out s3://bucket/demos --samples 9",
+    "a film in an object store": "play {weights} --out s3://bucket/play.mp4",
+    "a bootstrap's seed below 0": "fit {study}/points.csv --seed -1",
+    "no expert's score": "fit {study}/points.csv --expert-return nan",
+    "a back-test from nothing": "backtest {study}/points.csv --min-train 0",
+    "no frames": "play {new}.ttyrec3.bz2 --frames 0",
+    "a recording as a film": "play {new}.ttyrec3.bz2 --out {new}.mp4",
+    "no dev samples": "evaluate {weights} --demos {study} --episodes 1 --dev-samples 0",
+    "a setting twice": "evaluate {weights} --sampling temperature=1,temperature=2",
+}
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_a_mistake_is_one_line_and_exit_code_2(name, call, study_copy, tmp_path):
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.tex").write_text("")
+    (tmp_path / "model.zip").write_bytes(b"PK")
+    places = {
+        "new": tmp_path / "new",
+        "foreign": foreign,
+        "study": study_copy,
+        "weights": last_checkpoint(study_copy),
+        "pickled": tmp_path / "model.zip",
+    }
+    code, out, err = call(*USAGE[name].format(**places).split())
+    assert code == 2, err
+    assert out == ""
+    complaint = [line for line in err.splitlines() if line.startswith("isoclone: ")]
+    assert len(complaint) == 1
+    assert "Traceback" not in err
+    assert sorted(p.name for p in foreign.iterdir()) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("study = 3", "must set `study`"),
+        ("study = ", "cannot be run: SyntaxError"),
+        ("raise ValueError('two\\nlines')", "ValueError: two lines"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("import nonsense", "nonsense"),
+        ("import sys; sys.exit(0)", "it ends the program (SystemExit: 0)"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["plan", "run", "doctor"])
+def test_a_study_file_that_cannot_be_run_is_named(verb, text, said, call, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    code, _, err = call(verb, file)
+    assert code == 2
+    assert said in err
+    assert "mine.py" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_ctrl_c_in_a_study_file_is_ctrl_c(call, tmp_path):
+    (tmp_path / "mine.py").write_text("raise KeyboardInterrupt")
+    assert call("plan", tmp_path / "mine.py")[0] == 130
+
+
+def test_a_family_of_names_is_not_proposed_for_itself(call):
+    for words in (("run", "atari/"), ("record", "atari/", "--out", "x")):
+        code, _, err = call(*words)
+        assert code == 2
+        assert err.endswith("isoclone: unknown game 'atari/'; did you mean atari/<name>?\n")
+
+
+def test_a_policy_that_crashes_is_named_with_its_width(call, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(CRASHING)
+    code, _, err = call("plan", file)
+    said = "policy 'crashing' at width 2 failed: RuntimeError: boom (tried 3 times)"
+    assert (code, err) == (1, f"isoclone: measuring the speed of {said}\n")
+
+
+CRASHING = """
+import torch
+from isoclone.study.builtins import builtin
+from isoclone.policies import make_policy, register_policy
+
+def crashing(width, frame, n_actions):
+    policy = make_policy("mlp", width, frame, n_actions)
+    forward = policy.forward
+    def crash(frames):
+        if len(frames) > 2:  # more than what FLOPs are counted with
+            raise RuntimeError("boom")
+        return forward(frames)
+    policy.forward = crash
+    return policy
+
+register_policy("crashing", crashing)
+study = builtin("toy").replace(policy="crashing")
+"""
+
+
+def test_who_made_a_study_is_said_of_names_that_its_file_could_register(
+    call, study_copy, monkeypatch
+):
+    monkeypatch.delenv("ISOCLONE_STUDY_FILE", raising=False)
+    write_json(study_copy / "made_by.json", {"file": "mine.py"})
+    for flags in (("--price-device", "x"), ("--group", "x")):
+        code, _, err = call("plan", study_copy / "points.csv", "--target-loss", 0.5, *flags)
+        assert code == 2
+        assert "unknown" in err
+        assert "made by" not in err
+    spec = read_json(study_copy / "study.json")
+    spec["spec"]["game"] = "mine"
+    write_json(study_copy / "study.json", spec)
+    assert f"{study_copy} was made by mine.py" in call("status", study_copy)[2]
+
+
+def damage_demos(study):
+    path = study / "demos" / "episodes" / "000001.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def newer_format(study):
+    write_json(study / "study.json", {**read_json(study / "study.json"), "format": 99})
+
+
+def damage_point(study):
+    next(study.glob("runs/*/points/*.json")).write_text("{")
+
+
+def damage_weights(study):
+    path = last_checkpoint(study)
+    path.write_bytes(path.read_bytes()[:-9])
+    shutil.copy(path, study / "weights.safetensors")
+
+
+def damage_forecast(study):
+    (study / "forecast.json").write_text("[]")
+
+
+FAILURES = {
+    "damaged demos": (damage_demos, "run {study} --workers 1"),
+    "damaged demos shown": (damage_demos, "demos show {study}"),
+    "newer format": (newer_format, "status {study}"),
+    "damaged forecast": (damage_forecast, "run {study} --executor serial"),
+    "damaged forecast in its state": (damage_forecast, "status {study}"),
+    "damaged point": (damage_point, "status {study}"),
+    "damaged weights": (damage_weights, "evaluate {study}/weights.safetensors --episodes 1"),
+    "a file in the way": (lambda study: None, "record toy --out {study}/study.json/d --samples 9"),
+    "a file in the way of a study": (lambda study: None, "run toy --out {study}/study.json/s"),
+    "no weights": (lambda study: None, "play {study}/nothing.safetensors"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_is_one_line_and_exit_code_1(name, call, study_copy):
+    spoil, words = FAILURES[name]
+    spoil(study_copy)
+    code, out, err = call(*words.format(study=study_copy).split())
+    assert code == 1, err
+    assert out == ""
+    assert len([line for line in err.splitlines() if line.startswith("isoclone: ")]) == 1
+    assert "Traceback" not in err
+
+
+# ---------------------------------------------------------------------- no space left
+
+
+def mounted(folder: Path, megabytes: float) -> bool:
+    words = ["mount", "-t", "tmpfs", "-o", f"size={int(megabytes * 1024)}k", "tmpfs", str(folder)]
+    return subprocess.run(words, capture_output=True).returncode == 0
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    said = [line for line in done.stderr.splitlines() if line.startswith("isoclone: ")]
+    assert len(said) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return said[0]
+
+
+@pytest.mark.parametrize("megabytes", [1.0, 2.0])
+def test_no_space_left_is_one_line_and_nothing_is_lost(tmp_path, finished_study, megabytes):
+    """Recording, expanding or training meets a full disk; with room again it goes on."""
+    if os.name != "posix" or not mounted(tmp_path, megabytes):
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        file = tmp_path / "t.py"
+        file.write_text("from support import tiny_spec\nstudy = tiny_spec()\n")
+        here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        words = ("run", file, "--out", tmp_path / "s", "--workers", 1)
+        full = run(*words, env=here)
+        assert full.returncode == 1, full.stderr
+        assert "o space left" in one_line(full)
+        assert not list(tmp_path.rglob(".*.tmp"))
+        remount = ["mount", "-o", "remount,size=200m", str(tmp_path)]
+        subprocess.run(remount, check=True, capture_output=True)
+        done = run(*words, env=here)
+        assert done.returncode == 0, done.stderr
+        same = (tmp_path / "s" / "points.csv").read_bytes()
+        assert same == (finished_study / "points.csv").read_bytes()
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], capture_output=True)
+
+
+def test_a_file_that_may_not_grow_is_one_line(tmp_path):
+    """Where nothing can be mounted: the limit of a file's size does much the same."""
+
+    def limit():
+        import signal
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
+
+    words = ["record", "toy", "--samples", "3000", "--executor", "serial", "--out"]
+    done = run(*words, tmp_path / "d", preexec_fn=limit)
+    assert done.returncode == 1
+    assert "too large" in one_line(done).lower()
+    assert run(*words, tmp_path / "d").returncode == 0

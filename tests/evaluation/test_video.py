@@ -1,0 +1,37 @@
+"""Films: an mp4 or a gif, of the episode in the middle of three."""
+
+from __future__ import annotations
+
+import pytest
+
+from isoclone.base.errors import SpecError
+from isoclone.base.records import Run
+from isoclone.demos import open_cache
+from isoclone.evaluation.video import play_episode, write_video
+from isoclone.games import game
+from isoclone.training.loop import Trainer
+from isoclone.training.recipes import recipe
+
+
+@pytest.fixture
+def policy(toy_demos, tmp_path):
+    settings = recipe("lean", precision="float32").to_json()
+    run = Run("toy", toy_demos.fingerprint, "mlp", 4, {}, settings, 0)
+    cache = open_cache(toy_demos, "standardise", "rows")
+    return Trainer(run, cache, toy_demos.n_actions, tmp_path).trained()
+
+
+@pytest.mark.parametrize(("name", "magic", "at"), [("a.mp4", b"ftyp", 4), ("a.GIF", b"GIF89a", 0)])
+def test_a_film_is_what_its_name_says(policy, tmp_path, name, magic, at):
+    score = write_video(policy, game("toy"), tmp_path / name)
+    assert (tmp_path / name).read_bytes()[at:].startswith(magic)
+    scores = [
+        sum(reward for _, reward in play_episode(policy, game("toy"), seed, "sample"))
+        for seed in range(3)
+    ]
+    assert score == sorted(scores)[1]
+
+
+def test_other_names_are_refused(policy, tmp_path):
+    with pytest.raises(SpecError, match=r"a\.avi: a video is an mp4 or a gif"):
+        write_video(policy, game("toy"), tmp_path / "a.avi")

@@ -1,0 +1,109 @@
+"""Power laws and isoFLOP curves on points whose law is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from laws_truth import CHINCHILLA, best_size, study
+from scipy import stats
+
+from isoclone.base.errors import FitError
+from isoclone.laws.frontier.replay import pooled
+from isoclone.laws.isoflop import fit_isoflops, shared_curvature
+from isoclone.laws.points import Points, cluster_budgets
+from isoclone.laws.power import OffsetPowerLaw, PowerLaw
+
+
+def test_exact_power_law():
+    x = np.logspace(1, 4, 7)
+    law = PowerLaw().fit(x, 3 * x**0.5)
+    assert law.exponent_ == pytest.approx(0.5)
+    assert law.predict(1e6) == pytest.approx(3e3)
+
+
+def test_t_interval_is_that_of_ordinary_least_squares():
+    rng = np.random.default_rng(3)
+    x = np.logspace(1, 4, 8)
+    y = 2 * x**0.7 * 10 ** rng.normal(0, 0.05, 8)
+    law, reference = PowerLaw().fit(x, y), stats.linregress(np.log10(x), np.log10(y))
+    half = stats.t.ppf(0.975, 6) * reference.stderr
+    interval = law.exponent_interval()
+    assert interval.value == pytest.approx(reference.slope)
+    assert interval.high - interval.value == pytest.approx(half)
+
+
+def test_prediction_interval_holds_about_as_often_as_it_says():
+    rng, held = np.random.default_rng(0), 0
+    x = np.logspace(1, 3, 8)
+    for _ in range(400):
+        noise = rng.normal(0, 0.1, 9)
+        law = PowerLaw().fit(x, x**0.4 * 10 ** noise[:8])
+        _, low, high = law.predict(1e4, interval=0.95)
+        held += low <= 1e4**0.4 * 10 ** noise[8] <= high
+    assert 0.91 < held / 400 < 0.985
+
+
+def test_offset_law_finds_the_offset():
+    x = np.logspace(0, 4, 12)
+    law = OffsetPowerLaw().fit(x, 5 * x**-0.5 + 0.3)
+    assert law.offset_ == pytest.approx(0.3, abs=0.02)
+    assert law.exponent_ == pytest.approx(-0.5, abs=0.02)
+    rising = OffsetPowerLaw(rising=True).fit(x, 10 - 5 * x**-0.5)
+    assert rising.offset_ == pytest.approx(10, abs=0.2)
+
+
+def test_one_point_is_no_law():
+    with pytest.raises(FitError):
+        PowerLaw().fit([1.0], [2.0])
+
+
+def test_isoflop_optimum_is_near_the_true_one():
+    for curve in fit_isoflops(Points.from_table(study())):
+        assert curve.interior
+        assert np.log10(curve.params / best_size(CHINCHILLA, curve.budget)) == pytest.approx(
+            0, abs=0.1
+        )
+
+
+def test_optimum_at_the_edge_is_flagged_not_used():
+    table = study()
+    small = max(table["params"]) / 4
+    kept = [i for i, n in enumerate(table["params"]) if n > small]
+    curves = fit_isoflops(Points.from_table({k: [v[i] for i in kept] for k, v in table.items()}))
+    assert not curves[0].interior
+    assert curves[0].edge == "low"
+
+
+def test_budgets_are_recovered_from_what_was_spent():
+    spent = np.array([1.0e10, 1.02e10, 0.99e10, 3.1e10, 3.2e10])
+    found = cluster_budgets(spent)
+    assert len(np.unique(found)) == 2
+    assert found[0] == found[2]
+
+
+def test_shared_curvature_gives_the_same_optima_on_like_curves():
+    curves = fit_isoflops(Points.from_table(study()))
+    shared = shared_curvature(curves)
+    assert shared is not None
+    for curve, size in zip(curves, shared["params"].values(), strict=True):
+        assert np.log10(size / curve.params) == pytest.approx(0, abs=0.1)
+
+
+def test_a_line_through_two_points_has_no_interval():
+    law = PowerLaw().fit([1e9, 1e10], [2.0, 1.0]).to_json()
+    assert (law["points"], law["exponent"]["low"], law["exponent"]["high"]) == (2, None, None)
+    assert PowerLaw().fit([1, 10, 100], [3.0, 2.0, 1.0]).to_json()["points"] == 3
+
+
+@pytest.mark.filterwarnings("error")
+def test_returns_that_are_all_zero_are_known_to_be():
+    assert pooled(np.zeros(3), np.zeros(3)) == (0.0, 0.0)
+
+
+def test_pooled_returns_weigh_by_error_and_spread():
+    value, spread = pooled(np.array([10.0, 10.0, 100.0]), np.array([1.0, 1.0, 1000.0]))
+    assert value == pytest.approx(10.0, abs=0.1)
+    even, tau = pooled(np.array([0.0, 100.0]), np.array([1.0, 1.0]))
+    assert even == pytest.approx(50.0)
+    assert tau > 50  # the spread between runs, not their own errors
+    assert spread < tau

@@ -1,0 +1,458 @@
+"""The report: what it says, that it is safe, the same each time, and drawn in a real browser."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isoclone.evaluation.rollout import summary
+from isoclone.nethack.report import paper, rivals
+from isoclone.report import write_report
+from isoclone.report.facts import Facts, gather
+from isoclone.report.figures import all_figures
+from isoclone.report.headline import headline
+from isoclone.report.page import safe_json
+from isoclone.report.words import bounds, esc, number, power, with_error
+from isoclone.study.builtins import builtin
+from isoclone.study.study import Study
+
+HOSTILE = "<img src=x onerror=alert(1)>&\"'"
+CLOSING = "</script><script>alert(1)</script>"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole study, made in a few seconds."""
+    spec = builtin("toy").replace(
+        samples=4_000,
+        widths=(2, 4, 8),
+        budgets_flops=(3e6, 1e7, 3e7),
+        episodes=4,
+        forecast_episodes=4,
+        dev_samples=300,
+        extend=1,
+    )
+    path = tmp_path_factory.mktemp("report") / "tiny"
+    return Study.create(path, spec).run().path
+
+
+@pytest.fixture
+def study(finished: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(finished, tmp_path / "tiny"))
+
+
+def page_of(path: Path) -> str:
+    """The study's page, written anew, without plotly.js."""
+    text = write_report(Study.open(path)).read_text()
+    return re.sub(r"<script>/\*\*.*?</script>", "", text, count=1, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="session")
+def page(finished: Path) -> str:
+    """The finished study's page, without plotly.js."""
+    return page_of(finished)
+
+
+@pytest.fixture(scope="session")
+def facts(finished: Path) -> Facts:
+    """What the finished study's page tells."""
+    return gather(Study.open(finished))
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+def edit_points(study: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    for path in study.glob("runs/*/points/*.json"):
+        edit(path, change)
+
+
+def figures_in(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page)
+    assert found
+    return json.loads(found.group(1))
+
+
+class Reader(HTMLParser):
+    """Collects tags with their attributes, and whether every element is closed in order."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "input"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    assert not reader.open
+    return reader
+
+
+# ---------------------------------------------------------------------- a finished study
+
+
+def test_page_tells_the_whole_story(finished: Path, page: str) -> None:
+    opened = Study.open(finished)
+    agent = json.loads((finished / "forecast.json").read_text())["point"]
+    for name in ("isoflop", "frontier", "forecast", "plan", "laws", "points", "reproduce"):
+        assert f'<section id="{name}">' in page
+    for point in opened.points(None):
+        assert f"<code>{point.run_id}</code>" in page
+        assert point.checkpoint in page
+    assert f"{agent['dev_loss']:.4f}"[:4] in page
+    assert opened.demos().fingerprint in page
+    assert "isoclone run tiny" in page
+    assert "What is missing" not in page
+    assert "data:video/mp4;base64," in page
+    assert "<video controls loop muted playsinline" in page
+
+
+def test_page_is_well_formed_and_its_ids_are_unique(page: str) -> None:
+    reader = read(page)
+    ids = [attrs["id"] for _, attrs in reader.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    assert set(figures_in(page)) <= set(ids)
+
+
+def test_error_of_the_size_becomes_one_of_the_samples(facts: Facts) -> None:
+    """An MLP of one hidden layer costs nearly 6 FLOPs per parameter, whatever its width."""
+    assert facts.flops_rise == pytest.approx(1.0, abs=0.05)
+
+
+def test_every_decision_of_the_plan_is_told(finished: Path, page: str) -> None:
+    decisions = Study.open(finished).savings()["decisions"]
+    assert decisions
+    for decision in decisions:
+        assert esc(decision["why"]) in page
+
+
+def test_same_study_gives_the_same_bytes(study: Path) -> None:
+    first = write_report(Study.open(study)).read_bytes()
+    assert write_report(Study.open(study)).read_bytes() == first
+
+
+def test_nothing_is_loaded_from_anywhere(page: str) -> None:
+    for tag, attrs in read(page).tags:
+        for name in ("src", "href", "srcset", "poster", "action"):
+            assert (attrs.get(name) or "data:").startswith("data:"), (tag, attrs)
+    assert "default-src 'none'" in page
+
+
+def test_hover_names_the_run_behind_a_point(finished: Path, page: str) -> None:
+    text = json.dumps(figures_in(page)["chart-isoflop"])
+    for point in Study.open(finished).points():
+        assert point.run_id in text
+        assert point.checkpoint in text
+
+
+def test_optimum_at_the_edge_is_drawn_hollow(finished: Path, page: str) -> None:
+    optima = [c["points"] for c in Study.open(finished).laws().isoflop_curves()]
+    chart = figures_in(page)["chart-isoflop"]
+    symbols = [trace["marker"]["symbol"] for trace in chart["data"] if "marker" in trace]
+    edges = sum(not optimum["interior"] for optimum in optima)
+    assert symbols.count("diamond-open") == edges
+    assert symbols.count("diamond") == len(optima) - edges
+
+
+def test_colours_are_roles_of_the_style_sheet(page: str) -> None:
+    roles = set(re.findall(r'"@([a-z]+)', json.dumps(figures_in(page)))) - {"clear", "seq"}
+    assert roles
+    for role in roles:
+        assert f"--{role}: light-dark(" in page
+
+
+# ---------------------------------------------------------------------- hostile data
+
+
+def test_hostile_text_stays_text(study: Path) -> None:
+    edit(study / "study.json", lambda d: d["spec"].update(name=HOSTILE, expert=HOSTILE))
+    edit_points(study, lambda p: p.update(recipe=CLOSING, game=HOSTILE))
+    diverged = next(study.glob("runs/*/points/*.json"))
+    lost = {"status": "diverged", "reason": CLOSING, "dev_loss": None, "return_mean": None}
+    edit(diverged, lambda p: p.update(lost))
+    edit(
+        study / "forecast.json",
+        lambda d: d["forecast"].update(status=[{"code": HOSTILE, "message": CLOSING}]),
+    )
+    page = page_of(study)
+    tags = read(page).tags
+    assert not any(tag == "img" or "onerror" in attrs for tag, attrs in tags)
+    assert [attrs for tag, attrs in tags if tag == "script"] == [
+        {"type": "application/json", "id": "figures"},
+        {},
+    ]
+    assert esc(HOSTILE) in page
+    assert esc(CLOSING) in page
+    assert figures_in(page)
+
+
+def test_json_cannot_end_its_script() -> None:
+    value = {"a": f"<!-- {CLOSING} \u2028 &"}
+    assert "<" not in safe_json(value)
+    assert json.loads(safe_json(value)) == value
+
+
+# ---------------------------------------------------------------------- missing pieces
+
+
+def test_without_forecast_the_law_still_tells_one(study: Path) -> None:
+    (study / "forecast.json").unlink()
+    (study / "video.mp4").unlink()
+    page = page_of(study)
+    assert "has not been trained yet" in page
+    assert "not filmed" in page
+    assert "<video" not in page
+    assert "not trained yet" in page
+
+
+def test_without_returns(study: Path) -> None:
+    nothing = {"return_mean": None, "return_se": None, "episodes": 0}
+    edit_points(study, lambda p: p.update(nothing))
+    edit(
+        study / "forecast.json",
+        lambda d: (d["point"].update(nothing), d["forecast"].update(return_mean=None)),
+    )
+    edit(study / "study.json", lambda d: d["spec"].update(episodes=0))
+    page = page_of(study)
+    assert "no policy was played" in page
+    assert not {"chart-return_mean", "chart-return-loss"} & set(figures_in(page))
+    assert "not forecast" in page
+
+
+def test_one_budget_only(study: Path) -> None:
+    edit(study / "study.json", lambda d: d["spec"].update(budgets_flops=[3e6]))
+    for path in study.glob("runs/*/points/*.json"):
+        if not path.name.startswith("3.0") or not path.name.endswith("+06.json"):
+            path.unlink()
+    (study / "forecast.json").unlink()
+    page = page_of(study)
+    assert "Laws: " in page
+    assert "No forecast yet" in page
+    assert set(figures_in(page)) == {"chart-isoflop", "chart-return-loss"}
+    assert "One budget makes no frontier" in page
+
+
+def test_lost_points_are_rows_with_their_reason(study: Path) -> None:
+    paths = sorted(study.glob("runs/*/points/3.000000e+07.json"))
+    nothing = {"dev_loss": None, "dev_loss_se": None, "dev_accuracy": None, "return_mean": None}
+    edit(paths[0], lambda p: p.update(nothing, status="diverged", reason="loss not finite"))
+    edit(paths[1], lambda p: p.update(nothing, status="failed", reason="out of memory"))
+    page = page_of(study)
+    assert "1 diverged, 1 failed" in page
+    assert "loss not finite" in page
+    assert "out of memory" in page
+
+
+def test_failed_forecast_agent(study: Path) -> None:
+    lost = {"status": "failed", "reason": "worker lost", "dev_loss": None, "return_mean": None}
+    edit(
+        study / "forecast.json",
+        lambda d: (
+            d["point"].update(lost),
+            d.update(holds={"dev_loss": None, "return_mean": None}),
+        ),
+    )
+    page = page_of(study)
+    assert "worker lost" in page
+    assert "inside" not in page[page.index("<h1>") : page.index("<section")]
+
+
+@pytest.mark.parametrize(
+    ("loss", "returns", "words"),
+    [
+        (True, True, "both inside their intervals"),
+        (False, False, "both outside their intervals"),
+        (True, False, "the loss inside its interval, the return outside"),
+        (None, True, ": inside the interval"),
+    ],
+)
+def test_verdict_in_words(
+    facts: Facts, loss: bool | None, returns: bool | None, words: str
+) -> None:
+    assert facts.tested
+    held = {"dev_loss": loss, "return_mean": returns}
+    told = dataclasses.replace(facts, tested=dataclasses.replace(facts.tested, holds=held))
+    assert words in headline(told)
+
+
+def test_study_that_has_only_begun(tmp_path: Path) -> None:
+    Study.create(tmp_path / "young", builtin("toy"))
+    page = page_of(tmp_path / "young")
+    read(page)
+    assert "No policy has been measured yet" in page
+    assert "young/demos: no demonstrations" in page
+    assert str(tmp_path) not in page
+    assert figures_in(page) == {}
+
+
+def test_damaged_forecast_is_named_and_does_not_stop_the_page(study: Path) -> None:
+    (study / "forecast.json").write_text('{"forecast": {}}')
+    assert "forecast.json is damaged" in page_of(study)
+
+
+def test_figures_of_nothing_are_none(tmp_path: Path) -> None:
+    assert all_figures(gather(Study.create(tmp_path / "young", builtin("toy")))) == {}
+
+
+# ---------------------------------------------------------------------- numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (0, "0"),
+        (0.01234, "0.0123"),
+        (1, "1"),
+        (3.14159, "3.14"),
+        (-2.5, "−2.50"),
+        (12345, "12.3k"),
+        (999_960, "1.00M"),
+        (6.67e9, "6.67×10<sup>9</sup>"),
+        (1e-7, "10<sup>−7</sup>"),
+    ],
+)
+def test_number(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_power_and_errors() -> None:
+    assert power(1e8) == "10<sup>8</sup>"
+    assert power(2.5e10) == "2.5×10<sup>10</sup>"
+    assert with_error(0.72769, 0.0466) == "0.728 ± 0.047"
+    assert with_error(171.3, 12.44) == "171 ± 12"
+    assert with_error(None, 1.0) == "–"
+    assert with_error(2.0, None) == "2"
+    assert bounds(None, 4.5) == "[−∞, 4.50]"
+
+
+# ---------------------------------------------------------------------- a real browser
+
+
+def browse(page: Path, profile: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Open a page in headless Chromium with no network to speak of."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here: the report was not looked at in a browser")
+    quiet = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        "--enable-logging=stderr",
+        "--virtual-time-budget=10000",
+        f"--user-data-dir={profile}",
+    ]
+    return subprocess.run(
+        [CHROMIUM, *quiet, *options, page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def test_charts_are_drawn_in_a_browser(finished: Path, page: str, tmp_path: Path) -> None:
+    charts = figures_in(page)
+    seen = browse(finished / "report.html", tmp_path / "profile", "--dump-dom")
+    dom = seen.stdout[seen.stdout.rindex("</h1>") :]
+    assert dom.count('class="plot-container') == len(charts) == 6
+    assert dom.count('class="trace scatter') >= sum(len(c["data"]) for c in charts.values()) * 0.8
+    assert dom.count("<path") > 50
+    for axis in ("parameters N", "compute C (FLOPs)", "dev loss (nats per action)"):
+        assert axis in dom
+    trouble = [line for line in seen.stderr.splitlines() if "CONSOLE" in line]
+    assert not trouble, trouble
+
+
+def test_themes_width_and_sorting_in_a_browser(finished: Path, tmp_path: Path) -> None:
+    """Each theme paints its own colours; on a small screen nothing is wider than it;
+    a click on a heading sorts, a second one the other way."""
+    path = finished / "report.html"
+    probe = (
+        "<script>function sorted(){const t=document.querySelector('.sortable');"
+        "const h=[...t.querySelectorAll('th button')].find(b=>b.textContent=='dev loss');"
+        "h.click();h.click();const at=h.parentNode.cellIndex;"
+        "return [...t.tBodies[0].rows].map(r=>r.cells[at].dataset.v).join(' ')}"
+        "document.title=[document.documentElement.scrollWidth<=innerWidth,"
+        "getComputedStyle(document.body).backgroundColor,"
+        "document.querySelector('.xtitle').style.fill,"
+        "sorted()].join('|')</script>"
+    )
+    found = {}
+    for theme in ("light", "dark"):
+        inner = tmp_path / f"{theme}.html"
+        text = path.read_text().replace("<html ", f'<html data-theme="{theme}" ', 1)
+        inner.write_text(text.replace("</body>", f"{probe}</body>"))
+        seen = browse(inner, tmp_path / f"profile-{theme}", "--dump-dom", "--window-size=500,900")
+        found[theme] = seen.stdout.split("<title>")[1].split("</title>")[0].split("|")
+    assert found["light"][0] == found["dark"][0] == "true"
+    assert found["light"][1] == "rgb(246, 247, 249)"
+    assert found["dark"][1] == "rgb(15, 18, 22)"
+    assert found["light"][2] != found["dark"][2]
+    losses = [float(v) for v in found["light"][3].split()]
+    assert losses == sorted(losses, reverse=True)
+    assert len(losses) == len(Study.open(finished).points(None))
+
+
+def test_a_study_of_nethack_tells_whom_its_agent_beats(finished_study):
+    """The parts that only such a study has, on facts dressed as one."""
+    facts = gather(Study.open(finished_study))
+    assert rivals(facts) == paper(facts) == ""
+    agent = dataclasses.replace(facts.agent, return_mean=100.0, return_se=3.0)
+    row = {"mean": 90.0, "se": 4.0, "episodes": 200}
+    dressed = dataclasses.replace(
+        facts,
+        tested=dataclasses.replace(facts.tested, point=agent),
+        rivals={"marginal": row, "smallest": {**row, "mean": 40.0, "params": 9, "run_id": "r1"}},
+        went=summary([{"score": 5, "end": "terminated", "death": "killed by a <jackal>"}] * 2),
+    )
+    text = rivals(dressed)
+    assert "(2.0 SE)" in text
+    assert "(12.0 SE)" in text
+    assert text.index(">no<") < text.index(">yes<")
+    assert "killed by a &lt;jackal&gt; (100 %)" in text
+    nobody = dataclasses.replace(agent, return_mean=0.0, return_se=0.0)
+    drawn = {"smallest": {"mean": 0.0, "se": 0.0, "episodes": 200}}
+    tested = dataclasses.replace(facts.tested, point=nobody)
+    assert ">yes<" not in rivals(dataclasses.replace(dressed, tested=tested, rivals=drawn))
+    spec = dataclasses.replace(dressed.spec, game="nethack/NetHackChallenge-v0")
+    dressed = dataclasses.replace(dressed, spec=spec)
+    assert "chart-paper" in paper(dressed)
+    ours, theirs, star = all_figures(dressed)["chart-paper"]["data"]
+    assert theirs["x"][0] == 1e14
+    assert theirs["y"][-1] == 0.342
+    best = dressed.best_at(dressed.budgets[0])
+    assert ours["x"][0] == 6.0 * best.params * best.samples
+    assert star["y"] == [agent.dev_loss]
