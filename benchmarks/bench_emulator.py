@@ -20,7 +20,7 @@ from isoclone.executors.setup import keep_freed_memory
 from isoclone.policies import make_policy
 from isoclone.study.builtins import BREAKOUT
 from isoclone.study.estimate import _made_up
-from isoclone.training.checkpoint import Trained
+from isoclone.training.checkpoint import TrainedPolicy
 
 SLOTS = 16
 
@@ -102,11 +102,11 @@ def main() -> None:
         cache = _made_up(BREAKOUT)
         run = BREAKOUT.run_for(width, 0, "benchmark", 1e12)
         module = make_policy("cnn", width, game.frame, 4)
-        policy = Trained(
+        policy = TrainedPolicy(
             module.eval(), cache.encoder, run, 4, 0, torch.bfloat16, torch.device("cpu")
         )
 
-        def ours(policy: Trained = policy) -> int:
+        def ours(policy: TrainedPolicy = policy) -> int:
             return int(rollout(policy, game, 2 * SLOTS, slots=SLOTS).lengths.sum())
 
         theirs, mine = alternating(raw_vector(), ours, rounds=3)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ import isoclone as ic
 from isoclone.demos import FrameCache, open_cache
 from isoclone.executors.setup import keep_freed_memory
 from isoclone.games import stack_indices
-from isoclone.training.batches import Batches
+from isoclone.demos.batches import Batches
 
 BATCH = 64
 

@@ -21,17 +21,17 @@ from common import alternating, show
 
 import isoclone as ic
 from isoclone.base.records import Run
-from isoclone.evaluation.rollout import STATE_SLOTS
-from isoclone.evaluation.runners import slots_for
+from isoclone.evaluation.rollout import RECURRENT_SLOTS
+from isoclone.evaluation.runners import runner_for
 from isoclone.experts import View
 from isoclone.games.base import SerialVector
 from isoclone.nethack.game import NetHackEnv, fix_birthday, pack_tty
 from isoclone.nethack.recordings import NldRecordRequest, record_demos
-from isoclone.training.checkpoint import Trained
+from isoclone.training.checkpoint import TrainedPolicy
 from isoclone.training.loop import Trainer
 from isoclone.training.recipes import recipe
 
-SIDE_BY_SIDE = (16, STATE_SLOTS)  # the second is what a rollout does by itself
+SIDE_BY_SIDE = (16, RECURRENT_SLOTS)  # the second is what a rollout does by itself
 Work = Callable[[], int]
 Reset = Callable[[np.ndarray], None]
 Step = Callable[[np.ndarray], np.ndarray]
@@ -129,7 +129,7 @@ def through_gymnasium(games: list[list[int]]) -> Work:
     return in_turn(games, reset, step)
 
 
-def ours(games: list[list[int]], policy: Trained | None = None) -> Work:
+def ours(games: list[list[int]], policy: TrainedPolicy | None = None) -> Work:
     """Our vector of environments; with a policy, one forward pass for all of them."""
     game, seeds = ic.game("nethack"), iter(range(len(games)))
 
@@ -137,7 +137,7 @@ def ours(games: list[list[int]], policy: Trained | None = None) -> Work:
         return Replayed(game.make_lean_env(), next(seeds))
 
     env, every = SerialVector(make, np.arange(len(games)), game.frame), np.arange(len(games))
-    shown = slots_for(policy, len(games)) if policy else None
+    shown = runner_for(policy, len(games)) if policy else None
 
     def reset(slots: np.ndarray) -> None:
         frames = env.reset(slots)
@@ -156,7 +156,7 @@ def ours(games: list[list[int]], policy: Trained | None = None) -> Work:
     return in_turn(games, reset, step)
 
 
-def tiny_policy(folder: Path) -> Trained:
+def tiny_policy(folder: Path) -> TrainedPolicy:
     """The smallest LSTM policy, untrained."""
     request = NldRecordRequest(games=2, game_options={"max_steps": 100})
     _, demos = record_demos(request, folder / "nld", folder / "demos")

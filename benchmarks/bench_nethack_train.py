@@ -23,14 +23,14 @@ from common import show
 
 from isoclone.base.records import Run
 from isoclone.evaluation.dev_loss import dev_loss
-from isoclone.evaluation.rollout import STATE_SLOTS
-from isoclone.evaluation.runners import slots_for
+from isoclone.evaluation.rollout import RECURRENT_SLOTS
+from isoclone.evaluation.runners import runner_for
 from isoclone.games import close, game, vector_env
 from isoclone.nethack.game import FRAME
 from isoclone.nethack.recordings import NldDemonstrations
 from isoclone.policies import make_policy, policy_flops, policy_params
 from isoclone.policies.sampling import Sampling
-from isoclone.training.checkpoint import Trained
+from isoclone.training.checkpoint import TrainedPolicy
 from isoclone.training.data import screen_encoder
 from isoclone.training.loop import Trainer
 from isoclone.training.recipes import recipe
@@ -117,20 +117,20 @@ def losses(demos: NldDemonstrations) -> list[dict[str, Any]]:
     return rows
 
 
-def untrained(width: int) -> Trained:
+def untrained(width: int) -> TrainedPolicy:
     """A policy that has learned nothing costs what any costs."""
     fields = recipe("nethack", precision="float32").to_json()
     run = Run("nethack", "none", "nethack", width, {}, fields, 0)
     module = make_policy("nethack", width, FRAME, ACTIONS).eval()
     device = torch.device("cpu")
-    return Trained(module, screen_encoder(FRAME), run, ACTIONS, 0, torch.float32, device)
+    return TrainedPolicy(module, screen_encoder(FRAME), run, ACTIONS, 0, torch.float32, device)
 
 
-def playing(policy: Trained | None, slots: int) -> float:
+def playing(policy: TrainedPolicy | None, slots: int) -> float:
     """Steps per processor second of so many games in this process; random keys without a policy."""
     env, rng = vector_env(game("nethack"), slots, 0), np.random.default_rng(0)
     every, way = np.arange(slots), Sampling()
-    shown = slots_for(policy, slots) if policy else None
+    shown = runner_for(policy, slots) if policy else None
     frames = env.reset(every)
     if shown:
         shown.start(every, frames)
@@ -177,11 +177,11 @@ def rollouts() -> list[tuple[str, float, float, str]]:
     alone, raw = playing(half, 1), gymnasium_alone()
     rows = [
         (f"0.5M LSTM, {slots} games, against 1", alone, playing(half, slots), ">= 6x")
-        for slots in (16, 64, STATE_SLOTS)
+        for slots in (16, 64, RECURRENT_SLOTS)
     ]
     return rows + [
         (f"width 8, {slots} games, against NLE alone", raw, playing(tiny, slots), ">= .6x")
-        for slots in (64, STATE_SLOTS)
+        for slots in (64, RECURRENT_SLOTS)
     ]
 
 

@@ -11,7 +11,7 @@ import pytest
 from storage import object_store
 from support import SHARED, tiny_spec
 
-from isoclone.demos import Demonstrations, RecordRequest, record
+from isoclone.demos import FrameDemonstrations, RecordRequest, record
 from isoclone.games import close, game
 from isoclone.nethack.recordings import NldDemonstrations, import_nld
 from isoclone.study.study import Study
@@ -31,14 +31,14 @@ def study_copy(finished_study: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def breakout_demos(tmp_path_factory: pytest.TempPathFactory) -> Demonstrations:
+def breakout_demos(tmp_path_factory: pytest.TempPathFactory) -> FrameDemonstrations:
     """Three short real Breakout episodes (sticky actions, as always)."""
     request = RecordRequest("atari/Breakout", "scripted", 300, game_options={"max_steps": 120})
     return record(request, tmp_path_factory.mktemp("breakout") / "demos")
 
 
 @pytest.fixture(scope="session")
-def toy_demos(tmp_path_factory: pytest.TempPathFactory) -> Demonstrations:
+def toy_demos(tmp_path_factory: pytest.TempPathFactory) -> FrameDemonstrations:
     """A dozen toy episodes."""
     request = RecordRequest("toy", "scripted", 1_000)
     return record(request, tmp_path_factory.mktemp("toy") / "demos")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclone import policies
-from isoclone.demos import Demonstrations, RecordRequest
+from isoclone.demos import FrameDemonstrations, RecordRequest
 from isoclone.demos import record as record_request
 from isoclone.evaluation.dev_loss import DevLoss, dev_loss
 from isoclone.evaluation.rollout import Returns
@@ -16,7 +16,7 @@ from isoclone.experts import Expert
 from isoclone.games import Game
 from isoclone.games import game as make_game
 from isoclone.nethack.recordings import NldDemonstrations
-from isoclone.training.checkpoint import Trained, load_checkpoint
+from isoclone.training.checkpoint import TrainedPolicy, load_checkpoint
 from isoclone.training.data import open_source
 
 
@@ -34,7 +34,7 @@ def record(
     dev_fraction: float = 0.1,
     executor: Executor | None = None,
     **expert_options: Any,
-) -> Demonstrations:
+) -> FrameDemonstrations:
     """Record an expert's demonstrations into a directory, or go on with what is there.
 
     Args:
@@ -61,7 +61,7 @@ def record(
         return record_request(request, path, workers)
 
 
-def load(checkpoint: str | Path, device: str = "cpu") -> Trained:
+def load(checkpoint: str | Path, device: str = "cpu") -> TrainedPolicy:
     """A trained policy from a checkpoint (safetensors).
 
     Raises:
@@ -71,7 +71,7 @@ def load(checkpoint: str | Path, device: str = "cpu") -> Trained:
 
 
 def evaluate(
-    policy: Trained, demos: Demonstrations | NldDemonstrations, samples: int = 20_000
+    policy: TrainedPolicy, demos: FrameDemonstrations | NldDemonstrations, samples: int = 20_000
 ) -> DevLoss:
     """Teacher-forced dev loss of a policy on the held-out episodes of demonstrations."""
     source = open_source(demos, policy.encoder.kind, policy.encoder.layout)
@@ -79,7 +79,7 @@ def evaluate(
 
 
 def rollout(
-    policy: Trained, game: str | Game, episodes: int = 32, seed: int = 0, sampling: str = "sample"
+    policy: TrainedPolicy, game: str | Game, episodes: int = 32, seed: int = 0, sampling: str = "sample"
 ) -> Returns:
     """Returns of whole episodes played by a policy.
 

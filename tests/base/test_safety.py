@@ -12,7 +12,7 @@ from support import tiny_spec
 from isoclone.base.errors import DataError, StoreError, TrustError
 from isoclone.base.store import read_json, write_json
 from isoclone.cli import main
-from isoclone.demos import Demonstrations, RecordRequest, record
+from isoclone.demos import FrameDemonstrations, RecordRequest, record
 from isoclone.demos.demonstrations import table_digest
 from isoclone.study.study import Study
 
@@ -80,7 +80,7 @@ def test_an_episode_cannot_lead_out_of_its_folder(tmp_path, index):
     data["episodes"][0]["index"] = index
     write_json(path / "demonstrations.json", {**data, "table_digest": table_digest(data)})
     with pytest.raises(DataError):
-        Demonstrations.open(path)
+        FrameDemonstrations.open(path)
 
 
 @pytest.mark.parametrize("name", ["..", ".hidden", "a/b", "/etc", "a\x00b", "a\nb", "\ud800"])

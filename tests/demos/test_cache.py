@@ -10,7 +10,7 @@ from isoclone.base.errors import SpecError
 from isoclone.demos import FrameEncoder, open_cache
 from isoclone.demos.encode import fit_encoder
 from isoclone.games import FrameSpec
-from isoclone.training.batches import Batches, Order, gather_stacks, to_input
+from isoclone.demos.batches import Batches, Order, gather_stacks, to_input
 
 IMAGE = FrameSpec((12, 8), "uint8", 3)
 VECTOR = FrameSpec((5,), "float32", 2)

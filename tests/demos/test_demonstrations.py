@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from isoclone.base.errors import DataError
-from isoclone.demos import Demonstrations, RecordRequest, record
+from isoclone.demos import FrameDemonstrations, RecordRequest, record
 from isoclone.demos.demonstrations import choose_dev
 from isoclone.demos.episode import EpisodeInfo
 
@@ -16,7 +16,7 @@ from isoclone.demos.episode import EpisodeInfo
 @pytest.fixture
 def demos(toy_demos, tmp_path):
     shutil.copytree(toy_demos.path, tmp_path / "demos")
-    return Demonstrations.open(tmp_path / "demos")
+    return FrameDemonstrations.open(tmp_path / "demos")
 
 
 def rewrite(demos, **changes):
@@ -26,7 +26,7 @@ def rewrite(demos, **changes):
 
 def test_nothing_there(tmp_path):
     with pytest.raises(DataError, match="no demonstrations"):
-        Demonstrations.open(tmp_path / "nowhere")
+        FrameDemonstrations.open(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
@@ -41,7 +41,7 @@ def test_a_damaged_episode_is_named(demos, damage):
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
     with pytest.raises(DataError, match=r"000002\.parquet"):
-        Demonstrations.open(demos.path)
+        FrameDemonstrations.open(demos.path)
 
 
 @pytest.mark.parametrize("field", ["dev_episodes", "length", "episode_return", "game", "files"])
@@ -57,26 +57,26 @@ def test_an_edited_table_is_found(demos, field):
         data["episodes"][1][field] += 1
     rewrite(demos, **data)
     with pytest.raises(DataError, match=r"demonstrations\.json"):
-        Demonstrations.open(demos.path)
+        FrameDemonstrations.open(demos.path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}'])
 def test_a_damaged_table_is_named(demos, text):
     (demos.path / "demonstrations.json").write_text(text)
     with pytest.raises(DataError, match=r"demonstrations\.json"):
-        Demonstrations.open(demos.path)
+        FrameDemonstrations.open(demos.path)
 
 
 def test_a_newer_format_asks_for_an_update(demos):
     rewrite(demos, format=99)
     with pytest.raises(DataError, match="update isoclone"):
-        Demonstrations.open(demos.path)
+        FrameDemonstrations.open(demos.path)
 
 
 def test_a_damaged_episode_that_was_not_verified_fails_when_it_is_read(demos):
     path = demos.episode_path(0)
     path.write_bytes(path.read_bytes()[:-100])
-    unverified = Demonstrations.open(demos.path, verify=False)
+    unverified = FrameDemonstrations.open(demos.path, verify=False)
     with pytest.raises(DataError, match=r"000000\.parquet"):
         unverified.read(0)
 

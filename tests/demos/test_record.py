@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from isoclone.base.errors import DataError, ExecutionError, SpecError, SpecMismatchError
-from isoclone.demos import Demonstrations, RecordRequest, record
+from isoclone.demos import FrameDemonstrations, RecordRequest, record
 from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episode
 from isoclone.executors import executor
 from isoclone.experts import CallableExpert
@@ -66,7 +66,7 @@ def test_recording_goes_on_with_what_is_there(tmp_path, toy_demos):
     (path / "episodes" / "000005.parquet").unlink()
     (path / "episodes" / "000006.parquet").write_bytes(b"torn")
     with pytest.raises(DataError, match="unfinished: run the same record command again"):
-        Demonstrations.open(path)
+        FrameDemonstrations.open(path)
     assert record(TOY, path).fingerprint == toy_demos.fingerprint
     assert kept.stat().st_mtime_ns == stamp
     assert files(path) == files(toy_demos.path)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from isoclone.base.errors import SpecError
 from isoclone.base.records import Run
-from isoclone.demos import Demonstrations, open_cache
+from isoclone.demos import FrameDemonstrations, open_cache
 from isoclone.evaluation.dev_loss import dev_loss, dev_rows, mean_by_episode
 from isoclone.evaluation.rollout import random_returns, rollout
 from isoclone.games import FrameSpec, game
@@ -33,7 +33,7 @@ def policy(finished_study):
 
 @pytest.fixture(scope="module")
 def cache(finished_study, policy):
-    demos = Demonstrations.open(finished_study / "demos")
+    demos = FrameDemonstrations.open(finished_study / "demos")
     return open_cache(demos, policy.encoder.kind, policy.encoder.layout)
 
 

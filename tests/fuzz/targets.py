@@ -36,7 +36,7 @@ from mutate import Draw
 from isoclone.base.errors import IsocloneError
 from isoclone.base.records import canonical_json
 from isoclone.cli import main
-from isoclone.demos import Demonstrations, RecordRequest, open_cache, record
+from isoclone.demos import FrameDemonstrations, RecordRequest, open_cache, record
 from isoclone.laws.tables import read
 from isoclone.study.builtins import builtin
 from isoclone.study.spec import StudySpec
@@ -69,7 +69,7 @@ def make_seeds(folder: Path) -> None:
 
 
 def demonstrations(seeds: Path, work: Path) -> Target:
-    whole = Demonstrations.open(seeds / "demos")
+    whole = FrameDemonstrations.open(seeds / "demos")
     contents = [episode.content_sha256() for episode in whole]
     sound = open_cache(whole, "standardise", "rows")
     files = sorted(p.relative_to(whole.path) for p in whole.path.rglob("*") if p.is_file())
@@ -88,7 +88,7 @@ def demonstrations(seeds: Path, work: Path) -> Target:
         shutil.copytree(whole.path, path)
         (path / ruined[0]).write_bytes(ruined[1])
         record(RecordRequest("toy", "scripted", 100, game_options={"max_steps": 30}), path)
-        demos = Demonstrations.open(path)
+        demos = FrameDemonstrations.open(path)
         expect([e.content_sha256() for e in demos] == contents, "episodes differ")
         same = ("episodes", "dev_episodes", "fingerprint", "game_name", "game_options", "frame")
         for name in (*same, "n_actions", "expert_name"):

@@ -17,7 +17,7 @@ pytest.importorskip("nle", reason="the extra 'nethack' is not installed")
 
 from isoclone.base.errors import DataError, MissingExtraError, SpecError, SpecMismatchError
 from isoclone.cli import main
-from isoclone.demos import Demonstrations, open_demos
+from isoclone.demos import FrameDemonstrations, open_demos
 from isoclone.demos.demonstrations import table_digest
 from isoclone.games import game
 from isoclone.nethack.game import action_keys, unpack_tty
@@ -137,7 +137,7 @@ def test_imported_games_open_like_any_demonstrations(imported):
     assert found.samples_in("train") + found.samples_in("dev") == found.samples
     assert found.game().expert_score == found.score()[0]
     with pytest.raises(DataError, match="imported recordings of whole games"):
-        Demonstrations.open(imported.path)
+        FrameDemonstrations.open(imported.path)
 
 
 def test_shared_games_equal_nles_converter_frame_by_frame(shared, tmp_path):

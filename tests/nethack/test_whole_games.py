@@ -14,11 +14,11 @@ from isoclone.base.errors import SpecError
 from isoclone.base.records import Run
 from isoclone.evaluation.dev_loss import dev_loss
 from isoclone.evaluation.rollout import marginal_returns, rollout
-from isoclone.evaluation.runners import slots_for
+from isoclone.evaluation.runners import runner_for
 from isoclone.games import game
 from isoclone.nethack.game import pack_tty
 from isoclone.nethack.recordings import NldDemonstrations, import_nld
-from isoclone.training.checkpoint import Trained, load_checkpoint
+from isoclone.training.checkpoint import TrainedPolicy, load_checkpoint
 from isoclone.training.loop import Trainer
 from isoclone.training.recipes import recipe
 
@@ -44,7 +44,7 @@ def trainer(demos: NldDemonstrations, folder: Path, core: str = "lstm") -> Train
 
 
 @pytest.fixture(scope="module")
-def policies(nethack_demos, tmp_path_factory) -> dict[str, Trained]:
+def policies(nethack_demos, tmp_path_factory) -> dict[str, TrainedPolicy]:
     """Hardly trained ones, one of each core."""
     home = tmp_path_factory.mktemp("policies")
     return {core: trainer(nethack_demos, home / core, core).trained() for core in CORES}
@@ -54,9 +54,9 @@ def frames_of(played) -> np.ndarray:
     return pack_tty(played.chars, played.colors, played.cursor)
 
 
-def teacher_forced(policy: Trained, played) -> np.ndarray:
+def teacher_forced(policy: TrainedPolicy, played) -> np.ndarray:
     """Logits (t, actions) for a game that is shown screen by screen, as in a rollout."""
-    shown, slot, told = slots_for(policy, 1), np.array([0]), []
+    shown, slot, told = runner_for(policy, 1), np.array([0]), []
     for t, frame in enumerate(frames_of(played)):
         shown.push(slot, frame[None]) if t else shown.start(slot, frame[None])
         told.append(shown.logits(slot)[0])
@@ -92,7 +92,7 @@ def test_slots_side_by_side_do_not_see_each_other(policies, nethack_demos, core)
     policy = policies[core]
     games = [nethack_demos.read(i) for i in (0, 1)]
     alone = [teacher_forced(policy, played) for played in games]
-    shown, both = slots_for(policy, 3), np.array([0, 2])
+    shown, both = runner_for(policy, 3), np.array([0, 2])
     second, told = 5, {0: [], 2: []}
     frames = [frames_of(played) for played in games]
     shown.start(np.array([0]), frames[0][:1])

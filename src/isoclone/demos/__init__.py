@@ -1,16 +1,20 @@
-"""Demonstrations: record, open, expand."""
+"""Demonstrations: record, open, expand, and hand out batches."""
 
+from isoclone.demos.base import Demonstrations, Source
 from isoclone.demos.cache import FrameCache, open_cache
-from isoclone.demos.demonstrations import Demonstrations
+from isoclone.demos.demonstrations import FrameDemonstrations
 from isoclone.demos.encode import FrameEncoder
-from isoclone.demos.open import demos_here, open_demos
+from isoclone.demos.open import DEMONSTRATIONS, demos_here, open_demos
 from isoclone.demos.record import RecordRequest, record
 
 __all__ = [
+    "DEMONSTRATIONS",
     "Demonstrations",
     "FrameCache",
+    "FrameDemonstrations",
     "FrameEncoder",
     "RecordRequest",
+    "Source",
     "demos_here",
     "open_cache",
     "open_demos",

@@ -8,25 +8,45 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from isoclone.base.errors import StoreError
 from isoclone.base.store import read_json, replacing, sha256_file, write_json
-from isoclone.demos.demonstrations import Demonstrations
 from isoclone.demos.encode import FrameEncoder, fit_encoder
 from isoclone.demos.episode import Episode, EpisodeInfo
 from isoclone.executors import default_workers
-from isoclone.games import stack_indices
+from isoclone.games import FrameSpec, stack_indices
 
 DONE, STATISTICS = "done.json", ("mean", "inverse_sd")
 STATISTICS_FRAMES = 4_000  # enough for a mean and an SD per pixel to two digits
 CHUNK = 32  # frames encoded at a time: their float32 copy stays in a core's cache
+
+
+class Recorded(Protocol):
+    """Recorded frames, as far as they are expanded here."""
+
+    path: Path
+    fingerprint: str
+    frame: FrameSpec
+    dev_episodes: frozenset[int]
+
+    @property
+    def episodes(self) -> Sequence[EpisodeInfo]: ...
+
+    @property
+    def samples(self) -> int: ...
+
+    def in_split(self, split: str) -> list[Any]: ...
+
+    def samples_in(self, split: str) -> int: ...
+
+    def read(self, index: int) -> Episode: ...
 
 
 @dataclass(frozen=True)
@@ -52,7 +72,7 @@ class FrameCache:
 
 
 def open_cache(
-    demos: Demonstrations,
+    demos: Recorded,
     frames: str,
     layout: str,
     progress: Callable[[str, float, float], None] | None = None,
@@ -61,7 +81,7 @@ def open_cache(
 
     Args:
         frames: 'unit' or 'standardise', see `demos.encode`.
-        layout: 'rows' or 'blocks4'.
+        layout: 'rows', 'blocks4' or 'raw'.
     """
     folder = demos.path / "cache" / f"{demos.fingerprint}-{frames}-{layout}"
     if not _is_whole(folder):
@@ -85,7 +105,7 @@ def open_cache(
 
 
 def _expand(
-    demos: Demonstrations,
+    demos: Recorded,
     frames: str,
     layout: str,
     folder: Path,
@@ -138,21 +158,21 @@ def _expand_episode(episode: Episode, encoder: FrameEncoder, file: int, first: i
     return episode.actions
 
 
-def first_rows(demos: Demonstrations) -> np.ndarray:
+def first_rows(demos: Recorded) -> np.ndarray:
     """The row of each episode's first frame, (episodes,) int64."""
     lengths = np.array([info.length for info in demos.episodes])
     return lengths.cumsum() - lengths
 
 
-def _statistics_frames(demos: Demonstrations, apply: Callable[..., Iterable[Any]]) -> np.ndarray:
+def _statistics_frames(demos: Recorded, apply: Callable[..., Iterable[Any]]) -> np.ndarray:
     """Training frames, evenly thinned to about `STATISTICS_FRAMES`."""
     every = max(1, demos.samples_in("train") // STATISTICS_FRAMES)
-    train = [info.index for info in demos.episodes if demos.split_of(info) == "train"]
+    train = [info.index for info in demos.in_split("train")]
     return np.concatenate(
         list(apply(lambda index: demos.read(index).frames[::every].copy(), train))
     )
 
 
-def _load_encoder(demos: Demonstrations, frames: str, layout: str, folder: Path) -> FrameEncoder:
+def _load_encoder(demos: Recorded, frames: str, layout: str, folder: Path) -> FrameEncoder:
     mean, inverse_sd = (np.load(folder / f"{name}.npy") for name in STATISTICS)
     return FrameEncoder(frames, layout, demos.frame, mean, inverse_sd)

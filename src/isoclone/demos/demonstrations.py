@@ -22,6 +22,8 @@ import numpy as np
 from isoclone.base.errors import DataError, StoreError
 from isoclone.base.records import jsonable, stable_id
 from isoclone.base.store import read_json, sha256_file
+from isoclone.demos.base import Progress, Source
+from isoclone.demos.cache import open_cache
 from isoclone.demos.episode import Episode, EpisodeInfo, read_episode
 from isoclone.games import FrameSpec, Game, game
 
@@ -178,8 +180,8 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Demonstrations(Finished):
-    """Recorded frames in a directory; open them with `Demonstrations.open(path)`."""
+class FrameDemonstrations(Finished):
+    """Recorded frames in a directory; open them with `FrameDemonstrations.open(path)`."""
 
     episodes: tuple[EpisodeInfo, ...]
 
@@ -199,8 +201,16 @@ class Demonstrations(Finished):
         """Where the episode's frames are."""
         return self.path / "episodes" / f"{index:06d}.parquet"
 
+    def source(
+        self, frames: str, layout: str, progress: Progress | None = None
+    ) -> Source:
+        """Expand the frames for policies of a layout, once; see `base.Demonstrations`."""
+        from isoclone.demos.feed import FrameSource
+
+        return FrameSource(open_cache(self, frames, layout, progress), self.n_actions)
+
     def read(self, index: int) -> Episode:
-        """One episode's frames, actions and rewards."""
+        """Return one episode's frames, actions and rewards."""
         return read_episode(self.episode_path(index), self.frame)
 
     def __iter__(self) -> Iterator[Episode]:

@@ -24,7 +24,6 @@ from isoclone.base.errors import SpecError
 from isoclone.games import FrameSpec
 
 KINDS = ("unit", "standardise")
-LAYOUTS = ("rows", "blocks4")
 CLIP = 10.0
 STEPS = 127
 SD_FLOOR = {"uint8": 10.0, "float32": 1e-3}
@@ -36,7 +35,8 @@ class FrameEncoder:
 
     `layout` 'rows' keeps a frame's own order; 'blocks4' turns an image of (h, w) into
     (h/4, w/4, 16): 4x4 blocks side by side, the order in which a convolution of stride 4 wants
-    to read it (see `policies/cnn.py`).
+    to read it (see `policies/cnn.py`); 'raw' leaves frames as they are, for policies that read
+    them by themselves.
     """
 
     kind: str
@@ -79,12 +79,20 @@ class FrameEncoder:
         return np.rint(values, out=values).astype(np.int8)
 
 
+def raw_encoder(spec: FrameSpec) -> FrameEncoder:
+    """Return the encoder of frames that go to the policy as they are."""
+    mean, inverse_sd = np.zeros((2, *spec.shape), np.float32)
+    return FrameEncoder("unit", "raw", spec, mean.copy(), inverse_sd.copy())
+
+
 def fit_encoder(kind: str, layout: str, spec: FrameSpec, frames: np.ndarray) -> FrameEncoder:
     """The encoder for a game, with the statistics of training frames (n, *shape).
 
     Raises:
         SpecError: unknown kind or layout, or frames that cannot be cut into 4x4 blocks.
     """
+    if layout == "raw":
+        return raw_encoder(spec)
     if kind not in KINDS:
         raise SpecError(f"frames must be one of {', '.join(KINDS)}, not '{kind}'")
     if layout == "blocks4" and (len(spec.shape) != 2 or any(side % 4 for side in spec.shape)):

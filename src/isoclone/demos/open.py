@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from isoclone.base.errors import StoreError
+from isoclone.base.errors import DataError, StoreError, UnknownNameError
+from isoclone.base.registry import Registry
 from isoclone.base.store import read_json
-from isoclone.demos.demonstrations import DONE, Demonstrations
+from isoclone.demos.base import Demonstrations
+from isoclone.demos.demonstrations import DONE, FrameDemonstrations
 from isoclone.remote import Remote, address_of
 
-if TYPE_CHECKING:
-    from isoclone.nethack.recordings.store import NldDemonstrations
+FRAMES = "frames"  # the kind of demonstrations whose table names none
+DEMONSTRATIONS = Registry("demonstrations")  # kind -> opener(path, verify)
+DEMONSTRATIONS.add(FRAMES, FrameDemonstrations.open)
 
 
 def demos_here(place: str | Path) -> Path:
-    """The directory of demonstrations that a place means; an object store's are copied here once.
+    """Return the directory of demonstrations that a place means; an object store's are copied once.
 
     Raises:
         StoreError: the object store cannot be read.
@@ -29,22 +31,23 @@ def demos_here(place: str | Path) -> Path:
     return remote.path
 
 
-def open_demos(path: str | Path, verify: bool = True) -> Demonstrations | NldDemonstrations:
-    """Open finished demonstrations: recorded by isoclone, or imported NetHack recordings.
+def open_demos(path: str | Path, verify: bool = True) -> Demonstrations:
+    """Open finished demonstrations of whatever kind: recorded frames, or what a plugin reads.
 
     `path` may be in an object store, as in 's3://bucket/demos/aa'.
     `verify=False` leaves out the check of every file against its recorded hash.
 
     Raises:
-        DataError: none there, unfinished, of a newer format, or a file damaged or edited.
+        DataError: none there, unfinished, of a newer format or a kind that is not installed, or a
+            file damaged or edited.
     """
     path = demos_here(path)
     try:
-        kind = read_json(path / DONE).get("kind")
-    except (StoreError, AttributeError):  # not there or damaged: `Demonstrations` says which
-        kind = None
-    if kind != "nld":
-        return Demonstrations.open(path, verify)
-    from isoclone.nethack.recordings.store import NldDemonstrations
-
-    return NldDemonstrations.open(path, verify)
+        kind = read_json(path / DONE).get("kind", FRAMES)
+    except (StoreError, AttributeError):  # missing or damaged: the opener says which
+        kind = FRAMES
+    try:
+        demos: Demonstrations = DEMONSTRATIONS.make(str(kind), path, verify)
+    except UnknownNameError as error:
+        raise DataError(f"{path}: {error}") from error
+    return demos

@@ -27,7 +27,7 @@ from isoclone.demos.demonstrations import (
     FORMAT,
     HELD,
     REQUEST,
-    Demonstrations,
+    FrameDemonstrations,
     choose_dev,
     fingerprint,
     table_digest,
@@ -73,7 +73,7 @@ def record(
     path: str | Path,
     executor: Executor | None = None,
     progress: Progress | None = None,
-) -> Demonstrations:
+) -> FrameDemonstrations:
     """Record demonstrations into a directory, or go on with what is there.
 
     Raises:
@@ -91,7 +91,7 @@ def record(
         workers = executor or SerialExecutor()  # whoever made it will free its workers
         count = _play_until_enough(path, request, player, workers, progress)
         _finish(path, request, the_game, player, count)
-    return Demonstrations.open(path)
+    return FrameDemonstrations.open(path)
 
 
 def _player(request: RecordRequest, the_game: Game) -> Expert:

@@ -10,14 +10,9 @@ import torch
 from torch.nn import functional
 
 from isoclone.base.errors import SpecError
-from isoclone.demos import FrameCache
-from isoclone.nethack.recordings import NldDemonstrations, whole_games
-from isoclone.training.batches import Batches, to_input
-from isoclone.training.checkpoint import Trained
-from isoclone.training.data import MASKED, unroll_batch
-
-BATCH = 512
-LANES, STEPS = 16, 128  # games that are read side by side, and screens of each at a time
+from isoclone.demos import Source
+from isoclone.demos.base import MASKED
+from isoclone.training.checkpoint import TrainedPolicy
 
 
 @dataclass(frozen=True)
@@ -44,35 +39,25 @@ class _Judged(NamedTuple):
     episodes: np.ndarray
 
 
-def dev_rows(cache: FrameCache, samples: int) -> np.ndarray:
-    """At most about `samples` dev rows, evenly thinned, so that every dev episode has its share."""
-    every = max(1, -(-len(cache.dev) // samples))
-    return cache.dev[::every]
+def dev_loss(policy: TrainedPolicy, source: Source, samples: int = 20_000) -> DevLoss:
+    """Return the cross-entropy of the expert's actions on held-out episodes.
 
-
-def dev_loss(
-    policy: Trained, source: FrameCache | NldDemonstrations, samples: int = 20_000
-) -> DevLoss:
-    """Cross-entropy of the expert's actions on held-out episodes.
-
-    A policy that carries a state reads every held-out game from its first frame on.
+    A recurrent policy reads every held-out episode from its first step on.
 
     The SE treats an episode as the unit: with s_e the sum of an episode's losses, n_e its
     samples and m the overall mean, SE^2 = E/(E-1) sum_e (s_e - n_e m)^2 / n^2.
 
     Args:
-        samples: about how many dev samples to use. Single frames are thinned, all episodes alike;
-            of whole games each gives the same number of first frames, or all that it has.
+        samples: about how many dev samples to use. For policies without memory they are thinned,
+            all episodes alike; for recurrent ones each episode gives the same number of first
+            steps, or all that it has.
 
     Raises:
         SpecError: not a single sample is asked for.
     """
     if samples < 1:
         raise SpecError(f"dev_samples must be at least 1, not {samples}")
-    if isinstance(source, FrameCache):
-        judged = _judge_frames(policy, source, samples)
-    else:
-        judged = _judge_games(policy, source, samples)
+    judged = _judge_all(policy, source, samples)
     mean, se = mean_by_episode(judged.losses, judged.episodes)
     return DevLoss(
         mean,
@@ -84,26 +69,18 @@ def dev_loss(
     )
 
 
-def _judge_frames(policy: Trained, cache: FrameCache, samples: int) -> _Judged:
-    rows, batches, parts = dev_rows(cache, samples), Batches(cache), []
-    for start in range(0, len(rows), BATCH):
-        part = rows[start : start + BATCH]
-        codes, actions = batches.gather(part)
-        inputs = to_input(codes.to(policy.device), cache.encoder, policy.dtype)
-        parts.append(_judge(policy.logits(inputs).cpu(), actions, cache.episodes[part]))
-    return _Judged(*map(np.concatenate, zip(*parts, strict=True)))
-
-
-def _judge_games(policy: Trained, demos: NldDemonstrations, samples: int) -> _Judged:
-    games = demos.in_split("dev")
-    limit, lanes = -(-samples // len(games)), min(len(games), LANES)
-    state, parts = policy.initial_state(lanes), []
-    for unroll in whole_games(demos, "dev", lanes, STEPS, limit):
-        batch = unroll_batch(unroll, policy.device)
-        logits, state = policy.step(*batch.inputs, state=state)
-        there = unroll.actions != MASKED
-        told = logits.cpu()[torch.from_numpy(there)]
-        parts.append(_judge(told, batch.targets.cpu()[there], unroll.games[there]))
+def _judge_all(policy: TrainedPolicy, source: Source, samples: int) -> _Judged:
+    state, parts = None, []
+    device = str(policy.device)
+    for batch in source.dev_batches(policy.module, samples, device, policy.dtype):
+        if policy.is_recurrent:
+            state = state or policy.initial_state(batch.targets.shape[1])
+            logits, state = policy.step(*batch.inputs, state=state)
+        else:
+            logits = policy.logits(*batch.inputs)
+        targets = batch.targets.cpu()
+        there = targets != MASKED
+        parts.append(_judge(logits.cpu()[there], targets[there], batch.episodes[there.numpy()]))
     return _Judged(*map(np.concatenate, zip(*parts, strict=True)))
 
 

@@ -12,13 +12,13 @@ import numpy as np
 
 from isoclone.base.errors import CheckpointError, SpecError
 from isoclone.base.store import is_free
-from isoclone.evaluation.runners import Slots, slots_for
+from isoclone.evaluation.runners import Runner, runner_for
 from isoclone.games import Game, VectorEnv, check_seed, close, vector_env
 from isoclone.nethack.recordings.record import table_row, write_table
 from isoclone.policies.sampling import Sampling
-from isoclone.training.checkpoint import Trained
+from isoclone.training.checkpoint import TrainedPolicy
 
-SLOTS, STATE_SLOTS = 16, 96  # episodes side by side: of stacked frames, of policies with a state
+SLOTS, RECURRENT_SLOTS = 16, 96  # episodes side by side, unless said
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ Act = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def rollout(
-    policy: Trained,
+    policy: TrainedPolicy,
     game: Game,
     episodes: int,
     seed: int = 0,
@@ -95,16 +95,16 @@ def rollout(
     check_fits(policy, game)
     if episodes < 1:
         raise SpecError(f"episodes must be at least 1, not {episodes}")
-    side_by_side = min(slots or (STATE_SLOTS if policy.initial_state(1) else SLOTS), episodes)
-    way, shown = Sampling.parse(sampling), slots_for(policy, side_by_side)
+    side_by_side = min(slots or (RECURRENT_SLOTS if policy.is_recurrent else SLOTS), episodes)
+    way, runner = Sampling.parse(sampling), runner_for(policy, side_by_side)
 
     def act(live: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-        return way.choose(shown.logits(live), uniforms)
+        return way.choose(runner.logits(live), uniforms)
 
-    return _play(game, episodes, seed, side_by_side, act, shown, progress, keep)
+    return _play(game, episodes, seed, side_by_side, act, runner, progress, keep)
 
 
-def check_fits(policy: Trained, game: Game) -> None:
+def check_fits(policy: TrainedPolicy, game: Game) -> None:
     """Raise CheckpointError if a policy sees other frames, or has other actions, than a game."""
     sees, shows = policy.encoder.spec, game.frame
     if (sees, policy.n_actions) != (shows, game.n_actions):
@@ -146,14 +146,14 @@ def _play(
     seed: int,
     slots: int,
     act: Act,
-    shown: Slots | None,
+    runner: Runner | None,
     progress: Callable[[int], None] | None,
     keep: Path | None = None,
 ) -> Returns:
     check_seed(seed)
     env = _recorded_env(game, slots, seed, keep) if keep else vector_env(game, slots, seed)
     try:
-        played = _play_in(env, episodes, seed, act, shown, progress)
+        played = _play_in(env, episodes, seed, act, runner, progress)
     finally:
         close(env)
     if keep:
@@ -176,7 +176,7 @@ def _play_in(
     episodes: int,
     seed: int,
     act: Act,
-    shown: Slots | None,
+    runner: Runner | None,
     progress: Callable[[int], None] | None,
 ) -> Returns:
     slots = env.n
@@ -187,8 +187,8 @@ def _play_in(
     playing = np.arange(slots)  # the episode each slot plays; -1: none left
     following, finished = slots, 0
     frames = env.reset(playing)
-    if shown:
-        shown.start(playing, frames)
+    if runner:
+        runner.start(playing, frames)
     while finished < episodes:
         live = np.flatnonzero(playing >= 0)
         uniforms = np.array([chance[episode].random() for episode in playing[live].tolist()])
@@ -199,9 +199,9 @@ def _play_in(
         lengths[playing[live]] += 1
         ended = live[(terminated | truncated)[live]]
         truncations[playing[ended]] = truncated[ended]
-        if shown:
-            shown.chose(live, actions[live])
-            shown.push(live, frames[live])
+        if runner:
+            runner.chose(live, actions[live])
+            runner.push(live, frames[live])
         finished += len(ended)
         for slot in ended:
             facts[playing[slot]] = tell(int(slot))
@@ -210,8 +210,8 @@ def _play_in(
         again = ended[playing[ended] >= 0]
         if len(again):
             first = env.reset(again)
-            if shown:
-                shown.start(again, first)
+            if runner:
+                runner.start(again, first)
         if progress:
             progress(finished)
     return Returns(returns, lengths, truncations, tuple(facts) if any(facts) else ())

@@ -1,77 +1,75 @@
-"""What policies see of the games they play side by side: one forward pass serves all slots."""
+"""Runners: what policies see of games played side by side; one forward pass serves all slots."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from isoclone.nethack.game import unpack_tty
-from isoclone.nethack.policy.screen import Screens
-from isoclone.training.batches import arrange, to_input
-from isoclone.training.checkpoint import Trained
+from isoclone.demos.batches import observe
+from isoclone.training.checkpoint import TrainedPolicy
 
 SMALL = 500_000  # parameters up to which a few dozen games are played in float32, see `unmixed`
 
 
-class Slots(Protocol):
+class Runner(Protocol):
     """Follows the games in a number of slots and says what the policy makes of them."""
 
     def start(self, slots: np.ndarray, frames: np.ndarray) -> None:
-        """New episodes begin in `slots`, with these first frames."""
+        """Begin new episodes in `slots`, with these first frames."""
         ...
 
     def push(self, slots: np.ndarray, frames: np.ndarray) -> None:
-        """The next frame of each of the slots."""
+        """Take the next frame of each of the slots."""
         ...
 
     def logits(self, slots: np.ndarray) -> np.ndarray:
-        """(len(slots), n_actions) float32. Ask once for each frame."""
+        """Return (len(slots), n_actions) float32. Ask once for each frame."""
         ...
 
     def chose(self, slots: np.ndarray, actions: np.ndarray) -> None:
-        """The actions that were taken."""
+        """Take note of the actions that were taken."""
         ...
 
 
-def slots_for(policy: Trained, slots: int) -> Slots:
-    """The way a policy wants to be shown games."""
-    return SlotStates(policy, slots) if policy.initial_state(1) else SlotStacks(policy, slots)
+def runner_for(policy: TrainedPolicy, slots: int) -> Runner:
+    """Return the runner that suits a policy, for so many games side by side."""
+    return RecurrentRunner(policy, slots) if policy.is_recurrent else StackRunner(policy, slots)
 
 
-class SlotStacks:
+class StackRunner:
     """The last frames of every slot, encoded once each."""
 
-    def __init__(self, policy: Trained, slots: int):
+    def __init__(self, policy: TrainedPolicy, slots: int):
         self._policy, encoder = policy, policy.encoder
         self._stack = encoder.spec.stack
         self._codes = np.zeros((slots, self._stack, encoder.spec.size), encoder.dtype)
 
     def start(self, slots: np.ndarray, frames: np.ndarray) -> None:
-        """A new episode: the first frame stands in for those before it."""
+        """Begin new episodes: the first frame stands in for those before it."""
         self._codes[slots] = self._policy.encoder.encode(frames)[:, None]
 
     def push(self, slots: np.ndarray, frames: np.ndarray) -> None:
-        """The next frame of each of the slots."""
+        """Take the next frame of each of the slots."""
         self._codes[slots, :-1] = self._codes[slots, 1:]
         self._codes[slots, -1] = self._policy.encoder.encode(frames)
 
     def logits(self, slots: np.ndarray) -> np.ndarray:
-        """(len(slots), n_actions) float32."""
-        policy, stacks = self._policy, torch.from_numpy(self._codes[slots])
-        inputs = to_input(
-            arrange(stacks.to(policy.device), policy.encoder), policy.encoder, policy.dtype
-        )
-        return policy.logits(inputs).cpu().numpy()
+        """Return (len(slots), n_actions) float32."""
+        return self._policy.logits(self._observations(self._codes[slots])).cpu().numpy()
 
     def chose(self, slots: np.ndarray, actions: np.ndarray) -> None:
-        """Nothing: such a policy sees frames alone."""
+        """Do nothing: such a policy sees frames alone."""
+
+    def _observations(self, codes: np.ndarray) -> Any:
+        policy, stacks = self._policy, torch.from_numpy(codes)
+        return observe(policy.module, stacks.to(policy.device), policy.encoder, policy.dtype)
 
 
-def unmixed(policy: Trained) -> Trained:
-    """A small policy in float32, whatever it was trained in; a large one as it is.
+def unmixed(policy: TrainedPolicy) -> TrainedPolicy:
+    """Return a small policy in float32, whatever it was trained in; a large one as it is.
 
     In mixed precision every layer casts its weights and its input at every step, which costs more
     than a small layer itself.
@@ -80,36 +78,32 @@ def unmixed(policy: Trained) -> Trained:
     return replace(policy, dtype=torch.float32) if size <= SMALL else policy
 
 
-class SlotStates:
-    """The screen, the action before and the policy's state of every slot."""
+class RecurrentRunner(StackRunner):
+    """The last frames, the action before and the policy's state of every slot."""
 
-    def __init__(self, policy: Trained, slots: int):
-        self._policy, self._none = unmixed(policy), policy.n_actions
-        self._frames = np.zeros((slots, policy.encoder.spec.size), np.uint8)
+    def __init__(self, policy: TrainedPolicy, slots: int):
+        super().__init__(unmixed(policy), slots)
+        self._none = policy.n_actions
         self._previous = np.full(slots, self._none, np.int64)
         self._starts = np.ones(slots, bool)
         self._state = policy.initial_state(slots)
 
     def start(self, slots: np.ndarray, frames: np.ndarray) -> None:
-        """A new game: nothing was done before, and the state is forgotten."""
-        self._frames[slots], self._previous[slots], self._starts[slots] = frames, self._none, True
-
-    def push(self, slots: np.ndarray, frames: np.ndarray) -> None:
-        """The next frame of each of the slots."""
-        self._frames[slots] = frames
+        """Begin new episodes: nothing was done before, and the state is forgotten."""
+        super().start(slots, frames)
+        self._previous[slots], self._starts[slots] = self._none, True
 
     @torch.inference_mode()
     def logits(self, slots: np.ndarray) -> np.ndarray:
-        """(len(slots), n_actions) float32; carries their states on."""
-        every = len(slots) == len(self._frames)
+        """Return (len(slots), n_actions) float32; carries their states on."""
+        every = len(slots) == len(self._codes)
         device = self._policy.device
-        chars, colors, cursor = unpack_tty(self._frames if every else self._frames[slots])
-        screens = Screens(*(torch.from_numpy(x)[None].to(device) for x in (chars, colors, cursor)))
+        observations = self._observations((self._codes if every else self._codes[slots])[None])
         previous = torch.from_numpy(self._previous[slots])[None].to(device)
         starts = torch.from_numpy(self._starts[slots])[None].to(device)
         which = torch.from_numpy(slots).to(device)
         state = self._state if every else {k: v[which] for k, v in self._state.items()}
-        logits, state = self._policy.step(screens, previous, starts, state=state)
+        logits, state = self._policy.step(observations, previous, starts, state=state)
         if every:
             self._state = state
         else:
@@ -119,5 +113,5 @@ class SlotStates:
         return logits[0].cpu().numpy()
 
     def chose(self, slots: np.ndarray, actions: np.ndarray) -> None:
-        """The actions that were taken are what the policy is told it did."""
+        """Keep the actions: they are the ones before the next step."""
         self._previous[slots] = actions

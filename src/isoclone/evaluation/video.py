@@ -13,12 +13,12 @@ import numpy as np
 from isoclone.base.errors import SpecError
 from isoclone.base.store import replacing
 from isoclone.evaluation.rollout import check_fits
-from isoclone.evaluation.runners import slots_for
+from isoclone.evaluation.runners import runner_for
 from isoclone.games import Game, check_seed, close
 from isoclone.nethack.game import FRAME as TERMINAL
 from isoclone.nethack.game import unpack_tty
 from isoclone.policies.sampling import Sampling
-from isoclone.training.checkpoint import Trained
+from isoclone.training.checkpoint import TrainedPolicy
 
 FRAMES_PER_SECOND = 30  # agent steps; an Atari game runs at 15 of them a second
 SCREENS_PER_SECOND = 12  # of a terminal: text has to be read
@@ -45,13 +45,13 @@ FORMATS: dict[str, dict[str, Any]] = {
 
 
 def play_episode(
-    policy: Trained, game: Game, seed: int, sampling: str
+    policy: TrainedPolicy, game: Game, seed: int, sampling: str
 ) -> Iterator[tuple[Callable[[], np.ndarray], float]]:
     """Play one episode; yields (draw, reward) for each step.
 
     `draw()` makes the picture, (h, w, 3) uint8; it shows this step until the next is asked for.
     """
-    env, shown, rng = game.make_env(), slots_for(policy, 1), np.random.default_rng(seed)
+    env, shown, rng = game.make_env(), runner_for(policy, 1), np.random.default_rng(seed)
     slot, way = np.array([0]), Sampling.parse(sampling)
     shown.start(slot, env.reset(seed)[None])
     ended = False
@@ -111,7 +111,7 @@ def _bars(vector: np.ndarray) -> np.ndarray:
 
 
 def write_video(
-    policy: Trained, game: Game, path: Path, seed: int = 0, sampling: str = "sample"
+    policy: TrainedPolicy, game: Game, path: Path, seed: int = 0, sampling: str = "sample"
 ) -> float:
     """Film the median one of a few episodes, as an mp4 or a gif; returns its return.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 
 def register() -> None:
-    """Register the game, its experts and its policy."""
+    """Register the game, its expert, its policy and its demonstrations."""
+    from isoclone.demos import DEMONSTRATIONS
     from isoclone.experts import EXPERTS
     from isoclone.games import GAMES
     from isoclone.policies import POLICIES
@@ -13,3 +14,5 @@ def register() -> None:
         GAMES.add(name, "isoclone.nethack.game:NetHack.named")
     EXPERTS.add("autoascend", "isoclone.nethack.experts.autoascend:make_autoascend")
     POLICIES.add("nethack", "isoclone.nethack.policy.policy:TtyPolicy")
+    demonstrations = "isoclone.nethack.recordings.demonstrations:NldDemonstrations"
+    DEMONSTRATIONS.add("nld", f"{demonstrations}.open")

@@ -23,12 +23,12 @@ from typing import NamedTuple, TextIO
 import numpy as np
 
 from isoclone.base.errors import DataError, SpecError
-from isoclone.evaluation.runners import slots_for
+from isoclone.evaluation.runners import runner_for
 from isoclone.games import Game, check_seed
 from isoclone.nethack.game import COLUMNS, ROWS, NetHack, action_keys, pack_tty, unpack_tty
 from isoclone.nethack.recordings.ttyrec import VERSIONS, Stream, check_whole, decode
 from isoclone.policies.sampling import Sampling
-from isoclone.training.checkpoint import Trained
+from isoclone.training.checkpoint import TrainedPolicy
 
 HELP = "space pause · ←→ step · ↑↓ 100 · +- speed · g G begin/end · q quit"
 CHUNK = 256  # frames decoded at a time
@@ -71,7 +71,7 @@ def _recorded(path: Path, version: int, stream: Stream) -> Iterator[Shot]:
             yield Shot(frame, int(key) if version in VERSIONS else None, int(score))
 
 
-def played(policy: Trained, game: Game, seed: int = 0, sampling: str = "sample") -> Iterator[Shot]:
+def played(policy: TrainedPolicy, game: Game, seed: int = 0, sampling: str = "sample") -> Iterator[Shot]:
     """The frames of a game that a policy plays; drawn lazily, so it plays as it is watched.
 
     Raises:
@@ -83,8 +83,8 @@ def played(policy: Trained, game: Game, seed: int = 0, sampling: str = "sample")
     return _played(policy, game, seed, Sampling.parse(sampling))
 
 
-def _played(policy: Trained, game: NetHack, seed: int, way: Sampling) -> Iterator[Shot]:
-    env, shown, rng = game.make_lean_env(), slots_for(policy, 1), np.random.default_rng(seed)
+def _played(policy: TrainedPolicy, game: NetHack, seed: int, way: Sampling) -> Iterator[Shot]:
+    env, shown, rng = game.make_lean_env(), runner_for(policy, 1), np.random.default_rng(seed)
     slot, keys, score, ended = np.array([0]), action_keys(game.env_id), 0.0, False
     frame = env.reset(seed)
     shown.start(slot, frame[None])

@@ -9,6 +9,7 @@ from isoclone.policies.base import (
     POLICIES,
     Maker,
     input_shape,
+    is_recurrent,
     layout_of,
     make_policy,
     policy_flops,
@@ -20,6 +21,7 @@ from isoclone.policies.base import (
 __all__ = [
     "POLICIES",
     "input_shape",
+    "is_recurrent",
     "layout_of",
     "make_policy",
     "policy_flops",
@@ -43,3 +45,6 @@ def policy_names() -> list[str]:
 
 POLICIES.add("cnn", "isoclone.policies.cnn:Cnn")
 POLICIES.add("mlp", "isoclone.policies.mlp:Mlp")
+POLICIES.add("cnn-lstm", "isoclone.policies.recurrent:cnn_lstm")
+POLICIES.add("cnn-transformer", "isoclone.policies.recurrent:cnn_transformer")
+POLICIES.add("mlp-lstm", "isoclone.policies.recurrent:mlp_lstm")

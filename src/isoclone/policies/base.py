@@ -1,14 +1,28 @@
 """What a policy is: a torch module made for a width, and what it costs.
 
-A policy is a maker `maker(width, frame, n_actions, **options) -> torch.nn.Module`. The module maps
-a batch of observations to logits (b, n_actions). What it is fed depends on its `layout`:
+A policy is a maker `maker(width, frame, n_actions, **options) -> torch.nn.Module`.
 
-| layout           | input, floats                                                        |
-|------------------|----------------------------------------------------------------------|
-| `rows` (default) | (b, stack, *frame_shape), oldest frame first                         |
-| `blocks4`        | (b, h/4, w/4, stack x 16): 4x4 blocks, the stack's frames in turn,   |
-|                  | as codes that are worth `input_scale` each, which the module is told |
-| `tty`            | unrolls of terminal screens and a state, see `policies.tty.policy`   |
+A feed-forward module maps observations (b, ...) to logits (b, n_actions).
+
+A recurrent module has
+
+- `unroll`, how many steps are trained in one piece,
+- `initial_state(lanes)`, a dict of tensors whose first dimension is the lane (one episode being
+  read or played), and
+- `forward(observations, previous, starts, state) -> (logits, state)`: observations
+  (steps, lanes, ...), the action before each, (steps, lanes) int64, `n_actions` at an episode's
+  start, and starts (steps, lanes) bool, where the state before is forgotten; logits
+  (steps, lanes, n_actions).
+
+What observations are depends on the module's `layout`:
+
+| layout           | observations                                                          |
+|------------------|-----------------------------------------------------------------------|
+| `rows` (default) | floats (..., stack, *frame_shape), oldest frame first                 |
+| `blocks4`        | floats (..., h/4, w/4, stack x 16): 4x4 blocks, the stack's frames in |
+|                  | turn, as codes worth `input_scale` each, which the module is told     |
+| `raw`            | what the module's `observe(frames (..., stack, size))` makes of frames|
+|                  | as the game emits them                                                |
 
 A module whose input is none of the plain ones has `example()`: arguments for one forward pass, and
 how many samples they are.
@@ -73,7 +87,18 @@ def _example(module: torch.nn.Module, frame: FrameSpec) -> tuple[tuple[Any, ...]
     example: Callable[[], tuple[tuple[Any, ...], int]] | None = getattr(module, "example", None)
     if example is not None:
         return example()
-    return (torch.empty(1, *input_shape(module, frame)),), 1
+    shape = input_shape(module, frame)
+    if not is_recurrent(module):
+        return (torch.empty(1, *shape),), 1
+    steps: int = module.unroll  # type: ignore[assignment]
+    previous, starts = (torch.zeros(steps, 1, dtype=kind) for kind in (torch.int64, torch.bool))
+    state = module.initial_state(1)  # type: ignore[operator]
+    return (torch.empty(steps, 1, *shape), previous, starts, state), steps
+
+
+def is_recurrent(module: torch.nn.Module) -> bool:
+    """Return whether a policy carries a state from step to step."""
+    return hasattr(module, "initial_state")
 
 
 def input_shape(module: torch.nn.Module, frame: FrameSpec) -> tuple[int, ...]:

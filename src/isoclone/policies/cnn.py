@@ -42,15 +42,25 @@ class Cnn(nn.Module):
         self.conv1 = nn.Conv2d(frame.stack, width, 8, 4)
         self.conv2 = nn.Conv2d(width, 2 * width, 4, 2)
         self.conv3 = nn.Conv2d(2 * width, 2 * width, 3, 1)
-        self.head = nn.Linear(last.in_features, n_actions)
+        self.size = last.in_features  # numbers in `features`
+        self.head: nn.Module = nn.Linear(last.in_features, n_actions)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, blocks: torch.Tensor) -> torch.Tensor:
-        """Codes (b, h/4, w/4, stack x 16) as floats -> logits (b, n_actions)."""
+        """Return logits (b, n_actions) of codes (b, h/4, w/4, stack x 16) as floats."""
+        return self.head(self.features(blocks))
+
+    def features(self, blocks: torch.Tensor) -> torch.Tensor:
+        """Return what the convolutions make of codes (b, h/4, w/4, stack x 16): (b, size)."""
         x = functional.conv2d(blocks.permute(0, 3, 1, 2), self._block_kernel(), self.conv1.bias)
         x = functional.relu(self.conv2(functional.relu(x)))
         x = functional.relu(self.conv3(x))
-        return self.head(x.permute(0, 2, 3, 1).flatten(1))
+        return x.permute(0, 2, 3, 1).flatten(1)
+
+    def without_head(self) -> Cnn:
+        """Drop the last layer, for a module that reads `features` alone."""
+        self.head = nn.Identity()
+        return self
 
     def _block_kernel(self) -> torch.Tensor:
         """conv1's weights (w, stack, 8, 8) as (w, stack x 16, 2, 2) over 4x4 blocks of codes."""

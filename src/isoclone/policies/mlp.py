@@ -8,6 +8,9 @@ from torch import nn
 from isoclone.games import FrameSpec
 
 
+HIDDEN = 5  # layers below the head
+
+
 class Mlp(nn.Module):
     """`mlp`: two hidden layers of `width` units; for vectors and small pictures."""
 
@@ -15,6 +18,7 @@ class Mlp(nn.Module):
 
     def __init__(self, width: int, frame: FrameSpec, n_actions: int):
         super().__init__()
+        self.size = width  # numbers in `features`
         self.net = nn.Sequential(
             nn.Flatten(),
             nn.Linear(frame.stack * frame.size, width),
@@ -25,5 +29,14 @@ class Mlp(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(b, stack, *frame_shape) -> logits (b, n_actions)."""
+        """Return logits (b, n_actions) of observations (b, stack, *frame_shape)."""
         return self.net(x)
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the last hidden layer (b, size) of observations (b, stack, *frame_shape)."""
+        return self.net[:HIDDEN](x)
+
+    def without_head(self) -> Mlp:
+        """Drop the last layer, for a module that reads `features` alone."""
+        del self.net[-1]
+        return self

@@ -9,7 +9,7 @@ from isoclone.base.records import Point
 
 @dataclass(frozen=True)
 class Measured:
-    """A variant's point, and how long its training took, in seconds (see `train.Progressed`)."""
+    """A variant's point, and how long its training took, in seconds (see `train.TrainProgress`)."""
 
     label: str
     point: Point

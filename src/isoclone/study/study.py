@@ -38,7 +38,7 @@ from isoclone.base.errors import (
 )
 from isoclone.base.records import Forecast, Point, Record, Run, shown
 from isoclone.base.store import alone, is_free, read_json, sweep_leftovers, write_json, write_rows
-from isoclone.demos import Demonstrations, RecordRequest, open_demos, record
+from isoclone.demos import FrameDemonstrations, RecordRequest, open_demos, record
 from isoclone.demos.demonstrations import DONE
 from isoclone.evaluation.baselines import measure_rivals
 from isoclone.executors import Executor, Files, SerialExecutor, Task
@@ -220,7 +220,7 @@ class Study:
         """Where a file of the study is, for people."""
         return self.remote.place(name) if self.remote else str(self.path / name)
 
-    def demos(self) -> Demonstrations | NldDemonstrations:
+    def demos(self) -> FrameDemonstrations | NldDemonstrations:
         """The study's demonstrations, verified.
 
         Raises:
@@ -333,7 +333,7 @@ class Study:
             notes=_notes(spec, speed),
         )
 
-    def _recorded(self) -> Demonstrations | NldDemonstrations | None:
+    def _recorded(self) -> FrameDemonstrations | NldDemonstrations | None:
         try:
             return self.demos()
         except DataError:
@@ -423,7 +423,7 @@ class Study:
                 "directory, or give the directory alone to resume it"
             )
 
-    def record(self, workers: Executor, observer: Observer) -> Demonstrations | NldDemonstrations:
+    def record(self, workers: Executor, observer: Observer) -> FrameDemonstrations | NldDemonstrations:
         """Have the demonstrations recorded, expanded, and both ends of the score measured."""
         spec = self.spec
         if not spec.demos:
@@ -439,7 +439,7 @@ class Study:
         self._measure_references(demos, workers)
         return demos
 
-    def expand(self, demos: Demonstrations | NldDemonstrations, observer: Observer) -> None:
+    def expand(self, demos: FrameDemonstrations | NldDemonstrations, observer: Observer) -> None:
         """Have the frames expanded as the study's policies read them, once for all runs."""
         open_source(demos, self.spec.recipe["frames"], self._layout(), observer.progress)
 
@@ -481,7 +481,7 @@ class Study:
         )
 
     def _measure_references(
-        self, demos: Demonstrations | NldDemonstrations, workers: Executor
+        self, demos: FrameDemonstrations | NldDemonstrations, workers: Executor
     ) -> None:
         path = self.path / "references.json"
         if path.exists():
@@ -847,12 +847,12 @@ def _spec_from_fields(
     given = dict(fields)
     if not isinstance(demos, str | Path | Demonstrations | None):
         raise SpecError(f"demos must be a directory or demonstrations, not {shown(demos)}")
-    if isinstance(demos, Demonstrations):
+    if isinstance(demos, FrameDemonstrations):
         given.setdefault("expert", demos.expert_name)
         game = game or demos.game_name
         given.setdefault("game_options", demos.game_options)
     if demos is not None:
-        where = demos.path if isinstance(demos, Demonstrations) else Path(demos)
+        where = demos.path if isinstance(demos, FrameDemonstrations) else Path(demos)
         given["demos"] = address_of(where) or os.path.abspath(where)
     if game is None:
         raise SpecError("a study needs a game")

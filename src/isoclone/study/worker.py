@@ -6,7 +6,7 @@ A worker is told a study directory, a run id and a budget, and writes only that 
     runs/<id>/state.safetensors           where training can go on from
     runs/<id>/checkpoints/<budget>.safetensors
     runs/<id>/episodes/<budget>.json      how each episode went, where the game tells
-    runs/<id>/seconds/<budget>.json       how long training took (see `train.Progressed`)
+    runs/<id>/seconds/<budget>.json       how long training took (see `train.TrainProgress`)
     runs/<id>/points/<budget>.json        written last: without it the point did not happen
     runs/<id>/progress.json               for whoever watches
 
@@ -29,7 +29,7 @@ from isoclone.executors import Files
 from isoclone.study.spec import StudySpec
 
 if TYPE_CHECKING:
-    from isoclone.training.checkpoint import Trained
+    from isoclone.training.checkpoint import TrainedPolicy
     from isoclone.training.loop import Trainer
 
 PROGRESS_SECONDS = 1.0
@@ -221,7 +221,7 @@ class _Job:
         from isoclone.evaluation.dev_loss import dev_loss
         from isoclone.evaluation.rollout import rollout
 
-        trained: Trained = self.trainer.trained()
+        trained: TrainedPolicy = self.trainer.trained()
         self.report("dev loss", trained.samples, now=True)
         loss = dev_loss(trained, self.source, self.spec.dev_samples)
         if not math.isfinite(loss.mean):

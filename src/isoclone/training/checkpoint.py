@@ -21,15 +21,15 @@ from isoclone.base.records import Run
 from isoclone.base.store import replacing
 from isoclone.demos.encode import KINDS, FrameEncoder
 from isoclone.games import FrameSpec
-from isoclone.policies import make_policy
+from isoclone.policies import is_recurrent, make_policy
 
 FORMAT = 1
 _UNREADABLE = (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError)
 
 
 @dataclass
-class Trained:
-    """A policy ready to act: the module, how frames are encoded for it, and the run it is from."""
+class TrainedPolicy:
+    """Policy ready to act: the module, how frames are encoded for it, and the run it is from."""
 
     module: torch.nn.Module
     encoder: FrameEncoder
@@ -39,9 +39,14 @@ class Trained:
     dtype: torch.dtype
     device: torch.device
 
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether the policy carries a state from step to step."""
+        return is_recurrent(self.module)
+
     @torch.inference_mode()
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Inputs in the policy's layout -> logits (b, n_actions) float32."""
+        """Return logits (b, n_actions) float32 of observations (b, ...) in the policy's layout."""
         with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
             return self.module(inputs).float()
 
@@ -49,15 +54,15 @@ class Trained:
     def step(
         self, *inputs: Any, state: dict[str, torch.Tensor]
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """For policies that carry a state: logits (steps, lanes, n_actions) float32, new state."""
+        """Return a recurrent policy's logits (steps, lanes, n_actions) float32 and its new state."""
         with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
             logits, state = self.module(*inputs, state)
         return logits.float(), state
 
     def initial_state(self, lanes: int) -> dict[str, torch.Tensor]:
-        """The state before a game's first frame, for so many games; empty if it carries none."""
-        make = getattr(self.module, "initial_state", None)
-        return make(lanes) if make else {}
+        """Return a recurrent policy's state before an episode's first step, for so many lanes."""
+        state: dict[str, torch.Tensor] = self.module.initial_state(lanes)  # type: ignore[operator]
+        return state
 
 
 def policy_for(
@@ -136,7 +141,7 @@ def save_checkpoint(
     save_tensors(path, tensors, {**metadata, "format": FORMAT, "encoder": described})
 
 
-def load_checkpoint(path: str | Path, device: str = "cpu") -> Trained:
+def load_checkpoint(path: str | Path, device: str = "cpu") -> TrainedPolicy:
     """A trained policy from a checkpoint file.
 
     Raises:
@@ -162,7 +167,7 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> Trained:
         raise CheckpointError(f"{path} does not hold the policy it says it is ({why})") from error
     where = torch.device(device)
     samples = int(metadata["samples"])
-    return Trained(
+    return TrainedPolicy(
         module.to(where).eval(), encoder, run, metadata["n_actions"], samples, dtype, where
     )
 

@@ -1,4 +1,4 @@
-"""One run, read top to bottom: data, model, optimiser, loop, budgets crossed, done.
+"""Train one run: build its parts, go on from its saved state, step by step to a budget.
 
 A constant-rate run passes through all its budgets and leaves a checkpoint at each. Everything
 that happens at step t is a function of the run's declared fields and t, and the whole state is
@@ -10,27 +10,28 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional
 
 from isoclone.base import distributed
 from isoclone.base.errors import CheckpointError, SpecError
 from isoclone.base.records import Run
+from isoclone.demos import Source
+from isoclone.demos.base import MASKED, Batch
 from isoclone.executors.setup import keep_freed_memory
-from isoclone.games import FrameSpec
 from isoclone.policies import policy_flops
 from isoclone.training.checkpoint import (
-    Trained,
+    TrainedPolicy,
     load_tensors,
     policy_for,
     save_checkpoint,
     save_tensors,
 )
-from isoclone.training.data import MASKED, Batch, Source, encoder_of, feed_for
+from isoclone.training.device import precision_for
 from isoclone.training.flat import FlatParameters
 from isoclone.training.recipes import Recipe
 
@@ -38,6 +39,7 @@ SAVE_SECONDS = 20.0
 LOSS_AVERAGE = 8.0  # the reported training loss weighs step s as s^8
 
 Progress = Callable[[int], None]
+State = dict[str, torch.Tensor]
 
 
 class Diverged(Exception):
@@ -45,11 +47,12 @@ class Diverged(Exception):
 
 
 @dataclass
-class Progressed:
-    """How far a run has come, and its training loss lately (averaged as weights can be).
+class TrainProgress:
+    """Training progress: steps, samples, averaged loss, seconds.
 
-    `seconds` is the time it took, restarts included and lost work left out: of the processor on
-    CPUs, so that a busy machine does not spoil it, and of the clock elsewhere.
+    `train_loss` is in nats per action, averaged as weights can be. `seconds` is the time the run
+    took, restarts included and lost work left out: of the processor on CPUs, so that a busy machine
+    does not spoil it, and of the clock elsewhere.
     """
 
     step: int = 0
@@ -59,48 +62,56 @@ class Progressed:
 
 
 class Trainer:
-    """A run in progress.
+    """A run in progress: its parts, and how far it has come.
 
     Args:
         run: what to train.
-        source: what to train on: encoded frames, whole games, or a feed of one's own.
+        source: what to train on.
         n_actions: the game's action count.
-        folder: where the run keeps its state; continued from there if something is there.
+        folder: where the run keeps its state; `resume` goes on from what is there.
         device: 'cpu', 'cuda', 'mps'.
+
+    Raises:
+        SpecError: the policy cannot be trained on this source, or not by so many processes.
     """
 
     def __init__(self, run: Run, source: Source, n_actions: int, folder: Path, device: str = "cpu"):
         keep_freed_memory()
-        self.run, self.source, self.n_actions, self.folder = run, source, n_actions, folder
-        self.recipe = Recipe.from_json(run.recipe)
+        self.run, self.source, self.n_actions = run, source, n_actions
+        self.state_path = folder / "state.safetensors"
+        self.recipe = recipe = Recipe.from_json(run.recipe)
+        if distributed.size() > recipe.batch_size:
+            raise SpecError(
+                f"a batch of {recipe.batch_size} cannot be dealt out to "
+                f"{distributed.size()} processes"
+            )
         self.device = torch.device(device)
-        self.dtype = getattr(torch, precision_for(self.recipe, self.device.type))
-        self.encoder = encoder_of(source)
-        self.flops_per_sample = run_flops_per_sample(run, self.encoder.spec, n_actions)
-        self.module = self._make_module()
-        self.feed = feed_for(
-            source, self.recipe.batch_size, run.seed, self.module, device, self.dtype
+        self.dtype = getattr(torch, precision_for(recipe.precision, self.device.type))
+        self.encoder = source.encoder
+        self.flops_per_sample = policy_flops(
+            run.policy,
+            run.width,
+            self.encoder.spec,
+            n_actions,
+            run.flop_convention,
+            **run.policy_options,
         )
+        self.module = self._fresh_module()
+        self.feed = source.feed(self.module, recipe.batch_size, run.seed, device, self.dtype)
         self.carried = self._initial_state()
         self.flat = FlatParameters(self.module)
         self.optimiser = torch.optim.Adam(
             [self.flat.values],
-            lr=self.recipe.rate_at(run.width),
-            betas=self.recipe.betas,
-            weight_decay=self.recipe.weight_decay,
+            lr=recipe.rate_at(run.width),
+            betas=recipe.betas,
+            weight_decay=recipe.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
         self.average = self.flat.values.detach().clone()
-        self.progressed = Progressed()
-        if self.state_path.exists():
-            self._restore()
+        self.progress = TrainProgress()
 
-    @property
-    def state_path(self) -> Path:
-        """Where the state to go on from is kept."""
-        return self.folder / "state.safetensors"
-
-    def _make_module(self) -> torch.nn.Module:
+    def _fresh_module(self) -> torch.nn.Module:
+        """Return the policy with the weights that the run's seed gives it."""
         run = self.run
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
@@ -109,41 +120,46 @@ class Trainer:
             )
         return module.to(self.device)
 
-    def _initial_state(self) -> list[dict[str, torch.Tensor]]:
-        """What each part of a batch carries on from the batch before: nothing, or the policy's."""
+    def _initial_state(self) -> list[State]:
+        """Return what each part of a batch carries on: nothing, or a recurrent policy's state."""
         lanes = len(range(self.feed.lanes)[distributed.share(self.feed.lanes)])
         parts = self.recipe.accumulate
         shares = [len(part) for part in torch.arange(lanes).tensor_split(parts)]
         return [self.module.initial_state(share) if lanes else {} for share in shares]  # type: ignore[operator]
 
-    @property
-    def flops(self) -> float:
-        """What has been spent so far, under the run's convention."""
-        return self.progressed.samples * self.flops_per_sample
+    # ------------------------------------------------------------------ training
 
-    def train_until(self, budget_flops: float, progress: Progress | None = None) -> None:
+    def train_until(self, budget_flops: float, tell: Progress | None = None) -> None:
         """Train until at least `budget_flops` are spent; the state is saved now and then.
+
+        Args:
+            tell: told every 50 steps how many samples have been seen.
 
         Raises:
             Diverged: the loss stopped being finite.
         """
         wanted = math.ceil(budget_flops / self.flops_per_sample)
         clock = time.process_time if self.device.type == "cpu" else time.monotonic
-        begun, before = clock(), self.progressed.seconds
+        begun, before = clock(), self.progress.seconds
         saved = time.monotonic()
-        while self.progressed.samples < wanted:
-            self._step()
-            self.progressed.seconds = before + clock() - begun
+        while self.progress.samples < wanted:
+            self.step()
+            self.progress.seconds = before + clock() - begun
             if distributed.any_of(time.monotonic() - saved > SAVE_SECONDS):
                 self.save()
                 saved = time.monotonic()
-            if progress and self.progressed.step % 50 == 0:
-                progress(self.progressed.samples)
+            if tell and self.progress.step % 50 == 0:
+                tell(self.progress.samples)
 
-    def _step(self) -> None:
-        done = self.progressed
+    def step(self) -> None:
+        """Take one batch: rate, forward and backward, clip, update, average.
+
+        Raises:
+            Diverged: the loss is not a finite number.
+        """
+        done = self.progress
         batch = self.feed.batch(done.step)
-        self._set_rate()
+        self.optimiser.param_groups[0]["lr"] = self._rate()
         self.flat.zero_grad()
         value = 0.0
         for i, part in enumerate(batch.split(self.recipe.accumulate)):
@@ -163,10 +179,8 @@ class Trainer:
         done.train_loss += (value - done.train_loss) * _share_of_last(done.step, LOSS_AVERAGE)
         self._average()
 
-    def _forward(
-        self, batch: Batch, carried: dict[str, torch.Tensor]
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Logits, and the state to go on from, through which no gradient goes back."""
+    def _forward(self, batch: Batch, carried: State) -> tuple[torch.Tensor, State]:
+        """Return logits, and the state to go on from, through which no gradient goes back."""
         with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
             if not carried:
                 return self.module(*batch.inputs), carried
@@ -179,9 +193,9 @@ class Trainer:
         if longest and gradient is not None:
             gradient.mul_((longest / gradient.norm()).clamp(max=1.0))
 
-    def _set_rate(self) -> None:
-        """Linear warm-up, then as the recipe's schedule says."""
-        recipe, samples = self.recipe, self.progressed.samples
+    def _rate(self) -> float:
+        """Return the learning rate now: linear warm-up, then as the recipe's schedule says."""
+        recipe, samples = self.recipe, self.progress.samples
         share = min(1.0, (samples + recipe.batch_size) / max(1, recipe.warmup_samples))
         if recipe.schedule == "inverse_sqrt":
             share *= min(1.0, recipe.decay_from / max(1, samples)) ** 0.5
@@ -190,65 +204,42 @@ class Trainer:
             way = min(1.0, samples * self.flops_per_sample / self.run.horizon_flops)
             low = recipe.final_share
             share *= low + (1 - low) * 0.5 * (1 + math.cos(math.pi * way))
-        self.optimiser.param_groups[0]["lr"] = recipe.rate_at(self.run.width) * share
+        return recipe.rate_at(self.run.width) * share
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Weights of step s counting as s^average (Karras et al. 2024, power-function EMA)."""
+        """Weigh the weights of step s as s^average (Karras et al. 2024, power-function EMA)."""
         if self.recipe.average == 0:
             return
-        share = _share_of_last(self.progressed.step, self.recipe.average)
+        share = _share_of_last(self.progress.step, self.recipe.average)
         self.average.lerp_(self.flat.values, share)
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        """The weights a point is measured with: averaged if the recipe says so."""
+    # ------------------------------------------------------------------ what comes of it
+
+    @property
+    def flops(self) -> float:
+        """What has been spent so far, under the run's convention."""
+        return self.progress.samples * self.flops_per_sample
+
+    def weights(self) -> State:
+        """Return the weights a point is measured with: averaged if the recipe says so."""
         if self.recipe.average == 0:
             return dict(self.module.state_dict())
         return {**self.module.state_dict(), **self.flat.views(self.average)}
 
-    def trained(self) -> Trained:
-        """A copy of the policy as it stands, to be evaluated."""
-        module = self._make_module()
+    def trained(self) -> TrainedPolicy:
+        """Return a copy of the policy as it stands, to be evaluated."""
+        module = self._fresh_module()
         module.load_state_dict(self.weights())
-        return Trained(
+        return TrainedPolicy(
             module.eval(),
             self.encoder,
             self.run,
             self.n_actions,
-            self.progressed.samples,
+            self.progress.samples,
             self.dtype,
             self.device,
         )
-
-    def save(self) -> None:
-        """Save the whole state, to go on from after a stop at any moment and on any ranks."""
-        tensors = {f"weights.{k}": v for k, v in self.module.state_dict().items()}
-        tensors["average"] = self.average
-        for state in self.optimiser.state.values():
-            tensors |= {f"adam.{name}": value for name, value in state.items()}
-        for name in self.carried[0]:
-            tensors[f"carried.{name}"] = distributed.gather(
-                torch.cat([s[name] for s in self.carried])
-            )
-        metadata = {"run_id": self.run.id, **self.progressed.__dict__}
-        if distributed.leads():
-            save_tensors(self.state_path, tensors, metadata)
-
-    def _restore(self) -> None:
-        tensors, metadata = load_tensors(self.state_path)
-        if metadata.pop("run_id", None) != self.run.id:
-            raise CheckpointError(f"{self.state_path} belongs to another run; delete it")
-        self.progressed = Progressed(**metadata)
-        self.module.load_state_dict(_under(tensors, "weights."))
-        self.average.copy_(tensors["average"])
-        for name in self.carried[0]:
-            mine = tensors[f"carried.{name}"][distributed.share(self.feed.lanes)]
-            parts = mine.tensor_split(len(self.carried))
-            for state, part in zip(self.carried, parts, strict=True):
-                state[name].copy_(part)
-        adam = _under(tensors, "adam.")
-        if adam:
-            self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": {0: adam}})
 
     def save_checkpoint(self, path: Path) -> None:
         """Write the policy as it stands, to be played and evaluated by anyone."""
@@ -260,68 +251,80 @@ class Trainer:
             self.encoder,
             {
                 "run": self.run.to_json(),
-                "samples": self.progressed.samples,
+                "samples": self.progress.samples,
                 "n_actions": self.n_actions,
                 "precision": str(self.dtype).removeprefix("torch."),
             },
         )
 
+    # ------------------------------------------------------------------ stopping and going on
+
+    def save(self) -> None:
+        """Save the whole state, to go on from after a stop at any moment and on any processes."""
+        tensors = {f"weights.{k}": v for k, v in self.module.state_dict().items()}
+        tensors["average"] = self.average
+        for state in self.optimiser.state.values():
+            tensors |= {f"adam.{name}": value for name, value in state.items()}
+        for name in self.carried[0]:
+            mine = torch.cat([state[name] for state in self.carried])
+            tensors[f"carried.{name}"] = distributed.gather(mine)
+        metadata = {"run_id": self.run.id, **self.progress.__dict__}
+        if distributed.leads():
+            save_tensors(self.state_path, tensors, metadata)
+
+    def resume(self) -> Trainer:
+        """Go on from the saved state, if there is one.
+
+        Raises:
+            CheckpointError: it is damaged, or of another run. Nothing has been changed then.
+        """
+        if self.state_path.exists():
+            tensors, metadata = load_tensors(self.state_path)
+            self._restore(tensors, self._checked(tensors, metadata))
+        return self
+
+    def _checked(self, tensors: State, metadata: dict[str, Any]) -> TrainProgress:
+        """Return the progress in a saved state, once the state is found to be this run's.
+
+        Only the file is to blame for what is found here; whatever goes wrong later, for want of
+        memory say, is no reason to throw a run's progress away.
+        """
+        if metadata.get("run_id") != self.run.id:
+            raise CheckpointError(f"{self.state_path} belongs to another run; delete it")
+        weights = {f"weights.{name}": v.shape for name, v in self.module.state_dict().items()}
+        wanted = {**weights, "average": self.average.shape}
+        found = {name: tensor.shape for name, tensor in tensors.items()}
+        progress = {f.name: metadata.get(f.name) for f in fields(TrainProgress)}
+        numbers = all(isinstance(value, int | float) for value in progress.values())
+        carried = all(f"carried.{name}" in found for name in self.carried[0])
+        if not numbers or not carried or wanted.items() - found.items():
+            raise CheckpointError(f"{self.state_path} does not fit the run; delete it")
+        return TrainProgress(**progress)  # type: ignore[arg-type]
+
+    def _restore(self, tensors: State, progress: TrainProgress) -> None:
+        self.progress = progress
+        self.module.load_state_dict(_under(tensors, "weights."))
+        self.average.copy_(tensors["average"])
+        for name in self.carried[0]:
+            mine = tensors[f"carried.{name}"][distributed.share(self.feed.lanes)]
+            parts = mine.tensor_split(len(self.carried))
+            for state, part in zip(self.carried, parts, strict=True):
+                state[name].copy_(part)
+        adam = _under(tensors, "adam.")
+        if adam:
+            self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": {0: adam}})
+
 
 def _loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Sum of the cross-entropies of what is not masked, in float32."""
+    """Return the sum of the cross-entropies of what is not masked, in float32."""
     flat = logits.float().flatten(0, -2)
     return functional.cross_entropy(flat, targets.flatten(), ignore_index=MASKED, reduction="sum")
 
 
 def _share_of_last(step: int, power: float) -> float:
-    """Weight of step `step` in an average where step s counts as s^power."""
+    """Return the weight of step `step` in an average where step s counts as s^power."""
     return 1 - (1 - 1 / step) ** (power + 1)
 
 
-def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def _under(tensors: State, prefix: str) -> State:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def run_flops_per_sample(run: Run, frame: FrameSpec, n_actions: int) -> float:
-    """FLOPs of one training sample of a run, under its convention."""
-    return policy_flops(
-        run.policy, run.width, frame, n_actions, run.flop_convention, **run.policy_options
-    )
-
-
-def precision_for(recipe: Recipe, device: str) -> str:
-    """'float32' or 'bfloat16': what 'auto' means on this device."""
-    if recipe.precision != "auto":
-        return recipe.precision
-    if device == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    fast = device == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    return "bfloat16" if fast else "float32"
-
-
-def check_device(device: str) -> str:
-    """The device, if this machine has it.
-
-    Raises:
-        SpecError: it does not.
-    """
-    kind = device.partition(":")[0]
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not there.get(kind, False):
-        have = ", ".join(name for name, here in there.items() if here)
-        raise SpecError(f"device '{device}' is not available here (available: {have})")
-    return device
-
-
-def samples_for(budget_flops: float, flops_per_sample: float, batch_size: int) -> int:
-    """Samples a budget buys, in whole batches: the first count that reaches it."""
-    return math.ceil(math.ceil(budget_flops / flops_per_sample) / batch_size) * batch_size
-
-
-def epochs(samples: int, unique: int) -> float:
-    """Passes over the training samples."""
-    return float(np.round(samples / unique, 4))

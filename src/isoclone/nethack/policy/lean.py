@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from isoclone.base.errors import SpecError
 from isoclone.nethack.policy import memory, screen, text
-from isoclone.nethack.policy.core import State
+from isoclone.policies.cores import State
 from isoclone.nethack.policy.screen import Around, RoughMap, Screens
 
 CELL = 8  # numbers that stand for one cell near the cursor

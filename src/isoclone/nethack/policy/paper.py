@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from isoclone.nethack.policy import screen
-from isoclone.nethack.policy.core import State
+from isoclone.policies.cores import State
 from isoclone.nethack.policy.screen import Screens
 
 CHANNELS = (16, 32, 32)

@@ -9,7 +9,8 @@ from torch import nn
 
 from isoclone.base.errors import SpecError, UnknownNameError
 from isoclone.games import FrameSpec
-from isoclone.nethack.policy.core import State, make_core
+from isoclone.policies.cores import State, make_core
+from isoclone.nethack.game import unpack_tty
 from isoclone.nethack.policy.lean import LeanEncoder
 from isoclone.nethack.policy.paper import PaperEncoder
 from isoclone.nethack.policy.screen import COLUMNS, ROWS, Screens
@@ -35,7 +36,7 @@ class TtyPolicy(nn.Module):
         options: the encoder's own (see `LeanEncoder`).
     """
 
-    layout = "tty"
+    layout = "raw"
 
     def __init__(
         self,
@@ -67,6 +68,10 @@ class TtyPolicy(nn.Module):
         self.head = nn.Linear(width, n_actions)
         with torch.no_grad():
             self.head.weight *= 0.1  # begin near an even guess
+
+    def observe(self, frames: torch.Tensor) -> Screens:
+        """Return packed frames (..., 1, 3842) uint8 as screens."""
+        return Screens(*unpack_tty(frames[..., 0, :]))
 
     def initial_state(self, lanes: int) -> State:
         """The state before a game's first screen, for so many games side by side."""

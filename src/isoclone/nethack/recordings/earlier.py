@@ -10,7 +10,8 @@ from pathlib import Path
 from isoclone.base.errors import DataError, StoreError
 from isoclone.base.store import read_json
 from isoclone.demos.demonstrations import DONE, table_digest
-from isoclone.nethack.recordings.store import GameInfo, NldDemonstrations, game_path
+from isoclone.nethack.recordings.demonstrations import NldDemonstrations
+from isoclone.nethack.recordings.store import GameInfo, game_path
 
 
 @dataclass(frozen=True)

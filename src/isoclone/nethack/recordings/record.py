@@ -31,7 +31,7 @@ from isoclone.experts import Expert, View, expert
 from isoclone.games import game
 from isoclone.nethack.game import NetHack
 from isoclone.nethack.recordings.importer import import_nld
-from isoclone.nethack.recordings.store import NldDemonstrations
+from isoclone.nethack.recordings.demonstrations import NldDemonstrations
 
 RECORDING, GAME = "recording.json", "game.json"
 HELD = "another recording", "recording"  # what `store.claim` says of a folder

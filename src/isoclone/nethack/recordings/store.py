@@ -94,8 +94,8 @@ KEYS = 256
 
 
 @dataclass(frozen=True)
-class NldDemonstrations(Finished):
-    """Imported demonstrations in a directory; open them with `NldDemonstrations.open(path)`.
+class StoredGames(Finished):
+    """Games in a directory, as they are stored; see `demonstrations.NldDemonstrations`.
 
     `action_of_key` gives the action of each of 256 keys, or `UNKNOWN`. `skipped` are recordings
     that were left out, each with its reason.

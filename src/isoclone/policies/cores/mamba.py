@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from isoclone.nethack.policy.core import State
+from isoclone.policies.cores.base import State
 
 STATE = 16  # numbers of state for each channel
 TAPS = 4  # steps the convolution before the scan looks at, the present one included

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from isoclone.nethack.policy.core import State
+from isoclone.policies.cores.base import State
 
 HEAD = 32  # about so many numbers for each head
 ROTARY_BASE = 10_000.0

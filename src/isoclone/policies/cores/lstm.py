@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from isoclone.nethack.policy.core import State
+from isoclone.policies.cores.base import State
 
 
 class Lstm(nn.Module):

@@ -26,9 +26,9 @@ class Batches:
         self._actions = torch.from_numpy(cache.actions)
 
     def gather(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """(b,) rows -> (codes in the policy's layout, actions (b,) int64), on the device."""
+        """Return the codes of (b,) rows, (b, stack, size), and actions (b,) int64, on the device."""
         index = torch.from_numpy(self.cache.stack_rows(rows))
-        stacks = gather_stacks(self._codes, index, self.cache.encoder)
+        stacks = gather_stacks(self._codes, index)
         actions = self._actions[torch.from_numpy(rows)]
         return stacks.to(self._device), actions.to(self._device)
 
@@ -41,33 +41,42 @@ def _fits(codes: torch.Tensor, device: torch.device) -> bool:
     return True
 
 
-def gather_stacks(codes: torch.Tensor, index: torch.Tensor, encoder: FrameEncoder) -> torch.Tensor:
-    """Observations from encoded frames.
+def gather_stacks(codes: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Return the rows `index` (b, stack) int64 of `codes` (n, size): (b, stack, size)."""
+    frames = codes.index_select(0, index.to(codes.device).reshape(-1))
+    return frames.view(*index.shape, -1)
+
+
+def observe(
+    module: torch.nn.Module, codes: torch.Tensor, encoder: FrameEncoder, dtype: torch.dtype
+) -> Any:
+    """Turn stacks of encoded frames into the observations that a policy's `forward` takes.
 
     Args:
-        codes: (n, size) of the encoder's dtype.
-        index: (b, stack) int64 rows of `codes`.
+        codes: (..., stack, size) of the encoder's dtype, contiguous.
 
     Returns:
-        (b, stack, *shape) for layout 'rows'; (b, h/4, w/4, stack x 16) for 'blocks4'.
+        Floats (..., stack, *shape) for layout 'rows' and (..., h/4, w/4, stack x 16) for
+        'blocks4'; for 'raw' what the policy's own `observe(codes)` makes of them.
     """
-    frames = codes.index_select(0, index.to(codes.device).reshape(-1))
-    return arrange(frames.view(*index.shape, -1), encoder)
+    if encoder.layout == "raw":
+        return module.observe(codes)  # type: ignore[operator]
+    return to_input(arrange(codes, encoder), encoder, dtype)
 
 
 def arrange(stacks: torch.Tensor, encoder: FrameEncoder) -> torch.Tensor:
-    """Stacks of encoded frames (b, stack, size), contiguous, in the policy's layout."""
-    b, stack = stacks.shape[:2]
+    """Return stacks of encoded frames (..., stack, size), contiguous, in the policy's layout."""
+    *lead, stack, _ = stacks.shape
     if encoder.layout == "rows":
-        return stacks.view(b, stack, *encoder.spec.shape)
+        return stacks.view(*lead, stack, *encoder.spec.shape)
     h, w = encoder.spec.shape
     # A block is 16 bytes, the size of one complex128: whole blocks are moved, not bytes.
-    turned = stacks.view(torch.complex128).transpose(1, 2).contiguous()
-    return turned.view(stacks.dtype).view(b, h // 4, w // 4, stack * 16)
+    turned = stacks.view(torch.complex128).transpose(-2, -1).contiguous()
+    return turned.view(stacks.dtype).view(*lead, h // 4, w // 4, stack * 16)
 
 
 def to_input(codes: torch.Tensor, encoder: FrameEncoder, dtype: torch.dtype) -> torch.Tensor:
-    """Codes as the floats a policy is fed: scaled, but for 'blocks4', whose policy does that."""
+    """Return codes as the floats a policy is fed: scaled, but for 'blocks4', whose policy does it."""
     if encoder.scale == 1 or encoder.layout == "blocks4":
         return codes.to(dtype)
     return codes.float().mul_(encoder.scale).to(dtype)

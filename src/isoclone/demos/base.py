@@ -1,0 +1,156 @@
+"""What demonstrations of every kind offer: the protocols that training and evaluation know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from isoclone.demos.encode import FrameEncoder
+from isoclone.games import FrameSpec, Game
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+MASKED = -1  # a target that is neither learned nor counted
+
+Progress = Callable[[str, float, float], None]
+
+
+class Batch(NamedTuple):
+    """One step's worth of training.
+
+    `inputs` are the policy's arguments, its state aside; `targets` int64 actions, `MASKED` where
+    there is nothing to learn; `samples` how many are left, over all processes of a run;
+    `axis` the dimension of every tensor along which samples are independent of each other.
+    """
+
+    inputs: tuple[Any, ...]
+    targets: torch.Tensor
+    samples: int
+    axis: int = 0
+
+    def split(self, parts: int) -> list[Batch]:
+        """Cut the batch into so many along `axis`, for gradients that are added up."""
+        if parts == 1:
+            return [self]
+        targets = self.targets.tensor_split(parts, self.axis)
+        inputs = zip(*(_split(x, parts, self.axis) for x in self.inputs), strict=True)
+        counts = [int((t != MASKED).sum()) for t in targets]
+        return [Batch(i, t, n, self.axis) for i, t, n in zip(inputs, targets, counts, strict=True)]
+
+
+def _split(x: Any, parts: int, axis: int) -> list[Any]:
+    """Cut a tensor, or a named tuple of tensors."""
+    if hasattr(x, "tensor_split"):
+        return list(x.tensor_split(parts, axis))
+    return [type(x)(*p) for p in zip(*(_split(y, parts, axis) for y in x), strict=True)]
+
+
+class DevBatch(NamedTuple):
+    """Held-out samples in the order in which they are judged.
+
+    `inputs` and `targets` as in `Batch`; `episodes` int64 of the shape of `targets`, the episode
+    that each sample is from. A recurrent policy carries its state from batch to batch.
+    """
+
+    inputs: tuple[Any, ...]
+    targets: torch.Tensor
+    episodes: np.ndarray
+
+
+class Feed(Protocol):
+    """Hands out training batches; to each of several processes its share of every batch.
+
+    `lanes` are the episodes side by side whose state the policy carries from batch to batch (0
+    where batches have nothing to do with each other).
+    """
+
+    lanes: int
+
+    def batch(self, k: int) -> Batch:
+        """Return batch number `k`, from 0. Cheap when taken in order, right in any order."""
+        ...
+
+
+class Source(Protocol):
+    """Demonstrations made ready for one way of showing frames to a policy.
+
+    `encoder` is how frames become the policy's input, in rollouts too.
+    """
+
+    encoder: FrameEncoder
+
+    def feed(
+        self, module: torch.nn.Module, batch_size: int, seed: int, device: str, dtype: torch.dtype
+    ) -> Feed:
+        """Return what a policy trains on, `batch_size` samples at a time.
+
+        Raises:
+            SpecError: the policy cannot be fed from these demonstrations, or the batch is no whole
+                number of unrolls.
+        """
+        ...
+
+    def dev_batches(
+        self, module: torch.nn.Module, samples: int, device: str, dtype: torch.dtype
+    ) -> Iterator[DevBatch]:
+        """Yield about `samples` held-out samples, every dev episode with its share.
+
+        A recurrent policy gets whole stretches from each episode's first step on, in the same
+        lanes from batch to batch.
+        """
+        ...
+
+
+class Demonstrations(Protocol):
+    """What an expert did in a game: immutable, split by episode, fingerprinted.
+
+    A row of `episodes` has an `index`, a `length`, an `end` and an `episode_return`. Kinds may
+    also define `select(out, where)`, which makes demonstrations of some of the episodes.
+    """
+
+    path: Path
+    game_name: str
+    game_options: dict[str, Any]
+    expert_name: str
+    frame: FrameSpec
+    n_actions: int
+    episodes: Sequence[Any]
+    dev_episodes: frozenset[int]
+    fingerprint: str
+
+    @property
+    def samples(self) -> int:
+        """All samples, train and dev."""
+        ...
+
+    def in_split(self, split: str) -> list[Any]:
+        """Return the episodes of 'train' or of 'dev'."""
+        ...
+
+    def samples_in(self, split: str) -> int:
+        """Count the samples of 'train' or of 'dev'."""
+        ...
+
+    def score(self) -> tuple[float, float]:
+        """Return the expert's mean return over all episodes, and its standard error."""
+        ...
+
+    def game(self) -> Game:
+        """Return the game that was played, with its options."""
+        ...
+
+    def verify(self) -> None:
+        """Raise DataError if a file is missing, damaged or edited."""
+        ...
+
+    def source(self, frames: str, layout: str, progress: Progress | None = None) -> Source:
+        """Make the demonstrations ready for policies of a layout; frames are expanded once.
+
+        Args:
+            frames: 'unit' or 'standardise', see `demos.encode`.
+            layout: the policy's, see `policies.base`.
+        """
+        ...

@@ -1,0 +1,18 @@
+"""NetHack recordings as demonstrations, like any other kind to training and evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from isoclone.demos.base import Progress, Source
+from isoclone.nethack.recordings.source import GameSource
+from isoclone.nethack.recordings.store import StoredGames
+
+
+@dataclass(frozen=True)
+class NldDemonstrations(StoredGames):
+    """Imported demonstrations in a directory; open them with `NldDemonstrations.open(path)`."""
+
+    def source(self, frames: str, layout: str, progress: Progress | None = None) -> Source:
+        """Return the games as they are, for policies that read screens; nothing is expanded."""
+        return GameSource(self)

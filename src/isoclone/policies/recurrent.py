@@ -1,0 +1,121 @@
+"""`cnn-lstm`, `cnn-transformer`, `mlp-lstm`: features of an observation, and a core that remembers.
+
+The features are those of `cnn` or `mlp` below their heads, read through a linear layer to `hidden`
+numbers; the action before is added as an embedding. Observations are the game's usual stacks, so a
+recurrent policy differs from its feed-forward twin in its memory alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from isoclone.base.errors import SpecError
+from isoclone.games import FrameSpec
+from isoclone.policies.cnn import Cnn
+from isoclone.policies.cores import State, make_core
+from isoclone.policies.mlp import Mlp
+
+UNROLL = 16
+CONTEXT = 32  # steps that a transformer sees
+
+
+class Recurrent(nn.Module):
+    """A trunk for single observations, a core over steps, a linear head.
+
+    Args:
+        trunk: what is made of a single observation; its own head is dropped.
+        hidden: numbers that stand for a step.
+        core: 'lstm', 'transformer' or 'mamba'.
+        layers: depth of the core; 1 for the LSTM and 2 for the others unless said.
+        unroll: steps that are trained in one piece. FLOPs are counted for it.
+        context: steps a transformer sees; nothing to the other cores.
+
+    Raises:
+        SpecError: layers, unroll or context below 1.
+    """
+
+    def __init__(
+        self,
+        trunk: Cnn | Mlp,
+        hidden: int,
+        n_actions: int,
+        core: str,
+        layers: int | None = None,
+        unroll: int = UNROLL,
+        context: int = CONTEXT,
+    ):
+        super().__init__()
+        if min(context, unroll, 1 if layers is None else layers) < 1:
+            raise SpecError(
+                f"context, unroll and layers must be at least 1, not {context}, {unroll}, {layers}"
+            )
+        self.unroll, self.layout, self.trunk = unroll, trunk.layout, trunk.without_head()
+        self.inputs = nn.Linear(trunk.size, hidden)
+        self.before = nn.Embedding(n_actions + 1, hidden)
+        self.core = make_core(core, hidden, layers, context)
+        self.norm = nn.LayerNorm(hidden)
+        self.head = nn.Linear(hidden, n_actions)
+
+    @property
+    def input_scale(self) -> float:
+        """What one code of an observation is worth."""
+        return getattr(self.trunk, "input_scale", 1.0)
+
+    @input_scale.setter
+    def input_scale(self, scale: float) -> None:
+        self.trunk.input_scale = scale  # type: ignore[assignment]
+
+    def initial_state(self, lanes: int) -> State:
+        """Return the state before an episode's first step, for so many episodes side by side."""
+        state: State = self.core.initial_state(lanes)  # type: ignore[operator]
+        return state
+
+    def forward(
+        self,
+        observations: torch.Tensor,
+        previous: torch.Tensor,
+        starts: torch.Tensor,
+        state: State,
+    ) -> tuple[torch.Tensor, State]:
+        """Return logits (steps, lanes, n_actions) and the state to go on from.
+
+        Args:
+            observations: (steps, lanes, ...) in the trunk's layout.
+            previous: (steps, lanes) int64, the action before; `n_actions` at an episode's start.
+            starts: (steps, lanes) bool, an episode's first step.
+            state: of `initial_state` or of the call before.
+        """
+        features = self.trunk.features(observations.flatten(0, 1))
+        x = self.inputs(features).view(*previous.shape, -1) + self.before(previous)
+        x, state = self.core(x, starts, state)
+        return self.head(self.norm(x)), state
+
+
+def cnn_lstm(
+    width: int, frame: FrameSpec, n_actions: int, *, layers: int = 1, unroll: int = UNROLL
+) -> Recurrent:
+    """Make `cnn`'s convolutions of a width, and an LSTM of 8 x width numbers over steps."""
+    trunk = Cnn(width, frame, n_actions)
+    return Recurrent(trunk, 8 * width, n_actions, "lstm", layers, unroll)
+
+
+def cnn_transformer(
+    width: int,
+    frame: FrameSpec,
+    n_actions: int,
+    *,
+    layers: int = 2,
+    unroll: int = UNROLL,
+    context: int = CONTEXT,
+) -> Recurrent:
+    """Make `cnn`'s convolutions of a width, and a causal transformer of 8 x width over steps."""
+    trunk = Cnn(width, frame, n_actions)
+    return Recurrent(trunk, 8 * width, n_actions, "transformer", layers, unroll, context)
+
+
+def mlp_lstm(
+    width: int, frame: FrameSpec, n_actions: int, *, layers: int = 1, unroll: int = UNROLL
+) -> Recurrent:
+    """Make `mlp`'s hidden layers of a width, and an LSTM of the same width over steps."""
+    return Recurrent(Mlp(width, frame, n_actions), width, n_actions, "lstm", layers, unroll)

@@ -1,0 +1,35 @@
+"""Devices and the precision that suits them."""
+
+from __future__ import annotations
+
+import torch
+
+from isoclone.base.errors import SpecError
+
+
+def precision_for(precision: str, device: str) -> str:
+    """Return 'float32' or 'bfloat16': the recipe's precision, or what 'auto' means on a device."""
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    fast = device == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if fast else "float32"
+
+
+def check_device(device: str) -> str:
+    """Return the device, if this machine has it.
+
+    Raises:
+        SpecError: it does not.
+    """
+    kind = device.partition(":")[0]
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(kind, False):
+        have = ", ".join(name for name, here in there.items() if here)
+        raise SpecError(f"device '{device}' is not available here (available: {have})")
+    return device
