@@ -40,7 +40,10 @@ LEAN = ("--num-cpus=1", "--object-store-memory=80000000", "--include-log-monitor
 def node(said: Path, *words: str) -> subprocess.Popen[bytes]:
     """A node of the cluster, which keeps copies of object stores of its own."""
     command = ["nice", "-n", "5", RAY, "start", *words, *LEAN]
-    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]  # of light_tasks, ours
+    paths = [
+        str(Path(__file__).parents[1]),
+        os.environ.get("PYTHONPATH", ""),
+    ]  # of light_tasks, ours
     there = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     there["ISOCLONE_CACHE"] = tempfile.mkdtemp(prefix="node", dir=CACHES)
     with open(said, "w") as out:

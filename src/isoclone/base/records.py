@@ -7,13 +7,14 @@ not finite travels as `null` and comes back as `None`: what is missing stays mis
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 import math
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
-from typing import Any, Self, get_args, get_origin, get_type_hints
+from typing import Any, Self, get_args, get_origin
+
+from isoclone.base.schema import count, field_types, figure, label, unmeasured
 
 LARGEST_FLOAT = 2**1023
 
@@ -52,15 +53,8 @@ def conform(record: Any) -> None:
     Raises:
         TypeError: naming the field, what it must be, and what it is.
     """
-    kind: Any = type(record)
-    for name, hint in _hints(kind).items():
+    for name, hint in field_types(type(record)).items():
         object.__setattr__(record, name, conformed(getattr(record, name), hint, name))
-
-
-@functools.cache
-def _hints(cls: Any) -> dict[str, Any]:
-    hints = get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
 
 
 def conformed(value: Any, hint: Any, name: str) -> Any:
@@ -185,35 +179,66 @@ class Run(Checked):
 class Point(Checked):
     """One measured policy: what it cost, how well it predicts the expert, how well it plays.
 
-    `status` is 'ok', 'diverged' (loss not finite) or 'failed'; `reason` says why in the latter
-    cases, and the figures that were not reached are None, never 0.
+    This is the only list of a table's columns: to add a figure, add a line here, and hand its value
+    to `Point.of_run` where it is measured. New lines go to the end, with `default=None`, so that
+    older tables can still be read.
     """
 
-    run_id: str
-    budget_flops: float  # the nominal budget this point belongs to
-    flops: float  # what was really spent: flops_per_sample x samples
-    params: int
-    samples: int  # training samples seen, repeats included (D)
-    unique_samples: int
-    epochs: float
-    dev_loss: float | None  # nats per action, teacher-forced, held-out episodes
-    dev_loss_se: float | None  # standard error over episodes
-    dev_accuracy: float | None
-    train_loss: float | None  # nats per action, lately: step s counts as s^8
-    return_mean: float | None
-    return_se: float | None
-    episodes: int
-    game: str
-    policy: str
-    width: int
-    seed: int
-    recipe: str
-    flop_convention: str
-    checkpoint: str | None  # relative to the study directory
-    role: str = "sweep"  # or 'forecast': the agent trained to test a forecast
-    status: str = "ok"
-    reason: str | None = None
-    dev_accuracy_top3: float | None = None  # the expert's action among the three likeliest
+    run_id: str = label("id of the run")
+    budget_flops: float = label("nominal budget that the point belongs to", "FLOPs")
+    flops: float = count("compute really spent: FLOPs per sample x samples (C)", "FLOPs")
+    params: int = label("trainable parameters (N)")
+    samples: int = count("training samples seen, repeats included (D)")
+    unique_samples: int = count("different training samples seen")
+    epochs: float = count("passes over the training samples")
+    dev_loss: float | None = figure("loss on held-out episodes, teacher-forced", "nats per action")
+    dev_loss_se: float | None = figure(
+        "standard error of dev_loss over episodes", "nats per action"
+    )
+    dev_accuracy: float | None = figure("share of held-out actions that are the likeliest")
+    train_loss: float | None = figure(
+        "recent training loss, step s weighted s^8", "nats per action"
+    )
+    return_mean: float | None = figure("mean return of the episodes played", "score")
+    return_se: float | None = figure("standard error of return_mean over episodes", "score")
+    episodes: int = count("episodes played for return_mean")
+    game: str = label("name of the game")
+    policy: str = label("name of the policy")
+    width: int = label("width of the policy")
+    seed: int = label("seed of the training")
+    recipe: str = label("name of the training recipe")
+    flop_convention: str = label("how FLOPs are counted")
+    checkpoint: str | None = figure("the policy's weights, relative to the study directory")
+    role: str = label(
+        "'sweep', 'forecast' (trained to test a forecast) or 'extra'", default="sweep"
+    )
+    status: str = label("'ok', 'diverged' (loss not finite) or 'failed'", default="ok")
+    reason: str | None = label("why the point is not ok", default=None)
+    dev_accuracy_top3: float | None = figure(
+        "share of held-out actions that are among the three likeliest", default=None
+    )
+    isoclone_version: str | None = label("version of isoclone that made the point", default=None)
+    torch_version: str | None = label("version of torch that made the point", default=None)
+    device: str | None = label("'cpu', 'cuda' or 'mps'", default=None)
+    precision: str | None = label("'float32' or 'bfloat16'", default=None)
+
+    @classmethod
+    def of_run(cls, run: Run, budget_flops: float, params: int, role: str, **measured: Any) -> Self:
+        """Return a run's point; what is not among `measured` is 0 if it is a count, else None.
+
+        A row of a run that failed is one with nothing measured but its status and reason.
+        """
+        said = ("game", "policy", "width", "seed", "flop_convention")
+        row: dict[str, Any] = {
+            **unmeasured(cls),
+            **{name: getattr(run, name) for name in said},
+            "run_id": run.id,
+            "budget_flops": budget_flops,
+            "params": params,
+            "recipe": run.recipe["name"],
+            "role": role,
+        }
+        return cls(**{**row, **measured})
 
 
 @dataclass(frozen=True)

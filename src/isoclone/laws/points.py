@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -54,8 +54,7 @@ class Points:
 
     def keep(self, mask: Array) -> Points:
         """The rows where `mask` holds."""
-        columns = {name: getattr(self, name)[mask] for name in _COLUMNS}
-        return Points(**columns, dropped=self.dropped, status=self.status)
+        return replace(self, **{name: getattr(self, name)[mask] for name in _ARRAYS})
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Points:
@@ -70,18 +69,7 @@ class Points:
         return _from_table(table)
 
 
-_COLUMNS = (
-    "run",
-    "budget",
-    "flops",
-    "params",
-    "samples",
-    "loss",
-    "loss_se",
-    "returns",
-    "returns_se",
-    "unique",
-)
+_ARRAYS = tuple(f.name for f in fields(Points) if f.name not in ("dropped", "status"))
 
 
 def to_float(column: Any) -> Array:
@@ -272,8 +260,7 @@ def _thinned(points: Points) -> Points:
     keep[best], keep[chosen] = True, True
     text = f"of {len(points)} rows of different size or budget, {int(keep.sum())} were used"
     status = (*points.status, Status("rows_thinned", text))
-    columns = {name: getattr(points, name)[keep] for name in _COLUMNS}
-    return Points(**columns, dropped=points.dropped, status=status)
+    return replace(points.keep(keep), status=status)
 
 
 def cluster_budgets(flops: Array, width: float = SAME_BUDGET_DECADES) -> Array:

@@ -1,9 +1,8 @@
 """Read a table of runs from CSV or Parquet, and say what is wrong with it in one line.
 
-Columns known: run_id, group, budget_flops, flops, params, samples, dev_loss, dev_loss_se,
-return_mean, return_se, episodes, width, n_actions, unique_samples, epochs, status, reason. Others
-are ignored with a notice. A cell that should be a number and is not becomes missing, and is
-counted; rows no law can use are dropped later, by `laws.points`, with their reasons.
+Columns known: those of a point (`base.records.Point`), `group` and `n_actions`. Others are
+ignored with a notice. A cell that should be a number and is not becomes missing, and is counted;
+rows no law can use are dropped later, by `laws.points`, with their reasons.
 """
 
 from __future__ import annotations
@@ -17,26 +16,10 @@ import numpy as np
 
 from isoclone.base.errors import DataError, UsageError
 from isoclone.base.records import Point
+from isoclone.base.schema import kinds
+from isoclone.laws.points import REQUIRED
 
-TEXT = ("run_id", "group", "status", "reason")
-NUMBERS = (
-    "budget_flops",
-    "flops",
-    "params",
-    "samples",
-    "dev_loss",
-    "dev_loss_se",
-    "return_mean",
-    "return_se",
-    "episodes",
-    "width",
-    "n_actions",
-    "unique_samples",
-    "epochs",
-)
-NEEDED = ("params", "samples", "dev_loss")
-# Columns of a study's own points that laws do not need: no notice about them.
-SILENT = frozenset(Point.__dataclass_fields__)
+KINDS = {"group": str, **kinds(Point), "n_actions": int}  # every column that is read
 NO_GROUP = ""
 
 
@@ -122,21 +105,21 @@ _NULL = ["", "null", "NULL", "None", "NA", "N/A", "nan", "NaN", "-"]
 def from_columns(raw: Mapping[str, Any], where: str = "table") -> RunsTable:
     """A checked table from columns of any kind; `where` names it in messages."""
     columns = {str(name).strip(): values for name, values in raw.items()}
-    missing = [name for name in NEEDED if name not in columns]
+    missing = [name for name in REQUIRED if name not in columns]
     if not missing and not {"flops", "budget_flops"} & set(columns):
         missing = ["flops"]
     if missing:
         has = ", ".join(list(columns)[:12]) or "none"
         raise DataError(f"{where}: lacks the column {missing[0]}; its columns: {has}")
     notices = []
-    unknown = [n for n in columns if n not in TEXT and n not in NUMBERS and n not in SILENT]
+    unknown = [name for name in columns if name not in KINDS]
     if unknown:
         notices.append(f"ignored columns: {', '.join(unknown[:8])}")
     kept: dict[str, Any] = {}
     for name, values in columns.items():
-        if name in TEXT:
+        if KINDS.get(name) is str:
             kept[name] = [None if _absent(v) else str(v) for v in values]
-        elif name in NUMBERS:
+        elif name in KINDS:
             kept[name], bad = _numbers(values)
             if bad:
                 notices.append(f"{name}: {len(bad)} cells are not numbers, such as {bad[0]!r:.40}")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from isoclone.base.errors import ExecutionError, SpecError, UsageError
-from isoclone.base.records import Run, conform, shown
+from isoclone.base.records import Point, Run, conform, shown
+from isoclone.base.schema import kinds
 from isoclone.base.store import write_rows
 from isoclone.demos import open_demos
 from isoclone.executors import Executor, SerialExecutor
@@ -26,25 +27,7 @@ from isoclone.study.spec import StudySpec
 from isoclone.study.study import Observer, Study, climb_all
 from isoclone.study.worker import train_seconds
 
-TABLE = {
-    "variant": str,
-    "run_id": str,
-    "seed": int,
-    "params": int,
-    "samples": int,
-    "flops": float,
-    "train_seconds": float,
-    "dev_loss": float,
-    "dev_loss_se": float,
-    "dev_accuracy": float,
-    "return_mean": float,
-    "return_se": float,
-    "episodes": int,
-    "status": str,
-    "reason": str,
-}
-
-
+TABLE = {"variant": str, **kinds(Point), "train_seconds": float}
 Job = tuple[Study, Run, list[float]]  # a run of a study, and its budgets
 OURS = {  # what a variant may say besides fields of its study
     "width": ((int,), "a whole number"),
@@ -126,7 +109,8 @@ class Ablation:
         rows = [row for label, study in studies.items() for row in self._measured(label, study)]
         write_ablation(out / "ablation.html", self.name, self.question, rows)
         table = [
-            {**asdict(m.point), "variant": m.label, "train_seconds": m.train_seconds} for m in rows
+            {**m.point.to_json(), "variant": m.label, "train_seconds": m.train_seconds}
+            for m in rows
         ]
         write_rows(out / "ablation", table, TABLE)
         if not any(m.point.status == "ok" for m in rows):
@@ -220,8 +204,8 @@ def _check_variant(changes: object) -> None:
     """Refuse a variant that is none, and what would be passed over in it."""
     if not isinstance(changes, dict):
         raise SpecError(f"must be a dictionary of what it changes, not {shown(changes)}")
-    for name, (kinds, wanted) in OURS.items():
-        if name in changes and type(changes[name]) not in kinds:
+    for name, (types, wanted) in OURS.items():
+        if name in changes and type(changes[name]) not in types:
             raise SpecError(f"'{name}' must be {wanted}, not {shown(changes[name])}")
     for budget in changes.get("budgets_flops", ()):
         if type(budget) not in (int, float):

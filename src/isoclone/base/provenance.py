@@ -1,0 +1,48 @@
+"""What made a point: versions, device and precision. They say nothing about which run it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from importlib import metadata
+
+from isoclone import __version__
+from isoclone.base.records import Point
+
+UNKNOWN = "unknown"  # points of before these were recorded
+MADE_BY = {  # column -> how a sentence about it begins
+    "isoclone_version": "points were made by isoclone",
+    "torch_version": "points were made with torch",
+    "device": "points were made on the device",
+    "precision": "points were made in precision",
+}
+
+
+def made_by(device: str, precision: str) -> dict[str, str]:
+    """Return the columns of a point that say what made it, without importing torch.
+
+    Args:
+        device: such as 'cpu' or 'cuda:1'; only its kind is kept.
+        precision: of training, 'float32' or 'bfloat16'.
+    """
+    return {
+        "isoclone_version": __version__,
+        "torch_version": metadata.version("torch"),
+        "device": device.partition(":")[0],
+        "precision": precision,
+    }
+
+
+def mixtures(points: Iterable[Point]) -> list[str]:
+    """Return a sentence for each of the four in which a study's points differ, with counts.
+
+    Failed points are left out: nothing made them. The most frequent value comes first.
+    """
+    made = [point for point in points if point.status != "failed"]
+    said = []
+    for name, beginning in MADE_BY.items():
+        found = Counter(getattr(point, name) or UNKNOWN for point in made)
+        if len(found) > 1:
+            parts = [f"{value} ({times})" for value, times in found.most_common()]
+            said.append(f"{beginning} {', '.join(parts[:-1])} and {parts[-1]}")
+    return said
