@@ -18,9 +18,9 @@ from common import alternating, show
 
 import isoclone as ic
 from isoclone.demos import FrameCache, open_cache
+from isoclone.demos.batches import Batches
 from isoclone.executors.setup import keep_freed_memory
 from isoclone.games import stack_indices
-from isoclone.demos.batches import Batches
 
 BATCH = 64
 

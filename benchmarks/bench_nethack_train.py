@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import show
+from isoclone.training.data import screen_encoder
 
 from isoclone.base.records import Run
 from isoclone.evaluation.dev_loss import dev_loss
@@ -31,7 +32,6 @@ from isoclone.nethack.recordings import NldDemonstrations
 from isoclone.policies import make_policy, policy_flops, policy_params
 from isoclone.policies.sampling import Sampling
 from isoclone.training.checkpoint import TrainedPolicy
-from isoclone.training.data import screen_encoder
 from isoclone.training.loop import Trainer
 from isoclone.training.recipes import recipe
 
@@ -56,7 +56,7 @@ def training(demos: NldDemonstrations) -> list[dict[str, Any]]:
     for width, options in cases:
         made = trainer(demos, width, options)
         made.train_until(made.flops_per_sample * 2_000)
-        begun, first = time.process_time(), made.progressed.samples
+        begun, first = time.process_time(), made.progress.samples
         while time.process_time() - begun < SECONDS:
             made.train_until(made.flops + made.flops_per_sample)
         spent = time.process_time() - begun
@@ -65,7 +65,7 @@ def training(demos: NldDemonstrations) -> list[dict[str, Any]]:
                 "policy": " ".join([*options.values(), str(width)]),
                 "params": policy_params("nethack", width, FRAME, ACTIONS, **options),
                 "MFLOP a sample": made.flops_per_sample / 1e6,
-                "samples/s": (made.progressed.samples - first) / spent,
+                "samples/s": (made.progress.samples - first) / spent,
             }
         )
     return rows
@@ -85,7 +85,7 @@ def encoders(demos: NldDemonstrations, flops: float) -> list[dict[str, Any]]:
                 {
                     "encoder": f"{name} {width}",
                     "exact FLOPs": budget,
-                    "samples": made.progressed.samples,
+                    "samples": made.progress.samples,
                     "seconds": spent,
                     "dev loss": loss.mean,
                 }
@@ -106,7 +106,7 @@ def losses(demos: NldDemonstrations) -> list[dict[str, Any]]:
             {
                 "FLOPs by 6ND": flops,
                 "exact FLOPs": made.flops,
-                "samples": made.progressed.samples,
+                "samples": made.progress.samples,
                 "first frames": first.mean,
                 "their SE": first.se,
                 "wanted": wanted,

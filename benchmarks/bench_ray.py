@@ -20,7 +20,9 @@ from common import show
 
 from isoclone.demos import RecordRequest, record
 from isoclone.executors import Executor, Task, executor
+from isoclone.study import pipeline
 from isoclone.study.builtins import builtin
+from isoclone.study.session import Session
 from isoclone.study.spec import StudySpec
 from isoclone.study.study import Study
 
@@ -67,7 +69,7 @@ def seconds(spec: StudySpec, workers: KeptOpen, path: Path) -> float:
     """Wall seconds of a whole study, from its sweep to its report."""
     study = Study.create(path, spec)
     begun = time.perf_counter()
-    study.run(workers)
+    pipeline.run(study, Session(workers))
     return time.perf_counter() - begun
 
 

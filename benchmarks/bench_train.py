@@ -60,7 +60,7 @@ def main() -> None:
                 trainer = Trainer(run, _made_up(spec), 4, Path(folder))
 
                 def ours(trainer: Trainer = trainer, batch: int = batch) -> int:
-                    trainer._step()
+                    trainer.step()
                     return batch
 
                 theirs, mine = alternating(reference(width), ours)  # type: ignore[arg-type]

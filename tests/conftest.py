@@ -14,6 +14,7 @@ from support import SHARED, tiny_spec
 from isoclone.demos import FrameDemonstrations, RecordRequest, record
 from isoclone.games import close, game
 from isoclone.nethack.recordings import NldDemonstrations, import_nld
+from isoclone.study import pipeline
 from isoclone.study.study import Study
 
 
@@ -21,7 +22,7 @@ from isoclone.study.study import Study
 def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole toy study from recording to report. Read it, do not change it."""
     path = tmp_path_factory.mktemp("finished") / "tiny"
-    return Study.create(path, tiny_spec()).run().path
+    return pipeline.run(Study.create(path, tiny_spec())).path
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ if TYPE_CHECKING:
     from isoclone.base.records import Interval as Interval
     from isoclone.base.records import Point as Point
     from isoclone.base.records import Run as Run
-    from isoclone.demos import FrameDemonstrations as Demonstrations
+    from isoclone.demos import Demonstrations as Demonstrations
     from isoclone.executors import executor as executor
     from isoclone.executors import register_executor as register_executor
     from isoclone.experts import ExpertScore as ExpertScore

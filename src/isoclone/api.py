@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclone import policies
-from isoclone.demos import FrameDemonstrations, RecordRequest
-from isoclone.demos import record as record_request
+from isoclone.demos import Demonstrations, RecordRequest, record_demonstrations
 from isoclone.evaluation.dev_loss import DevLoss, dev_loss
 from isoclone.evaluation.rollout import Returns
 from isoclone.evaluation.rollout import rollout as play_out
@@ -15,9 +14,7 @@ from isoclone.executors import Executor, SerialExecutor
 from isoclone.experts import Expert
 from isoclone.games import Game
 from isoclone.games import game as make_game
-from isoclone.nethack.recordings import NldDemonstrations
 from isoclone.training.checkpoint import TrainedPolicy, load_checkpoint
-from isoclone.training.data import open_source
 
 
 def _game(game: str | Game) -> Game:
@@ -34,7 +31,7 @@ def record(
     dev_fraction: float = 0.1,
     executor: Executor | None = None,
     **expert_options: Any,
-) -> FrameDemonstrations:
+) -> Demonstrations:
     """Record an expert's demonstrations into a directory, or go on with what is there.
 
     Args:
@@ -58,7 +55,7 @@ def record(
         expert_options=expert_options,
     )
     with executor or SerialExecutor() as workers:
-        return record_request(request, path, workers)
+        return record_demonstrations(request, path, workers)
 
 
 def load(checkpoint: str | Path, device: str = "cpu") -> TrainedPolicy:
@@ -70,16 +67,18 @@ def load(checkpoint: str | Path, device: str = "cpu") -> TrainedPolicy:
     return load_checkpoint(checkpoint, device)
 
 
-def evaluate(
-    policy: TrainedPolicy, demos: FrameDemonstrations | NldDemonstrations, samples: int = 20_000
-) -> DevLoss:
+def evaluate(policy: TrainedPolicy, demos: Demonstrations, samples: int = 20_000) -> DevLoss:
     """Teacher-forced dev loss of a policy on the held-out episodes of demonstrations."""
-    source = open_source(demos, policy.encoder.kind, policy.encoder.layout)
+    source = demos.source(policy.encoder.kind, policy.encoder.layout)
     return dev_loss(policy, source, samples)
 
 
 def rollout(
-    policy: TrainedPolicy, game: str | Game, episodes: int = 32, seed: int = 0, sampling: str = "sample"
+    policy: TrainedPolicy,
+    game: str | Game,
+    episodes: int = 32,
+    seed: int = 0,
+    sampling: str = "sample",
 ) -> Returns:
     """Returns of whole episodes played by a policy.
 

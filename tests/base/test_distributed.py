@@ -20,6 +20,7 @@ from isoclone.base.records import Point
 from isoclone.nethack.recordings import GameInfo, NldDemonstrations
 from isoclone.nethack.recordings.importer import Played, finish
 from isoclone.nethack.recordings.store import UNKNOWN
+from isoclone.study import pipeline
 from isoclone.study.study import Study
 from isoclone.training.recipes import recipe
 
@@ -75,7 +76,7 @@ def agree(one: Point, other: Point) -> None:
 
 def test_two_ranks_give_the_numbers_of_one_and_either_resumes_the_other(finished_study, tmp_path):
     alone = a_study(tmp_path / "alone", finished_study)
-    first, second = (alone.train_one(8, budget) for budget in (FIRST, SECOND))
+    first, second = (pipeline.train_size(alone, 8, budget) for budget in (FIRST, SECOND))
     both = a_study(tmp_path / "both", finished_study)
 
     done = together(both.path, "--width", 8, "--flops", FIRST, "--json")
@@ -83,10 +84,10 @@ def test_two_ranks_give_the_numbers_of_one_and_either_resumes_the_other(finished
     said = json.loads(done.stdout)  # one of them speaks
     assert said["run_id"] == first.run_id
     agree(Point.from_json(said), first)
-    agree(both.train_one(8, SECOND), second)  # one goes on where two had come to
+    agree(pipeline.train_size(both, 8, SECOND), second)  # one goes on where two had come to
 
     other = a_study(tmp_path / "other", finished_study)
-    agree(other.train_one(8, FIRST), first)
+    agree(pipeline.train_size(other, 8, FIRST), first)
     done = together(other.path, "--run-id", first.run_id, "--flops", SECOND, "--json")
     assert done.returncode == 0, done.stderr
     agree(Point.from_json(json.loads(done.stdout)), second)
@@ -124,13 +125,13 @@ def test_two_ranks_share_games_whose_state_is_carried(nethack_demos, tmp_path):
     exact = recipe("nethack", batch_size=60, precision="float32").to_json()
     spec = tiny_nethack_spec(demos=str(demos.path), recipe=exact, episodes=0)
     alone, both = (Study.create(tmp_path / name, spec) for name in ("alone", "both"))
-    first, second = (alone.train_one(4, budget) for budget in spec.budgets_flops)
+    first, second = (pipeline.train_size(alone, 4, budget) for budget in spec.budgets_flops)
     assert first.samples % 60  # masked ones are not counted
 
     done = together(both.path, "--width", 4, "--flops", spec.budgets_flops[0], "--json")
     assert done.returncode == 0, done.stderr
     agree(Point.from_json(json.loads(done.stdout)), first)
-    agree(both.train_one(4, spec.budgets_flops[1]), second)
+    agree(pipeline.train_size(both, 4, spec.budgets_flops[1]), second)
 
 
 def test_a_run_is_brought_to_its_next_budget(finished_study, tmp_path):
@@ -138,17 +139,17 @@ def test_a_run_is_brought_to_its_next_budget(finished_study, tmp_path):
     spec = study.spec
     run = spec.run_for(2, 0, study.demos().fingerprint, spec.budgets_flops[0])
     with pytest.raises(UnknownNameError, match="unknown run"):
-        study.train_run(run.id)
-    study._declare(run)
-    point = study.train_run(run.id)
+        pipeline.train_run(study, run.id)
+    pipeline.declare(study, run)
+    point = pipeline.train_run(study, run.id)
     assert (point.budget_flops, point.role) == (spec.budgets_flops[0], "sweep")
-    assert study.train_run(run.id).role == "extra"  # the sweep is not yet there
-    assert study.train_run(run.id, 5e6).budget_flops == 5e6
+    assert pipeline.train_run(study, run.id).role == "extra"  # the sweep is not yet there
+    assert pipeline.train_run(study, run.id, 5e6).budget_flops == 5e6
     for _ in range(2):
-        point = study.train_run(run.id)
+        point = pipeline.train_run(study, run.id)
     assert (point.budget_flops, point.role) == (spec.forecast_budget, "forecast")
     with pytest.raises(SpecError, match="a point at every budget"):
-        study.train_run(run.id)
+        pipeline.train_run(study, run.id)
 
 
 def test_alone_nothing_is_shared():

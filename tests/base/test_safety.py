@@ -14,6 +14,7 @@ from isoclone.base.store import read_json, write_json
 from isoclone.cli import main
 from isoclone.demos import FrameDemonstrations, RecordRequest, record
 from isoclone.demos.demonstrations import table_digest
+from isoclone.study import pipeline
 from isoclone.study.study import Study
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "isoclone"
@@ -51,7 +52,7 @@ def test_a_directorys_own_word_is_not_enough_to_unpickle(tmp_path):
     data["spec"] |= {"expert": str(tmp_path / "evil.zip"), "expert_options": {"trust": True}}
     write_json(path, data)
     (tmp_path / "evil.zip").write_bytes(b"never read")
-    for ask in (lambda study: study.plan(), lambda study: study.run()):
+    for ask in (lambda study: study.plan(), lambda study: pipeline.run(study)):
         with pytest.raises(TrustError, match="runs code from elsewhere"):
             ask(Study.open(tmp_path / "s"))
 

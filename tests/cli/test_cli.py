@@ -137,7 +137,7 @@ def test_training_that_fails_ends_as_a_failure(call, study_copy, monkeypatch):
     def no_room(*args: object) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr("isoclone.study.study.climb", no_room)
+    monkeypatch.setattr("isoclone.study.pipeline.train_to_budgets", no_room)
     code, out, err = call("train", study_copy, "--width", 4, "--flops", 1.5e6, "--json")
     point = json.loads(out)
     assert (code, point["status"]) == (1, "failed")

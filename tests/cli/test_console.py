@@ -17,7 +17,7 @@ def test_the_time_left_of_the_forecast_agent_is_its_own(study_copy, monkeypatch)
     agent = study_copy / "runs" / study.points("forecast")[0].run_id / "progress.json"
     monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
     observer = ConsoleObserver()
-    observer.sweep(study, (), study.sweep())
+    observer.sweep(study, study.sweep())
     observer.phase("forecast")
     said = []
     os.utime(agent, (0, 0))  # it stands as an earlier life left it

@@ -8,9 +8,9 @@ import torch
 
 from isoclone.base.errors import SpecError
 from isoclone.demos import FrameEncoder, open_cache
+from isoclone.demos.batches import Batches, Order, arrange, gather_stacks, to_input
 from isoclone.demos.encode import fit_encoder
 from isoclone.games import FrameSpec
-from isoclone.demos.batches import Batches, Order, gather_stacks, to_input
 
 IMAGE = FrameSpec((12, 8), "uint8", 3)
 VECTOR = FrameSpec((5,), "float32", 2)
@@ -87,7 +87,8 @@ def test_gathered_stacks_equal_a_loop(kind, layout):
     codes = encoder.encode(frames)
     starts = np.repeat([0, 8], [8, 12])
     index = np.array([[max(t - back, starts[t]) for back in (2, 1, 0)] for t in range(len(frames))])
-    got = gather_stacks(torch.from_numpy(codes), torch.from_numpy(index), encoder).numpy()
+    stacks = gather_stacks(torch.from_numpy(codes), torch.from_numpy(index))
+    got = arrange(stacks, encoder).numpy()
     plain = FrameEncoder(kind, "rows", IMAGE, encoder.mean, encoder.inverse_sd).encode(frames)
     plain = plain.reshape(len(frames), *IMAGE.shape)
     for t, rows in enumerate(index):
@@ -123,7 +124,7 @@ def test_batches_are_the_frames_that_were_seen(breakout_demos):
     frames = np.concatenate([episode.frames for episode in breakout_demos])
     for k, row in enumerate(rows):
         wanted = [max(row - back, cache.starts[row]) for back in (3, 2, 1, 0)]
-        assert (codes[k].numpy() == frames[wanted]).all()
+        assert (arrange(codes, cache.encoder)[k].numpy() == frames[wanted]).all()
         assert actions[k] == cache.actions[row]
 
 

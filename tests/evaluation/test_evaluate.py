@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from isoclone.base.errors import SpecError
 from isoclone.base.records import Run
-from isoclone.demos import FrameDemonstrations, open_cache
-from isoclone.evaluation.dev_loss import dev_loss, dev_rows, mean_by_episode
+from isoclone.demos import FrameDemonstrations
+from isoclone.demos.feed import dev_rows
+from isoclone.evaluation.dev_loss import dev_loss, mean_by_episode
 from isoclone.evaluation.rollout import random_returns, rollout
 from isoclone.games import FrameSpec, game
 from isoclone.games.base import slot_seeds
@@ -32,14 +33,19 @@ def policy(finished_study):
 
 
 @pytest.fixture(scope="module")
-def cache(finished_study, policy):
+def source(finished_study, policy):
     demos = FrameDemonstrations.open(finished_study / "demos")
-    return open_cache(demos, policy.encoder.kind, policy.encoder.layout)
+    return demos.source(policy.encoder.kind, policy.encoder.layout)
 
 
-def test_dev_loss_is_the_mean_cross_entropy(policy, cache):
+@pytest.fixture(scope="module")
+def cache(source):
+    return source.cache
+
+
+def test_dev_loss_is_the_mean_cross_entropy(policy, source, cache):
     """Against a loop over single samples with the frames themselves."""
-    found = dev_loss(policy, cache, samples=60)
+    found = dev_loss(policy, source, samples=60)
     rows, losses, hits = dev_rows(cache, 60), [], []
     for row in rows:
         stack = [max(row - 1, cache.starts[row]), row]
@@ -184,8 +190,8 @@ def test_a_rollout_feeds_the_policy_what_training_did(policy):
 
 def test_real_atari_rollouts_count_their_episodes(breakout_demos, tmp_path):
     cnn = Run("atari/Breakout", breakout_demos.fingerprint, "cnn", 2, {}, LEAN.to_json(), 0)
-    cached = open_cache(breakout_demos, "standardise", "blocks4")
-    policy = Trainer(cnn, cached, breakout_demos.n_actions, tmp_path).trained()
+    source = breakout_demos.source("standardise", "blocks4")
+    policy = Trainer(cnn, source, breakout_demos.n_actions, tmp_path).trained()
     played = rollout(policy, game("atari/Breakout", max_steps=60), 5, slots=2)
     assert len(played.returns) == 5
     assert (played.lengths <= 60).all()

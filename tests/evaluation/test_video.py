@@ -6,7 +6,6 @@ import pytest
 
 from isoclone.base.errors import SpecError
 from isoclone.base.records import Run
-from isoclone.demos import open_cache
 from isoclone.evaluation.video import play_episode, write_video
 from isoclone.games import game
 from isoclone.training.loop import Trainer
@@ -17,8 +16,8 @@ from isoclone.training.recipes import recipe
 def policy(toy_demos, tmp_path):
     settings = recipe("lean", precision="float32").to_json()
     run = Run("toy", toy_demos.fingerprint, "mlp", 4, {}, settings, 0)
-    cache = open_cache(toy_demos, "standardise", "rows")
-    return Trainer(run, cache, toy_demos.n_actions, tmp_path).trained()
+    source = toy_demos.source("standardise", "rows")
+    return Trainer(run, source, toy_demos.n_actions, tmp_path).trained()
 
 
 @pytest.mark.parametrize(("name", "magic", "at"), [("a.mp4", b"ftyp", 4), ("a.GIF", b"GIF89a", 0)])

@@ -23,7 +23,9 @@ from support import tiny_spec
 
 from isoclone.base.errors import ExecutionError, SpecError, StoreError
 from isoclone.executors import Files, Task, executor
-from isoclone.study.study import Observer, Study
+from isoclone.study import pipeline
+from isoclone.study.session import Observer, Session
+from isoclone.study.study import Study
 
 # Read when ray is imported: the cluster asks everybody for this token.
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -172,8 +174,8 @@ def test_workers_share_an_object_store(ray, bucket, monkeypatch, tmp_path):
     monkeypatch.setenv("ISOCLONE_CACHE", str(tmp_path / "cache"))
     fields = {"widths": (2, 3, 4), "budgets_flops": (3e6, 1e7), "samples": 1_000, "episodes": 2}
     spec = tiny_spec(**fields, extend=0, adaptive=False, forecast_flops=1.5e7)
-    here = Study.create(tmp_path / "here", spec).run()
-    study = Study.create(f"{bucket}/by-ray", spec).run(ray)
+    here = pipeline.run(Study.create(tmp_path / "here", spec))
+    study = pipeline.run(Study.create(f"{bucket}/by-ray", spec), Session(ray))
     points = {p.relative_to(study.path) for p in study.path.glob("runs/*/points/*.json")}
     elsewhere = [p for p in Path(CACHES).rglob("*.json") if p.parent.name == "points"]
     assert {Path(*p.parts[-4:]) for p in elsewhere} == points
@@ -198,7 +200,7 @@ def test_a_node_is_killed_in_mid_sweep(cluster, ray, finished_study, tmp_path):
     path = tmp_path / "tiny"
     observer = LosesANode(cluster)
     with executor("ray", address=cluster.address, files="sent") as workers:
-        Study.create(path, tiny_spec()).run(workers, observer)
+        pipeline.run(Study.create(path, tiny_spec()), Session(workers, observer))
     assert len(cluster.nodes) == 1
     assert observer.points == len(Study.open(finished_study).points(None))
     assert (path / "points.csv").read_bytes() == (finished_study / "points.csv").read_bytes()

@@ -16,7 +16,9 @@ from isoclone.base.errors import ExecutionError, SpecError, StoreError
 from isoclone.cli import main
 from isoclone.executors import Task, executor
 from isoclone.executors.slurm import SlurmExecutor
-from isoclone.study.study import Observer, Study
+from isoclone.study import pipeline
+from isoclone.study.session import Session
+from isoclone.study.study import Study
 
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'isoclone[slurm]'")
 
@@ -68,13 +70,8 @@ def test_a_study_by_jobs_has_the_same_points(tmp_path, finished_study):
     path = tmp_path / "tiny"
     study = Study.create(path, tiny_spec(demos=str(finished_study / "demos")))
     with local(tmp_path) as workers:
-        study._advance(
-            [(study.spec.run_for(2, 0, study.demos().fingerprint, 3e6), 3e6)],
-            "sweep",
-            workers,
-            Observer(),
-            "cpu",
-        )
+        run = study.spec.run_for(2, 0, study.demos().fingerprint, 3e6)
+        pipeline.train_all([pipeline.Job(study, run, (3e6,))], "sweep", Session(workers))
     (point,) = study.points()
     assert point in Study.open(finished_study).points()
 

@@ -64,7 +64,7 @@ FINAL = (
     "points.parquet",
     "laws.json",
     "references.json",
-    "rivals.json",
+    "baselines.json",
     "demos/episodes.csv",
     "demos/demonstrations.json",
 )

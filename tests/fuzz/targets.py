@@ -38,9 +38,11 @@ from isoclone.base.records import canonical_json
 from isoclone.cli import main
 from isoclone.demos import FrameDemonstrations, RecordRequest, open_cache, record
 from isoclone.laws.tables import read
+from isoclone.study import pipeline
 from isoclone.study.builtins import builtin
+from isoclone.study.fit import fit
 from isoclone.study.spec import StudySpec
-from isoclone.study.study import Study, fit
+from isoclone.study.study import Study
 from isoclone.training.checkpoint import load_checkpoint
 
 # ---------------------------------------------------------------------- seeds
@@ -60,7 +62,7 @@ def make_seeds(folder: Path) -> None:
         extend=0,
         adaptive=False,
     )
-    Study.create(folder / "study", spec).run()
+    pipeline.run(Study.create(folder / "study", spec))
     request = RecordRequest("toy", "scripted", 100, game_options={"max_steps": 30})
     open_cache(record(request, folder / "demos"), "standardise", "rows")
 

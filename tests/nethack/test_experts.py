@@ -129,7 +129,7 @@ def test_the_adapter_drives_a_bot_one_action_at_a_time(checkout, monkeypatch):
 
 def _made(game, checkout, monkeypatch):
     """The expert; what the real bot needs beside the stand-in is not asked for."""
-    from isoclone.experts import autoascend
+    from isoclone.nethack.experts import autoascend
 
     monkeypatch.setattr(autoascend, "NEEDED", ())
     return ic.expert("autoascend", game, path=str(checkout))

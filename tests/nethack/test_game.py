@@ -135,7 +135,7 @@ def test_names():
 
 
 def test_without_nle_one_line_says_what_to_install(monkeypatch):
-    from isoclone.games import nethack
+    from isoclone.nethack import game as nethack
 
     nethack.env_ids.cache_clear()
     monkeypatch.setitem(sys.modules, "nle", None)

@@ -10,10 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from isoclone.base.errors import IsocloneError
 from isoclone.nethack.game import FRAME
 from isoclone.nethack.policy import memory
-from isoclone.policies.cores.mamba import scan, scan_by_kernel
 from isoclone.nethack.policy.paper import OneHotLine
 from isoclone.nethack.policy.screen import Screens
 from isoclone.policies import make_policy, policy_flops, policy_params
+from isoclone.policies.cores.mamba import scan, scan_by_kernel
 
 ACTIONS = 121
 

@@ -1,4 +1,4 @@
-"""Studies of whole games: recorded or imported, trained, and set beside rivals."""
+"""Studies of whole games: recorded or imported, trained, and set beside baselines."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from isoclone.base.store import read_json
 from isoclone.cli import main
 from isoclone.cli.flags import Changes
 from isoclone.cli.study import planned_study
-from isoclone.evaluation.baselines import action_shares, measure_rivals, smallest_of
-from isoclone.executors import SerialExecutor, executor
+from isoclone.evaluation.baselines import action_shares, smallest_of
+from isoclone.executors import executor
 from isoclone.nethack.recordings import NldDemonstrations, import_nld
+from isoclone.study import pipeline
 from isoclone.study.ablation import Ablation
-from isoclone.study.study import Observer, Study
-from isoclone.study.worker import episodes_path
+from isoclone.study.session import Session
+from isoclone.study.study import Study
+from isoclone.study.worker import play_baseline
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +31,9 @@ def study(nethack_demos: NldDemonstrations, tmp_path_factory) -> Study:
     """Two policies of a study on imported games."""
     spec = tiny_nethack_spec(demos=str(nethack_demos.path))
     made = Study.create(tmp_path_factory.mktemp("study") / "tiny", spec)
-    made.record(SerialExecutor(), Observer())
+    pipeline.record(made, Session())
     for width in (2, 4):
-        made.train_one(width, 2e7)
+        pipeline.train_size(made, width, 2e7)
     return made
 
 
@@ -42,7 +44,7 @@ def test_a_point_of_a_study_of_whole_games(study, nethack_demos):
     assert 0 <= small.dev_accuracy <= small.dev_accuracy_top3 <= 1
     assert small.dev_loss_se > 0
     assert study.references()["expert"]["mean"] == nethack_demos.score()[0]
-    told = read_json(episodes_path(study.path, small.run_id, 2e7))
+    told = read_json(study.folder.run(small.run_id).episodes(2e7))
     assert [row["length"] for row in told] == [25, 25] or all(row["death"] for row in told)
 
 
@@ -54,14 +56,14 @@ def test_what_a_study_will_cost_is_measured_on_noise(study):
 
 def test_the_scripted_player_records_where_nothing_is_given(tmp_path):
     study = Study.create(tmp_path / "own", tiny_nethack_spec())
-    demos = study.record(SerialExecutor(), Observer())
+    demos = pipeline.record(study, Session())
     assert isinstance(demos, NldDemonstrations)
     assert demos.samples >= 60
     assert demos.expert_name == "scripted"
-    assert study.record(SerialExecutor(), Observer()).fingerprint == demos.fingerprint
+    assert pipeline.record(study, Session()).fingerprint == demos.fingerprint
 
 
-def test_rivals(study, nethack_demos):
+def test_baselines(study, nethack_demos):
     shares = action_shares(nethack_demos)
     train = [nethack_demos.read(i.index).actions for i in nethack_demos.in_split("train")]
     actions = np.concatenate(train)
@@ -69,10 +71,10 @@ def test_rivals(study, nethack_demos):
     np.testing.assert_allclose(shares, counts / counts.sum())
     points = study.points("extra")
     assert smallest_of(points) == points[0]
-    rows = measure_rivals(study.path, nethack_demos, points, SerialExecutor())
-    assert rows["smallest"]["params"] == points[0].params
-    assert rows["marginal"]["episodes"] == rows["smallest"]["episodes"] == 2
-    assert rows["marginal"]["se"] >= 0
+    marginal = play_baseline(study.path, shares.tolist(), None)
+    smallest = play_baseline(study.path, None, points[0].checkpoint)
+    assert marginal["episodes"] == smallest["episodes"] == 2
+    assert marginal["se"] >= 0
 
 
 def test_demonstrations_bring_their_character(tmp_path, capfd):
@@ -96,7 +98,7 @@ def test_demonstrations_bring_their_character(tmp_path, capfd):
     assert unknown.spec.game_options["character"] == "mon-hum-neu-mal"
     assert len(unknown.demos().episodes) == 3
     with pytest.raises(DataError, match=f"games of {valkyrie}, the study is of mon-hum-neu-mal"):
-        Study.create(tmp_path / "monk", monk).run()
+        pipeline.run(Study.create(tmp_path / "monk", monk))
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +131,9 @@ def test_an_ablation_has_a_page_and_a_table(nethack_demos, tmp_path, asked):
 
 def test_an_ablation_gives_the_same_points_whoever_trains_them(nethack_demos, tmp_path, asked):
     alone = asked.run(tmp_path / "serial", nethack_demos.path)
-    beside = asked.run(tmp_path / "processes", nethack_demos.path, executor("processes", 2))
+    beside = asked.run(
+        tmp_path / "processes", nethack_demos.path, Session(executor("processes", 2))
+    )
     assert [m.point for m in alone] == [m.point for m in beside]
 
 

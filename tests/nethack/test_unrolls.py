@@ -84,8 +84,8 @@ def lane_frames(unrolls: list[Unroll], lane: int) -> list[tuple[int, int, bool]]
 @pytest.mark.parametrize(("lanes", "unroll"), [(1, 64), (3, 7), (8, 32)])
 def test_every_frame_once_an_epoch_in_order(demos, games, lanes, unroll):
     stream = Unrolls(demos, "train", lanes, unroll, seed=5)
-    assert stream.frames == sum(LENGTHS[:3])
-    taken = [stream.take(k) for k in range(2 * stream.frames // (lanes * unroll) + 1)]
+    assert stream._order.steps == sum(LENGTHS[:3])
+    taken = [stream.take(k) for k in range(2 * stream._order.steps // (lanes * unroll) + 1)]
     for one in taken:
         check_frames(one, games, demos.n_actions)
         assert one.samples == lanes * unroll
@@ -94,12 +94,12 @@ def test_every_frame_once_an_epoch_in_order(demos, games, lanes, unroll):
         for before, (index, step, start) in zip([(-1, -1, False), *frames], frames, strict=False):
             goes_on = before[:2] == (index, step - 1)
             assert start != goes_on
-    share = stream.frames // lanes
+    share = stream._order.steps // lanes
     first_epoch = Counter(
         frame[:2] for lane in range(lanes) for frame in lane_frames(taken, lane)[:share]
     )
     assert max(first_epoch.values()) == 1
-    assert len(first_epoch) == share * lanes > stream.frames - lanes
+    assert len(first_epoch) == share * lanes > stream._order.steps - lanes
 
 
 def test_unrolls_are_a_function_of_seed_and_number(demos):

@@ -227,7 +227,8 @@ def test_an_agent_is_watched_as_it_plays(nethack_demos, tmp_path):
     fields = recipe("nethack", batch_size=48, precision="float32").to_json()
     options = {"core": "lstm", "unroll": 12}
     run = Run(nethack_demos.game_name, nethack_demos.fingerprint, "nethack", 8, options, fields, 0)
-    policy = Trainer(run, nethack_demos, nethack_demos.n_actions, tmp_path).trained()
+    source = nethack_demos.source("unit", "raw")
+    policy = Trainer(run, source, nethack_demos.n_actions, tmp_path).trained()
     game = ic.game("nethack", max_steps=40)
     shots = list(played(policy, game, seed=2))
     assert len(shots) == 41

@@ -38,7 +38,7 @@ def trainer(demos: NldDemonstrations, folder: Path, core: str = "lstm") -> Train
     fields = recipe("nethack", batch_size=48, warmup_samples=100, precision="float32").to_json()
     options = {"core": core, "unroll": 12, "context": 10}
     run = Run(demos.game_name, demos.fingerprint, "nethack", 8, options, fields, 0)
-    made = Trainer(run, demos, demos.n_actions, folder)
+    made = Trainer(run, demos.source("unit", "raw"), demos.n_actions, folder)
     made.train_until(made.flops_per_sample * 400)
     return made
 
@@ -68,7 +68,7 @@ def teacher_forced(policy: TrainedPolicy, played) -> np.ndarray:
 @pytest.mark.parametrize("core", CORES)
 def test_dev_loss_is_that_of_games_read_one_by_one(policies, nethack_demos, core):
     policy, losses = policies[core], []
-    found = dev_loss(policy, nethack_demos, 100_000)
+    found = dev_loss(policy, nethack_demos.source("unit", "raw"), 100_000)
     for info in nethack_demos.in_split("dev"):
         played = nethack_demos.read(info.index)
         logits = torch.from_numpy(teacher_forced(policy, played)).double()
@@ -83,7 +83,7 @@ def test_dev_loss_is_that_of_games_read_one_by_one(policies, nethack_demos, core
 
 
 def test_dev_loss_of_first_frames(policies, nethack_demos):
-    assert dev_loss(policies["lstm"], nethack_demos, 60).samples <= 60
+    assert dev_loss(policies["lstm"], nethack_demos.source("unit", "raw"), 60).samples <= 60
 
 
 @pytest.mark.parametrize("core", CORES)
@@ -136,10 +136,8 @@ def test_what_is_sampled_at_a_temperature_of_zero(policies):
 
 
 def test_a_game_without_recordings_says_so(toy_demos, tmp_path):
-    from isoclone.demos import open_cache
-
     run = Run("toy", toy_demos.fingerprint, "mlp", 2, {}, recipe("lean").to_json(), 0)
-    made = Trainer(run, open_cache(toy_demos, "standardise", "rows"), 3, tmp_path / "run")
+    made = Trainer(run, toy_demos.source("standardise", "rows"), 3, tmp_path / "run")
     with pytest.raises(SpecError, match="toy makes no recordings"):
         rollout(made.trained(), game("toy"), 1, keep=tmp_path / "kept")
 
@@ -162,4 +160,7 @@ def test_a_checkpoint_plays_again(nethack_demos, tmp_path):
     first = rollout(made.trained(), nethack, 2, seed=5)
     second = rollout(loaded, nethack, 2, seed=5)
     assert first.facts == second.facts
-    assert dev_loss(loaded, nethack_demos).mean == dev_loss(made.trained(), nethack_demos).mean
+    assert (
+        dev_loss(loaded, nethack_demos.source("unit", "raw")).mean
+        == dev_loss(made.trained(), nethack_demos.source("unit", "raw")).mean
+    )

@@ -24,7 +24,9 @@ from isoclone.base.store import read_json, write_json
 from isoclone.cli import main
 from isoclone.demos import open_demos
 from isoclone.remote import Remote, address_of, lease, local, objects, remote_of
-from isoclone.study.study import Observer, Study
+from isoclone.study import pipeline
+from isoclone.study.session import Observer, Session
+from isoclone.study.study import Study
 
 NUMBERS = count()
 
@@ -211,14 +213,14 @@ def test_a_study_goes_on_on_another_machine(place, finished_study, monkeypatch, 
     study = Study.create(place, tiny_spec())
     assert study.place == place
     with pytest.raises(KeyboardInterrupt):
-        study.run(observer=Stops(4))
+        pipeline.run(study, Session(observer=Stops(4)))
     assert len(study.points()) == 4
     on_machine(monkeypatch, tmp_path / "there")
     other = Study.open(place)
     assert len(other.points()) == 4
     assert not (other.path / "demos").exists()  # heavy, and not needed to look
     kept = {path: path.stat().st_mtime_ns for path in other.path.rglob("points/*.json")}
-    other.run()
+    pipeline.run(other)
     assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
     wanted = (finished_study / "points.csv").read_bytes()
     assert (other.path / "points.csv").read_bytes() == wanted
@@ -254,7 +256,7 @@ def test_demonstrations_in_an_object_store(place, finished_study, tmp_path, monk
     on_machine(monkeypatch, tmp_path / "there")
     study = Study.create(tmp_path / "study", tiny_spec(demos=demos.address))
     assert study.demos().fingerprint == open_demos(finished_study / "demos").fingerprint
-    study.train_one(4, 3e6)
+    pipeline.train_size(study, 4, 3e6)
     assert {run.id for run in study.runs()} < {run.id for run in Study.open(finished_study).runs()}
 
 
@@ -264,11 +266,11 @@ def test_demonstrations_in_an_object_store(place, finished_study, tmp_path, monk
 def test_a_second_driver_is_refused_wherever_it_is(place, monkeypatch, tmp_path):
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.2)
     first = Study.create(place, tiny_spec())
-    with first.driven():
+    with pipeline.driven(first):
         on_machine(monkeypatch, tmp_path / "there")
         with pytest.raises(StoreError, match=r"another isoclone process .* at work on s3://"):
-            Study.create(place, tiny_spec()).run()
-    with Study.open(place).driven():
+            pipeline.run(Study.create(place, tiny_spec()))
+    with pipeline.driven(Study.open(place)):
         pass
 
 
@@ -516,11 +518,11 @@ def test_another_study_begun_there_meanwhile_is_refused(place, monkeypatch, tmp_
     ours = Study.create(place, tiny_spec())
     on_machine(monkeypatch, tmp_path / "there")
     theirs = Study.create(place, tiny_spec(samples=5_000))
-    with theirs.driven():
+    with pipeline.driven(theirs):
         pass
     on_machine(monkeypatch, tmp_path / "here")
     with pytest.raises(SpecMismatchError, match="samples"):
-        ours.run()
+        pipeline.run(ours)
 
 
 def test_a_server_that_does_not_answer(place, monkeypatch):

@@ -22,6 +22,7 @@ from isoclone.report.figures import all_figures
 from isoclone.report.headline import headline
 from isoclone.report.page import safe_json
 from isoclone.report.words import bounds, esc, number, power, with_error
+from isoclone.study import pipeline
 from isoclone.study.builtins import builtin
 from isoclone.study.study import Study
 
@@ -43,7 +44,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         extend=1,
     )
     path = tmp_path_factory.mktemp("report") / "tiny"
-    return Study.create(path, spec).run().path
+    return pipeline.run(Study.create(path, spec)).path
 
 
 @pytest.fixture

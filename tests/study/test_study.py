@@ -18,8 +18,10 @@ from isoclone.base.errors import SpecError, SpecMismatchError, StoreError, Unkno
 from isoclone.base.records import Point
 from isoclone.base.store import read_json, this_host, write_json
 from isoclone.executors import executor
-from isoclone.study.study import Observer, Study
-from isoclone.study.worker import budget_key, point_path
+from isoclone.study import pipeline
+from isoclone.study.folder import budget_key
+from isoclone.study.session import Observer, Session
+from isoclone.study.study import Study
 from isoclone.training.recipes import recipe
 
 
@@ -55,7 +57,7 @@ def test_what_a_worker_left_while_others_went_on_is_swept_at_the_end(study_copy)
         def phase(self, name: str, detail: str = "") -> None:
             left.touch()
 
-    Study.open(study_copy).run(observer=Killer())
+    pipeline.run(Study.open(study_copy), Session(observer=Killer()))
     assert not left.exists()
 
 
@@ -74,7 +76,7 @@ def test_every_point_adds_up(finished_study):
     train = study.demos().samples_in("train")
     for p in study.points(None):
         assert p.status == "ok"
-        cost = study._flops_per_sample(p.width, study.spec.make_game())
+        cost = study.spec.batch_flops(p.width) / study.spec.recipe["batch_size"]
         assert p.flops == p.samples * cost
         assert p.budget_flops <= p.flops < p.budget_flops + study.spec.recipe["batch_size"] * cost
         assert p.unique_samples == min(p.samples, train)
@@ -99,13 +101,13 @@ def test_doing_it_again_does_nothing(study_copy):
             raise AssertionError(point)
 
     before = {p: p.read_bytes() for p in study_copy.glob("points.*")}
-    Study.open(study_copy).run(observer=NoNewPoints())
+    pipeline.run(Study.open(study_copy), Session(observer=NoNewPoints()))
     assert {p: p.read_bytes() for p in study_copy.glob("points.*")} == before
 
 
 def test_two_processes_measure_what_one_does(finished_study, tmp_path):
     with executor("processes", 2) as workers:
-        study = Study.create(tmp_path / "tiny", tiny_spec()).run(workers)
+        study = pipeline.run(Study.create(tmp_path / "tiny", tiny_spec()), Session(workers))
     for name in ("points.csv", "laws.json", "demos/episodes.csv"):
         assert (study.path / name).read_bytes() == (finished_study / name).read_bytes()
 
@@ -122,7 +124,7 @@ def test_a_study_picks_up_what_was_lost(study_copy):
     without(study_copy, "points.csv", "laws.json", "forecast.json")
     for path in (study_copy / "demos" / "cache").rglob("done.json"):
         path.unlink()
-    Study.open(study_copy).run()
+    pipeline.run(Study.open(study_copy))
     assert (study_copy / "points.csv").read_bytes() == table
 
 
@@ -133,12 +135,12 @@ def test_a_study_picks_up_what_was_lost(study_copy):
 
 def test_a_second_driver_is_refused_while_the_first_is_at_work(study_copy):
     study = Study.open(study_copy)
-    with study.driven():
+    with pipeline.driven(study):
         with pytest.raises(StoreError, match="another isoclone process is at work"):
-            Study.open(study_copy).run()
+            pipeline.run(Study.open(study_copy))
         with pytest.raises(StoreError, match="another isoclone process is at work"):
-            Study.open(study_copy).train_one(4, 1e6)
-    study.run()
+            pipeline.train_size(Study.open(study_copy), 4, 1e6)
+    pipeline.run(study)
 
 
 OWN_GAME = """
@@ -216,7 +218,7 @@ def test_a_newer_format_and_a_damaged_specification_are_told_apart(study_copy):
 def test_a_damaged_point_is_named(study_copy):
     study = Study.open(study_copy)
     point = study.points()[0]
-    path = point_path(study_copy, point.run_id, point.budget_flops)
+    path = study.folder.run(point.run_id).point(point.budget_flops)
     for text in ("", "{}", '{"wobble": 1}'):
         path.write_text(text)
         with pytest.raises(StoreError, match=path.name.replace("+", r"\+")):
@@ -269,8 +271,8 @@ def test_a_diverged_run_is_a_row_with_its_reason(finished_study, tmp_path):
     wild = recipe("lean", learning_rate=1e30, warmup_samples=0).to_json()
     spec = tiny_spec(recipe=wild, demos=str(finished_study / "demos"), episodes=0)
     study = Study.create(tmp_path / "wild", spec)
-    study.record(executor("serial"), Observer())
-    study._run_sweep(executor("serial"), Observer(), "cpu")
+    pipeline.record(study, Session())
+    pipeline.sweep(study, Session())
     rows = list(csv.DictReader((study.path / "points.csv").open()))
     assert len(rows) == 9
     for row in rows:
@@ -283,19 +285,20 @@ def test_a_run_that_fails_is_a_row_and_is_tried_again(study_copy):
     study = Study.open(study_copy)
     table = (study_copy / "points.csv").read_bytes()
     point = study.points()[-1]
-    path = point_path(study_copy, point.run_id, point.budget_flops)
+    path = study.folder.run(point.run_id).point(point.budget_flops)
     path.unlink()
     run_file = study_copy / "runs" / point.run_id / "run.json"
     good = run_file.read_text()
     run_file.write_text(good.replace('"seed": 0', '"seed": 7'))
     with pytest.raises(StoreError, match="was edited"):
-        study._run_sweep(executor("serial"), Observer(), "cpu")
+        pipeline.sweep(study, Session())
     run_file.write_text(good)
     path.parent.mkdir(exist_ok=True)
-    study._write_failure(replace_run(study, point), point.budget_flops, "sweep", "a worker died")
+    job = pipeline.Job(study, replace_run(study, point), (point.budget_flops,))
+    pipeline._write_failure(job, point.budget_flops, "sweep", "a worker died")
     assert [p.status for p in study.points()].count("failed") == 1
     without(study_copy, "forecast.json")
-    study.run()
+    pipeline.run(study)
     assert (study_copy / "points.csv").read_bytes() == table
 
 
@@ -306,19 +309,19 @@ def replace_run(study, point):
 def test_a_point_measured_on_the_side_does_not_stand_for_the_sweeps(finished_study, tmp_path):
     spec = tiny_spec(demos=str(finished_study / "demos"))
     study = Study.create(tmp_path / "tiny", spec)
-    extra = study.train_one(4, 1e7)
+    extra = pipeline.train_size(study, 4, 1e7)
     assert (extra.role, extra.status) == ("extra", "ok")
-    study.run()
+    pipeline.run(study)
     again = Study.open(finished_study).points()
     assert [(p.width, p.dev_loss) for p in study.points()] == [(p.width, p.dev_loss) for p in again]
-    assert study.train_one(4, 1e7).role == "sweep"
+    assert pipeline.train_size(study, 4, 1e7).role == "sweep"
 
 
 def test_a_budget_below_one_batch_cannot_be_trained(study_copy):
     with pytest.raises(SpecError, match="less than one batch"):
-        Study.open(study_copy).train_one(4, 10)
+        pipeline.train_size(Study.open(study_copy), 4, 10)
     with pytest.raises(SpecError, match="width"):
-        Study.open(study_copy).train_one(0, 1e7)
+        pipeline.train_size(Study.open(study_copy), 0, 1e7)
 
 
 def test_budgets_that_differ_have_different_files():
@@ -341,7 +344,7 @@ def test_a_cosine_study_has_a_run_for_each_budget(finished_study, tmp_path):
     falling = recipe("lean", schedule="cosine").to_json()
     spec = tiny_spec(recipe=falling, demos=str(finished_study / "demos"), episodes=0)
     study = Study.create(tmp_path / "cosine", replace(spec, budgets_flops=(3e6, 1e7)))
-    study._run_sweep(executor("serial"), Observer(), "cpu")
+    pipeline.sweep(study, Session())
     points = study.points()
     assert len({p.run_id for p in points}) == len(points) >= 6
 
@@ -351,4 +354,4 @@ def test_demonstrations_of_another_game_are_refused(breakout_demos, tmp_path):
 
     study = Study.create(tmp_path / "s", tiny_spec(demos=str(breakout_demos.path)))
     with pytest.raises(DataError, match=r"holds atari/Breakout, the study is of toy"):
-        study.run()
+        pipeline.run(study)

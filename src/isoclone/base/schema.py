@@ -54,7 +54,7 @@ def figure(meaning: str, unit: str = "", **default: Any) -> Any:
 def field_types(record: type) -> dict[str, Any]:
     """Return the declared type of each field of a dataclass, in order."""
     hints = get_type_hints(record)
-    return {f.name: hints[f.name] for f in dataclasses.fields(record)}  # type: ignore[arg-type]
+    return {f.name: hints[f.name] for f in dataclasses.fields(record)}
 
 
 @functools.cache
@@ -67,7 +67,7 @@ def columns(record: type) -> tuple[Column, ...]:
     """
     types = field_types(record)
     found = []
-    for each in dataclasses.fields(record):  # type: ignore[arg-type]
+    for each in dataclasses.fields(record):
         kinds = set(get_args(types[each.name]) or (types[each.name],)) - {NoneType}
         if COLUMN not in each.metadata or len(kinds) != 1 or not kinds <= set(KINDS):
             raise TypeError(

@@ -41,7 +41,8 @@ def ablate(
     from isoclone.cli.console import STDOUT, ConsoleObserver, measured_line, print_json
     from isoclone.cli.study import OUT, object_in
     from isoclone.study.ablation import Ablation
-    from isoclone.training.loop import check_device
+    from isoclone.study.session import Session
+    from isoclone.training.device import check_device
 
     check_device(device)
     changes: dict[str, Any] = {"budgets_flops": budgets, "seeds": seeds, "episodes": episodes}
@@ -50,7 +51,7 @@ def ablate(
     out, home = out or OUT / asked.name, demos_in(demos) if demos else None
     pool = crew.gathered()
     with ConsoleObserver() as observer:
-        rows = asked.run(out, home, pool, observer, device)
+        rows = asked.run(out, home, Session(pool, observer, device))
     page = (out / "ablation.html").resolve().as_posix()
     if json:
         print_json({"name": asked.name, "question": asked.question, "page": page, "rows": rows})

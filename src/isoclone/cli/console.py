@@ -21,8 +21,10 @@ from rich.table import Table
 
 from isoclone.base.records import Interval, Point, jsonable
 from isoclone.report.measured import Measured
-from isoclone.study.plan import Cell, Sweep
-from isoclone.study.study import Observer, Plan, Study
+from isoclone.study.estimate import Plan
+from isoclone.study.plan import Sweep
+from isoclone.study.session import Observer
+from isoclone.study.study import Study
 
 STDERR = Console(stderr=True, highlight=False)
 STDOUT = Console(highlight=False)
@@ -121,7 +123,7 @@ class ConsoleObserver(Observer):
         self._bar.update(self._task, completed=done, total=total, detail=detail)
         self._line(detail)
 
-    def sweep(self, study: Study, cells: Sequence[Cell], sweep: Sweep) -> None:
+    def sweep(self, study: Study, sweep: Sweep) -> None:
         self._look = partial(self._seen_of_sweep, study, sweep)
 
     def runs(self, studies: Sequence[Path], flops: float) -> None:

@@ -40,15 +40,16 @@ def train(
     """
     from isoclone.base import distributed
     from isoclone.cli.console import STDOUT, point_line, print_json
+    from isoclone.study import pipeline
     from isoclone.study.study import Study
-    from isoclone.training.loop import check_device
+    from isoclone.training.device import check_device
 
     with distributed.joined(check_device(device)) as mine:
         the_study = Study.open(study)
         if run_id is not None and width is None:
-            point = the_study.train_run(run_id, flops, mine)
+            point = pipeline.train_run(the_study, run_id, flops, mine)
         elif run_id is None and width is not None and flops is not None:
-            point = the_study.train_one(width, flops, seed, mine)
+            point = pipeline.train_size(the_study, width, flops, seed, mine)
         else:
             raise SpecError("give either --width and --flops, or --run-id")
         if distributed.leads():
@@ -93,7 +94,7 @@ def evaluate(
     from isoclone.evaluation.dev_loss import dev_loss
     from isoclone.evaluation.rollout import rollout, summary
     from isoclone.training.checkpoint import load_checkpoint
-    from isoclone.training.loop import check_device
+    from isoclone.training.device import check_device
 
     policy = load_checkpoint(_checkpoint_in(checkpoint), check_device(device))
     cache = _cache_for(policy, demos) if demos is not None else None
@@ -146,7 +147,6 @@ def _game_of(policy: Any, **changes: Any) -> Any:
 def _cache_for(policy: Any, demos: Path) -> Any:
     """The demonstrations' cache, encoded as the policy wants it."""
     from isoclone.demos import open_demos
-    from isoclone.training.data import open_source
 
     found = open_demos(demos_in(demos))
     if found.fingerprint != policy.run.demos:
@@ -154,7 +154,7 @@ def _cache_for(policy: Any, demos: Path) -> Any:
             f"{demos} has fingerprint {found.fingerprint}; the policy was trained on "
             f"{policy.run.demos}, so its dev episodes may be others"
         )
-    return open_source(found, policy.encoder.kind, policy.encoder.layout)
+    return found.source(policy.encoder.kind, policy.encoder.layout)
 
 
 def play(
@@ -208,8 +208,8 @@ def _checkpoint_in(path: Path) -> Path:
     """The checkpoint that a path means: a file; a run's largest; a study's forecast agent, or until
     there is one, its largest."""
     from isoclone.remote import Remote, address_of, local, name_of
-    from isoclone.study.study import HEAVY, Study
-    from isoclone.study.worker import STUDY_FILE
+    from isoclone.study.folder import HEAVY, STUDY_FILE
+    from isoclone.study.study import Study
 
     address, name = address_of(path), name_of(path)
     if address and name.endswith(".safetensors"):

@@ -39,13 +39,15 @@ def run(
     """
     from isoclone.base.store import read_json
     from isoclone.cli.console import ConsoleObserver, print_json, show_plan, show_result
+    from isoclone.study import pipeline
+    from isoclone.study.session import Session
 
     pool = crew.gathered()
     the_study = _study(study, out, changes, device)
     plan = the_study.plan(pool.workers)
     show_plan(plan)
     with ConsoleObserver(plan) as observer:
-        the_study.run(pool, observer, device)
+        pipeline.run(the_study, Session(pool, observer, device))
     laws, tested = read_json(the_study.path / "laws.json"), the_study.tested()
     if json:
         print_json(
@@ -69,7 +71,7 @@ def _study(source: str, out: Path | None, changes: Changes, device: str) -> Any:
     """The study that a name, a file or a directory means."""
     from isoclone.base.store import write_json
     from isoclone.study.study import Study
-    from isoclone.training.loop import check_device
+    from isoclone.training.device import check_device
 
     check_device(device)
     if _is_directory(source, changes, out):
@@ -246,9 +248,10 @@ def report(study: Positional[Path], *, json: bool = False) -> None:
         json: print one JSON document.
     """
     from isoclone.cli.console import STDOUT, print_json
+    from isoclone.study import pipeline
     from isoclone.study.study import Study
 
-    path = Study.open(study).report()
+    path = pipeline.write_report(Study.open(study))
     print_json({"report": path.resolve().as_posix()}) if json else STDOUT.print(str(path))
 
 

@@ -5,7 +5,7 @@ from isoclone.demos.cache import FrameCache, open_cache
 from isoclone.demos.demonstrations import FrameDemonstrations
 from isoclone.demos.encode import FrameEncoder
 from isoclone.demos.open import DEMONSTRATIONS, demos_here, open_demos
-from isoclone.demos.record import RecordRequest, record
+from isoclone.demos.record import RecordRequest, record, record_demonstrations
 
 __all__ = [
     "DEMONSTRATIONS",
@@ -19,4 +19,5 @@ __all__ = [
     "open_cache",
     "open_demos",
     "record",
+    "record_demonstrations",
 ]

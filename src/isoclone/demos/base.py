@@ -111,15 +111,50 @@ class Demonstrations(Protocol):
     also define `select(out, where)`, which makes demonstrations of some of the episodes.
     """
 
-    path: Path
-    game_name: str
-    game_options: dict[str, Any]
-    expert_name: str
-    frame: FrameSpec
-    n_actions: int
-    episodes: Sequence[Any]
-    dev_episodes: frozenset[int]
-    fingerprint: str
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        ...
+
+    @property
+    def game_name(self) -> str:
+        """Name of the game."""
+        ...
+
+    @property
+    def game_options(self) -> dict[str, Any]:
+        """The game's settings beside its name."""
+        ...
+
+    @property
+    def expert_name(self) -> str:
+        """Who played."""
+        ...
+
+    @property
+    def frame(self) -> FrameSpec:
+        """What one frame is."""
+        ...
+
+    @property
+    def n_actions(self) -> int:
+        """The game's action count."""
+        ...
+
+    @property
+    def episodes(self) -> Sequence[Any]:
+        """Rows of the episode table."""
+        ...
+
+    @property
+    def dev_episodes(self) -> frozenset[int]:
+        """Indices of the held-out episodes."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over game, contents and split."""
+        ...
 
     @property
     def samples(self) -> int:
@@ -130,6 +165,10 @@ class Demonstrations(Protocol):
         """Return the episodes of 'train' or of 'dev'."""
         ...
 
+    def split_of(self, info: Any) -> str:
+        """Return 'train' or 'dev', the split of an episode's row."""
+        ...
+
     def samples_in(self, split: str) -> int:
         """Count the samples of 'train' or of 'dev'."""
         ...
@@ -138,8 +177,16 @@ class Demonstrations(Protocol):
         """Return the expert's mean return over all episodes, and its standard error."""
         ...
 
+    def action_counts(self, split: str) -> np.ndarray:
+        """Count how often the expert took each action in a split, (n_actions,) int64."""
+        ...
+
     def game(self) -> Game:
         """Return the game that was played, with its options."""
+        ...
+
+    def episode_path(self, index: int) -> Path:
+        """Return the file that holds an episode."""
         ...
 
     def verify(self) -> None:

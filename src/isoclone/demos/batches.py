@@ -26,7 +26,7 @@ class Batches:
         self._actions = torch.from_numpy(cache.actions)
 
     def gather(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the codes of (b,) rows, (b, stack, size), and actions (b,) int64, on the device."""
+        """Return codes (b, stack, size) and actions (b,) int64 of (b,) rows, on the device."""
         index = torch.from_numpy(self.cache.stack_rows(rows))
         stacks = gather_stacks(self._codes, index)
         actions = self._actions[torch.from_numpy(rows)]
@@ -76,7 +76,7 @@ def arrange(stacks: torch.Tensor, encoder: FrameEncoder) -> torch.Tensor:
 
 
 def to_input(codes: torch.Tensor, encoder: FrameEncoder, dtype: torch.dtype) -> torch.Tensor:
-    """Return codes as the floats a policy is fed: scaled, but for 'blocks4', whose policy does it."""
+    """Return codes as floats, scaled unless the policy does that itself ('blocks4')."""
     if encoder.scale == 1 or encoder.layout == "blocks4":
         return codes.to(dtype)
     return codes.float().mul_(encoder.scale).to(dtype)

@@ -31,10 +31,17 @@ CHUNK = 32  # frames encoded at a time: their float32 copy stays in a core's cac
 class Recorded(Protocol):
     """Recorded frames, as far as they are expanded here."""
 
-    path: Path
-    fingerprint: str
-    frame: FrameSpec
-    dev_episodes: frozenset[int]
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def frame(self) -> FrameSpec: ...
+
+    @property
+    def dev_episodes(self) -> frozenset[int]: ...
 
     @property
     def episodes(self) -> Sequence[EpisodeInfo]: ...

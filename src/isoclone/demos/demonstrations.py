@@ -24,7 +24,7 @@ from isoclone.base.records import jsonable, stable_id
 from isoclone.base.store import read_json, sha256_file
 from isoclone.demos.base import Progress, Source
 from isoclone.demos.cache import open_cache
-from isoclone.demos.episode import Episode, EpisodeInfo, read_episode
+from isoclone.demos.episode import Episode, EpisodeInfo, read_actions, read_episode
 from isoclone.games import FrameSpec, Game, game
 
 FORMAT = 1
@@ -201,13 +201,17 @@ class FrameDemonstrations(Finished):
         """Where the episode's frames are."""
         return self.path / "episodes" / f"{index:06d}.parquet"
 
-    def source(
-        self, frames: str, layout: str, progress: Progress | None = None
-    ) -> Source:
+    def source(self, frames: str, layout: str, progress: Progress | None = None) -> Source:
         """Expand the frames for policies of a layout, once; see `base.Demonstrations`."""
         from isoclone.demos.feed import FrameSource
 
         return FrameSource(open_cache(self, frames, layout, progress), self.n_actions)
+
+    def action_counts(self, split: str) -> np.ndarray:
+        """Count how often the expert took each action in a split, (n_actions,) int64."""
+        paths = [self.episode_path(info.index) for info in self.in_split(split)]
+        actions = np.concatenate([read_actions(path) for path in paths])
+        return np.bincount(actions, minlength=self.n_actions)
 
     def read(self, index: int) -> Episode:
         """Return one episode's frames, actions and rewards."""

@@ -96,6 +96,21 @@ def read_info(path: Path) -> EpisodeInfo:
         raise DataError(f"{path} is damaged or not an isoclone episode; record it again") from error
 
 
+def read_actions(path: Path) -> np.ndarray:
+    """Read an episode's actions alone, (t,) int16.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=["action"])["action"].to_numpy()
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({' '.join(str(error).split())[:100]})") from error
+
+
 def read_episode(path: Path, frame: FrameSpec) -> Episode:
     """Read an episode back.
 

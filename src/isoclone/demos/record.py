@@ -22,6 +22,7 @@ from isoclone.base.errors import DataError, ExecutionError, SpecError, StoreErro
 from isoclone.base.records import jsonable, stable_id
 from isoclone.base.store import claim, read_json, sha256_file, write_json, write_rows
 from isoclone.base.timers import calling
+from isoclone.demos.base import Demonstrations, Progress
 from isoclone.demos.demonstrations import (
     DONE,
     FORMAT,
@@ -37,7 +38,6 @@ from isoclone.executors import Executor, Files, SerialExecutor, Task
 from isoclone.experts import Expert, View, expert
 from isoclone.games import Env, Game, check_seed, game
 
-Progress = Callable[[str, float, float], None]
 PROGRESS_SECONDS = 1.0
 PLAYING = "playing"  # the folder in which players tell how far unfinished episodes are
 
@@ -92,6 +92,26 @@ def record(
         count = _play_until_enough(path, request, player, workers, progress)
         _finish(path, request, the_game, player, count)
     return FrameDemonstrations.open(path)
+
+
+def record_demonstrations(
+    request: RecordRequest,
+    path: str | Path,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Demonstrations:
+    """Record demonstrations as the game records them, or go on with what is there.
+
+    A game may have a way of its own: `record_demonstrations(request, path, executor, progress)`.
+    All others are recorded frame by frame, by `record`.
+
+    Raises:
+        SpecMismatchError: the directory holds demonstrations of another request.
+        ExecutionError: the expert or the game kept failing.
+    """
+    own = getattr(game(request.game, **request.game_options), "record_demonstrations", record)
+    demos: Demonstrations = own(request, Path(path), executor, progress)
+    return demos
 
 
 def _player(request: RecordRequest, the_game: Game) -> Expert:

@@ -455,6 +455,14 @@ class NetHack:
 
         return SerialVector(make, slot_seeds(seed, n), self.frame)
 
+    def record_demonstrations(
+        self, request: Any, path: Path, executor: Any = None, progress: Any = None
+    ) -> Any:
+        """Record games as NLE does, beside `path` in `recordings`, and import them into `path`."""
+        from isoclone.nethack.recordings.record import record_as_demonstrations
+
+        return record_as_demonstrations(request, path, executor, progress)
+
     def scripted_experts(self) -> dict[str, Any]:
         """Return the game's own experts by variant: the challenge has one."""
         from isoclone.nethack.experts.bot import NetHackBot

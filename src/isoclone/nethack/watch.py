@@ -71,7 +71,9 @@ def _recorded(path: Path, version: int, stream: Stream) -> Iterator[Shot]:
             yield Shot(frame, int(key) if version in VERSIONS else None, int(score))
 
 
-def played(policy: TrainedPolicy, game: Game, seed: int = 0, sampling: str = "sample") -> Iterator[Shot]:
+def played(
+    policy: TrainedPolicy, game: Game, seed: int = 0, sampling: str = "sample"
+) -> Iterator[Shot]:
     """The frames of a game that a policy plays; drawn lazily, so it plays as it is watched.
 
     Raises:

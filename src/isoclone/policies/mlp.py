@@ -7,7 +7,6 @@ from torch import nn
 
 from isoclone.games import FrameSpec
 
-
 HIDDEN = 5  # layers below the head
 
 

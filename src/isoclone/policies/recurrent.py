@@ -64,7 +64,7 @@ class Recurrent(nn.Module):
 
     @input_scale.setter
     def input_scale(self, scale: float) -> None:
-        self.trunk.input_scale = scale  # type: ignore[assignment]
+        self.trunk.input_scale = scale
 
     def initial_state(self, lanes: int) -> State:
         """Return the state before an episode's first step, for so many episodes side by side."""

@@ -14,8 +14,7 @@ from isoclone.base.records import Forecast, Point, jsonable
 from isoclone.base.store import read_json
 from isoclone.demos import open_demos
 from isoclone.study.plan import Sweep
-from isoclone.study.spec import StudySpec
-from isoclone.study.worker import demos_path, episodes_path
+from isoclone.study.spec import StudySpec, demos_path
 
 if TYPE_CHECKING:
     from isoclone.study.study import Study
@@ -158,7 +157,7 @@ def gather(study: Study) -> Facts:
         found["laws"] = _try(fitted.to_json, missing, "Laws")
         found["isoflops"] = _try(lambda: jsonable(fitted.isoflop_curves()), missing, "Curves") or []
         found["curves"] = _try(lambda: jsonable(fitted.curves(grid)), missing, "Bands")
-    found["rivals"] = _try(study.rivals, missing, "Rivals") or {}
+    found["rivals"] = _try(study.baselines, missing, "Rivals") or {}
     found["went"] = _try(lambda: _went(study, found["tested"]), missing, "Episodes") or {}
     video = study.path / "video.mp4"
     found["video"] = video.read_bytes() if video.exists() else None
@@ -240,5 +239,5 @@ def _went(study: Study, tested: Tested | None) -> dict[str, Any]:
     agent = tested.point if tested else None
     if agent is None:
         return {}
-    path = episodes_path(study.path, agent.run_id, agent.budget_flops)
+    path = study.folder.run(agent.run_id).episodes(agent.budget_flops)
     return summary(read_json(path)) if path.exists() else {}

@@ -85,7 +85,7 @@ def _is_builtin(facts: Facts) -> bool:
     except IsocloneError:
         return False
     settled = {**known.recipe, "precision": facts.spec.recipe.get("precision")}
-    return not known.replace(recipe=settled).difference(facts.spec)
+    return known.replace(recipe=settled) == facts.spec
 
 
 def _demos(found: DemosFacts | None, facts: Facts) -> str:

@@ -18,17 +18,16 @@ from isoclone.base.records import Point, Run, conform, shown
 from isoclone.base.schema import kinds
 from isoclone.base.store import write_rows
 from isoclone.demos import open_demos
-from isoclone.executors import Executor, SerialExecutor
 from isoclone.nethack.recordings import NldDemonstrations, select
 from isoclone.remote import address_of
 from isoclone.report.ablation import write_ablation
 from isoclone.report.measured import Measured
+from isoclone.study.pipeline import Job, driven, expand, record, run_of, train_all
+from isoclone.study.session import Session
 from isoclone.study.spec import StudySpec
-from isoclone.study.study import Observer, Study, climb_all
-from isoclone.study.worker import train_seconds
+from isoclone.study.study import Study
 
 TABLE = {"variant": str, **kinds(Point), "train_seconds": float}
-Job = tuple[Study, Run, list[float]]  # a run of a study, and its budgets
 OURS = {  # what a variant may say besides fields of its study
     "width": ((int,), "a whole number"),
     "where": ((str,), "a condition"),
@@ -71,9 +70,7 @@ class Ablation:
         self,
         out: str | Path,
         demos: str | Path | None = None,
-        executor: Executor | None = None,
-        observer: Observer | None = None,
-        device: str = "cpu",
+        session: Session | None = None,
     ) -> list[Measured]:
         """Train every variant that is not there yet; returns what was measured of each.
 
@@ -91,21 +88,23 @@ class Ablation:
         if address_of(out):
             raise SpecError(f"{out}: an ablation is written to a directory of this machine")
         self._check()
-        out, observer = Path(out), observer or Observer()
-        with executor or SerialExecutor() as workers, ExitStack() as stack:
-            home = self._demos(out, demos, workers, observer, device)
-            studies = {label: self._study(out, label, home, device) for label in self.variants}
-            observer.phase("expand", "frames, once for all runs")
+        out, session = Path(out), session or Session()
+        with session.executor, ExitStack() as stack:
+            home = self._demos(out, demos, session)
+            studies = {
+                label: self._study(out, label, home, session.device) for label in self.variants
+            }
+            session.observer.phase("expand", "frames, once for all runs")
             jobs: list[Job] = []
             for label, study in studies.items():
-                stack.enter_context(study.driven())
+                stack.enter_context(driven(study, session))
                 used = study.demos()
-                study.expand(used, observer)
+                expand(study, used, session)
                 jobs += self._jobs(label, study, used.fingerprint)
-            observer.phase("train", f"{len(studies)} variants")
-            total = sum(max(budgets) for _, _, budgets in jobs)
-            observer.runs([study.path for study in studies.values()], total)
-            climb_all(jobs, "extra", workers, observer, device)
+            session.observer.phase("train", f"{len(studies)} variants")
+            total = sum(max(job.budgets_flops) for job in jobs)
+            session.observer.runs([study.path for study in studies.values()], total)
+            train_all(jobs, "extra", session)
         rows = [row for label, study in studies.items() for row in self._measured(label, study)]
         write_ablation(out / "ablation.html", self.name, self.question, rows)
         table = [
@@ -141,20 +140,13 @@ class Ablation:
         except UsageError as error:
             raise SpecError(f"variant {label!r} of ablation '{self.name}': {error}") from error
 
-    def _demos(
-        self,
-        out: Path,
-        demos: str | Path | None,
-        workers: Executor,
-        observer: Observer,
-        device: str,
-    ) -> Path:
-        """Where the demonstrations of all variants are; recorded by the base if none are given."""
+    def _demos(self, out: Path, demos: str | Path | None, session: Session) -> Path:
+        """Return where the demonstrations of all variants are; the base records them if need be."""
         given = demos or self.base.demos
         if given is not None:
             return open_demos(given).path.resolve()
-        study = Study.create(out / "demos-of-all", self.base, device=device)
-        return study.record(workers, observer).path.resolve()
+        study = Study.create(out / "demos-of-all", self.base, device=session.device)
+        return record(study, session).path.resolve()
 
     def _study(self, out: Path, label: str, demos: Path, device: str) -> Study:
         """The variant's study."""
@@ -162,7 +154,7 @@ class Ablation:
         folder = "".join(c if c.isalnum() or c in ".-+" else "-" for c in label)
         where = self.variants[label].get("where")
         home = self._selected(out, folder, demos, where) if where else demos
-        fields = {"name": folder, "forecast_episodes": self.episodes, "demos": str(home)}
+        fields = {"name": folder, "episodes": self.episodes, "demos": str(home)}
         fields |= {"expert": open_demos(home, verify=False).expert_name}
         with self._named(label):
             spec = self.base.replace(**{**fields, **changes})
@@ -176,13 +168,13 @@ class Ablation:
 
     def _jobs(self, label: str, study: Study, fingerprint: str) -> list[Job]:
         """A run for each seed passes all budgets; one a budget where its schedule ends there."""
-        jobs: dict[str, Job] = {}
+        runs: dict[str, tuple[Run, list[float]]] = {}
         for seed in self.seeds:
             for budget in self._budgets(label):
                 with self._named(label):
-                    run = study.run_of(self._width(label), budget, seed, fingerprint)
-                jobs.setdefault(run.id, (study, run, []))[2].append(budget)
-        return list(jobs.values())
+                    run = run_of(study, self._width(label), budget, seed, fingerprint)
+                runs.setdefault(run.id, (run, []))[1].append(budget)
+        return [Job(study, run, tuple(budgets)) for run, budgets in runs.values()]
 
     def _width(self, label: str) -> int:
         return self.variants[label].get("width", self.width)
@@ -193,7 +185,7 @@ class Ablation:
     def _measured(self, label: str, study: Study) -> list[Measured]:
         """The variant's points; others that were trained in its study on the side are left out."""
         return [
-            Measured(label, p, train_seconds(study.path, p.run_id, p.budget_flops))
+            Measured(label, p, study.folder.run(p.run_id).train_seconds(p.budget_flops))
             for p in study.points("extra")
             if p.budget_flops in self._budgets(label)
             and (p.width, p.seed in self.seeds) == (self._width(label), True)

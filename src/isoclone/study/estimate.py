@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from isoclone.base.errors import ExecutionError
 from isoclone.base.records import Record
-from isoclone.demos import FrameCache, FrameEncoder
+from isoclone.demos import Demonstrations, FrameCache, Source
+from isoclone.demos.encode import fit_encoder
 from isoclone.demos.record import play
 from isoclone.executors.serial import attempt
 from isoclone.experts import expert
-from isoclone.games import vector_env
-from isoclone.study.plan import Cell, grid
+from isoclone.games import Game, close, vector_env
+from isoclone.policies import policy_flops, policy_layout, policy_params
+from isoclone.study.plan import Cell, grid, grid_flops
 from isoclone.study.spec import StudySpec
 
-if TYPE_CHECKING:
-    from isoclone.nethack.recordings import Unroll
-    from isoclone.training.data import Feed
-
 MEASURE_SECONDS = 0.6
+RANDOM_STEPS = 32
 TYPICAL_EPISODE = 1_000  # steps, where no demonstrations tell the expert's own
 
 
@@ -57,6 +55,89 @@ class Estimate(Record):
     def total_s(self) -> float:
         """All phases together."""
         return self.record_s + self.sweep_s + self.forecast_s
+
+
+@dataclass(frozen=True)
+class Plan(Record):
+    """What a study is going to do and to cost, before anything runs."""
+
+    name: str
+    game: str
+    expert: str
+    policy: str
+    samples: int
+    sizes: list[dict[str, Any]]
+    budgets_flops: list[float]
+    seeds: list[int]
+    points: int
+    sweep_flops: float
+    forecast_flops: float
+    speed: Speed
+    estimate: Estimate
+    done_points: int
+    notes: list[str] = field(default_factory=list)
+
+
+def plan(
+    spec: StudySpec, recorded: Demonstrations | None, done_points: int, workers: int = 1
+) -> Plan:
+    """Return sizes x budgets x seeds, FLOPs, and the time expected on this machine.
+
+    Args:
+        recorded: the demonstrations, if they are there; else the expert's speed is measured too.
+        done_points: points that are measured already.
+
+    Raises:
+        ExecutionError: the policy, the game or the expert kept failing.
+    """
+    the_game = spec.make_game()
+    speed = measure_speed(spec, with_expert=recorded is None)
+    sizes = [_size(spec, width, the_game) for width in spec.widths]
+    usual = recorded.samples / len(recorded.episodes) if recorded else float(TYPICAL_EPISODE)
+    costs = {size["width"]: size["flops_per_sample"] for size in sizes}
+    steps = min(usual, the_game.max_steps)
+    return Plan(
+        name=spec.name,
+        game=spec.game,
+        expert=spec.expert,
+        policy=spec.policy,
+        samples=recorded.samples if recorded else spec.samples,
+        sizes=sizes,
+        budgets_flops=list(spec.budgets_flops),
+        seeds=list(spec.seeds),
+        points=len(grid(spec)),
+        sweep_flops=grid_flops(spec),
+        forecast_flops=spec.forecast_budget,
+        speed=speed,
+        estimate=estimate(spec, speed, costs, workers, steps),
+        done_points=done_points,
+        notes=_notes(spec, speed),
+    )
+
+
+def _size(spec: StudySpec, width: int, the_game: Game) -> dict[str, Any]:
+    shape = (spec.policy, width, the_game.frame, the_game.n_actions)
+    cost = policy_flops(*shape, spec.flop_convention, **spec.policy_options)
+    return {
+        "width": width,
+        "params": policy_params(*shape, **spec.policy_options),
+        "flops_per_sample": cost,
+        "samples_at_largest_budget": max(spec.budgets_flops) / cost,
+    }
+
+
+def _notes(spec: StudySpec, speed: Speed) -> list[str]:
+    notes = []
+    if spec.expert == "lookahead" and speed.expert_steps_per_s:
+        hours = spec.samples / speed.expert_steps_per_s / 3600
+        notes.append(
+            "no better expert was named, so look-ahead plays: "
+            f"{speed.expert_steps_per_s:.0f} steps per core-second, {hours:.1f} core-hours "
+            f"for {spec.samples:,} samples"
+        )
+    if spec.adaptive:
+        notes.append("adaptive: hopeless sizes stop early, so the sweep takes less than the grid")
+    return notes
 
 
 def measure_speed(spec: StudySpec, with_expert: bool) -> Speed:
@@ -98,57 +179,44 @@ def _seconds_per_sample(spec: StudySpec, width: int) -> tuple[float, float]:
             run = spec.run_for(width, 0, "estimate", spec.budgets_flops[-1])
             trainer = Trainer(run, _made_up(spec), the_game.n_actions, Path(folder))
             trainer.train_until(trainer.flops_per_sample)  # the first step also prepares
-            begun, first = time.perf_counter(), trainer.progressed.samples
+            begun, first = time.perf_counter(), trainer.progress.samples
             while time.perf_counter() - begun < MEASURE_SECONDS:
                 trainer.train_until(trainer.flops + trainer.flops_per_sample)
             spent = time.perf_counter() - begun
-            return spent / (trainer.progressed.samples - first), trainer.flops_per_sample
+            return spent / (trainer.progress.samples - first), trainer.flops_per_sample
     finally:
         torch.set_num_threads(threads)
 
 
-def _made_up(spec: StudySpec, rows: int = 512) -> FrameCache | Feed:
-    """Something to train on: noise of the game's shape."""
-    from isoclone.policies import layout_of, make_policy
-    from isoclone.training.data import UnrollFeed, lanes_for
+def _made_up(spec: StudySpec, least: int = 512) -> Source:
+    """Return something to train on: frames of random play again and again, as one episode."""
+    from isoclone.demos.feed import FrameSource
 
     the_game = spec.make_game()
-    frame = the_game.frame
-    rng = np.random.default_rng(0)
-    module = make_policy(
-        spec.policy, spec.widths[0], frame, the_game.n_actions, **spec.policy_options
-    )
-    steps: int | None = getattr(module, "unroll", None)
-    if steps is not None:
-        lanes = lanes_for(spec.recipe["batch_size"], steps)
-        noise = _NoisyUnrolls(lanes, steps, the_game.n_actions)
-        return UnrollFeed(noise, frame, noise.frames, "cpu")
-    ones = np.ones(frame.shape, np.float32)
-    encoder = FrameEncoder(spec.recipe["frames"], layout_of(module), frame, ones, ones)
-    codes = rng.integers(0, 127, (rows, frame.size)).astype(encoder.dtype)
+    frame, n_actions = the_game.frame, the_game.n_actions
+    layout = policy_layout(spec.policy, spec.widths[0], frame, n_actions, **spec.policy_options)
+    frames = _random_frames(the_game)
+    encoder = fit_encoder(spec.recipe["frames"], layout, frame, frames)
+    rows = max(least, spec.recipe["batch_size"])
+    codes = np.resize(encoder.encode(frames), (rows, frame.size))
+    actions = np.random.default_rng(0).integers(0, n_actions, rows)
     every, none = np.arange(rows), np.zeros(rows, np.int64)
-    actions = rng.integers(0, the_game.n_actions, rows)
-    return FrameCache(encoder, codes, actions, none, none, every, every)
+    return FrameSource(FrameCache(encoder, codes, actions, none, none, every, every), n_actions)
 
 
-class _NoisyUnrolls:
-    """The same screens of noise again and again."""
-
-    def __init__(self, lanes: int, steps: int, n_actions: int):
-        from isoclone.nethack.recordings import Unroll
-
-        rng = np.random.default_rng(0)
-        self.lanes, self.frames = lanes, lanes * steps
-        blank = Unroll.blank(steps, lanes, n_actions)
-        self._unroll = dataclasses.replace(
-            blank,
-            chars=rng.integers(32, 127, blank.chars.shape, dtype=np.uint8),
-            actions=rng.integers(n_actions, size=blank.actions.shape).astype(np.int16),
-        )
-
-    def take(self, k: int) -> Unroll:
-        """Unroll number `k`."""
-        return self._unroll
+def _random_frames(the_game: Game) -> np.ndarray:
+    """Return the first frames of random play, (n, *shape)."""
+    env, rng = the_game.make_env(), np.random.default_rng(0)
+    try:
+        frames = [np.array(env.reset(0))]
+        for _ in range(RANDOM_STEPS):
+            frame, _, terminated, truncated = env.step(int(rng.integers(the_game.n_actions)))
+            frames.append(np.array(frame))
+            if terminated or truncated:
+                break
+    finally:
+        close(env)
+    return np.stack(frames)
 
 
 def _rollout_speed(spec: StudySpec, slots: int = 4) -> float:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from isoclone.base.errors import IsocloneError, SpecError
+from isoclone.base.errors import IsocloneError, SpecError, SpecMismatchError, UnknownNameError
 from isoclone.base.records import Run, conform, jsonable, shown
-from isoclone.games import Game, check_seed, game
+from isoclone.base.store import read_json
+from isoclone.demos import Demonstrations, demos_here
+from isoclone.experts import Expert
+from isoclone.experts.scripted import scripted_variants
+from isoclone.games import Game, check_seed
+from isoclone.games import game as make_game
 from isoclone.policies import policy_flops, policy_names
 from isoclone.policies.sampling import Sampling
+from isoclone.remote import address_of
+from isoclone.study.folder import StudyFolder
 from isoclone.training.recipes import Recipe, recipe
 
 FORECAST_FACTOR = 10 / 3
@@ -71,7 +80,7 @@ class StudySpec:
 
     def make_game(self) -> Game:
         """The game, with the study's options."""
-        return game(self.game, **self.game_options)
+        return make_game(self.game, **self.game_options)
 
     def to_json(self) -> dict[str, Any]:
         """The specification as JSON values."""
@@ -93,10 +102,16 @@ class StudySpec:
         spec.check()
         return spec
 
-    def difference(self, other: StudySpec) -> list[str]:
-        """Each field that differs, as 'field: mine -> other's'."""
+    def refuse_other(self, other: StudySpec, place: str) -> None:
+        """Raise SpecMismatchError if `other` differs from this specification, that of `place`."""
         mine, theirs = self.to_json(), other.to_json()
-        return [f"{key}: {mine[key]} -> {theirs[key]}" for key in mine if mine[key] != theirs[key]]
+        differing = [key for key in mine if mine[key] != theirs[key]]
+        if differing:
+            said = "; ".join(f"{key}: {mine[key]} -> {theirs[key]}" for key in differing)
+            raise SpecMismatchError(
+                f"{place} holds a study that differs ({said}); choose another directory, or give "
+                "the directory alone to resume it"
+            )
 
     def check(self) -> None:
         """Refuse what cannot be studied.
@@ -108,8 +123,6 @@ class StudySpec:
         _check_numbers(self)
         _check_grid(self)
         if self.policy not in policy_names():
-            from isoclone.base.errors import UnknownNameError
-
             raise UnknownNameError("policy", self.policy, policy_names())
         cost = self.batch_flops(max(self.widths))
         if min(self.budgets_flops) < cost:
@@ -168,6 +181,73 @@ class StudySpec:
             raise SpecError(f"study specification: {error}") from error
         spec.check()
         return spec
+
+
+def read_spec(study: Path) -> StudySpec:
+    """Read the specification in a study directory."""
+    return StudySpec.from_json(read_json(StudyFolder(study).spec)["spec"])
+
+
+def demos_path(study: Path, spec: StudySpec) -> Path:
+    """Return where a study's demonstrations are: in it, else where the specification says."""
+    inside = StudyFolder(study).demos
+    return inside if inside.exists() or not spec.demos else demos_here(spec.demos)
+
+
+def spec_from_fields(
+    name: str,
+    game: str | Game | None,
+    demos: str | Path | Demonstrations | None,
+    fields: dict[str, Any],
+) -> StudySpec:
+    """Return a specification from its fields, with game and demonstrations as objects or names.
+
+    Raises:
+        SpecError: a field is missing or unknown, or has a value it cannot have.
+    """
+    given = dict(fields)
+    if demos is not None and not isinstance(demos, str | Path):
+        if not hasattr(demos, "fingerprint"):
+            raise SpecError(f"demos must be a directory or demonstrations, not {shown(demos)}")
+        given.setdefault("expert", demos.expert_name)
+        game = game or demos.game_name
+        given.setdefault("game_options", demos.game_options)
+        demos = demos.path
+    if demos is not None:
+        given["demos"] = address_of(demos) or os.path.abspath(demos)
+    if game is None:
+        raise SpecError("a study needs a game")
+    if not isinstance(game, str | Game):
+        raise SpecError(f"game must be a game or its name, not {shown(game)}")
+    if not isinstance(game, str):
+        given.setdefault("game_options", game.options())
+        game = game.name
+    if isinstance(given.get("expert"), Expert):
+        raise SpecError("record a live expert's demonstrations first and give the study demos=...")
+    given.setdefault("expert", _usual_expert(game, given.get("game_options", {})))
+    chosen = given.get("recipe", "lean")
+    if isinstance(chosen, str):
+        chosen = recipe(chosen)
+    given["recipe"] = chosen.to_json() if isinstance(chosen, Recipe) else chosen
+    try:
+        return StudySpec(name=given.pop("name", name), game=game, **given)
+    except TypeError as error:
+        raise SpecError(f"study: {error}") from error
+
+
+def _usual_expert(name: str, options: dict[str, Any]) -> str:
+    """Return the expert that plays if none is named: the game's script, else look-ahead."""
+    return "scripted" if scripted_variants(make_game(name, **options)) else "lookahead"
+
+
+def with_precision(spec: StudySpec, device: str) -> StudySpec:
+    """Settle the precision 'auto' once and for all, so that resuming elsewhere changes nothing."""
+    chosen = Recipe.from_json(spec.recipe).precision
+    if chosen != "auto":
+        return spec
+    from isoclone.training.device import precision_for
+
+    return spec.replace(recipe={**spec.recipe, "precision": precision_for(chosen, device)})
 
 
 def _check_numbers(spec: StudySpec) -> None:

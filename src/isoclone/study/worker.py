@@ -1,324 +1,252 @@
-"""What a worker does: bring one run to one budget, and leave the point in the run's folder.
+"""Train one run of a study to a budget, and leave the point in the run's folder.
 
-A worker is told a study directory, a run id and a budget, and writes only that run's folder:
-
-    runs/<id>/run.json                    the declared fields
-    runs/<id>/state.safetensors           where training can go on from
-    runs/<id>/checkpoints/<budget>.safetensors
-    runs/<id>/episodes/<budget>.json      how each episode went, where the game tells
-    runs/<id>/seconds/<budget>.json       how long training took (see `train.TrainProgress`)
-    runs/<id>/points/<budget>.json        written last: without it the point did not happen
-    runs/<id>/progress.json               for whoever watches
-
-Doing it twice is harmless: what is there is not done again.
+A worker is told a study directory, a run id and a budget, and writes only that run's folder (see
+`study.folder`). Doing it twice is harmless: what is there is not done again.
 """
 
 from __future__ import annotations
 
 import math
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
 
 from isoclone.base import distributed
 from isoclone.base.errors import CheckpointError, StoreError
+from isoclone.base.provenance import made_by
 from isoclone.base.records import Point, Run
-from isoclone.base.store import read_json, write_json
-from isoclone.executors import Files
-from isoclone.study.spec import StudySpec
-
-if TYPE_CHECKING:
-    from isoclone.training.checkpoint import TrainedPolicy
-    from isoclone.training.loop import Trainer
+from isoclone.base.store import read_json, write_bytes, write_json
+from isoclone.demos import open_demos
+from isoclone.evaluation.dev_loss import dev_loss
+from isoclone.evaluation.rollout import marginal_returns, random_returns, rollout
+from isoclone.policies import policy_layout, policy_params
+from isoclone.study.folder import RunFolder, StudyFolder
+from isoclone.study.spec import StudySpec, demos_path, read_spec
+from isoclone.training.checkpoint import TrainedPolicy, load_checkpoint
+from isoclone.training.loop import Diverged, Trainer
 
 PROGRESS_SECONDS = 1.0
-STUDY_FILE = "study.json"
+BASELINE_SEED = 2
 
 
-def budget_key(budget_flops: float) -> str:
-    """A budget as part of a file name: exact, and sorted by eye."""
-    short = f"{budget_flops:.6e}"
-    return short if float(short) == budget_flops else f"{budget_flops:.16e}"
+def train_to_budget(study: Path, run_id: str, budget_flops: float, role: str, device: str) -> None:
+    """Train a run to a budget, evaluate the policy, and write its point, unless it is there.
 
-
-def run_folder(study: Path, run_id: str) -> Path:
-    """The folder of one run."""
-    return study / "runs" / run_id
-
-
-def point_path(study: Path, run_id: str, budget_flops: float) -> Path:
-    """The file whose presence says that the point is complete."""
-    return run_folder(study, run_id) / "points" / f"{budget_key(budget_flops)}.json"
-
-
-def checkpoint_path(study: Path, run_id: str, budget_flops: float) -> Path:
-    """The weights the point was measured with."""
-    return run_folder(study, run_id) / "checkpoints" / f"{budget_key(budget_flops)}.safetensors"
-
-
-def episodes_path(study: Path, run_id: str, budget_flops: float) -> Path:
-    """What the game told of each episode that the point's policy played, where it tells anything.
-
-    A list with a row for each: score, depth, turns, length, death and so on.
+    All processes of a torchrun call it together; the first one evaluates and writes.
     """
-    return run_folder(study, run_id) / "episodes" / f"{budget_key(budget_flops)}.json"
-
-
-def seconds_path(study: Path, run_id: str, budget_flops: float) -> Path:
-    """How long the training up to the budget took.
-
-    No part of the point: the same run gives the same point on any machine, and never the same time.
-    """
-    return run_folder(study, run_id) / "seconds" / f"{budget_key(budget_flops)}.json"
-
-
-def train_seconds(study: Path, run_id: str, budget_flops: float) -> float | None:
-    """Seconds of training up to a budget, if they are known.
-
-    Raises:
-        StoreError: the file is damaged.
-    """
-    path = seconds_path(study, run_id, budget_flops)
-    if not path.exists():
-        return None
-    found = read_json(path)
-    if not isinstance(found, float):
-        raise StoreError(f"{path} is damaged; delete it")
-    return found
-
-
-def read_spec(study: Path) -> StudySpec:
-    """The specification in a study directory."""
-    return StudySpec.from_json(read_json(study / STUDY_FILE)["spec"])
-
-
-def demos_path(study: Path, spec: StudySpec) -> Path:
-    """Where the study's demonstrations are: in it, or, unless a copy came with it, elsewhere."""
-    from isoclone.demos import demos_here
-
-    inside = study / "demos"
-    return inside if inside.exists() or not spec.demos else demos_here(spec.demos)
-
-
-def run_files(study: Path, spec: StudySpec, run_id: str) -> Files:
-    """What `advance` reads and writes of a run, where no disk is shared."""
-    demos, run = demos_path(study, spec), f"runs/{run_id}"
-    reads = {STUDY_FILE: study / STUDY_FILE, run: study / run}
-    parts = ("demonstrations.json", "episodes", "games")
-    reads |= {f"demos/{name}": demos / name for name in parts if (demos / name).exists()}
-    return Files(study, reads, (run,))
-
-
-def advance(study: Path, run_id: str, budget_flops: float, role: str, device: str) -> None:
-    """Train the run to the budget, evaluate it, write its point. Does nothing if it is there."""
-    if is_there(point_path(study, run_id, budget_flops), role):
+    run = StudyFolder(study).run(run_id)
+    if is_there(run.point(budget_flops), role):
         return
-    job = _Job(study, run_id, budget_flops, role, device)
-    reason = job.already_diverged()
-    if reason is None:
-        reason = job.train()
+    job = _Job(study, run, budget_flops, role, device)
+    reason = job.diverged_before()
     if reason is not None:
         job.write(job.point(None, status="diverged", reason=reason))
         return
-    job.measure()
+    trainer = job.resumed()
+    try:
+        trainer.train_until(budget_flops, lambda samples: job.report("train", trainer))
+    except Diverged as diverged:
+        job.write(job.point(trainer, status="diverged", reason=str(diverged)))
+        return
+    job.keep(trainer)
+    if distributed.leads():
+        job.write(job.point(trainer, **job.measured(trainer)))
+        job.report("done", trainer, now=True)
 
 
-def climb(study: Path, run_id: str, budgets_flops: Sequence[float], role: str, device: str) -> None:
-    """`advance` from budget to budget, in ascending order."""
-    for budget_flops in budgets_flops:
-        advance(study, run_id, budget_flops, role, device)
+def train_to_budgets(
+    study: Path, run_id: str, budgets_flops: Sequence[float], role: str, device: str
+) -> None:
+    """Train a run from budget to budget, in ascending order; a failure leaves its traceback."""
+    torch.set_num_threads(1)
+    folder = StudyFolder(study).run(run_id)
+    try:
+        for budget_flops in budgets_flops:
+            train_to_budget(study, run_id, budget_flops, role, device)
+    except Exception:
+        write_bytes(folder.failure, traceback.format_exc().encode())
+        raise
+    folder.failure.unlink(missing_ok=True)
 
 
 def is_there(path: Path, role: str) -> bool:
-    """Whether the point is measured; one measured on the side does not stand for the sweep's."""
+    """Return whether a point is measured; an extra one does not stand for the sweep's."""
     return path.exists() and (role == "extra" or read_json(path)["role"] == role)
 
 
 class _Job:
-    """One call of `advance`, with what it needs at hand."""
+    """What one call of `train_to_budget` needs at hand."""
 
-    def __init__(self, study: Path, run_id: str, budget_flops: float, role: str, device: str):
-        import torch
-
-        from isoclone.demos import open_demos
-        from isoclone.policies import policy_layout
-        from isoclone.training.data import open_source
-
-        torch.set_num_threads(1)
-        self.study, self.budget, self.role, self.device = study, budget_flops, role, device
-        self.folder = run_folder(study, run_id)
-        self.spec = read_spec(study)
-        self.run = Run.from_json(read_json(self.folder / "run.json"))
-        if self.run.id != run_id:
-            raise StoreError(f"{self.folder / 'run.json'} was edited: its id is now {self.run.id}")
-        self.game = self.spec.make_game()
+    def __init__(self, study: Path, folder: RunFolder, budget: float, role: str, device: str):
+        self.study, self.folder, self.budget = study, folder, budget
+        self.role, self.device = role, device
+        self.spec: StudySpec = read_spec(study)
+        self.run = run = Run.from_json(read_json(folder.file))
+        if run.id != folder.path.name:
+            raise StoreError(f"{folder.file} was edited: its id is now {run.id}")
         self.demos = demos = open_demos(demos_path(study, self.spec), verify=False)
-        layout = policy_layout(
-            self.run.policy,
-            self.run.width,
-            demos.frame,
-            demos.n_actions,
-            **self.run.policy_options,
-        )
-        self.source = open_source(demos, self.run.recipe["frames"], layout)
-        self.n_actions = demos.n_actions
+        shape = (run.policy, run.width, demos.frame, demos.n_actions)
+        layout = policy_layout(*shape, **run.policy_options)
+        self.source = demos.source(run.recipe["frames"], layout)
+        self.params = policy_params(*shape, **run.policy_options)
         self._reported = 0.0
 
-    def already_diverged(self) -> str | None:
-        """The reason, if this run diverged at an earlier budget."""
-        for path in sorted((self.folder / "points").glob("*.json")):
+    def diverged_before(self) -> str | None:
+        """Return the reason, if this run diverged at an earlier budget."""
+        for path in sorted((self.folder.path / "points").glob("*.json")):
             point = Point.from_json(read_json(path))
             if point.status == "diverged":
                 return point.reason
         return None
 
-    def train(self) -> str | None:
-        """Bring the run to its budget; returns why it diverged, if it did."""
-        from isoclone.training.loop import Diverged
+    def resumed(self) -> Trainer:
+        """Return the run as it was left; from its beginning if that is damaged or too far."""
 
-        self.trainer = self._trainer()
+        def fresh() -> Trainer:
+            return Trainer(
+                self.run, self.source, self.demos.n_actions, self.folder.path, self.device
+            )
+
+        trainer, why = fresh(), ""
         try:
-            self.trainer.train_until(self.budget, lambda samples: self.report("train", samples))
-        except Diverged as diverged:
-            return str(diverged)
-        self.trainer.save_checkpoint(checkpoint_path(self.study, self.run.id, self.budget))
-        self.trainer.save()
-        if distributed.leads():
-            path = seconds_path(self.study, self.run.id, self.budget)
-            write_json(path, self.trainer.progressed.seconds)
-        return None
-
-    def _trainer(self) -> Trainer:
-        """The run as it was left; from its beginning if that is damaged or already too far."""
-        from isoclone.training.loop import Trainer
-
-        def start() -> Trainer:
-            return Trainer(self.run, self.source, self.n_actions, self.folder, self.device)
-
-        try:
-            trainer = start()
-            # Training stops with the batch that reaches the budget; masked samples make it less.
-            wanted = math.ceil(self.budget / trainer.flops_per_sample)
-            if trainer.progressed.samples < wanted + trainer.recipe.batch_size:
-                note = ""
-            else:
-                note = f"its state was beyond {self.budget:.3g} FLOPs"
-        except (CheckpointError, KeyError, ValueError, RuntimeError, TypeError) as error:
-            note = " ".join(str(error).split()) or type(error).__name__
-        if not distributed.any_of(bool(note)):
+            trainer.resume()
+        except CheckpointError as error:
+            why = str(error)
+        # Training stops with the batch that reaches the budget; masked samples make it less.
+        wanted = math.ceil(self.budget / trainer.flops_per_sample)
+        if trainer.progress.samples >= wanted + trainer.recipe.batch_size:
+            why = f"its state was beyond {self.budget:.3g} FLOPs"
+        if not distributed.any_of(bool(why)):
             return trainer
         if distributed.leads():
-            (self.folder / "state.safetensors").unlink(missing_ok=True)
-            write_json(self.folder / "restarted.json", {"why": note})
+            self.folder.state.unlink(missing_ok=True)
+            write_json(self.folder.restarted, {"why": why})
         distributed.wait()
-        return start()
+        return fresh()
 
-    def measure(self) -> None:
-        """Evaluate the policy and write its point; one rank does it, the others wait for it."""
-        if not distributed.leads():
-            return
-        from isoclone.evaluation.dev_loss import dev_loss
-        from isoclone.evaluation.rollout import rollout
+    def keep(self, trainer: Trainer) -> None:
+        """Write the checkpoint of the budget, the state to go on from, and the time it took."""
+        trainer.save_checkpoint(self.folder.checkpoint(self.budget))
+        trainer.save()
+        if distributed.leads():
+            write_json(self.folder.seconds(self.budget), trainer.progress.seconds)
 
-        trained: TrainedPolicy = self.trainer.trained()
-        self.report("dev loss", trained.samples, now=True)
-        loss = dev_loss(trained, self.source, self.spec.dev_samples)
+    def measured(self, trainer: Trainer) -> dict[str, Any]:
+        """Evaluate the policy; return the figures of its point, or why it has none."""
+        policy = trainer.trained()
+        self.report("dev loss", trainer, now=True)
+        loss = dev_loss(policy, self.source, self.spec.dev_samples)
         if not math.isfinite(loss.mean):
-            reason = f"dev loss was {loss.mean} after {trained.samples:,} samples"
-            self.write(self.point(None, status="diverged", reason=reason))
-            return
-        episodes = self.spec.episodes if self.role == "sweep" else self.spec.forecast_episodes
-        figures: dict[str, Any] = {
+            said = f"dev loss was {loss.mean} after {policy.samples:,} samples"
+            return {"status": "diverged", "reason": said}
+        path = self.folder.checkpoint(self.budget)
+        return {
+            "checkpoint": path.relative_to(self.study).as_posix(),
             "dev_loss": loss.mean,
             "dev_loss_se": loss.se,
             "dev_accuracy": loss.accuracy,
             "dev_accuracy_top3": loss.accuracy_top3,
+            **self._played(policy, trainer),
         }
-        if episodes:
-            self.report("rollouts", trained.samples, now=True)
-            played = rollout(
-                trained,
-                self.game,
-                episodes,
-                self.run.seed,
-                self.spec.sampling,
-                progress=lambda finished: self.report("rollouts", trained.samples),
-            )
-            figures |= {"return_mean": played.mean, "return_se": played.se, "episodes": episodes}
-            if played.facts:
-                write_json(episodes_path(self.study, self.run.id, self.budget), played.facts)
-        self.write(self.point(checkpoint_path(self.study, self.run.id, self.budget), **figures))
 
-    def point(self, checkpoint: Path | None, **figures: Any) -> Point:
-        """The row: what the run says of itself, and the figures that were measured."""
-        from isoclone.policies import policy_params
-        from isoclone.training.loop import epochs
+    def _played(self, policy: TrainedPolicy, trainer: Trainer) -> dict[str, Any]:
+        """Play whole episodes; return the figures about them."""
+        forecast = self.role == "forecast"
+        episodes = self.spec.forecast_episodes if forecast else self.spec.episodes
+        if not episodes:
+            return {}
+        self.report("rollouts", trainer, now=True)
+        played = rollout(
+            policy,
+            self.spec.make_game(),
+            episodes,
+            self.run.seed,
+            self.spec.sampling,
+            progress=lambda finished: self.report("rollouts", trainer),
+        )
+        if played.facts:
+            write_json(self.folder.episodes(self.budget), played.facts)
+        return {"return_mean": played.mean, "return_se": played.se, "episodes": episodes}
 
-        run, done = self.run, self.trainer_progress()
-        unique = self.demos.samples_in("train")
-        row: dict[str, Any] = {
-            "run_id": run.id,
-            "budget_flops": self.budget,
-            "flops": done[0] * done[2],
-            "params": policy_params(
-                run.policy,
-                run.width,
-                self.demos.frame,
-                self.n_actions,
-                **run.policy_options,
-            ),
-            "samples": done[0],
-            "unique_samples": min(done[0], unique),
-            "epochs": epochs(done[0], unique),
-            "dev_loss": None,
-            "dev_loss_se": None,
-            "dev_accuracy": None,
-            "train_loss": done[1],
-            "return_mean": None,
-            "return_se": None,
-            "episodes": 0,
-            "game": run.game,
-            "policy": run.policy,
-            "width": run.width,
-            "seed": run.seed,
-            "recipe": run.recipe["name"],
-            "flop_convention": run.flop_convention,
-            "checkpoint": str(checkpoint.relative_to(self.study)) if checkpoint else None,
-            "role": self.role,
-        }
-        return Point(**{**row, **figures})
-
-    def trainer_progress(self) -> tuple[int, float | None, float]:
-        """(samples, recent training loss, FLOPs per sample) of the run so far."""
-        trainer = getattr(self, "trainer", None)
-        if trainer is None:
-            return 0, None, 0.0
-        done = trainer.progressed
-        return done.samples, done.train_loss if done.step else None, trainer.flops_per_sample
+    def point(self, trainer: Trainer | None, **measured: Any) -> Point:
+        """Return the row: what the run says of itself, what it cost, and what was measured."""
+        cost: dict[str, Any] = {}
+        if trainer is not None:
+            done, unique = trainer.progress, self.demos.samples_in("train")
+            cost = {
+                "flops": trainer.flops,
+                "samples": done.samples,
+                "unique_samples": min(done.samples, unique),
+                "epochs": float(np.round(done.samples / unique, 4)),
+                "train_loss": done.train_loss if done.step else None,
+            }
+        made = made_by(self.device, self.run.recipe["precision"])
+        return Point.of_run(
+            self.run, self.budget, self.params, self.role, **cost, **made, **measured
+        )
 
     def write(self, point: Point) -> None:
         """Write the point, the last thing that is done."""
-        if not distributed.leads():
-            return
-        write_json(point_path(self.study, self.run.id, self.budget), point.to_json())
-        self.report("done", point.samples, now=True)
+        if distributed.leads():
+            write_json(self.folder.point(self.budget), point.to_json())
 
-    def report(self, phase: str, samples: int, now: bool = False) -> None:
+    def report(self, phase: str, trainer: Trainer, now: bool = False) -> None:
         """Tell whoever watches, at most once a second."""
         if not distributed.leads():
             return
         if not now and time.monotonic() - self._reported < PROGRESS_SECONDS:
             return
         self._reported = time.monotonic()
-        per_sample = self.trainer_progress()[2]
         write_json(
-            self.folder / "progress.json",
+            self.folder.progress,
             {
                 "phase": phase,
                 "label": self.run.label,
                 "budget_flops": self.budget,
-                "flops": samples * per_sample,
-                "samples": samples,
+                "flops": trainer.flops,
+                "samples": trainer.progress.samples,
             },
         )
+
+
+# ---------------------------------------------------------------------- other work of a study
+
+
+def play_random(spec: StudySpec, episodes: int) -> dict[str, float]:
+    """Play at random; return the mean return and its SE, as a row of `references.json`."""
+    played = random_returns(spec.make_game(), episodes, seed=1)
+    return {"mean": played.mean, "se": played.se or 0.0, "episodes": episodes}
+
+
+def play_baseline(
+    study: Path, shares: Sequence[float] | None, checkpoint: str | None
+) -> dict[str, Any]:
+    """Play as many episodes as the forecast agent; return the mean return, its SE, the episodes.
+
+    Args:
+        shares: how often the expert takes each action, for a player that knows nothing else.
+        checkpoint: a policy of the study, if no shares are given.
+    """
+    torch.set_num_threads(1)
+    spec = read_spec(study)
+    the_game, episodes = spec.make_game(), spec.forecast_episodes
+    if checkpoint is None:
+        played = marginal_returns(the_game, np.array(shares), episodes, BASELINE_SEED)
+    else:
+        policy = load_checkpoint(study / checkpoint)
+        played = rollout(policy, the_game, episodes, BASELINE_SEED, spec.sampling)
+    return {"mean": played.mean, "se": played.se, "episodes": episodes}
+
+
+def film(study: Path, checkpoint: str) -> None:
+    """Write the study's video from one of its checkpoints."""
+    from isoclone.evaluation.video import write_video
+
+    spec = read_spec(study)
+    policy = load_checkpoint(study / checkpoint)
+    write_video(policy, spec.make_game(), StudyFolder(study).video, sampling=spec.sampling)

@@ -54,7 +54,7 @@ class TrainedPolicy:
     def step(
         self, *inputs: Any, state: dict[str, torch.Tensor]
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Return a recurrent policy's logits (steps, lanes, n_actions) float32 and its new state."""
+        """Return logits (steps, lanes, n_actions) float32 and the new state, if recurrent."""
         with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
             logits, state = self.module(*inputs, state)
         return logits.float(), state

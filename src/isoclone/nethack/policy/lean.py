@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from isoclone.base.errors import SpecError
 from isoclone.nethack.policy import memory, screen, text
-from isoclone.policies.cores import State
 from isoclone.nethack.policy.screen import Around, RoughMap, Screens
+from isoclone.policies.cores import State
 
 CELL = 8  # numbers that stand for one cell near the cursor
 KIND = 6  # numbers that stand for one kind of symbol on the rough map

@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn import functional
 
 from isoclone.nethack.policy import screen
-from isoclone.policies.cores import State
 from isoclone.nethack.policy.screen import Screens
+from isoclone.policies.cores import State
 
 CHANNELS = (16, 32, 32)
 CHAR, COLOR = 12, 4  # numbers that stand for a character and for a colour

@@ -9,11 +9,11 @@ from torch import nn
 
 from isoclone.base.errors import SpecError, UnknownNameError
 from isoclone.games import FrameSpec
-from isoclone.policies.cores import State, make_core
 from isoclone.nethack.game import unpack_tty
 from isoclone.nethack.policy.lean import LeanEncoder
 from isoclone.nethack.policy.paper import PaperEncoder
 from isoclone.nethack.policy.screen import COLUMNS, ROWS, Screens
+from isoclone.policies.cores import State, make_core
 
 ENCODERS = {"lean": LeanEncoder, "paper": PaperEncoder}
 
@@ -71,7 +71,8 @@ class TtyPolicy(nn.Module):
 
     def observe(self, frames: torch.Tensor) -> Screens:
         """Return packed frames (..., 1, 3842) uint8 as screens."""
-        return Screens(*unpack_tty(frames[..., 0, :]))
+        screens: Any = unpack_tty(frames[..., 0, :])  # type: ignore[arg-type]
+        return Screens(*screens)
 
     def initial_state(self, lanes: int) -> State:
         """The state before a game's first screen, for so many games side by side."""

@@ -1,9 +1,9 @@
 """NetHack recordings (ttyrec, NLD): imported once, stored for training, streamed as unrolls."""
 
+from isoclone.nethack.recordings.demonstrations import NldDemonstrations
 from isoclone.nethack.recordings.importer import import_nld
 from isoclone.nethack.recordings.record import NldRecordRequest, record_demos, record_nld
 from isoclone.nethack.recordings.select import select
-from isoclone.nethack.recordings.demonstrations import NldDemonstrations
 from isoclone.nethack.recordings.store import GameInfo, NldGame
 from isoclone.nethack.recordings.unrolls import Unroll, Unrolls, whole_games
 

@@ -35,6 +35,7 @@ from isoclone.executors import Executor, SerialExecutor, Task
 from isoclone.games import game
 from isoclone.nethack.game import CHALLENGE, FRAME, NetHack, key_actions
 from isoclone.nethack.recordings.cut import Cut, find_cut
+from isoclone.nethack.recordings.demonstrations import NldDemonstrations
 from isoclone.nethack.recordings.earlier import Earlier
 from isoclone.nethack.recordings.gamefile import FRAMES, GameFile, write_game
 from isoclone.nethack.recordings.store import (
@@ -42,7 +43,6 @@ from isoclone.nethack.recordings.store import (
     KIND,
     UNKNOWN,
     GameInfo,
-    NldDemonstrations,
     game_path,
 )
 from isoclone.nethack.recordings.ttyrec import (

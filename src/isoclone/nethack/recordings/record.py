@@ -25,13 +25,14 @@ import numpy as np
 from isoclone.base.errors import DataError, SpecError
 from isoclone.base.records import jsonable, stable_id
 from isoclone.base.store import claim, read_json, replacing, write_json
+from isoclone.demos import RecordRequest
 from isoclone.executors import Executor, Files, SerialExecutor, Task, near
 from isoclone.executors.serial import one_line
 from isoclone.experts import Expert, View, expert
 from isoclone.games import game
 from isoclone.nethack.game import NetHack
-from isoclone.nethack.recordings.importer import import_nld
 from isoclone.nethack.recordings.demonstrations import NldDemonstrations
+from isoclone.nethack.recordings.importer import import_nld
 
 RECORDING, GAME = "recording.json", "game.json"
 HELD = "another recording", "recording"  # what `store.claim` says of a folder
@@ -177,6 +178,31 @@ def record_enough(
         request = replace(request, games=max(request.games + 1, math.ceil(request.games * more)))
     options: dict[str, Any] = {"dev_fraction": dev_fraction, "executor": executor}
     return record_demos(request, recordings, store, progress=progress, **options)[1]
+
+
+def record_as_demonstrations(
+    request: RecordRequest,
+    path: Path,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> NldDemonstrations:
+    """Record as many games as a request for samples takes; see `demos.record_demonstrations`."""
+    return record_enough(
+        NldRecordRequest(
+            games=2,
+            expert=str(request.expert),
+            seed=request.seed,
+            game=request.game,
+            game_options=request.game_options,
+            expert_options=request.expert_options,
+        ),
+        request.samples,
+        path.parent / "recordings",
+        path,
+        dev_fraction=request.dev_fraction,
+        executor=executor,
+        progress=progress,
+    )
 
 
 def _cast(request: NldRecordRequest) -> tuple[NetHack, Expert]:

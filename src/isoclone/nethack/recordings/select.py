@@ -11,8 +11,8 @@ from pathlib import Path
 from isoclone.base.errors import DataError, SpecError
 from isoclone.base.store import replacing
 from isoclone.demos.demonstrations import DONE
-from isoclone.nethack.recordings.importer import Played, claim, finish
 from isoclone.nethack.recordings.demonstrations import NldDemonstrations
+from isoclone.nethack.recordings.importer import Played, claim, finish
 from isoclone.nethack.recordings.store import GameInfo
 from isoclone.nethack.recordings.where import Where
 

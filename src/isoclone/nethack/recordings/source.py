@@ -63,6 +63,7 @@ class _UnrollFeed:
 
 def unroll_batch(unroll: Unroll, device: str | torch.device) -> Batch:
     """Return an unroll as a policy is fed with it."""
+
     def tensor(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(device)
 

@@ -129,6 +129,15 @@ class StoredGames(Finished):
         """Where the game's frames are."""
         return game_path(self.path, self.episodes[index].name)
 
+    def action_counts(self, split: str) -> np.ndarray:
+        """Count how often the expert took each action in a split, (n_actions,) int64."""
+        table, counts = np.array(self.action_of_key), np.zeros(self.n_actions, np.int64)
+        for info in self.in_split(split):
+            keys, _ = self.open_game(info.index).moves()
+            actions = table[keys[info.cut_opening :][: info.length]]
+            counts += np.bincount(actions[actions >= 0], minlength=self.n_actions)
+        return counts
+
     def open_game(self, index: int) -> GameFile:
         """The game's file.
 

@@ -1,0 +1,202 @@
+"""Every file name and path of a study directory, and the records read from there.
+
+<study>/
+  study.json             the specification; its presence makes the directory a study
+  demos/                 demonstrations, unless the study uses some from elsewhere
+  recordings/            what a game of its own way of recording keeps besides
+  references.json        mean return of random play and of the expert, with SE
+  runs/<id>/             one folder for each run:
+    run.json               the declared fields
+    state.safetensors      where training can go on from
+    restarted.json         why training began anew, if it did
+    failure.txt            traceback of the last attempt that failed, if one did
+    checkpoints/<budget>.safetensors
+    episodes/<budget>.json how each episode went, where the game tells
+    seconds/<budget>.json  how long training took
+    points/<budget>.json   written last: without it the point did not happen
+    progress.json          for whoever watches
+  points.parquet, .csv   every point, one row each
+  laws.json              the fitted laws with intervals
+  forecast.json          forecast, the agent trained to test it, and how they compare
+  baselines.json         whom that agent was measured against
+  video.mp4              that agent playing
+  report.html            everything, on one page
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from isoclone.base.errors import StoreError
+from isoclone.base.records import Point, Run
+from isoclone.base.store import read_json
+
+STUDY_FILE = "study.json"
+HEAVY = ("demos", "recordings")  # of an object store's study: not needed to look at it
+R = TypeVar("R", Run, Point)
+
+
+def budget_key(budget_flops: float) -> str:
+    """Return a budget as part of a file name: exact, and sorted by eye."""
+    short = f"{budget_flops:.6e}"
+    return short if float(short) == budget_flops else f"{budget_flops:.16e}"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run; budgets are in FLOPs."""
+
+    path: Path
+
+    @property
+    def file(self) -> Path:
+        """The run's declared fields."""
+        return self.path / "run.json"
+
+    @property
+    def state(self) -> Path:
+        """Where training can go on from."""
+        return self.path / "state.safetensors"
+
+    @property
+    def restarted(self) -> Path:
+        """Why training began anew, if it did."""
+        return self.path / "restarted.json"
+
+    @property
+    def failure(self) -> Path:
+        """The traceback of the last attempt that failed, if one did."""
+        return self.path / "failure.txt"
+
+    @property
+    def progress(self) -> Path:
+        """How far the run is, for whoever watches."""
+        return self.path / "progress.json"
+
+    def point(self, budget_flops: float) -> Path:
+        """The file whose presence says that the point is complete."""
+        return self.path / "points" / f"{budget_key(budget_flops)}.json"
+
+    def checkpoint(self, budget_flops: float) -> Path:
+        """The weights that the point was measured with."""
+        return self.path / "checkpoints" / f"{budget_key(budget_flops)}.safetensors"
+
+    def episodes(self, budget_flops: float) -> Path:
+        """A list with what the game told of each episode that was played, where it tells."""
+        return self.path / "episodes" / f"{budget_key(budget_flops)}.json"
+
+    def seconds(self, budget_flops: float) -> Path:
+        """How long training up to the budget took; no part of the point: machines differ."""
+        return self.path / "seconds" / f"{budget_key(budget_flops)}.json"
+
+    def train_seconds(self, budget_flops: float) -> float | None:
+        """Return the seconds of training up to a budget, if they are known.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        path = self.seconds(budget_flops)
+        if not path.exists():
+            return None
+        found = read_json(path)
+        if not isinstance(found, float):
+            raise StoreError(f"{path} is damaged; delete it")
+        return found
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The files of a study."""
+
+    path: Path
+
+    @property
+    def spec(self) -> Path:
+        """The specification."""
+        return self.path / STUDY_FILE
+
+    @property
+    def demos(self) -> Path:
+        """The study's own demonstrations."""
+        return self.path / "demos"
+
+    @property
+    def references(self) -> Path:
+        """Mean return of random play and of the expert."""
+        return self.path / "references.json"
+
+    @property
+    def points(self) -> Path:
+        """The table of points, without its ending: .parquet and .csv."""
+        return self.path / "points"
+
+    @property
+    def laws(self) -> Path:
+        """The fitted laws."""
+        return self.path / "laws.json"
+
+    @property
+    def forecast(self) -> Path:
+        """The forecast, the agent trained to test it, and how they compare."""
+        return self.path / "forecast.json"
+
+    @property
+    def baselines(self) -> Path:
+        """Whom the forecast agent was measured against."""
+        return self.path / "baselines.json"
+
+    @property
+    def video(self) -> Path:
+        """The forecast agent playing."""
+        return self.path / "video.mp4"
+
+    @property
+    def report(self) -> Path:
+        """Everything, on one page."""
+        return self.path / "report.html"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever drives the study."""
+        return self.path / ".driver.lock"
+
+    def run(self, run_id: str) -> RunFolder:
+        """Return the folder of one run."""
+        return RunFolder(self.path / "runs" / run_id)
+
+    def read_runs(self) -> list[Run]:
+        """Read every run that has a folder.
+
+        Raises:
+            StoreError: a file is damaged or lies where it does not belong.
+        """
+        paths = sorted((self.path / "runs").glob("*/run.json"))
+        return [self._read(Run, path) for path in paths]
+
+    def read_points(self) -> list[Point]:
+        """Read every complete point, in no particular order.
+
+        Raises:
+            StoreError: a file is damaged or lies where it does not belong.
+        """
+        return [self._read(Point, p) for p in (self.path / "runs").glob("*/points/*.json")]
+
+    def _read(self, kind: type[R], path: Path) -> R:
+        """Read a record from its file, which must be where a record of its contents belongs."""
+        try:
+            record = kind.from_json(read_json(path))
+        except TypeError as error:
+            raise StoreError(f"{path} is damaged ({error}); delete it to make it again") from error
+        if path not in self._places(record):
+            raise StoreError(f"{path} belongs to another run or budget; delete it to make it again")
+        return record
+
+    def _places(self, record: Run | Point) -> list[Path]:
+        """Return where a record's file must be; nowhere if it names a checkpoint not its run's."""
+        if isinstance(record, Run):
+            return [self.run(record.id).file]
+        run = self.run(record.run_id)
+        own = run.checkpoint(record.budget_flops).relative_to(self.path).as_posix()
+        return [run.point(record.budget_flops)] if record.checkpoint in (None, own) else []

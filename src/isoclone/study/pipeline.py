@@ -1,0 +1,414 @@
+"""Carry out a study: demonstrations, sweep, laws, forecast, its agent, report.
+
+    run
+      record            the expert plays, frames are expanded, both ends of the score are measured
+      sweep             plan.next_cells says what is missing; train_all has it trained; again
+      test_forecast     laws, forecast, the agent it describes, baselines, film
+      write_report
+
+Every step looks at the directory first and does what is missing, so that `run` may be stopped
+anywhere, by any means, and called again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isoclone.base import distributed
+from isoclone.base.errors import ExecutionError, SpecError, UnknownNameError
+from isoclone.base.records import Forecast, Point, Run
+from isoclone.base.schema import kinds
+from isoclone.base.store import alone, read_json, sweep_leftovers, write_json, write_rows
+from isoclone.demos import Demonstrations, RecordRequest, record_demonstrations
+from isoclone.demos.demonstrations import DONE
+from isoclone.evaluation.baselines import action_shares, smallest_of
+from isoclone.executors import Files, Task
+from isoclone.policies import policy_flops, policy_layout, policy_params, width_for
+from isoclone.study.folder import STUDY_FILE
+from isoclone.study.plan import Cell
+from isoclone.study.session import Session
+from isoclone.study.spec import demos_path
+from isoclone.study.study import Study
+from isoclone.study.worker import (
+    film,
+    is_there,
+    play_baseline,
+    play_random,
+    train_to_budget,
+    train_to_budgets,
+)
+from isoclone.training.recipes import Recipe
+
+REFERENCE_EPISODES = 32
+
+
+def run(study: Study, session: Session | None = None) -> Study:
+    """Carry out a study from demonstrations to report; what is done is not done again.
+
+    Raises:
+        StoreError: another process is at work on this study, or the disk is full.
+        ExecutionError: recording failed, or every size failed at a budget.
+    """
+    session = session or Session()
+    with driven(study, session), session.executor:
+        sweep_leftovers(study.path)
+        record(study, session)
+        sweep(study, session)
+        try:
+            write_json(study.folder.laws, study.laws().to_json())
+            test_forecast(study, session)
+        finally:  # a study without laws still has a report, which says what is missing
+            session.observer.phase("report")
+            write_report(study)
+            sweep_leftovers(study.path)  # of workers that died while the others went on
+    return study
+
+
+@contextmanager
+def driven(study: Study, session: Session | None = None) -> Iterator[None]:
+    """Be the only driver of a study; the lock goes with the process, however it ends.
+
+    Raises:
+        StoreError: another is at work.
+    """
+    if not distributed.leads():  # the first process holds it for all
+        yield
+    elif study.remote is None:
+        with alone(study.folder.lock, str(study.path)):
+            yield
+    else:
+        observer = (session or Session()).observer
+        with study.remote.driven(lambda said: observer.phase("wait", said)):
+            study.remote.pull()
+            # Somebody else may have begun another study here meanwhile.
+            Study.open(study.path).refuse_other(study.spec)
+            with study.remote.kept():
+                yield
+
+
+# ---------------------------------------------------------------------- demonstrations
+
+
+def record(study: Study, session: Session) -> Demonstrations:
+    """Have the demonstrations recorded and expanded, and both ends of the score measured."""
+    spec, observer = study.spec, session.observer
+    if not spec.demos:
+        observer.phase("record", f"{spec.expert} plays {spec.game}")
+        if not (study.folder.demos / DONE).exists():
+            study.check_trust()
+        request = RecordRequest(
+            game=spec.game,
+            expert=spec.expert,
+            samples=spec.samples,
+            seed=spec.demos_seed,
+            dev_fraction=spec.dev_fraction,
+            game_options=spec.game_options,
+            expert_options=spec.expert_options,
+        )
+        place = study.folder.demos
+        record_demonstrations(request, place, session.executor, observer.progress)
+    demos = study.demos()
+    if len(demos.dev_episodes) < 2:
+        observer.trouble("only one dev episode: dev losses have no standard error")
+    observer.phase("expand", "frames, once for all runs")
+    expand(study, demos, session)
+    _measure_references(study, demos, session)
+    return demos
+
+
+def expand(study: Study, demos: Demonstrations, session: Session) -> None:
+    """Have the frames expanded as the study's policies read them, once for all runs."""
+    spec, the_game = study.spec, study.spec.make_game()
+    layout = policy_layout(
+        spec.policy, spec.widths[0], the_game.frame, the_game.n_actions, **spec.policy_options
+    )
+    demos.source(spec.recipe["frames"], layout, session.observer.progress)
+
+
+def _measure_references(study: Study, demos: Demonstrations, session: Session) -> None:
+    path = study.folder.references
+    if path.exists():
+        return
+    (outcome,) = session.executor.run([Task(play_random, (study.spec, REFERENCE_EPISODES))])
+    if outcome.error:
+        raise ExecutionError(f"random play of {study.spec.game} failed: {outcome.error}")
+    mean, se = demos.score()
+    expert = {"mean": mean, "se": se, "episodes": len(demos.episodes)}
+    write_json(path, {"random": outcome.result, "expert": expert})
+
+
+# ---------------------------------------------------------------------- training runs to budgets
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run of a study, and the budgets to train it to, ascending."""
+
+    study: Study
+    run: Run
+    budgets_flops: tuple[float, ...]
+
+
+def sweep(study: Study, session: Session) -> None:
+    """Train every size to every budget that the plan asks for."""
+    _forget_failures(study)
+    session.observer.phase("sweep")
+    fingerprint = study.demos().fingerprint
+    while not (missing := study.sweep()).complete:
+        session.observer.sweep(study, missing)
+        jobs = [_job(study, cell, fingerprint) for cell in missing.cells]
+        train_all(jobs, "sweep", session)
+        write_tables(study)
+    write_tables(study)
+
+
+def _job(study: Study, cell: Cell, fingerprint: str) -> Job:
+    budget = cell.budget_flops
+    return Job(study, study.spec.run_for(cell.width, cell.seed, fingerprint, budget), (budget,))
+
+
+def train_all(jobs: Sequence[Job], role: str, session: Session) -> None:
+    """Train runs, of one study or several, to their budgets, spread over the executor.
+
+    A run that keeps failing gets a row that says why, at each budget it did not reach.
+    """
+    tasks = [_task(job, role, session.device, key) for key, job in enumerate(jobs)]
+    several = len({job.study.path for job in jobs}) > 1
+    for outcome in session.executor.run(tasks):
+        job = jobs[outcome.task.key]
+        study, run = job.study, job.run
+        for budget in job.budgets_flops:
+            path = study.folder.run(run.id).point(budget)
+            if outcome.error and not is_there(path, role):
+                _write_failure(job, budget, role, outcome.error)
+                session.observer.trouble(f"{run.label} at {budget:.3g} FLOPs: {outcome.error}")
+            name = study.spec.name if several else ""
+            session.observer.point(Point.from_json(read_json(path)), name)
+
+
+def _task(job: Job, role: str, device: str, key: Any) -> Task:
+    """Return the work of training a run to its budgets, with the files it reads and writes."""
+    study, run = job.study, job.run
+    declare(study, run)
+    demos, name = demos_path(study.path, study.spec), f"runs/{run.id}"
+    reads = {STUDY_FILE: study.folder.spec, name: study.folder.run(run.id).path}
+    parts = (DONE, "episodes", "games")
+    reads |= {f"demos/{part}": demos / part for part in parts if (demos / part).exists()}
+    files = Files(study.path, reads, (name,))
+    args = (study.path, run.id, job.budgets_flops, role, device)
+    return Task(train_to_budgets, args, key, device != "cpu", files)
+
+
+def declare(study: Study, run: Run) -> None:
+    """Make the run's folder, with its declared fields in it, unless it is there."""
+    path = study.folder.run(run.id).file
+    if not path.exists():
+        write_json(path, run.to_json())
+
+
+def _write_failure(job: Job, budget: float, role: str, reason: str) -> None:
+    run, the_game = job.run, job.study.spec.make_game()
+    params = policy_params(
+        run.policy, run.width, the_game.frame, the_game.n_actions, **run.policy_options
+    )
+    folder = job.study.folder.run(run.id)
+    if folder.failure.exists():
+        reason += f" (traceback in {folder.failure.relative_to(job.study.path)})"
+    point = Point.of_run(run, budget, params, role, status="failed", reason=reason)
+    write_json(folder.point(budget), point.to_json())
+
+
+def _forget_failures(study: Study) -> None:
+    """Forget failed points, so that they are tried again.
+
+    What was forecast without them falls: its agent stays as a row, but as an extra one.
+    """
+    failed = [p for p in study.points(None) if p.status == "failed"]
+    if any(p.role == "sweep" for p in failed):
+        for p in study.points("forecast"):
+            path = study.folder.run(p.run_id).point(p.budget_flops)
+            write_json(path, {**p.to_json(), "role": "extra"})
+        study.folder.forecast.unlink(missing_ok=True)
+    for p in failed:
+        study.folder.run(p.run_id).point(p.budget_flops).unlink(missing_ok=True)
+
+
+def write_tables(study: Study) -> None:
+    """Write every point into points.parquet and points.csv."""
+    write_rows(study.folder.points, [p.to_json() for p in study.points(None)], kinds(Point))
+
+
+# ---------------------------------------------------------------------- laws and forecast
+
+
+def test_forecast(study: Study, session: Session) -> dict[str, Any]:
+    """Forecast, train the forecast agent, set one against the other, film the agent."""
+    if study.folder.forecast.exists() and study.folder.video.exists():
+        return study.tested()
+    predicted = study.forecast()
+    point = train_forecast(study, predicted, session)
+    result = {"forecast": predicted, "point": point, "holds": _holds(predicted, point)}
+    write_json(study.folder.forecast, result)
+    write_tables(study)
+    _measure_baselines(study, session)
+    if point.checkpoint:
+        names = (STUDY_FILE, point.checkpoint)
+        reads = {name: study.path / name for name in names}
+        files = Files(study.path, reads, (study.folder.video.name,))
+        task = Task(film, (study.path, point.checkpoint), files=files)
+        for outcome in session.executor.run([task]):
+            if outcome.error:
+                session.observer.trouble(f"no video: {outcome.error}")
+    return study.tested()
+
+
+def _holds(predicted: Forecast, point: Point) -> dict[str, bool | None]:
+    """Say whether measured figures lie in the forecast's intervals; None where one is missing."""
+    answer: dict[str, bool | None] = {}
+    for name in ("dev_loss", "return_mean"):
+        interval, value = getattr(predicted, name), getattr(point, name)
+        answer[name] = None if interval is None or value is None else interval.holds(value)
+    return answer
+
+
+def train_forecast(study: Study, predicted: Forecast, session: Session | None = None) -> Point:
+    """Train the agent that a forecast describes, and measure it.
+
+    Raises:
+        ExecutionError: the forecast's size costs more than its budget in a single batch.
+    """
+    session = session or Session()
+    spec, the_game = study.spec, study.spec.make_game()
+    frame, n_actions, options = the_game.frame, the_game.n_actions, spec.policy_options
+    width = width_for(predicted.params.value, spec.policy, frame, n_actions, **options)
+    per_sample = policy_flops(spec.policy, width, frame, n_actions, spec.flop_convention, **options)
+    cost = per_sample * Recipe.from_json(spec.recipe).batch_size
+    if cost > predicted.flops:
+        raise ExecutionError(
+            f"the forecast asks for width {width}, of which one batch costs {cost:.3g} FLOPs, "
+            f"more than the budget of {predicted.flops:.3g}: the sweep does not pin down the "
+            "best size; add sizes or budgets"
+        )
+    trained = spec.run_for(width, spec.seeds[0], study.demos().fingerprint, predicted.flops)
+    session.observer.phase("forecast", f"training width {width} to {predicted.flops:.3g} FLOPs")
+    train_all([Job(study, trained, (predicted.flops,))], "forecast", session)
+    path = study.folder.run(trained.id).point(predicted.flops)
+    return Point.from_json(read_json(path))
+
+
+def _measure_baselines(study: Study, session: Session) -> None:
+    """Measure whom the forecast agent is set against: the expert's habits, the smallest agent."""
+    if study.baselines() or not study.spec.forecast_episodes:
+        return
+    session.observer.phase("baselines", "the expert's habits, and the sweep's smallest agent")
+    here = {STUDY_FILE: study.folder.spec}
+    shares = [float(share) for share in action_shares(study.demos())]
+    args: list[tuple[str, Any]] = [("marginal", (study.path, shares, None))]
+    small = smallest_of(study.points())
+    if small is not None and small.checkpoint is not None:
+        here[small.checkpoint] = study.path / small.checkpoint
+        args.append(("smallest", (study.path, None, small.checkpoint)))
+    files = Files(study.path, here, ())
+    rows: dict[str, dict[str, Any]] = {}
+    for outcome in session.executor.run([Task(play_baseline, a, n, files=files) for n, a in args]):
+        name = outcome.task.key
+        rows[name] = {"reason": outcome.error} if outcome.error else outcome.result
+        if outcome.error:
+            session.observer.trouble(f"{name} was not measured: {outcome.error}")
+    if small is not None and "smallest" in rows:
+        rows["smallest"] |= {"run_id": small.run_id, "params": small.params, "width": small.width}
+    write_json(study.folder.baselines, rows)
+
+
+# ---------------------------------------------------------------------- runs made by hand
+
+
+def train_size(study: Study, width: int, flops: float, seed: int = 0, device: str = "cpu") -> Point:
+    """Train one size to one budget and measure it as the sweep would; its role is 'extra'.
+
+    Raises:
+        SpecError: the budget is below one batch of that width.
+    """
+    trained = run_of(study, width, flops, seed, study.demos().fingerprint)
+    return _train_alone(study, trained, flops, "extra", device)
+
+
+def run_of(study: Study, width: int, flops: float, seed: int, fingerprint: str) -> Run:
+    """Return the run of one size that reaches a budget, on demonstrations of that fingerprint.
+
+    Raises:
+        SpecError: the budget is below one batch of that width, or the seed below 0.
+    """
+    study.spec.replace(
+        widths=tuple(sorted({1, 2, 3, width})),
+        budgets_flops=(flops,),
+        forecast_flops=2 * flops,
+        seeds=(seed,),
+    )
+    return study.spec.run_for(width, seed, fingerprint, flops)
+
+
+def train_run(study: Study, run_id: str, flops: float | None = None, device: str = "cpu") -> Point:
+    """Train a run that has a folder to a budget, by all processes of a torchrun if this is one.
+
+    Args:
+        flops: the budget; the first of the study's, the forecast's included, that the run has
+            no point at, if None. A point that the sweep waits for joins it.
+
+    Raises:
+        UnknownNameError: no such run.
+        SpecError: nothing is left for it to do.
+    """
+    runs = {run.id: run for run in study.runs()}
+    if run_id not in runs:
+        raise UnknownNameError("run", run_id, list(runs))
+    budgets = [*study.spec.budgets_flops, study.spec.forecast_budget]
+    left = [b for b in budgets if not study.folder.run(run_id).point(b).exists()]
+    if flops is None and not left:
+        raise SpecError(f"run {run_id} has a point at every budget; give it another by --flops")
+    run, budget = runs[run_id], left[0] if flops is None else flops
+    return _train_alone(study, run, budget, _role_of(study, run, budget), device)
+
+
+def _train_alone(study: Study, run: Run, budget: float, role: str, device: str) -> Point:
+    """Train one run to one budget in this process, or in those of a torchrun together.
+
+    An error on one process of a torchrun ends them all, and the same command goes on.
+    """
+    with driven(study):
+        if distributed.size() == 1:
+            train_all([Job(study, run, (budget,))], role, Session(device=device))
+        else:
+            if distributed.leads():
+                declare(study, run)
+            distributed.wait()
+            train_to_budget(study.path, run.id, budget, role, device)
+            distributed.wait()
+        if distributed.leads():
+            write_tables(study)
+    return Point.from_json(read_json(study.folder.run(run.id).point(budget)))
+
+
+def _role_of(study: Study, run: Run, budget: float) -> str:
+    """Return the role of a point made by hand: 'sweep' or 'forecast' if the study waits for it."""
+    if Cell(run.width, run.seed, budget) in study.sweep().cells:
+        return "sweep"
+    return "forecast" if budget == study.spec.forecast_budget else "extra"
+
+
+# ---------------------------------------------------------------------- the report
+
+
+def write_report(study: Study) -> Path:
+    """Write `report.html` and return its path."""
+    from isoclone.report import write_report as write
+
+    study.fetch_demos()
+    path = write(study)
+    if study.remote:
+        study.remote.push([path.name])
+    return path
