@@ -37,6 +37,7 @@ from isoclone.base.errors import (
     UnknownNameError,
 )
 from isoclone.base.records import Forecast, Point, Record, Run, shown
+from isoclone.base.schema import as_table, kinds
 from isoclone.base.store import alone, is_free, read_json, sweep_leftovers, write_json, write_rows
 from isoclone.demos import FrameDemonstrations, RecordRequest, open_demos, record
 from isoclone.demos.demonstrations import DONE
@@ -72,18 +73,6 @@ REFERENCE_EPISODES = 32
 HEAVY = ("demos", "recordings")  # of an object store's study: not needed to look at it
 SCRIPTED = ("toy", "atari/Breakout", "nethack", "nethack/NetHackChallenge-v0")
 R = TypeVar("R", Run, Point)
-INTEGERS = ("params", "samples", "unique_samples", "episodes", "width", "seed")
-TEXTS = (
-    "run_id",
-    "game",
-    "policy",
-    "recipe",
-    "flop_convention",
-    "checkpoint",
-    "role",
-    "status",
-    "reason",
-)
 
 
 class Observer:
@@ -532,25 +521,9 @@ class Study:
             write_json(path, run.to_json())
 
     def _write_failure(self, run: Run, budget: float, role: str, reason: str) -> None:
-        the_game = self.spec.make_game()
-        missing = dict.fromkeys(Point.__dataclass_fields__)
-        row = {
-            **missing,
-            **{k: getattr(run, k) for k in ("game", "policy", "width", "seed", "flop_convention")},
-            "run_id": run.id,
-            "budget_flops": budget,
-            "flops": 0.0,
-            "params": self._size(run.width, 1.0, the_game)["params"],
-            "samples": 0,
-            "unique_samples": 0,
-            "epochs": 0.0,
-            "episodes": 0,
-            "recipe": run.recipe["name"],
-            "role": role,
-            "status": "failed",
-            "reason": reason,
-        }
-        write_json(point_path(self.path, run.id, budget), row)
+        params = self._size(run.width, 1.0, self.spec.make_game())["params"]
+        point = Point.of_run(run, budget, params, role, status="failed", reason=reason)
+        write_json(point_path(self.path, run.id, budget), point.to_json())
 
     def _forget_failures(self) -> None:
         """Failed points are tried again when the same command is run again.
@@ -567,9 +540,8 @@ class Study:
             point_path(self.path, p.run_id, p.budget_flops).unlink(missing_ok=True)
 
     def _write_tables(self) -> None:
-        names = Point.__dataclass_fields__
-        kinds = {n: str if n in TEXTS else int if n in INTEGERS else float for n in names}
-        write_rows(self.path / "points", [p.to_json() for p in self.points(None)], kinds)
+        rows = [p.to_json() for p in self.points(None)]
+        write_rows(self.path / "points", rows, kinds(Point))
 
     # ------------------------------------------------------------------ laws and forecast
 
@@ -790,11 +762,9 @@ def fit(points: Iterable[Point], references: dict[str, dict[str, float]] | None 
     Raises:
         FitError: too few usable points.
     """
-    rows = [p.to_json() for p in points]
-    table = {name: [row[name] for row in rows] for name in Point.__dataclass_fields__}
     known = references or {}
     return laws.fit(
-        table,
+        as_table(points, Point),
         expert_return=known.get("expert", {}).get("mean"),
         random_return=known.get("random", {}).get("mean"),
     )

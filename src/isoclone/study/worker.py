@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from isoclone.base import distributed
 from isoclone.base.errors import CheckpointError, StoreError
+from isoclone.base.provenance import made_by
 from isoclone.base.records import Point, Run
 from isoclone.base.store import read_json, write_json
 from isoclone.executors import Files
@@ -255,39 +256,21 @@ class _Job:
         from isoclone.policies import policy_params
         from isoclone.training.loop import epochs
 
-        run, done = self.run, self.trainer_progress()
+        run, (samples, train_loss, per_sample) = self.run, self.trainer_progress()
         unique = self.demos.samples_in("train")
-        row: dict[str, Any] = {
-            "run_id": run.id,
-            "budget_flops": self.budget,
-            "flops": done[0] * done[2],
-            "params": policy_params(
-                run.policy,
-                run.width,
-                self.demos.frame,
-                self.n_actions,
-                **run.policy_options,
-            ),
-            "samples": done[0],
-            "unique_samples": min(done[0], unique),
-            "epochs": epochs(done[0], unique),
-            "dev_loss": None,
-            "dev_loss_se": None,
-            "dev_accuracy": None,
-            "train_loss": done[1],
-            "return_mean": None,
-            "return_se": None,
-            "episodes": 0,
-            "game": run.game,
-            "policy": run.policy,
-            "width": run.width,
-            "seed": run.seed,
-            "recipe": run.recipe["name"],
-            "flop_convention": run.flop_convention,
+        params = policy_params(
+            run.policy, run.width, self.demos.frame, self.n_actions, **run.policy_options
+        )
+        done: dict[str, Any] = {
+            "flops": samples * per_sample,
+            "samples": samples,
+            "unique_samples": min(samples, unique),
+            "epochs": epochs(samples, unique),
+            "train_loss": train_loss,
             "checkpoint": str(checkpoint.relative_to(self.study)) if checkpoint else None,
-            "role": self.role,
+            **made_by(self.device, run.recipe["precision"]),
         }
-        return Point(**{**row, **figures})
+        return Point.of_run(run, self.budget, params, self.role, **done, **figures)
 
     def trainer_progress(self) -> tuple[int, float | None, float]:
         """(samples, recent training loss, FLOPs per sample) of the run so far."""
