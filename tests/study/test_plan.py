@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isoclone.base.records import Point
+from isoclone.base.schema import unmeasured
 from isoclone.study.plan import Cell, flops_spent, grid, grid_flops, mean_loss, next_cells
 from isoclone.study.spec import StudySpec
 
@@ -25,10 +26,10 @@ SPEC = StudySpec(
 
 
 def measured(width, budget, loss, se=0.01, seed=0, **fields) -> Point:
-    row = dict.fromkeys(Point.__dataclass_fields__)
-    row |= dict.fromkeys(("params", "samples", "unique_samples", "epochs", "episodes"), 1)
-    row |= dict.fromkeys(("game", "policy", "recipe", "flop_convention"), "any")
-    row |= {
+    row = {
+        **unmeasured(Point),
+        **dict.fromkeys(("params", "samples", "unique_samples", "epochs", "episodes"), 1),
+        **dict.fromkeys(("game", "policy", "recipe", "flop_convention"), "any"),
         "run_id": f"{width}-{seed}",
         "budget_flops": budget,
         "flops": budget,
@@ -36,7 +37,6 @@ def measured(width, budget, loss, se=0.01, seed=0, **fields) -> Point:
         "dev_loss_se": se,
         "width": width,
         "seed": seed,
-        "role": "sweep",
         "status": "ok" if loss is not None else "diverged",
     }
     return Point(**{**row, **fields})

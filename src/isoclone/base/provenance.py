@@ -43,6 +43,7 @@ def mixtures(points: Iterable[Point]) -> list[str]:
     for name, beginning in MADE_BY.items():
         found = Counter(getattr(point, name) or UNKNOWN for point in made)
         if len(found) > 1:
-            parts = [f"{value} ({times})" for value, times in found.most_common()]
+            order = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+            parts = [f"{value} ({times})" for value, times in order]
             said.append(f"{beginning} {', '.join(parts[:-1])} and {parts[-1]}")
     return said
