@@ -53,7 +53,7 @@ def conform(record: Any) -> None:
     Raises:
         TypeError: naming the field, what it must be, and what it is.
     """
-    for name, hint in field_types(type(record)).items():
+    for name, hint in field_types(record.__class__).items():
         object.__setattr__(record, name, conformed(getattr(record, name), hint, name))
 
 
