@@ -44,7 +44,7 @@ from isoclone.evaluation.baselines import measure_rivals
 from isoclone.executors import Executor, Files, SerialExecutor, Task
 from isoclone.experts import Expert, expert, expert_names
 from isoclone.games import Game
-from isoclone.laws import Fitted
+from isoclone.laws import ScalingLaws
 from isoclone.nethack.game import NetHack
 from isoclone.nethack.recordings import NldDemonstrations
 from isoclone.nethack.recordings.record import NldRecordRequest, record_enough
@@ -573,7 +573,7 @@ class Study:
 
     # ------------------------------------------------------------------ laws and forecast
 
-    def laws(self) -> Fitted:
+    def laws(self) -> ScalingLaws:
         """The laws, fitted to the sweep's points.
 
         Raises:
@@ -581,7 +581,7 @@ class Study:
         """
         return fit(self.points(), self.references())
 
-    def fit(self) -> Fitted:
+    def fit(self) -> ScalingLaws:
         """Fit the laws and write `laws.json`."""
         fitted = self.laws()
         write_json(self.path / "laws.json", fitted.to_json())
@@ -784,7 +784,9 @@ def climb_all(
             observer.point(Point.from_json(read_json(path)), name)
 
 
-def fit(points: Iterable[Point], references: dict[str, dict[str, float]] | None = None) -> Any:
+def fit(
+    points: Iterable[Point], references: dict[str, dict[str, float]] | None = None
+) -> ScalingLaws:
     """Fit every law to points; the references set the ceiling and the floor of returns.
 
     Raises:
