@@ -64,8 +64,8 @@ def test_everything_goes_to_json(fitted):
 
 def test_curves_and_forecast_agree(fitted):
     curves = fitted.curves(np.array([1e21]))
-    assert curves["dev_loss"]["value"][0] == pytest.approx(fitted.forecast(1e21).dev_loss.value)
-    assert (curves["params"]["low"] <= curves["params"]["high"]).all()
+    assert curves.dev_loss.value[0] == pytest.approx(fitted.forecast(1e21).dev_loss.value)
+    assert (curves.params.low <= curves.params.high).all()
 
 
 def test_backtest_has_the_default_and_the_baselines(fitted):
@@ -113,7 +113,7 @@ def test_negative_returns_take_no_log_law():
     table = study(returns=True)
     table["return_mean"] = [r - 40 for r in table["return_mean"]]
     found = laws.fit(table)
-    assert "returns_not_positive" in codes(found.status_)
+    assert "returns_not_positive" in codes(found.status)
     assert found.replay_.returns.names == ["linear"]
     assert found.forecast(1e21).return_mean is not None
 
@@ -123,7 +123,7 @@ def test_missing_returns_stay_missing():
     table["return_mean"] = [None] * len(table["flops"])
     found = laws.fit(table)
     assert found.forecast(1e21).return_mean is None
-    assert "no_returns" in codes(found.status_)
+    assert "no_returns" in codes(found.status)
 
 
 def test_dropped_rows_are_counted_with_their_reason():
@@ -136,7 +136,7 @@ def test_dropped_rows_are_counted_with_their_reason():
         table[name].append(table[name][10])
     found = laws.fit(table)
     assert sum(found.points_.dropped.values()) == 5
-    assert "rows_dropped" in codes(found.status_)
+    assert "rows_dropped" in codes(found.status)
 
 
 def test_failed_runs_are_left_out_and_said():
@@ -149,7 +149,7 @@ def test_failed_runs_are_left_out_and_said():
 def test_units_off_by_a_million_are_suspected():
     table = study()
     table["samples"] = [d / 1e6 for d in table["samples"]]
-    assert "units_suspect" in codes(laws.fit(table).status_)
+    assert "units_suspect" in codes(laws.fit(table).status)
 
 
 def test_the_plateau_before_learning_begins_is_left_out_and_counted():
@@ -159,13 +159,13 @@ def test_the_plateau_before_learning_begins_is_left_out_and_counted():
     loss_before = np.array(table["dev_loss"])
     table["dev_loss"] = np.where(early, 1.003 * loss_before.max(), loss_before).tolist()
     fitted = laws.fit(table)
-    assert "plateau" in codes(fitted.status_)
+    assert "plateau" in codes(fitted.status)
     assert sum(fitted.points_.dropped.values()) == early.sum()
     assert len(fitted.points_.budgets) == 5
 
 
 def test_a_frontier_that_falls_from_the_start_has_no_plateau(fitted):
-    assert "plateau" not in codes(fitted.status_)
+    assert "plateau" not in codes(fitted.status)
     assert not fitted.points_.dropped
 
 
@@ -177,7 +177,7 @@ def test_one_budget_is_no_law():
 def test_two_sizes_still_answer_and_say_so():
     found = laws.fit(study(sizes=2))
     assert found.forecast(1e21).dev_loss.value > 0
-    assert "few_optima" in codes(found.status_)
+    assert "few_optima" in codes(found.status)
 
 
 def test_bad_questions_are_one_line_errors(fitted):

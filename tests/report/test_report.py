@@ -172,10 +172,10 @@ def test_hover_names_the_run_behind_a_point(finished: Path, page: str) -> None:
 
 
 def test_optimum_at_the_edge_is_drawn_hollow(finished: Path, page: str) -> None:
-    optima = [c["points"] for c in Study.open(finished).laws().isoflop_curves()]
+    optima = Study.open(finished).laws().isoflop_curves()
     chart = figures_in(page)["chart-isoflop"]
     symbols = [trace["marker"]["symbol"] for trace in chart["data"] if "marker" in trace]
-    edges = sum(not optimum["interior"] for optimum in optima)
+    edges = sum(not optimum.interior for optimum in optima)
     assert symbols.count("diamond-open") == edges
     assert symbols.count("diamond") == len(optima) - edges
 

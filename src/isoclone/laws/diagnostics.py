@@ -1,5 +1,6 @@
-"""Soft trouble, typed and explained.
+"""Name what makes a fit or a forecast less certain, as `Status` records.
 
+law_failed            a user's law raised an error or gave no forecast: the default law answered
 rows_dropped          rows no law can use, counted by reason
 plateau               at the first budgets nothing was learned: their rows are left out, and counted
 units_suspect         flops / (params x samples) is far from what networks cost
@@ -21,26 +22,21 @@ size_not_sampled      the size to train lies outside the sampled sizes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from isoclone.base.records import Status
+from isoclone.laws.allocation import Allocation
+from isoclone.laws.isoflop import IsoFlop
+from isoclone.laws.points import Points
 
-if TYPE_CHECKING:
-    from isoclone.laws.fit import ScalingLaws
+Array = np.ndarray
 
 FAR_DECADES = 1.0
 DISAGREE = 0.3  # log10 N
 
 
-def of_fit(laws: ScalingLaws) -> list[Status]:
-    """What a fit has to say."""
-    return [*laws.points_.status, *_optima(laws), *_budgets(laws), *_surface(laws), *_returns(laws)]
-
-
-def _optima(laws: ScalingLaws) -> list[Status]:
-    curves = laws.isoflops_
+def of_optima(curves: list[IsoFlop]) -> list[Status]:
+    """Return what is wrong with the isoFLOP optima, and whether the budgets are too few."""
     censored = [c for c in curves if not c.interior]
     found = []
     if censored:
@@ -60,19 +56,17 @@ def _optima(laws: ScalingLaws) -> list[Status]:
                 "sizes: exponents lean on the prior .5 +- .25",
             )
         )
+    if len(curves) < 6:
+        text = (
+            f"{len(curves)} budgets are too few to learn from their own forecasts: intervals rest "
+            "on the error rates of published studies"
+        )
+        found.append(Status("few_budgets", text))
     return found
 
 
-def _budgets(laws: ScalingLaws) -> list[Status]:
-    count = len(laws.isoflops_)
-    if count >= 6:
-        return []
-    text = f"{count} budgets are too few to learn from their own forecasts: intervals rest on "
-    return [Status("few_budgets", text + "the error rates of published studies")]
-
-
-def _surface(laws: ScalingLaws) -> list[Status]:
-    allocation = laws.allocation_
+def of_surface(allocation: Allocation, last_budget: float, loss: Array) -> list[Status]:
+    """Return what is wrong with the parametric surface, for points with these losses [n]."""
     surface = allocation.surface_
     if surface is None:
         return [Status("no_surface", "too few points (or sizes) for a parametric surface")]
@@ -84,10 +78,10 @@ def _surface(laws: ScalingLaws) -> list[Status]:
         )
         found.append(Status("surface_misfit", text))
     floors = np.exp(surface.draws_[:, 0])
-    if "E" in surface.at_bound_ or np.quantile(floors, 0.025) < 0.01 * laws.points_.loss.min():
+    if "E" in surface.at_bound_ or np.quantile(floors, 0.025) < 0.01 * loss.min():
         text = "a floor E of zero cannot be excluded: the data show no lowest loss to count on"
         found.append(Status("floor_at_bound", text))
-    at = laws.last_budget_ * 10
+    at = last_budget * 10
     by_surface = float(surface.optimum(at, allocation.rule_)[0][0])
     by_optima = float(np.log10(allocation.law_.predict(at)))
     if abs(by_surface - by_optima) > DISAGREE:
@@ -99,31 +93,35 @@ def _surface(laws: ScalingLaws) -> list[Status]:
     return found
 
 
-def _returns(laws: ScalingLaws) -> list[Status]:
-    known = laws.points_.returns[np.isfinite(laws.points_.returns)]
+def of_returns(returns: Array, random_return: float | None) -> list[Status]:
+    """Return whether returns [n] are missing (NaN), or too low for a power law."""
+    known = returns[np.isfinite(returns)]
     if not len(known):
         return [Status("no_returns", "no row has a return: none is forecast")]
     low = float(known.min())
-    if low <= 0 and (laws.random_return is None or laws.random_return >= low):
+    if low <= 0 and (random_return is None or random_return >= low):
         text = "some returns are zero or negative: no power law is fitted where they are, and "
         return [Status("returns_not_positive", text + "their trend may be taken on a linear scale")]
     return []
 
 
-def of_forecast(laws: ScalingLaws, flops: float, params: float, spent: float) -> list[Status]:
-    """What a forecast has to say beyond its fit."""
+def of_forecast(points: Points, flops: float, params: float, spent: float) -> list[Status]:
+    """Return what makes a forecast at `flops` less certain than the fit to these points.
+
+    `params` is the size to train, `spent` the FLOPs that it and its samples really cost.
+    """
     found = []
-    beyond = float(np.log10(flops / laws.last_budget_))
+    budgets, sizes = points.budgets, points.params
+    beyond = float(np.log10(flops / budgets[-1]))
     if beyond > FAR_DECADES:
         text = f"{beyond:.1f} decades beyond the evidence: errors there were never measured"
         found.append(Status("far_extrapolation", text))
-    if flops < laws.points_.budgets[0]:
-        text = f"below the smallest budget with evidence, {laws.points_.budgets[0]:.3g} FLOPs"
+    if flops < budgets[0]:
+        text = f"below the smallest budget with evidence, {budgets[0]:.3g} FLOPs"
         found.append(Status("below_evidence", text))
     if abs(np.log10(spent / flops)) > 0.05:
         text = f"that size and sample count cost {spent:.3g} FLOPs, not {flops:.3g}: theirs count"
         found.append(Status("flops_differ", text))
-    sizes = laws.points_.params
     if not sizes.min() / 1.001 <= params <= sizes.max() * 1.001:
         text = f"{params:.3g} parameters lie outside the sampled sizes, {sizes.min():.3g} to "
         found.append(Status("size_not_sampled", text + f"{sizes.max():.3g}"))

@@ -1,21 +1,23 @@
-"""All laws of one group of runs, fitted together: `fit(table)` gives a `ScalingLaws`."""
+"""The default law: all scaling laws of one group of runs, fitted together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 
 from isoclone.base.errors import FitError, SpecError
-from isoclone.base.records import Forecast, Interval, jsonable
+from isoclone.base.records import Forecast, Interval, Status, jsonable
 from isoclone.laws import diagnostics
 from isoclone.laws.allocation import Allocation
+from isoclone.laws.base import DEFAULT_LAW, Band, Curves, Exponents
 from isoclone.laws.frontier.backtest import backtest, chosen
 from isoclone.laws.frontier.evidence import Evidence
 from isoclone.laws.frontier.replay import Replay, replay
-from isoclone.laws.isoflop import shared_curvature
+from isoclone.laws.isoflop import IsoFlop, shared_curvature
 from isoclone.laws.points import Points
 from isoclone.laws.power import PowerLaw
 from isoclone.laws.published_way import published_way
@@ -26,13 +28,24 @@ LEVEL = 0.95
 RUN_NOISE = 0.01  # SD of log loss between equal runs: .7 to 5 % in published replicates
 
 
+@dataclass(frozen=True)
+class Split:
+    """How to split compute: the size and the samples to train, with intervals."""
+
+    params: Interval
+    samples: Interval
+
+
 class ScalingLaws:
     """The laws of one group of runs.
 
     Settings: `expert_return` and `random_return` in the game's score; `ceiling` the return that no
     forecast may exceed (a number, None, or 'expert' for `expert_return`); `bootstraps` draws.
-    After `fit`: `points_`, `isoflops_`, `allocation_`, `replay_`, `loss_law_`, `status_`.
+    After `fit`: `points_`, `isoflops_`, `allocation_`, `replay_`, `loss_law_`, `status`.
     """
+
+    name = DEFAULT_LAW
+    status: tuple[Status, ...]
 
     def __init__(
         self,
@@ -69,12 +82,19 @@ class ScalingLaws:
         self.isoflops_ = self.evidence_.isoflops
         self.allocation_ = Allocation(self.bootstraps, self.seed).fit(self.evidence_)
         self.loss_law_ = PowerLaw().fit(10**self.evidence_.x, np.exp(self.evidence_.y))
-        self.status_ = diagnostics.of_fit(self)
+        self.status = (*points.status, *self._diagnosed())
         return self
+
+    def _diagnosed(self) -> list[Status]:
+        return [
+            *diagnostics.of_optima(self.isoflops_),
+            *diagnostics.of_surface(self.allocation_, self.last_budget_, self.points_.loss),
+            *diagnostics.of_returns(self.points_.returns, self.random_return),
+        ]
 
     @cached_property
     def replay_(self) -> Replay:
-        """The experts, fitted at every budget in turn, and their combination."""
+        """The forecasters, fitted at every budget in turn, and their combination."""
         return replay(self.evidence_, self.random_return, self.ceiling_, baselines=False)
 
     @cached_property
@@ -118,17 +138,17 @@ class ScalingLaws:
             raise FitError("too few points for a surface: the loss off the frontier is unknown")
         return self.allocation_.surface_
 
-    def optimal_allocation(self, flops: float, interval: float = LEVEL) -> dict[str, Interval]:
-        """{'params', 'samples'} to train at C, with intervals at that level."""
+    def optimal_allocation(self, flops: float, interval: float = LEVEL) -> Split:
+        """Return the size and the samples to train at C, with intervals at that level."""
         _check_flops(flops)
         value, low, high = (float(v[0]) for v in self.allocation_.interval(flops, interval))
         value, low, high = np.clip([value, low, high], 1.0, 1e30).tolist()
         samples = self.evidence_.rule.samples(flops, [value, high, low])
-        return {
-            "params": Interval(value, low, high, interval),
-            # In a table of mixed units more parameters need not mean fewer samples.
-            "samples": Interval(samples[0], min(samples), max(samples), interval),
-        }
+        # In a table of mixed units more parameters need not mean fewer samples.
+        return Split(
+            Interval(value, low, high, interval),
+            Interval(samples[0], min(samples), max(samples), interval),
+        )
 
     def frontier(self, flops: Any, interval: float = LEVEL) -> tuple[Array, Array, Array]:
         """(loss, low, high) of the best run at C [m], nats.
@@ -173,35 +193,31 @@ class ScalingLaws:
         loss, back = self.frontier(flops), None if own else self.returns(flops)
         if own:
             best = self._given(flops, params, samples, best)
-            row = [[best["params"].value, best["samples"].value]]
+            row = [[best.params.value, best.samples.value]]
             loss = self.predict(row, interval=LEVEL)
-        spent = float(self.evidence_.rule.per_sample(best["params"].value)) * best["samples"].value
+        spent = float(self.evidence_.rule.per_sample(best.params.value)) * best.samples.value
         beyond = float(max(np.log10((spent if own else flops) / self.last_budget_), 0.0))
-        found = diagnostics.of_forecast(self, flops, best["params"].value, spent)
+        found = diagnostics.of_forecast(self.points_, flops, best.params.value, spent)
         return Forecast(
             flops=float(flops),
-            params=best["params"],
-            samples=best["samples"],
+            params=best.params,
+            samples=best.samples,
             dev_loss=Interval(*(float(v[0]) for v in loss)),
             return_mean=None if back is None else Interval(*(float(v[0]) for v in back)),
             decades_beyond=beyond,
             method=self.method_,
-            status=tuple(self.status_ + found),
+            status=(*self.status, *found),
         )
 
     def _given(
-        self,
-        flops: float,
-        params: float | None,
-        samples: float | None,
-        best: dict[str, Interval],
-    ) -> dict[str, Interval]:
+        self, flops: float, params: float | None, samples: float | None, best: Split
+    ) -> Split:
         for name, value in (("params", params), ("samples", samples)):
             if value is not None and not 0 < value < 1e30:
                 raise SpecError(f"{name} must be positive and below 1e30; got {value!r}")
-        n = best["params"].value if params is None else float(params)
+        n = best.params.value if params is None else float(params)
         d = float(self.evidence_.rule.samples(flops, n)) if samples is None else float(samples)
-        return {"params": Interval(n, n, n), "samples": Interval(d, d, d)}
+        return Split(Interval(n, n, n), Interval(d, d, d))
 
     @property
     def method_(self) -> dict[str, Any]:
@@ -214,42 +230,39 @@ class ScalingLaws:
 
     # ---- for drawing and for JSON --------------------------------------------------------------
 
-    def curves(self, flops: Any) -> dict[str, Any]:
-        """{'flops', 'params'|'samples'|'dev_loss'|'return_mean': {'value','low','high'}} on a grid.
-
-        `return_mean` is absent when no returns were measured.
-        """
+    def curves(self, flops: Any) -> Curves:
+        """Return N, D, dev loss and return on a grid of FLOPs [m], with 95 % intervals."""
         flops = np.asarray(flops, float)
         value, low, high = (np.clip(v, 1.0, 1e30) for v in self.allocation_.interval(flops))
         rule = self.evidence_.rule
-        out = {"flops": flops, "params": _band(value, low, high)}
-        out["samples"] = _band(*(rule.samples(flops, n) for n in (value, high, low)))
-        out["dev_loss"] = _band(*self.frontier(flops))
         back = self.returns(flops)
-        return out if back is None else {**out, "return_mean": _band(*back)}
+        return Curves(
+            flops=flops,
+            params=Band(value, low, high),
+            samples=Band(*(rule.samples(flops, n) for n in (value, high, low))),
+            dev_loss=Band(*self.frontier(flops)),
+            return_mean=None if back is None else Band(*back),
+        )
 
-    def isoflop_curves(self) -> list[dict[str, Any]]:
-        """For drawing: per budget its points and its parabola."""
-        return [
-            {"budget_flops": c.budget, "points": c.to_json(), "curve": c.curve()}
-            for c in self.isoflops_
-        ]
+    def isoflop_curves(self) -> list[IsoFlop]:
+        """Return the isoFLOP curve of each budget, budgets ascending."""
+        return self.isoflops_
 
-    def exponents(self) -> dict[str, Any]:
-        """Exponents of N_opt and D_opt against C, with 95 % intervals, by each road."""
+    def exponents(self) -> dict[str, Exponents]:
+        """Return the exponents of N_opt and D_opt against C, by each way of fitting them.
+
+        `isoflop_optima` is a line through the optima; `surface_6nd` the parametric surface at
+        C = 6ND, absent where none could be fitted.
+        """
         law = self.allocation_.law_
-        a = law.exponent_interval()
-        d = _local_exponent(self)
-        out: dict[str, Any] = {"isoflop_optima": {"params": a.to_json(), "samples": d}}
+        out = {"isoflop_optima": Exponents(law.exponent_interval(), _local_exponent(self))}
         surface = self.allocation_.surface_
         if surface is not None:
             draws = _surface_exponent(surface, surface.draws_)
             low, high = (float(q) for q in np.quantile(draws, [0.025, 0.975]))
             value = float(_surface_exponent(surface, surface.theta_[None])[0])
-            out["surface_6nd"] = {
-                "params": Interval(value, low, high).to_json(),
-                "samples": Interval(1 - value, 1 - high, 1 - low).to_json(),
-            }
+            params, samples = Interval(value, low, high), Interval(1 - value, 1 - high, 1 - low)
+            out["surface_6nd"] = Exponents(params, samples)
         return out
 
     def to_json(self) -> dict[str, Any]:
@@ -258,6 +271,7 @@ class ScalingLaws:
         back = None
         if measured is not None and (measured.value > 0).all() and len(measured.x) > 2:
             back = PowerLaw().fit(10**measured.x, measured.value).to_json()
+        exponents = {road: e.to_json() for road, e in self.exponents().items()}
         return jsonable(
             {
                 "points": len(self.points_),
@@ -267,21 +281,18 @@ class ScalingLaws:
                 "isoflops": [c.to_json() for c in self.isoflops_],
                 "laws": {
                     "params": self.allocation_.law_.to_json(),
-                    "samples": {"exponent": _local_exponent(self)},
+                    "samples": {"exponent": exponents["isoflop_optima"]["samples"]},
                     "dev_loss": self.loss_law_.to_json(),
                     "return_mean": back,
                 },
-                "exponents": self.exponents(),
+                "exponents": exponents,
                 "shared_curvature": shared_curvature(self.isoflops_),
                 "surface": _surface_json(self.allocation_.surface_, self.allocation_.window_),
                 "paper": published_way(self.points_),
                 "method": self.method_,
-                "status": [s.to_json() for s in self.status_],
+                "status": [s.to_json() for s in self.status],
             }
         )
-
-
-Fitted = ScalingLaws  # the name the rest of the package knows it by
 
 
 def fit(
@@ -304,11 +315,7 @@ def _check_flops(flops: float) -> None:
         raise SpecError(f"flops must be positive and below 1e40; got {flops!r}")
 
 
-def _band(value: Array, low: Array, high: Array) -> dict[str, Array]:
-    return {"value": value, "low": low, "high": high}
-
-
-def _local_exponent(laws: ScalingLaws) -> dict[str, Any]:
+def _local_exponent(laws: ScalingLaws) -> Interval:
     """d log D / d log C along N_opt: 1 - a (d log f / d log N), f the FLOPs per sample."""
     law, rule = laws.allocation_.law_, laws.evidence_.rule
     n = law.predict(laws.last_budget_) * np.array([0.8, 1.25])
@@ -316,7 +323,7 @@ def _local_exponent(laws: ScalingLaws) -> dict[str, Any]:
     a = law.exponent_interval()
     assert a.low is not None
     assert a.high is not None
-    return Interval(1 - rise * a.value, 1 - rise * a.high, 1 - rise * a.low).to_json()
+    return Interval(1 - rise * a.value, 1 - rise * a.high, 1 - rise * a.low)
 
 
 def _surface_exponent(surface: Surface, theta: Array) -> Array:

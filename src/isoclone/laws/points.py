@@ -87,7 +87,34 @@ def _one_float(value: Any) -> float:
         return math.nan
 
 
+def clean_table(table: Mapping[str, Any]) -> dict[str, Array]:
+    """Return the rows of a table that a law can use, as arrays of one length.
+
+    `run_id` is text; `budget_flops`, `flops`, `params`, `samples` and `dev_loss` are positive
+    finite floats (budgets are inferred where the table has none); `dev_loss_se`, `return_mean`,
+    `return_se` and `unique_samples` are floats, NaN where a figure is missing. Other columns are
+    kept as they are.
+    Raises `DataError` when a column is missing, `FitError` when no usable row is left.
+    """
+    columns, keep, _ = _usable(table)
+    columns["budget_flops"] = _budgets(columns, [])
+    ids = table.get("run_id", [None] * len(keep))
+    names = [f"row {i}" if value is None else str(value) for i, value in enumerate(ids)]
+    others = {
+        name: np.asarray(values, dtype=object)[keep]
+        for name, values in table.items()
+        if name not in columns and name != "run_id"
+    }
+    return {"run_id": np.array(names, dtype=object)[keep], **columns, **others}
+
+
 def _from_table(table: Mapping[str, Any]) -> Points:
+    columns, keep, dropped = _usable(table)
+    return _assemble(table, columns, keep, dropped)
+
+
+def _usable(table: Mapping[str, Any]) -> tuple[dict[str, Array], Array, dict[str, int]]:
+    """The figures of the usable rows, which rows those are, and why how many others are not."""
     missing = [name for name in REQUIRED if name not in table]
     if missing:
         raise DataError(f"the table lacks the column {missing[0]}; it has: {_names(table)}")
@@ -107,8 +134,7 @@ def _from_table(table: Mapping[str, Any]) -> Points:
     if not keep.any():
         why = "; ".join(f"{count} rows: {reason}" for reason, count in dropped.items())
         raise FitError(f"no usable row in the table ({why or 'it is empty'})")
-    columns = {name: values[keep] for name, values in columns.items()}
-    return _assemble(table, columns, keep, dropped)
+    return {name: values[keep] for name, values in columns.items()}, keep, dropped
 
 
 def _names(table: Mapping[str, Any]) -> str:

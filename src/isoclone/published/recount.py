@@ -82,7 +82,7 @@ def _along(
 def _exponents(points: Points) -> dict[str, Interval]:
     laws = ScalingLaws(bootstraps=50).fit(points)
     found = laws.exponents()["isoflop_optima"]
-    return {key: Interval(**found[key]) for key in ("params", "samples")}
+    return {"params": found.params, "samples": found.samples}
 
 
 def _change(before: Interval, after: Interval) -> dict[str, Any]:

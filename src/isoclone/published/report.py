@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from isoclone.base.errors import DataError
-from isoclone.base.records import jsonable
 from isoclone.laws import ScalingLaws
 from isoclone.laws.frontier.backtest import backtest, chosen, summary
 from isoclone.laws.frontier.replay import replay
@@ -56,7 +55,7 @@ def _group(
         "paper_way": published_way(points, window),
         "recount": None if name == "nethack" else try_exponents(table, "exact"),
         "chosen": chosen(played),
-        "curves": jsonable(laws.curves(_grid(laws))),
+        "curves": laws.curves(_grid(laws)).to_json(),
     }
     return group, backtest(played, name, cap)
 

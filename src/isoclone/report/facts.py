@@ -13,6 +13,7 @@ from isoclone.base.errors import IsocloneError
 from isoclone.base.records import Forecast, Point, jsonable
 from isoclone.base.store import read_json
 from isoclone.demos import open_demos
+from isoclone.laws import FittedLaw
 from isoclone.study.plan import Sweep
 from isoclone.study.spec import StudySpec, demos_path
 
@@ -136,6 +137,14 @@ class Facts:
         return min(here, key=lambda p: p.dev_loss or 0.0, default=None)
 
 
+def _isoflops(fitted: FittedLaw) -> list[dict[str, Any]]:
+    """Return each budget's points and parabola, for drawing."""
+    return [
+        {"budget_flops": c.budget, "points": c.to_json(), "curve": jsonable(c.curve())}
+        for c in fitted.isoflop_curves()
+    ]
+
+
 def gather(study: Study) -> Facts:
     """Read a study; nothing that is missing or damaged stops the page from being written."""
     missing: list[str] = []
@@ -155,8 +164,8 @@ def gather(study: Study) -> Facts:
         last = max([*facts.budgets, *([found["tested"].forecast.flops] if found["tested"] else [])])
         grid = np.logspace(np.log10(facts.budgets[0]), np.log10(last) + MARGIN, GRID)
         found["laws"] = _try(fitted.to_json, missing, "Laws")
-        found["isoflops"] = _try(lambda: jsonable(fitted.isoflop_curves()), missing, "Curves") or []
-        found["curves"] = _try(lambda: jsonable(fitted.curves(grid)), missing, "Bands")
+        found["isoflops"] = _try(lambda: _isoflops(fitted), missing, "Curves") or []
+        found["curves"] = _try(lambda: fitted.curves(grid).to_json(), missing, "Bands")
     found["rivals"] = _try(study.baselines, missing, "Rivals") or {}
     found["went"] = _try(lambda: _went(study, found["tested"]), missing, "Episodes") or {}
     video = study.path / "video.mp4"

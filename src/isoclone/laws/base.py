@@ -1,0 +1,98 @@
+"""What a law is, and what the rest of the package asks of a fitted one.
+
+A law is a function `fit(table) -> fitted`; `fitted.forecast(flops)` returns a `Forecast`. That is
+all a user's law needs: `fit_law` completes it to a `FittedLaw`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from isoclone.base.records import Forecast, Interval, Record, Status, jsonable
+from isoclone.base.registry import Registry
+from isoclone.laws.isoflop import IsoFlop
+
+Array = np.ndarray
+
+DEFAULT_LAW = "isoclone"
+LAWS = Registry("law")
+LAWS.add(DEFAULT_LAW, "isoclone.laws.fit:fit")
+
+
+@dataclass(frozen=True)
+class Band:
+    """A curve with its interval: value, low and high, arrays of one length."""
+
+    value: Array
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The best size, samples, dev loss and return on a grid of FLOPs; no return, no band."""
+
+    flops: Array
+    params: Band
+    samples: Band
+    dev_loss: Band
+    return_mean: Band | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; `return_mean` is absent when no returns are forecast."""
+        out: dict[str, Any] = jsonable(self)
+        return {name: value for name, value in out.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Exponents(Record):
+    """Exponents of the best size and sample count against C, each with its interval."""
+
+    params: Interval
+    samples: Interval
+
+
+class CanForecast(Protocol):
+    """What a law must return: an object that forecasts."""
+
+    def forecast(self, flops: float, /) -> Forecast:
+        """Return what to train at `flops`, and what loss and return to expect of it."""
+        ...
+
+
+class Law(Protocol):
+    """A function from a table of runs to a fitted law.
+
+    The table has the columns of `clean_table`. A law with parameters named `expert_return` and
+    `random_return` is given those scores too, as keywords; they are None where not known.
+    """
+
+    def __call__(self, table: dict[str, Array], /) -> CanForecast:
+        """Fit to a table of runs."""
+        ...
+
+
+class FittedLaw(CanForecast, Protocol):
+    """What the rest of the package asks of a fitted law: all of it can be drawn and written."""
+
+    name: str  # the law's name in `LAWS`
+    status: tuple[Status, ...]  # soft trouble of the fit, a law that failed included
+
+    def curves(self, flops: Any, /) -> Curves:
+        """Return the forecasts on a grid of FLOPs [m], ascending."""
+        ...
+
+    def isoflop_curves(self) -> list[IsoFlop]:
+        """Return each budget's measured losses against size, with a parabola through them."""
+        ...
+
+    def exponents(self) -> dict[str, Exponents]:
+        """Return the exponents by each way of fitting them; none where none can be told."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the law's figures as plain values, for `laws.json`."""
+        ...

@@ -1,0 +1,225 @@
+"""Laws by name: a user's law fitted, checked, and completed to what the package asks of any law.
+
+Whatever goes wrong inside a user's law becomes a `Status` with the code `law_failed`, and the
+default law answers in its place.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from isoclone.base.errors import FitError, SpecError
+from isoclone.base.records import Forecast, Interval, Status, jsonable
+from isoclone.laws.base import (
+    DEFAULT_LAW,
+    LAWS,
+    Band,
+    CanForecast,
+    Curves,
+    Exponents,
+    FittedLaw,
+)
+from isoclone.laws.fit import ScalingLaws, fit
+from isoclone.laws.isoflop import IsoFlop, fit_isoflops
+from isoclone.laws.points import Points, clean_table
+
+Array = np.ndarray
+FIGURES = ("params", "samples", "dev_loss")  # what every forecast must hold
+
+
+def fit_law(
+    name: str,
+    table: Mapping[str, Any],
+    *,
+    expert_return: float | None = None,
+    random_return: float | None = None,
+    seed: int = 0,
+) -> FittedLaw:
+    """Fit the law of a name to a table of runs (columns as in `Points.from_table`).
+
+    A law that fails is replaced by the default; the result's `name` and `status` say so.
+
+    Raises:
+        UnknownNameError: no law has that name.
+        SpecError: "package.module:Name" that cannot be imported, or may not be.
+        DataError: the table lacks a column.
+        FitError: the default law is needed, and the table has too few usable rows for it.
+    """
+    scores = {"expert_return": expert_return, "random_return": random_return}
+    default = partial(fit, table, **scores, seed=seed)
+    if name == DEFAULT_LAW:
+        return default()
+    try:
+        fitted = fit_strictly(name, clean_table(table), **scores)
+    except FitError as error:
+        laws = default()
+        laws.status = (_failure(error), *laws.status)
+        return laws
+    return PluggedLaw(name, fitted, Points.from_table(table), default)
+
+
+def fit_strictly(name: str, table: dict[str, Array], **scores: float | None) -> CanForecast:
+    """Fit the law of a name to a clean table, without the default to fall back on.
+
+    Raises:
+        UnknownNameError, SpecError: as `fit_law`.
+        FitError: the law failed; the message names it and the reason.
+    """
+    try:
+        call, first = LAWS.find(name)
+    except (ImportError, AttributeError) as error:
+        raise FitError(f"law '{name}' cannot be imported: {error}") from error
+    wanted = _called(name, lambda: _accepted(call, scores))
+    fitted: CanForecast = _called(name, lambda: call(*first, table, **wanted))
+    if not callable(getattr(fitted, "forecast", None)):
+        raise FitError(f"law '{name}' failed: what its fit returned has no method forecast(flops)")
+    return fitted
+
+
+def forecast_strictly(name: str, fitted: CanForecast, flops: float) -> Forecast:
+    """Ask a fitted law, and check its answer.
+
+    Raises:
+        FitError: it failed, or what it said is no forecast.
+    """
+    said = _called(name, lambda: fitted.forecast(flops))
+    if not isinstance(said, Forecast):
+        raise FitError(f"law '{name}' failed: forecast() gave {type(said).__name__}, no Forecast")
+    for figure in FIGURES:
+        interval = getattr(said, figure)
+        value = getattr(interval, "value", None)
+        if not isinstance(value, int | float) or not (np.isfinite(value) and value > 0):
+            raise FitError(f"law '{name}' failed: its {figure} at {flops:.3g} FLOPs is {value}")
+    return said
+
+
+class PluggedLaw:
+    """A user's fitted law, completed: what it does not say is derived from its forecasts.
+
+    Where it fails after all, the default law answers, fitted when first needed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        fitted: CanForecast,
+        points: Points,
+        default: Callable[[], ScalingLaws],
+    ):
+        self.name, self.fitted, self.points_ = name, fitted, points
+        self._default = default
+        self.status: tuple[Status, ...] = (*points.status, *getattr(fitted, "status", ()))
+
+    @cached_property
+    def default_(self) -> ScalingLaws:
+        """The default law on the same table."""
+        return self._default()
+
+    def forecast(self, flops: float) -> Forecast:
+        """Return the law's forecast, or the default's with a status that says why."""
+        if not (np.isfinite(flops) and flops > 0):
+            raise SpecError(f"flops must be positive and finite; got {flops!r}")
+        try:
+            said = forecast_strictly(self.name, self.fitted, flops)
+        except FitError as error:
+            instead = self.default_.forecast(flops)
+            return replace(instead, status=(_failure(error), *instead.status))
+        return replace(said, method={"law": self.name, **said.method})
+
+    def curves(self, flops: Any) -> Curves:
+        """Return the forecasts on a grid of FLOPs [m]; the default's if one of them fails."""
+        grid = np.asarray(flops, float)
+        try:
+            said = [forecast_strictly(self.name, self.fitted, float(c)) for c in grid]
+        except FitError:
+            return self.default_.curves(grid)
+        back = [f.return_mean for f in said if f.return_mean is not None]
+        return Curves(
+            flops=grid,
+            params=_band([f.params for f in said]),
+            samples=_band([f.samples for f in said]),
+            dev_loss=_band([f.dev_loss for f in said]),
+            return_mean=_band(back) if len(back) == len(said) else None,
+        )
+
+    def isoflop_curves(self) -> list[IsoFlop]:
+        """Return each budget's measured losses with a parabola through them, whatever the law."""
+        return fit_isoflops(self.points_)
+
+    def exponents(self) -> dict[str, Exponents]:
+        """Return the slopes of log N and log D over the decade beyond the last budget."""
+        last = float(self.points_.budgets[-1])
+        try:
+            near, far = (forecast_strictly(self.name, self.fitted, c) for c in (last, 10 * last))
+        except FitError:
+            return {}
+        params, samples = _rise(near.params, far.params), _rise(near.samples, far.samples)
+        return {"forecasts": Exponents(params, samples)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return exponents and status, and under `fitted` what the law says of itself."""
+        exponents = {road: e.to_json() for road, e in self.exponents().items()}
+        laws = {key: {"exponent": value} for key, value in exponents.get("forecasts", {}).items()}
+        own = getattr(self.fitted, "to_json", dict)
+        status, said = list(self.status), None
+        try:
+            said = _called(self.name, lambda: jsonable(own()))
+        except FitError as error:
+            status.append(_failure(error))
+        body = {
+            "law": self.name,
+            "points": len(self.points_),
+            "dropped": self.points_.dropped,
+            "budgets": self.points_.budgets,
+            "isoflops": [c.to_json() for c in self.isoflop_curves()],
+            "laws": laws,
+            "exponents": exponents,
+            "fitted": said,
+            "status": [s.to_json() for s in status],
+        }
+        out: dict[str, Any] = jsonable(body)
+        return out
+
+
+def _failure(error: FitError) -> Status:
+    return Status("law_failed", f"{error}; the default law stands in its place")
+
+
+def _called(name: str, call: Callable[[], Any]) -> Any:
+    """The result of a user's code; whatever it raises becomes a FitError that names the law."""
+    try:
+        return call()
+    except Exception as error:  # whatever is wrong with somebody's law
+        said = " ".join(str(error).split())[:160]
+        raise FitError(f"law '{name}' failed: {type(error).__name__}: {said}") from error
+
+
+def _accepted(law: Callable[..., Any], scores: dict[str, float | None]) -> dict[str, float | None]:
+    """Those of the scores that the law has a parameter for."""
+    parameters = inspect.signature(law).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return {name: v for name, v in scores.items() if takes_any or name in parameters}
+
+
+def _band(intervals: list[Interval]) -> Band:
+    """Intervals as arrays; an open end is drawn at the value."""
+
+    def column(ends: list[float | None]) -> Array:
+        return np.array([i.value if e is None else e for i, e in zip(intervals, ends, strict=True)])
+
+    return Band(
+        np.array([i.value for i in intervals]),
+        column([i.low for i in intervals]),
+        column([i.high for i in intervals]),
+    )
+
+
+def _rise(near: Interval, far: Interval) -> Interval:
+    """The slope over one decade, without an interval."""
+    return Interval(float(np.log10(far.value / near.value)), None, None)

@@ -1,0 +1,176 @@
+"""A user's law by name: fitted, checked, completed; and what happens when it fails."""
+
+from __future__ import annotations
+
+import json
+
+import laws_truth
+import numpy as np
+import pytest
+
+from isoclone import laws
+from isoclone.base.errors import DataError, FitError, SpecError, UnknownNameError
+from isoclone.base.records import Forecast, Interval, Status
+
+
+class HoffmannSlope:
+    """Half of the compute's growth to size; the loss a straight line in logs."""
+
+    def __init__(self, table):
+        budgets = np.unique(table["budget_flops"])
+        best = [table["dev_loss"][table["budget_flops"] == b].min() for b in budgets]
+        self.line = np.polyfit(np.log10(budgets), np.log10(best), 1)
+
+    def forecast(self, flops):
+        size, loss = (flops / 6 / 20) ** 0.5, float(10 ** np.polyval(self.line, np.log10(flops)))
+        return Forecast(
+            flops=flops,
+            params=Interval(size, None, None),
+            samples=Interval(flops / 6 / size, None, None),
+            dev_loss=Interval(loss, 0.9 * loss, 1.1 * loss),
+            return_mean=None,
+            decades_beyond=0.0,
+        )
+
+
+class NoLoss(HoffmannSlope):
+    def forecast(self, flops):
+        return Forecast(**vars(super().forecast(flops)) | {"dev_loss": Interval(-1.0, None, None)})
+
+
+class Near(HoffmannSlope):
+    """Fails beyond the evidence."""
+
+    def forecast(self, flops):
+        if flops > 1e21:
+            raise OverflowError("too far")
+        return super().forecast(flops)
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    broken = {
+        "raises": lambda table: 1 / 0,
+        "mute": lambda table: object(),
+        "no-loss": NoLoss,
+        "near": Near,
+        "absent": "isoclone.laws.nowhere:fit",
+        "words": lambda table: type("W", (), {"forecast": lambda self, flops: "high"})(),
+    }
+    for name, law in {"mine": HoffmannSlope, **broken}.items():
+        laws.LAWS.add(name, law)
+    yield
+    for name in ("mine", *broken):
+        laws.LAWS.remove(name)
+
+
+TABLE = laws_truth.study(noise=0.005, budgets=8, returns=True)
+
+
+def test_a_law_with_a_forecast_alone_is_completed():
+    fitted = laws.fit_law("mine", TABLE)
+    said = fitted.forecast(1e21)
+    assert (fitted.name, fitted.status, said.method["law"]) == ("mine", (), "mine")
+    curves = fitted.curves(np.logspace(18, 21, 4))
+    assert curves.dev_loss.value[-1] == said.dev_loss.value
+    assert curves.params.low[0] == curves.params.value[0]  # an open end is drawn at the value
+    assert curves.return_mean is None
+    assert "return_mean" not in curves.to_json()
+    assert fitted.exponents()["forecasts"].params.value == pytest.approx(0.5)
+    assert len(fitted.isoflop_curves()) == 8
+    body = fitted.to_json()
+    assert json.loads(json.dumps(body, allow_nan=False)) == body
+    assert body["laws"]["params"]["exponent"]["value"] == pytest.approx(0.5)
+
+
+def test_the_default_has_all_that_a_completed_law_has():
+    default, mine = laws.fit_law(laws.DEFAULT_LAW, TABLE), laws.fit_law("mine", TABLE)
+    assert isinstance(default, laws.ScalingLaws)
+    assert default.name == laws.DEFAULT_LAW
+    assert laws.DEFAULT_LAW in laws.LAWS.names()
+    for part in laws.FittedLaw.__annotations__.keys() | {
+        "forecast",
+        "curves",
+        "isoflop_curves",
+        "exponents",
+        "to_json",
+    }:
+        assert hasattr(default, part), part
+        assert hasattr(mine, part), part
+    assert {"laws", "exponents", "isoflops", "status", "budgets"} <= default.to_json().keys()
+    assert {"laws", "exponents", "isoflops", "status", "budgets"} <= mine.to_json().keys()
+
+
+def test_a_law_sees_clean_rows_and_the_scores_it_asks_for():
+    seen = {}
+
+    def law(table, expert_return=None):
+        seen.update(table, expert=expert_return)
+        return HoffmannSlope(table)
+
+    table = {**TABLE, "status": ["ok"] * len(TABLE["flops"]), "seed": [0] * len(TABLE["flops"])}
+    table["dev_loss"] = [None, *table["dev_loss"][1:]]
+    laws.LAWS.add("mine", law)
+    laws.fit_law("mine", table, expert_return=7.0, random_return=1.0)
+    assert seen.pop("expert") == 7.0
+    assert {len(values) for values in seen.values()} == {len(TABLE["flops"]) - 1}
+    assert all(seen[name].dtype == float for name in ("dev_loss", "dev_loss_se", "budget_flops"))
+    assert np.isnan(seen["dev_loss_se"]).all()
+    assert len(np.unique(seen["budget_flops"])) == 8
+    assert "seed" in seen
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("raises", "ZeroDivisionError"),
+        ("mute", "no method forecast"),
+        ("absent", "cannot be imported"),
+    ],
+)
+def test_the_default_stands_for_a_law_that_cannot_be_fitted(name, said):
+    fitted = laws.fit_law(name, TABLE)
+    assert fitted.name == laws.DEFAULT_LAW
+    assert fitted.status[0].code == "law_failed"
+    assert f"law '{name}'" in fitted.status[0].message
+    assert said in fitted.status[0].message
+    assert fitted.forecast(1e21).status[0].code == "law_failed"
+    assert fitted.to_json()["status"][0]["code"] == "law_failed"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("no-loss", "its dev_loss at 2e+21 FLOPs is -1"), ("words", "gave str"), ("near", "too far")],
+)
+def test_the_default_answers_where_a_forecast_fails(name, said):
+    fitted, default = laws.fit_law(name, TABLE), laws.fit(TABLE)
+    forecast = fitted.forecast(2e21)
+    assert said in forecast.status[0].message
+    assert forecast.dev_loss == default.forecast(2e21).dev_loss
+    grid = np.logspace(18, 22, 3)
+    assert fitted.curves(grid).to_json() == default.curves(grid).to_json()
+    assert json.dumps(fitted.to_json(), allow_nan=False)
+
+
+def test_what_a_law_says_of_itself_is_kept():
+    class Told(HoffmannSlope):
+        status = (Status("few", "few"),)
+
+        def to_json(self):
+            return {"slope": self.line[0]}
+
+    laws.LAWS.add("mine", Told)
+    body = laws.fit_law("mine", TABLE).to_json()
+    assert body["fitted"]["slope"] < 0
+    assert body["status"] == [{"code": "few", "message": "few"}]
+
+
+def test_a_table_without_usable_rows_is_the_users_mistake():
+    with pytest.raises(UnknownNameError, match="unknown law 'mien'; did you mean mine"):
+        laws.fit_law("mien", TABLE)
+    with pytest.raises(DataError, match="lacks the column params"):
+        laws.fit_law("mine", {"dev_loss": [1.0]})
+    with pytest.raises(FitError, match="no usable row"):
+        laws.fit_law("mine", {name: [np.nan] for name in TABLE})
+    with pytest.raises(SpecError, match="flops must be positive"):
+        laws.fit_law("mine", TABLE).forecast(-1.0)
