@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
 import os
 import platform
+import stat
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +34,7 @@ from isoclone.base.records import (
 from isoclone.base.store import (
     is_free,
     read_json,
+    rename_folder,
     replacing,
     sweep_leftovers,
     this_host,
@@ -38,6 +42,7 @@ from isoclone.base.store import (
     write_json,
     write_rows,
 )
+from isoclone.demos import RecordRequest, record
 
 RUN = Run("toy", "abc", "mlp", 4, {}, {"name": "lean"}, 0)
 
@@ -54,6 +59,89 @@ def test_a_writer_that_fails_leaves_what_was_there(tmp_path):
     with pytest.raises(RuntimeError):
         half_way()
     assert read_json(path) == {"x": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.fixture
+def told(monkeypatch) -> list[tuple[str, Path]]:
+    """What is asked of the disk, in turn: ('file' or 'folder', flushed), ('name', given)."""
+    asked: list[tuple[str, Path]] = []
+    fsync, replace = os.fsync, os.replace
+
+    def flushed(number):
+        path = Path(os.readlink(f"/proc/self/fd/{number}"))
+        asked.append(("folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file", path))
+        fsync(number)
+
+    def named(old, new):
+        asked.append(("name", Path(new)))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", named)
+    return asked
+
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="descriptors are told by /proc"
+)
+
+
+@needs_proc
+def test_a_name_is_flushed_with_its_folder_and_with_each_folder_that_was_made(tmp_path, told):
+    path = tmp_path / "a" / "b" / "c.json"
+    write_json(path, 1)
+    assert [(kind, at) for kind, at in told if kind != "file"] == [
+        ("folder", tmp_path),  # holds the name of a
+        ("folder", tmp_path / "a"),
+        ("name", path),
+        ("folder", path.parent),
+    ]
+    assert [kind for kind, _ in told] == ["folder", "folder", "file", "name", "folder"]
+    told.clear()
+    write_json(path, 2)
+    assert [kind for kind, _ in told] == ["file", "name", "folder"]
+
+
+@needs_proc
+def test_a_folder_gets_its_name_after_all_that_is_in_it_is_flushed(tmp_path, told):
+    part = tmp_path / ".part"
+    (part / "inner").mkdir(parents=True)
+    for name in ("x", "inner/y"):
+        (part / name).write_text(name)
+    rename_folder(part, tmp_path / "whole")
+    kinds = [kind for kind, _ in told]
+    assert (kinds[-2:], kinds.count("file"), kinds.count("folder")) == (["name", "folder"], 2, 3)
+    assert (tmp_path / "whole" / "inner" / "y").read_text() == "inner/y"
+    part.mkdir()
+    with pytest.raises(StoreError, match="whole"):  # the name is taken by a folder with files
+        rename_folder(part, tmp_path / "whole")
+
+
+@needs_proc
+def test_a_whole_recording_gives_no_name_without_flushing_its_folder(tmp_path, told):
+    record(RecordRequest("toy", "scripted", 300), tmp_path / "demos")
+    names = [i for i, (kind, _) in enumerate(told) if kind == "name"]
+    assert len(names) > 3
+    for i in names:
+        assert told[i - 1][0] == "file"
+        assert told[i + 1] == ("folder", told[i][1].parent)
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_a_file_system_without_flush_of_folders_is_borne_and_a_broken_disk_told(
+    tmp_path, monkeypatch, code
+):
+    fsync = os.fsync
+
+    def failing(number):
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            raise OSError(code, os.strerror(code))
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(StoreError, match=r"a\.json") if code == errno.EIO else nullcontext():
+        write_json(tmp_path / "a.json", 1)
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 

@@ -1,8 +1,10 @@
 """Files that are whole or absent, and the tables made of them.
 
-Everything is written beside its place and moved there by an atomic rename, so that a file that
-exists is complete. What was being written when the power went is a `.tmp` file nobody reads. Its
-name tells the host and the process that wrote it, since many hosts may share the disk.
+Every file is written under a temporary name and then renamed, so that a file that exists is
+complete. The rename counts as done once the folder is flushed to disk as well: until then, a power
+cut can take the new name away again. A temporary file is left behind only by a writer that was
+killed; nobody reads it. Its name tells the host and the process that wrote it, since several hosts
+may share the disk.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +31,26 @@ from isoclone.base.errors import DataError, SpecError, SpecMismatchError, StoreE
 from isoclone.base.records import jsonable, shown
 
 LEFTOVER = ".*.tmp"
-FOREIGN_SECONDS = 24 * 3600.0  # nobody is a day without a word to the file that he writes
+FOREIGN_SECONDS = 24 * 3600.0  # a living writer writes to its file more often than once a day
 HOST_LENGTH = 24
+NO_FOLDER_FLUSH = {errno.EINVAL, errno.EBADF, errno.ENOTSUP}  # "no folders", say some file systems
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; on success it takes the place of `path`, atomically.
+    """Yield a temporary path; on success it takes the place of `path`, atomically and for good.
+
+    File, name and any folder that had to be made are on the disk when this returns.
 
     Raises:
         StoreError: the disk is full, or the place cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{this_host()}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         yield temporary
         _flush(temporary)
-        os.replace(temporary, path)
+        _rename(temporary, path)
     except OSError as error:
         raise StoreError(_explain(error, path)) from error
     finally:
@@ -54,16 +60,62 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @functools.cache
 def this_host() -> str:
-    """This machine's name as part of a file's: short, of letters, digits and '-' alone."""
+    """Return this machine's name for use in file names: short; letters, digits and '-' only."""
     name = platform.node()
     plain = re.sub(r"[^A-Za-z0-9-]", "-", name)[:HOST_LENGTH]
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+def rename_folder(folder: Path, name: Path) -> None:
+    """Give a folder that was written file by file its final name, atomically and for good.
+
+    Everything in it is flushed first, so that the final name never shows half of it.
+
+    Raises:
+        StoreError: the disk is full, or the place cannot be written.
+    """
+    try:
+        for inner, _, files in os.walk(folder):
+            for file in files:
+                _flush(Path(inner, file))
+            _flush_folder(Path(inner))
+        _rename(folder, name)
+    except OSError as error:
+        raise StoreError(_explain(error, name)) from error
+
+
+def _rename(old: Path, new: Path) -> None:
+    os.replace(old, new)
+    _flush_folder(new.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it; a new folder's name must last as long as what is in it."""
+    missing = list(takewhile(lambda f: not f.exists(), (folder, *folder.parents)))
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        _flush_folder(made.parent)
+
+
 def _flush(path: Path) -> None:
-    """Have the bytes on disk before the name points at them."""
+    """Flush a file's bytes to disk."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush a folder's list of names to disk, where the file system can do that."""
+    try:
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:  # a folder that may be written, but not listed
+        return
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_FLUSH:
+            raise
+    finally:
+        os.close(number)
 
 
 def _explain(error: OSError, path: Path) -> str:
@@ -77,13 +129,13 @@ def _explain(error: OSError, path: Path) -> str:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write bytes, whole or not at all."""
+    """Write bytes to a file, all of them or none."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON with sorted keys, whole or not at all."""
+    """Write a value as indented JSON with sorted keys, all of it or nothing."""
     text = json.dumps(jsonable(value), indent=2, sort_keys=True, allow_nan=False)
     write_bytes(path, text.encode() + b"\n")
 
@@ -108,7 +160,7 @@ def _no_number(name: str) -> float:
 
 
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes.
+    """Return the hex SHA-256 of a file's bytes.
 
     Raises:
         StoreError: it cannot be read.
@@ -121,26 +173,27 @@ def sha256_file(path: Path) -> str:
 
 
 def is_free(folder: Path) -> bool:
-    """Whether nothing is there but what a killed writer of ours may have left."""
+    """Return whether a folder is absent, or holds nothing but what a killed writer left behind."""
     if not folder.exists():
         return True
     return folder.is_dir() and all(fnmatch(p.name, LEFTOVER) for p in folder.iterdir())
 
 
 def claim(folder: Path, name: str, declared: dict[str, Any], held: tuple[str, str]) -> None:
-    """Take a free folder by writing there what was asked for, or check that it is just that.
+    """Take a free folder for a request, or check that it was taken for the very same one.
 
-    What killed writers left in a folder that is ours is deleted.
+    Temporary files that killed writers left in the folder are deleted.
 
     Args:
-        name: of the file that says what was asked for.
-        declared: what is asked for, as JSON values.
-        held: what the folder would hold in messages: of somebody else's, and at all.
+        name: the file in the folder that holds the request.
+        declared: the request, as JSON values.
+        held: words for messages: what the folder holds if it belongs to another request
+            ("other demonstrations"), and what it should hold ("demonstrations").
 
     Raises:
         SpecMismatchError: the folder belongs to another request; the message says how it differs.
-        SpecError: it holds something else.
-        DataError: the file is damaged.
+        SpecError: the folder holds something else.
+        DataError: the request's file is damaged.
     """
     file = folder / name
     if not file.exists():
@@ -161,10 +214,10 @@ def claim(folder: Path, name: str, declared: dict[str, Any], held: tuple[str, st
 
 
 def sweep_leftovers(folder: Path) -> None:
-    """Delete temporary files of writers that are no more.
+    """Delete temporary files whose writers no longer run.
 
-    Of this host's those whose process is gone; of other hosts', whose processes cannot be seen from
-    here, those that nobody has written to for a day.
+    For files of this host the process is looked up. Processes of other hosts cannot be seen from
+    here, so their files are deleted once they have not been written to for a day.
     """
     for temporary in folder.rglob(LEFTOVER):
         if _is_left_over(temporary):
@@ -177,18 +230,24 @@ def _is_left_over(temporary: Path) -> bool:
         return not is_alive(int(pid))
     try:
         return time.time() - temporary.stat().st_mtime > FOREIGN_SECONDS
-    except OSError:  # its writer has just finished
+    except OSError:  # its writer finished just now
         return False
 
 
 @contextmanager
 def alone(file: Path, what: str) -> Iterator[str | None]:
-    """Be the only one at work on something; the lock goes with the process, however it ends.
+    """Hold a lock while the block runs; the lock goes with the process, however that ends.
 
-    Yields what no other lock has for a name, as long as this machine runs (None: it has none).
+    Args:
+        file: the lock's file; it stays when the lock is given back.
+        what: what is worked on, for the message.
+
+    Yields:
+        A name for the lock that no other lock has until this machine is started anew; None where
+        the system cannot tell.
 
     Raises:
-        StoreError: another is at work.
+        StoreError: another process holds the lock.
     """
     with open(file, "w") as lock:
         try:
@@ -211,7 +270,7 @@ def _name_of(lock: os.stat_result) -> str | None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs."""
+    """Return whether a process of this machine runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -222,7 +281,7 @@ def is_alive(pid: int) -> bool:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Killed, but not yet buried by its parent."""
+    """Return whether a process has ended and only waits for its parent to ask how."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
@@ -230,7 +289,7 @@ def _is_zombie(pid: int) -> bool:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, type]) -> None:
-    """Write rows as `path`.parquet and `path`.csv with the same columns; None is a missing value.
+    """Write rows to `path`.parquet and `path`.csv with the same columns; None is a missing value.
 
     Floats are written by their shortest exact form, so equal numbers give equal bytes.
     """

@@ -24,7 +24,7 @@ import numpy as np
 
 from isoclone.base.errors import DataError, SpecError
 from isoclone.base.records import jsonable, stable_id
-from isoclone.base.store import claim, read_json, replacing, write_json
+from isoclone.base.store import claim, read_json, rename_folder, replacing, write_json
 from isoclone.demos import RecordRequest
 from isoclone.executors import Executor, Files, SerialExecutor, Task, near
 from isoclone.executors.serial import one_line
@@ -235,7 +235,7 @@ def play_game(path: Path, request: NldRecordRequest, index: int) -> None:
     finally:
         env.close()
     write_json(part / GAME, {**env.episode_facts(), "folder": folder.name, "failure": failure})
-    part.rename(folder)
+    rename_folder(part, folder)
 
 
 def _play(env: Any, player: Expert, seed: int) -> str | None:

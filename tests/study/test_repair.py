@@ -1,0 +1,265 @@
+"""Whatever is lost or torn in a study is noticed, and made again where that can be done."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from isoclone.base.errors import SpecError
+from isoclone.base.records import Point
+from isoclone.base.store import read_json, write_json
+from isoclone.executors import SerialExecutor
+from isoclone.study import pipeline
+from isoclone.study.folder import StudyFolder
+from isoclone.study.repair import Harm, examine, repair
+from isoclone.study.session import Session
+from isoclone.study.study import Study
+
+IRRELEVANT = {  # when it is deleted, and why
+    "state.safetensors": "the run starts from its beginning if it goes on, to the same bits",
+    "progress.json": "tells watchers how far a run is while it is trained",
+    ".driver.lock": "is locked, never read",
+}
+DIGESTED = ("points", "checkpoints", "state.safetensors", "episodes", "study.json")
+NOT_THE_SAME = (  # after a second making, and need not be; a report tells where it was made
+    "seconds", "progress.json", "state.safetensors", "restarted.json", "cache", "report.html",
+)  # fmt: skip
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def files(study: Path) -> list[Path]:
+    """Every file of a study, but for the frames' cache."""
+    return sorted(p for p in study.rglob("*") if p.is_file() and "cache" not in p.parts)
+
+
+def contents(study: Path) -> dict[str, bytes]:
+    """What a study holds that a second making must give again, to the last bit."""
+    names = {p: p.relative_to(study).as_posix() for p in files(study) if not p.name.startswith(".")}
+    return {n: p.read_bytes() for p, n in names.items() if not set(NOT_THE_SAME) & set(p.parts)}
+
+
+def rows_in(table: Path) -> object:
+    return pq.read_table(table).to_pylist() if table.suffix == ".parquet" else table.read_text()
+
+
+def harm_to(study: Path, path: Path) -> Harm | None:
+    return next((harm for harm in examine(study) if harm.path == path), None)
+
+
+def test_a_sound_study_has_no_harm(finished_study):
+    assert examine(finished_study) == []
+
+
+@pytest.mark.parametrize("act", [cut, Path.unlink], ids=["cut", "deleted"])
+def test_each_lost_file_is_noticed_or_irrelevant(study_copy, act: Callable[[Path], None]):
+    for path in files(study_copy):
+        name, data = path.relative_to(study_copy).as_posix(), path.read_bytes()
+        act(path)
+        if path.name in IRRELEVANT and not (act is cut and path.name != ".driver.lock"):
+            assert examine(study_copy) == [], name
+        elif name == "study.json" and act is not cut:
+            with pytest.raises(SpecError, match="holds no study"):
+                examine(study_copy)
+        else:
+            harm = harm_to(study_copy, path)
+            assert harm, name
+            assert harm.what == ("torn" if act is cut else "missing")
+            assert harm.says.startswith(f"{name} is {'empty' if act is cut else 'missing'}; ")
+        path.write_bytes(data)
+    assert examine(study_copy) == []
+
+
+def test_a_changed_byte_is_seen_wherever_there_is_a_second_copy_or_a_digest(study_copy):
+    seen = 0
+    for path in files(study_copy):
+        name, data = path.relative_to(study_copy), path.read_bytes()
+        if not set(name.parts) & set(DIGESTED) and name.suffix not in (".parquet", ".csv"):
+            continue
+        rows = rows_in(path) if path.parent.name != "episodes" and path.suffix == ".parquet" else 0
+        flip(path)
+        try:
+            assert harm_to(study_copy, path) or rows_in(path) == rows, name
+        except SpecError:  # the specification names a game or a field that cannot be
+            assert path.name == "study.json"
+        seen += 1
+        path.write_bytes(data)
+    assert seen > 70
+
+
+@pytest.mark.parametrize("act", [cut, Path.unlink], ids=["cut", "deleted"])
+def test_all_that_can_be_made_again_is_when_all_is_lost(study_copy, finished_study, act):
+    lost = [
+        path for path in files(study_copy)
+        if "demos" not in path.parts and path.name not in ("study.json", ".driver.lock")
+    ]  # fmt: skip
+    for path in lost:
+        act(path)
+    repaired = repair(Study.open(study_copy))
+    assert contents(study_copy) == contents(finished_study)
+    assert examine(study_copy) == []
+    if act is cut:
+        assert all(each.made for each in repaired)
+
+
+ONE_OF_EACH = (
+    "runs/*/run.json", "runs/*/points/3.000000e+06.json", "runs/*/points/3.000000e+07.json",
+    "runs/*/points/1.000000e+08.json", "runs/*/checkpoints/1.000000e+07.safetensors",
+    "runs/*/checkpoints/1.000000e+08.safetensors", "runs/*/state.safetensors", "references.json",
+    "forecast.json", "laws.json", "baselines.json", "video.mp4", "report.html", "points.csv",
+    "points.parquet", "demos/request.json", "demos/episodes.csv", "demos/episodes.parquet",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", ONE_OF_EACH)
+def test_a_torn_file_is_made_again_to_the_same_bits(study_copy, finished_study, pattern):
+    path = sorted(study_copy.glob(pattern))[0]
+    cut(path)
+    (harm,) = examine(study_copy)
+    assert harm.path == path
+    assert harm.made_again_by
+    (repaired,) = repair(Study.open(study_copy))
+    assert repaired.made
+    assert repaired.harm == harm
+    assert "differs" not in repaired.says
+    assert contents(study_copy) == contents(finished_study)
+    assert examine(study_copy) == []
+
+
+def test_a_torn_report_is_the_same_when_it_is_drawn_again(study_copy):
+    study = Study.open(study_copy)
+    path = pipeline.write_report(study)
+    held = path.read_bytes()
+    path.write_bytes(held[:-200])
+    (repaired,) = repair(study)
+    assert repaired.made
+    assert path.read_bytes() == held
+
+
+def test_what_run_makes_again_needs_no_repair(study_copy, finished_study):
+    for path in (study_copy / "laws.json", study_copy / "report.html", study_copy / "points.csv"):
+        cut(path)
+    for name in ("references.json", "forecast.json", "baselines.json", "video.mp4"):
+        (study_copy / name).unlink()
+    assert {harm.made_again_by for harm in examine(study_copy)} == {"run"}
+    pipeline.run(Study.open(study_copy))
+    assert contents(study_copy) == contents(finished_study)
+
+
+def test_a_changed_point_is_measured_again(study_copy, finished_study):
+    path = sorted(study_copy.glob("runs/*/points/*.json"))[0]
+    write_json(path, {**read_json(path), "dev_loss": 0.125})
+    (harm,) = examine(study_copy)
+    assert harm.says.startswith(f"{path.relative_to(study_copy)} has other figures than the tables")
+    repair(Study.open(study_copy))
+    assert contents(study_copy) == contents(finished_study)
+
+
+def test_a_table_that_differs_from_the_points_and_the_other_table_is_the_torn_one(study_copy):
+    path = study_copy / "points.csv"
+    loss = next(csv.DictReader(path.open()))["dev_loss"]
+    path.write_text(path.read_text().replace(loss, "0.125"))
+    (harm,) = examine(study_copy)
+    assert (harm.path, harm.made_again_by) == (path, "run")
+    assert "has other figures than the points" in harm.says
+
+
+def test_files_of_other_runs_are_not_taken_for_a_runs_own(study_copy, finished_study):
+    first, second = sorted(study_copy.glob("runs/*/checkpoints/3.000000e+07.safetensors"))[:2]
+    shutil.copy(first, second)
+    folders = sorted((study_copy / "runs").iterdir())
+    shutil.copy(folders[0] / "run.json", folders[1] / "run.json")
+    harms = examine(study_copy)
+    assert {harm.what for harm in harms} == {"belongs elsewhere"}
+    assert {harm.path for harm in harms} == {second, folders[1] / "run.json"}
+    repair(Study.open(study_copy))
+    assert contents(study_copy) == contents(finished_study)
+
+
+def test_a_damaged_demonstration_stops_the_repair_and_says_what_to_do(study_copy, finished_study):
+    episode, torn = study_copy / "demos/episodes/000003.parquet", study_copy / "references.json"
+    flip(episode)
+    cut(torn)
+    repaired = repair(Study.open(study_copy))
+    assert [each.made for each in repaired] == [False, False]
+    assert not torn.read_bytes()
+    said = next(each.says for each in repaired if each.harm.path == episode)
+    assert "delete it and demos/demonstrations.json: `isoclone run`" in said
+    episode.unlink()  # as it says
+    (study_copy / "demos/demonstrations.json").unlink()
+    torn.unlink()
+    pipeline.run(Study.open(study_copy))
+    assert contents(study_copy) == contents(finished_study)
+
+
+def test_a_time_that_was_measured_once_is_named_and_not_made_up(study_copy):
+    path = sorted(study_copy.glob("runs/*/seconds/*.json"))[0]
+    cut(path)
+    (repaired,) = repair(Study.open(study_copy))
+    assert not repaired.made
+    assert not path.exists()
+    assert "how long that training took is not known any more" in repaired.says
+
+
+def test_a_forecast_is_not_made_again_for_an_agent_that_was_trained_on_another(
+    study_copy, monkeypatch
+):
+    """As when the laws have changed since."""
+    cut(study_copy / "forecast.json")
+    fit = Study.forecast
+
+    def other(self, flops=None):
+        predicted = fit(self, flops)
+        return replace(predicted, params=replace(predicted.params, value=50.0, low=10.0))
+
+    monkeypatch.setattr(Study, "forecast", other)
+    before = sorted(study_copy.glob("runs/*/points/*.json"))
+    (repaired,) = repair(Study.open(study_copy))
+    assert not repaired.made
+    assert "forecast another agent than the one that was trained" in repaired.says
+    assert sorted(study_copy.glob("runs/*/points/*.json")) == before
+
+
+def test_extra_points_are_made_again_as_extra_ones(study_copy):
+    study = Study.open(study_copy)
+    point = pipeline.train_size(study, 5, 2e6)
+    assert point.role == "extra"
+    path = study.folder.run(point.run_id).point(2e6)
+    held = path.read_bytes()
+    path.unlink()
+    (repaired,) = repair(study)
+    assert repaired.made
+    assert path.read_bytes() == held
+
+
+def test_an_unfinished_study_lacks_nothing_that_it_has_not_come_to(study_copy):
+    folder = StudyFolder(study_copy)
+    for path in (folder.forecast, folder.video, folder.report, folder.laws, folder.baselines):
+        path.unlink()
+    for path in (folder.points.with_suffix(".csv"), folder.points.with_suffix(".parquet")):
+        path.unlink()
+    points = [Point.from_json(read_json(p)) for p in study_copy.glob("runs/*/points/*.json")]
+    for point in points:
+        if point.role == "forecast" or point.budget_flops == 3e7:
+            folder.run(point.run_id).point(point.budget_flops).unlink()
+    assert examine(study_copy) == []
+
+
+def test_one_driver_at_a_time_repairs(study_copy):
+    study = Study.open(study_copy)
+    with pipeline.driven(study), pytest.raises(Exception, match="another isoclone process"):
+        repair(study, Session(SerialExecutor()))
