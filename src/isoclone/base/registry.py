@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Callable
 from importlib import metadata
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 from isoclone.base.errors import SpecError, UnknownNameError
 
@@ -124,3 +126,59 @@ def load_plugins() -> None:
         except Exception as error:  # whatever is wrong with somebody's package
             said = " ".join(str(error).split())[:200]
             BROKEN_PLUGINS[entry.name] = f"{type(error).__name__}: {said}"
+
+
+# ---------------------------------------------------------------------- the command line's tables
+
+Verb = Callable[..., None]
+VERBS: dict[str, Verb | str] = {}  # words, as in "demos import nld" -> typed function, or its name
+
+
+def add_verb(words: str, function: Verb | str) -> None:
+    """Add a verb to the command line; a later one of the same words replaces the earlier.
+
+    Args:
+        words: what is typed after `isoclone`, as in "demos import nld": groups, then the verb.
+        function: a function whose parameters are typed and whose docstring is the help, or its
+            name as "package.module:function", which is imported by the command line only.
+
+    Raises:
+        SpecError: words that nobody could type, or a function without a docstring.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9-]*( [a-z][a-z0-9-]*)*", words):
+        raise SpecError(f"verb '{words}': give lower-case words with one blank between them")
+    if not isinstance(function, str) and not function.__doc__:
+        raise SpecError(f"verb '{words}': its function needs a docstring, which is the help")
+    VERBS[words] = function
+
+
+class Viewer(Protocol):
+    """Shows games in the terminal that no film shows well, for `isoclone play`."""
+
+    def accepts(self, source: Path, game_name: str | None) -> bool:
+        """Return whether this viewer shows `source`.
+
+        Args:
+            source: the file that was given, or the checkpoint found in the folder that was given.
+            game_name: the game of the checkpoint; None where `source` was not opened yet, for
+                viewers of files that are no checkpoints.
+        """
+        ...
+
+    def show(
+        self,
+        source: Path,
+        *,
+        policy: Any,
+        out: Path | None,
+        seed: int,
+        sampling: str,
+        at: int,
+        frames: int | None,
+        json: bool,
+    ) -> None:
+        """Show `source`; flags as of `isoclone play`, `policy` is the loaded checkpoint or None."""
+        ...
+
+
+VIEWERS = Registry("viewer")  # makers without arguments, each of a Viewer

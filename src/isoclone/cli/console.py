@@ -19,7 +19,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from isoclone.base.records import Interval, Point, jsonable
+from isoclone.base.formatting import duration, interval_text, plus_minus, si
+from isoclone.base.records import Point, jsonable
 from isoclone.report.measured import Measured
 from isoclone.study.estimate import Plan
 from isoclone.study.plan import Sweep
@@ -37,42 +38,6 @@ PROGRESS = {"phase": str, "label": str, "budget_flops": float, "flops": float, "
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
-
-
-def si(value: float | None, unit: str = "") -> str:
-    """A number for people: 12,300 or 3.2e+11."""
-    if value is None:
-        return "-"
-    if value != 0 and (abs(value) >= 1e6 or abs(value) < 1e-3):
-        return f"{value:.2e}{unit}"
-    return f"{value:,.0f}{unit}" if abs(value) >= 100 else f"{value:.3g}{unit}"
-
-
-def duration(seconds: float) -> str:
-    """'45 s', '3 min 20 s', '2 h 05 min'."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
-
-
-def plus_minus(value: float | None, error: float | None, digits: int = 3) -> str:
-    """'0.512 ± 0.004', without what is missing."""
-    if value is None:
-        return "-"
-    text = f"{value:.{digits}f}"
-    return text if error is None else f"{text} ± {error:.{digits}f}"
-
-
-def interval_text(interval: Interval | dict[str, Any] | None, spec: str = ".3g") -> str:
-    """'0.51 [0.47, 0.55]'."""
-    if interval is None:
-        return "-"
-    row = interval if isinstance(interval, dict) else interval.to_json()
-    low, high = ("-" if row[k] is None else f"{row[k]:{spec}}" for k in ("low", "high"))
-    return f"{row['value']:{spec}} [{low}, {high}]"
 
 
 class ConsoleObserver(Observer):

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from isoclone.base.formatting import duration
 from isoclone.base.records import Record
-from isoclone.cli.console import duration
 from isoclone.executors import check_workers
 from isoclone.study.study import Plan, Study
 
