@@ -1,0 +1,112 @@
+"""What a study says it found besides its points: references, savings, baselines, a tested forecast.
+
+Each goes to JSON and back without loss, and refuses what is not of its declared type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from isoclone.base.records import Checked, Forecast, Point, conformed
+
+TESTED = ("dev_loss", "return_mean")  # the figures of a forecast that training can contradict
+
+
+@dataclass(frozen=True)
+class Reference(Checked):
+    """The mean return of a known player ('random' or 'expert'), with its error over episodes."""
+
+    mean: float
+    se: float
+    episodes: int
+
+
+@dataclass(frozen=True)
+class Baseline(Checked):
+    """A player that the forecast agent must beat, in the same game; `reason` if not measured."""
+
+    mean: float | None = None
+    se: float | None = None
+    episodes: int | None = None
+    reason: str | None = None
+    run_id: str | None = None  # of a baseline that is a policy of the sweep
+    params: int | None = None
+    width: int | None = None
+
+
+@dataclass(frozen=True)
+class Decision(Checked):
+    """A departure of an adaptive sweep from the plain grid, and why.
+
+    `what` is 'stopped', 'waits', 'joins' or 'added'.
+    """
+
+    budget_flops: float
+    width: int
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Savings(Checked):
+    """What a plain grid over the same sizes would have cost, what was spent, and every decision."""
+
+    grid_flops: float
+    spent_flops: float
+    saved_share: float
+    grid_points: int
+    points: int
+    decisions: tuple[Decision, ...] = ()
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Return the savings from `to_json`'s result; raises TypeError naming a wrong field."""
+        _check_table(cls, data)
+        rows = conformed(data.get("decisions", []), tuple[dict[str, Any], ...], "decisions")
+        return cls(**{**data, "decisions": tuple(Decision.from_json(row) for row in rows)})
+
+
+@dataclass(frozen=True)
+class Tested(Checked):
+    """A forecast, the agent trained to test it, and whether its figures lie in the intervals.
+
+    `point` is None before the agent is trained. `holds` has a key for each of `TESTED`, None where
+    there is no interval or no figure.
+    """
+
+    forecast: Forecast
+    point: Point | None
+    holds: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not set(TESTED) <= set(self.holds):
+            raise TypeError(f"holds must have the keys {', '.join(TESTED)}")
+        for name, answer in self.holds.items():
+            conformed(answer, bool | None, f"holds['{name}']")
+
+    @classmethod
+    def of(cls, forecast: Forecast, point: Point | None = None) -> Self:
+        """Return a forecast beside a point, judged by the forecast's intervals."""
+        holds: dict[str, bool | None] = {}
+        for name in TESTED:
+            interval, value = getattr(forecast, name), getattr(point, name, None)
+            holds[name] = None if interval is None or value is None else interval.holds(value)
+        return cls(forecast, point, holds)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Return a tested forecast from `to_json`'s result; TypeError names what is wrong."""
+        _check_table(cls, data)
+        try:
+            forecast = Forecast.from_json(data["forecast"])
+            point = None if data["point"] is None else Point.from_json(data["point"])
+            return cls(forecast, point, data["holds"])
+        except (AttributeError, KeyError) as error:
+            raise TypeError(f"a field is missing or not a table: {error}") from error
+
+
+def _check_table(cls: type, data: Any) -> None:
+    if not isinstance(data, dict):
+        raise TypeError(f"expected a table of {cls.__name__}'s fields")

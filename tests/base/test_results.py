@@ -1,0 +1,70 @@
+"""What a study found: to JSON and back, and refused when it is not what it says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from isoclone.base.records import Forecast, Interval, Point, Status
+from isoclone.base.results import Baseline, Decision, Reference, Savings, Tested
+from isoclone.base.schema import kinds, unmeasured
+
+FORECAST = Forecast(
+    flops=1e9,
+    params=Interval(10.0, 5.0, 20.0),
+    samples=Interval(100.0, None, None),
+    dev_loss=Interval(0.5, 0.4, 0.6),
+    return_mean=None,
+    decades_beyond=0.5,
+    status=(Status("far", "far beyond"),),
+)
+
+
+def a_point(**figures: Any) -> Point:
+    """Return a point of made-up labels with these figures."""
+    made_up = {name: kind(1) for name, kind in kinds(Point).items()}
+    return Point(**{**made_up, **unmeasured(Point), **figures})
+
+
+RECORDS = [
+    Reference(1.5, 0.1, 32),
+    Baseline(1.0, None, 8, run_id="r1", params=9, width=2),
+    Baseline(reason="worker lost"),
+    Savings(1e9, 5e8, 0.5, 9, 6, (Decision(1e8, 4, "stopped", "2 sizes below"),)),
+    Tested.of(FORECAST),
+    Tested.of(FORECAST, a_point(dev_loss=0.55)),
+]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda r: type(r).__name__)
+def test_to_json_and_back(record):
+    assert type(record).from_json(json.loads(json.dumps(record.to_json()))) == record
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "named"),
+    [
+        (Reference, {"mean": "x", "se": 0.1, "episodes": 2}, "mean"),
+        (Reference, {"mean": 1.0, "se": 0.1}, "episodes"),
+        (Reference, [1.0], "table"),
+        (Baseline, {"mean": 1.0, "colour": 3}, "colour"),
+        (Savings, {**RECORDS[3].to_json(), "decisions": [{"width": 1}]}, "budget_flops"),
+        (Savings, {**RECORDS[3].to_json(), "decisions": 3}, "decisions"),
+        (Tested, {"forecast": {}, "point": None, "holds": {}}, "return_mean|dev_loss|params"),
+        (Tested, {"forecast": FORECAST.to_json(), "point": None, "holds": {}}, "dev_loss"),
+        (Tested, {**RECORDS[4].to_json(), "holds": {"dev_loss": 3, "return_mean": None}}, "holds"),
+        (Tested, {**RECORDS[4].to_json(), "point": {"width": 1}}, "run_id"),
+        (Tested, None, "table"),
+    ],
+)
+def test_wrong_fields_are_refused_by_name(kind, data, named):
+    with pytest.raises(TypeError, match=named):
+        kind.from_json(data)
+
+
+def test_a_forecast_is_judged_by_its_intervals():
+    assert Tested.of(FORECAST).holds == {"dev_loss": None, "return_mean": None}
+    assert Tested.of(FORECAST, a_point(dev_loss=0.55)).holds["dev_loss"] is True
+    assert Tested.of(FORECAST, a_point(dev_loss=0.7)).holds["dev_loss"] is False
