@@ -40,7 +40,7 @@ _ROOMS = {
     "evaluate": "isoclone.api",
     "executor": "isoclone.executors",
     "expert": "isoclone.experts",
-    "fit": "isoclone.study.study",
+    "fit": "isoclone.study.fit",
     "game": "isoclone.games",
     "load": "isoclone.api",
     "policy_flops": "isoclone.api",
@@ -96,9 +96,9 @@ if TYPE_CHECKING:
     from isoclone.games import FrameSpec as FrameSpec
     from isoclone.games import game as game
     from isoclone.study.ablation import Ablation as Ablation
+    from isoclone.study.fit import fit as fit
     from isoclone.study.spec import StudySpec as StudySpec
     from isoclone.study.study import Study as Study
-    from isoclone.study.study import fit as fit
     from isoclone.testing import register_expert as register_expert
     from isoclone.testing import register_game as register_game
     from isoclone.testing import register_policy as register_policy

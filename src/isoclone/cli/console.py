@@ -278,7 +278,7 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
     for who in ("random", "expert"):
         if who in scores:
             row = scores[who]
-            STDOUT.print(f"  {who} return {plus_minus(row['mean'], row['se'], 1)}")
+            STDOUT.print(f"  {who} return {plus_minus(row.mean, row.se, 1)}")
     for status in laws["status"]:
         said = f"  [yellow]{escape(status['code'])}[/yellow]: {escape(status['message'])}"
         STDOUT.print(said, soft_wrap=True)

@@ -37,6 +37,7 @@ def run(
         device: cpu, cuda or mps.
         json: print one JSON document instead of the closing table.
     """
+    from isoclone.base.records import jsonable
     from isoclone.base.store import read_json
     from isoclone.cli.console import ConsoleObserver, print_json, show_plan, show_result
     from isoclone.study import pipeline
@@ -48,7 +49,7 @@ def run(
     show_plan(plan)
     with ConsoleObserver(plan) as observer:
         pipeline.run(the_study, Session(pool, observer, device))
-    laws, tested = read_json(the_study.path / "laws.json"), the_study.tested()
+    laws, tested = read_json(the_study.folder.laws), the_study.tested().to_json()
     if json:
         print_json(
             {
@@ -57,8 +58,8 @@ def run(
                 "points": len(the_study.points()),
                 "laws": laws,
                 **tested,
-                "references": the_study.references(),
-                "savings": the_study.savings(),
+                "references": jsonable(the_study.references()),
+                "savings": the_study.savings().to_json(),
             }
         )
     else:
@@ -223,9 +224,10 @@ def status(study: Positional[Path], *, json: bool = False) -> None:
         "running": [row for row in read_progress(here) if row["live"]],
         "troubled": [p.to_json() for p in points if p.status != "ok"],
         "laws": (here / "laws.json").exists(),
-        "forecast_tested": (here / "forecast.json").exists() and bool(the_study.tested()),
+        "forecast_tested": (here / "forecast.json").exists()
+        and the_study.tested().point is not None,
         "report": (here / "report.html").exists(),
-        **{k: v for k, v in the_study.savings().items() if k != "decisions"},
+        **{k: v for k, v in the_study.savings().to_json().items() if k != "decisions"},
     }
     if json:
         print_json(state)

@@ -152,9 +152,9 @@ def gather(study: Study) -> Facts:
         folder=study.path.resolve().name,
         spec=study.spec,
         points=study.points("sweep"),
-        references=_try(study.references, missing, "Reference scores") or {},
+        references=jsonable(_try(study.references, missing, "Reference scores") or {}),
         sweep=study.sweep(),
-        savings=study.savings(),
+        savings=study.savings().to_json(),
     )
     missing += _sweep_gaps(facts)
     found: dict[str, Any] = {"demos": _try(lambda: _demos(study), missing, "Demonstrations")}
@@ -166,7 +166,7 @@ def gather(study: Study) -> Facts:
         found["laws"] = _try(fitted.to_json, missing, "Laws")
         found["isoflops"] = _try(lambda: _isoflops(fitted), missing, "Curves") or []
         found["curves"] = _try(lambda: fitted.curves(grid).to_json(), missing, "Bands")
-    found["rivals"] = _try(study.baselines, missing, "Rivals") or {}
+    found["rivals"] = jsonable(_try(study.baselines, missing, "Baselines") or {})
     found["went"] = _try(lambda: _went(study, found["tested"]), missing, "Episodes") or {}
     video = study.path / "video.mp4"
     found["video"] = video.read_bytes() if video.exists() else None
@@ -228,10 +228,12 @@ def _tested(study: Study, fitted: Any, missing: list[str]) -> Tested | None:
     if path.exists():
         told = _try(study.tested, missing, "Forecast")
         if told is not None:
-            point = Point.from_json(told["point"])
-            if point.status != "ok":
+            point = told.point
+            if point is None:
+                missing.append("Test: the forecast agent has not been trained yet.")
+            elif point.status != "ok":
                 missing.append(f"Forecast agent: not measured ({point.reason}).")
-            return Tested(Forecast.from_json(told["forecast"]), point, told["holds"])
+            return Tested(told.forecast, point, told.holds)
     else:
         missing.append("Test: the forecast agent has not been trained yet.")
     if fitted is None:

@@ -1,26 +1,50 @@
-"""Fit the laws to a study's points."""
+"""Fit laws to a study's points; the references set the ceiling and the floor of returns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from isoclone import laws
 from isoclone.base.records import Point
+from isoclone.base.results import Reference
 from isoclone.base.schema import as_table
-from isoclone.laws import ScalingLaws
+from isoclone.laws import FittedLaw, LawComparison, ScalingLaws
+
+References = Mapping[str, Reference]
 
 
-def fit(
-    points: Iterable[Point], references: dict[str, dict[str, float]] | None = None
-) -> ScalingLaws:
-    """Fit every law to points; the references set the ceiling and the floor of returns.
+def fit(points: Iterable[Point], references: References | None = None) -> ScalingLaws:
+    """Fit every built-in law to points.
 
     Raises:
         FitError: too few usable points.
     """
-    known = references or {}
-    return laws.fit(
-        as_table(points, Point),
-        expert_return=known.get("expert", {}).get("mean"),
-        random_return=known.get("random", {}).get("mean"),
-    )
+    expert, random = _returns(references or {})
+    return laws.fit(as_table(points, Point), expert_return=expert, random_return=random)
+
+
+def fit_law(name: str, points: Iterable[Point], references: References) -> FittedLaw:
+    """Fit the law of a name to points; the default stands in for one that fails, and says so.
+
+    Raises:
+        UnknownNameError: no law has that name.
+        FitError: too few usable points.
+    """
+    expert, random = _returns(references)
+    table = as_table(points, Point)
+    return laws.fit_law(name, table, expert_return=expert, random_return=random)
+
+
+def compare_laws(name: str, points: Iterable[Point], references: References) -> list[LawComparison]:
+    """Back-test a law beside the default; nothing if it is the default."""
+    if name == laws.DEFAULT_LAW:
+        return []
+    expert, random = _returns(references)
+    table = as_table(points, Point)
+    return laws.compare([name], table, expert_return=expert, random_return=random)
+
+
+def _returns(references: References) -> tuple[float | None, float | None]:
+    """Return the mean returns of the expert and of random play, as far as measured."""
+    expert, random = references.get("expert"), references.get("random")
+    return expert.mean if expert else None, random.mean if random else None

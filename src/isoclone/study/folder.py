@@ -189,11 +189,11 @@ class StudyFolder:
             record = kind.from_json(read_json(path))
         except TypeError as error:
             raise StoreError(f"{path} is damaged ({error}); delete it to make it again") from error
-        if path not in self._places(record):
+        if path not in self.places(record):
             raise StoreError(f"{path} belongs to another run or budget; delete it to make it again")
         return record
 
-    def _places(self, record: Run | Point) -> list[Path]:
+    def places(self, record: Run | Point) -> list[Path]:
         """Return where a record's file must be; nowhere if it names a checkpoint not its run's."""
         if isinstance(record, Run):
             return [self.run(record.id).file]

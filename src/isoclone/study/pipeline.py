@@ -21,13 +21,14 @@ from typing import Any
 from isoclone.base import distributed
 from isoclone.base.errors import ExecutionError, SpecError, UnknownNameError
 from isoclone.base.records import Forecast, Point, Run
+from isoclone.base.results import Baseline, Tested
 from isoclone.base.schema import kinds
 from isoclone.base.store import alone, read_json, sweep_leftovers, write_json, write_rows
 from isoclone.demos import Demonstrations, RecordRequest, record_demonstrations
 from isoclone.demos.demonstrations import DONE
 from isoclone.evaluation.baselines import action_shares, smallest_of
 from isoclone.executors import Files, Task
-from isoclone.policies import policy_flops, policy_layout, policy_params, width_for
+from isoclone.policies import policy_layout, policy_params, width_for
 from isoclone.study.folder import STUDY_FILE
 from isoclone.study.plan import Cell
 from isoclone.study.session import Session
@@ -41,7 +42,6 @@ from isoclone.study.worker import (
     train_to_budget,
     train_to_budgets,
 )
-from isoclone.training.recipes import Recipe
 
 REFERENCE_EPISODES = 32
 
@@ -55,17 +55,22 @@ def run(study: Study, session: Session | None = None) -> Study:
     """
     session = session or Session()
     with driven(study, session), session.executor:
-        sweep_leftovers(study.path)
-        record(study, session)
-        sweep(study, session)
-        try:
-            write_json(study.folder.laws, study.laws().to_json())
-            test_forecast(study, session)
-        finally:  # a study without laws still has a report, which says what is missing
-            session.observer.phase("report")
-            write_report(study)
-            sweep_leftovers(study.path)  # of workers that died while the others went on
+        carry_out(study, session)
     return study
+
+
+def carry_out(study: Study, session: Session) -> None:
+    """Do what `run` does, for whoever drives the study already."""
+    sweep_leftovers(study.path)
+    record(study, session)
+    sweep(study, session)
+    try:
+        fit_laws(study)
+        test_forecast(study, session)
+    finally:  # a study without laws still has a report, which says what is missing
+        session.observer.phase("report")
+        write_report(study)
+        sweep_leftovers(study.path)  # of workers that died while the others went on
 
 
 @contextmanager
@@ -100,16 +105,7 @@ def record(study: Study, session: Session) -> Demonstrations:
         observer.phase("record", f"{spec.expert} plays {spec.game}")
         if not (study.folder.demos / DONE).exists():
             study.check_trust()
-        request = RecordRequest(
-            game=spec.game,
-            expert=spec.expert,
-            samples=spec.samples,
-            seed=spec.demos_seed,
-            dev_fraction=spec.dev_fraction,
-            game_options=spec.game_options,
-            expert_options=spec.expert_options,
-        )
-        place = study.folder.demos
+        request, place = request_of(study), study.folder.demos
         record_demonstrations(request, place, session.executor, observer.progress)
     demos = study.demos()
     if len(demos.dev_episodes) < 2:
@@ -118,6 +114,20 @@ def record(study: Study, session: Session) -> Demonstrations:
     expand(study, demos, session)
     _measure_references(study, demos, session)
     return demos
+
+
+def request_of(study: Study) -> RecordRequest:
+    """Return what is to be recorded for a study."""
+    spec = study.spec
+    return RecordRequest(
+        game=spec.game,
+        expert=spec.expert,
+        samples=spec.samples,
+        seed=spec.demos_seed,
+        dev_fraction=spec.dev_fraction,
+        game_options=spec.game_options,
+        expert_options=spec.expert_options,
+    )
 
 
 def expand(study: Study, demos: Demonstrations, session: Session) -> None:
@@ -245,34 +255,44 @@ def write_tables(study: Study) -> None:
 # ---------------------------------------------------------------------- laws and forecast
 
 
-def test_forecast(study: Study, session: Session) -> dict[str, Any]:
-    """Forecast, train the forecast agent, set one against the other, film the agent."""
-    if study.folder.forecast.exists() and study.folder.video.exists():
-        return study.tested()
-    predicted = study.forecast()
-    point = train_forecast(study, predicted, session)
-    result = {"forecast": predicted, "point": point, "holds": _holds(predicted, point)}
-    write_json(study.folder.forecast, result)
-    write_tables(study)
+def fit_laws(study: Study) -> None:
+    """Fit the study's law and write `laws.json`."""
+    fitted = study.laws()
+    write_json(study.folder.laws, {"law": fitted.name, **fitted.to_json()})
+
+
+def test_forecast(study: Study, session: Session) -> Tested:
+    """Write the forecast down, train its agent, set one against the other, film the agent."""
+    tested = _forecast(study)
+    if tested.point is None or tested.point.status == "failed":
+        point = train_forecast(study, tested.forecast, session)
+        tested = Tested.of(tested.forecast, point)
+        write_json(study.folder.forecast, tested.to_json())
+        write_tables(study)
     _measure_baselines(study, session)
-    if point.checkpoint:
-        names = (STUDY_FILE, point.checkpoint)
-        reads = {name: study.path / name for name in names}
-        files = Files(study.path, reads, (study.folder.video.name,))
-        task = Task(film, (study.path, point.checkpoint), files=files)
-        for outcome in session.executor.run([task]):
-            if outcome.error:
-                session.observer.trouble(f"no video: {outcome.error}")
-    return study.tested()
+    _film(study, tested.point, session)
+    return tested
 
 
-def _holds(predicted: Forecast, point: Point) -> dict[str, bool | None]:
-    """Say whether measured figures lie in the forecast's intervals; None where one is missing."""
-    answer: dict[str, bool | None] = {}
-    for name in ("dev_loss", "return_mean"):
-        interval, value = getattr(predicted, name), getattr(point, name)
-        answer[name] = None if interval is None or value is None else interval.holds(value)
-    return answer
+def _forecast(study: Study) -> Tested:
+    """Return what `forecast.json` says; it is written before its agent is trained."""
+    if study.folder.forecast.exists():
+        return study.tested()
+    tested = Tested.of(study.forecast())
+    write_json(study.folder.forecast, tested.to_json())
+    return tested
+
+
+def _film(study: Study, point: Point | None, session: Session) -> None:
+    """Have the forecast agent filmed, unless it is."""
+    if point is None or point.checkpoint is None or study.folder.video.exists():
+        return
+    reads = {name: study.path / name for name in (STUDY_FILE, point.checkpoint)}
+    files = Files(study.path, reads, (study.folder.video.name,))
+    task = Task(film, (study.path, point.checkpoint), files=files)
+    for outcome in session.executor.run([task]):
+        if outcome.error:
+            session.observer.trouble(f"no video: {outcome.error}")
 
 
 def train_forecast(study: Study, predicted: Forecast, session: Session | None = None) -> Point:
@@ -281,23 +301,26 @@ def train_forecast(study: Study, predicted: Forecast, session: Session | None = 
     Raises:
         ExecutionError: the forecast's size costs more than its budget in a single batch.
     """
-    session = session or Session()
-    spec, the_game = study.spec, study.spec.make_game()
-    frame, n_actions, options = the_game.frame, the_game.n_actions, spec.policy_options
-    width = width_for(predicted.params.value, spec.policy, frame, n_actions, **options)
-    per_sample = policy_flops(spec.policy, width, frame, n_actions, spec.flop_convention, **options)
-    cost = per_sample * Recipe.from_json(spec.recipe).batch_size
-    if cost > predicted.flops:
+    session, flops = session or Session(), predicted.flops
+    agent = forecast_run(study, predicted)
+    cost = study.spec.batch_flops(agent.width)
+    if cost > flops:
         raise ExecutionError(
-            f"the forecast asks for width {width}, of which one batch costs {cost:.3g} FLOPs, "
-            f"more than the budget of {predicted.flops:.3g}: the sweep does not pin down the "
-            "best size; add sizes or budgets"
+            f"the forecast asks for width {agent.width}, of which one batch costs {cost:.3g} "
+            f"FLOPs, more than the budget of {flops:.3g}: the sweep does not pin down the best "
+            "size; add sizes or budgets"
         )
-    trained = spec.run_for(width, spec.seeds[0], study.demos().fingerprint, predicted.flops)
-    session.observer.phase("forecast", f"training width {width} to {predicted.flops:.3g} FLOPs")
-    train_all([Job(study, trained, (predicted.flops,))], "forecast", session)
-    path = study.folder.run(trained.id).point(predicted.flops)
-    return Point.from_json(read_json(path))
+    session.observer.phase("forecast", f"training width {agent.width} to {flops:.3g} FLOPs")
+    train_all([Job(study, agent, (flops,))], "forecast", session)
+    return Point.from_json(read_json(study.folder.run(agent.id).point(flops)))
+
+
+def forecast_run(study: Study, predicted: Forecast) -> Run:
+    """Return the run of the agent that a forecast describes."""
+    spec, the_game = study.spec, study.spec.make_game()
+    shape = (spec.policy, the_game.frame, the_game.n_actions)
+    width = width_for(predicted.params.value, *shape, **spec.policy_options)
+    return spec.run_for(width, spec.seeds[0], study.demos().fingerprint, predicted.flops)
 
 
 def _measure_baselines(study: Study, session: Session) -> None:
@@ -313,15 +336,16 @@ def _measure_baselines(study: Study, session: Session) -> None:
         here[small.checkpoint] = study.path / small.checkpoint
         args.append(("smallest", (study.path, None, small.checkpoint)))
     files = Files(study.path, here, ())
-    rows: dict[str, dict[str, Any]] = {}
-    for outcome in session.executor.run([Task(play_baseline, a, n, files=files) for n, a in args]):
-        name = outcome.task.key
-        rows[name] = {"reason": outcome.error} if outcome.error else outcome.result
+    rows: dict[str, Baseline] = {}
+    tasks = [Task(play_baseline, arguments, name, files=files) for name, arguments in args]
+    for outcome in session.executor.run(tasks):
+        name, row = outcome.task.key, outcome.result or {"reason": outcome.error}
         if outcome.error:
             session.observer.trouble(f"{name} was not measured: {outcome.error}")
-    if small is not None and "smallest" in rows:
-        rows["smallest"] |= {"run_id": small.run_id, "params": small.params, "width": small.width}
-    write_json(study.folder.baselines, rows)
+        if name == "smallest" and small is not None:
+            row |= {"run_id": small.run_id, "params": small.params, "width": small.width}
+        rows[name] = Baseline(**row)
+    write_json(study.folder.baselines, {name: row.to_json() for name, row in rows.items()})
 
 
 # ---------------------------------------------------------------------- runs made by hand

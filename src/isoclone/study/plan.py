@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from isoclone.base.records import Point
+from isoclone.base.results import Decision
 from isoclone.study.spec import StudySpec
 
 HOPELESS_STEPS = 2
@@ -33,16 +34,6 @@ class Cell:
     width: int
     seed: int
     budget_flops: float
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A departure from the plain grid, and why."""
-
-    budget_flops: float
-    width: int
-    what: str  # 'stopped', 'waits', 'joins', 'added'
-    why: str
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from isoclone.base.errors import IsocloneError, SpecError, SpecMismatchError, UnknownNameError
+from isoclone.base.errors import IsocloneError, SpecError, SpecMismatchError
 from isoclone.base.records import Run, conform, jsonable, shown
 from isoclone.base.store import read_json
 from isoclone.demos import Demonstrations, demos_here
@@ -16,7 +16,8 @@ from isoclone.experts import Expert
 from isoclone.experts.scripted import scripted_variants
 from isoclone.games import Game, check_seed
 from isoclone.games import game as make_game
-from isoclone.policies import policy_flops, policy_names
+from isoclone.laws import DEFAULT_LAW, LAWS
+from isoclone.policies import POLICIES, policy_flops
 from isoclone.policies.sampling import Sampling
 from isoclone.remote import address_of
 from isoclone.study.folder import StudyFolder
@@ -41,6 +42,7 @@ class StudySpec:
         episodes: episodes played for each point's mean return; 0 measures none.
         forecast_flops: where the forecast is put to the test; None for 3.3x the largest budget.
         forecast_episodes: episodes the forecast agent plays.
+        law: the law that forecasts, by name; see `isoclone.laws.LAWS`.
     """
 
     name: str
@@ -66,6 +68,7 @@ class StudySpec:
     sampling: str = "sample"
     forecast_flops: float | None = None
     forecast_episodes: int = 32
+    law: str = DEFAULT_LAW
 
     def __post_init__(self) -> None:
         try:
@@ -122,8 +125,8 @@ class StudySpec:
         """
         _check_numbers(self)
         _check_grid(self)
-        if self.policy not in policy_names():
-            raise UnknownNameError("policy", self.policy, policy_names())
+        POLICIES.find(self.policy)
+        LAWS.find(self.law)
         cost = self.batch_flops(max(self.widths))
         if min(self.budgets_flops) < cost:
             raise SpecError(

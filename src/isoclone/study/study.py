@@ -8,27 +8,28 @@ it, see `isoclone.remote`.
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from isoclone.base.errors import DataError, SpecError, StoreError, TrustError, UnknownNameError
 from isoclone.base.records import Forecast, Point, Run, shown
+from isoclone.base.results import Baseline, Reference, Savings, Tested
 from isoclone.base.store import is_free, read_json, write_json
 from isoclone.demos import Demonstrations, open_demos
 from isoclone.demos.demonstrations import DONE
 from isoclone.experts import expert, expert_names
 from isoclone.games import Game
-from isoclone.laws import ScalingLaws
+from isoclone.laws import FittedLaw, LawComparison
 from isoclone.remote import Remote, address_of, local, name_of, remote_of
 from isoclone.study.estimate import Plan, plan
-from isoclone.study.fit import fit
+from isoclone.study.fit import compare_laws, fit_law
 from isoclone.study.folder import HEAVY, STUDY_FILE, StudyFolder
 from isoclone.study.plan import Sweep, flops_spent, grid_flops, next_cells
 from isoclone.study.spec import StudySpec, demos_path, spec_from_fields, with_precision
 
 FORMAT = 1
+R = TypeVar("R", Reference, Baseline)
 
 
 class Study:
@@ -185,59 +186,53 @@ class Study:
         """Say where the sweep stands."""
         return next_cells(self.spec, self.points())
 
-    def references(self) -> dict[str, dict[str, float]]:
-        """Read {'random' | 'expert': {'mean', 'se', 'episodes'}}, as far as measured.
+    def references(self) -> dict[str, Reference]:
+        """Read the mean returns of 'random' play and of the 'expert', as far as measured."""
+        return self._rows(self.folder.references, Reference)
+
+    def baselines(self) -> dict[str, Baseline]:
+        """Read whom the forecast agent was measured against: 'marginal' and 'smallest'."""
+        return self._rows(self.folder.baselines, Baseline)
+
+    def _rows(self, path: Path, kind: type[R]) -> dict[str, R]:
+        """Read named records from a file; none if it is not there.
 
         Raises:
             StoreError: the file is damaged.
         """
-        path = self.folder.references
         if not path.exists():
             return {}
-        known = read_json(path)
         try:
-            figures = [row[name] for row in known.values() for name in ("mean", "se", "episodes")]
-        except (AttributeError, KeyError, TypeError):
-            figures = [None]
-        if any(type(figure) not in (int, float) for figure in figures):
-            raise StoreError(f"{path} is damaged; delete it to measure it again")
-        return known
+            return {name: kind.from_json(row) for name, row in read_json(path).items()}
+        except (AttributeError, TypeError) as error:
+            raise StoreError(f"{path} is damaged; delete it to measure it again") from error
 
-    def tested(self) -> dict[str, Any]:
-        """Read the 'forecast', its agent's 'point', and which intervals 'holds'.
+    def tested(self) -> Tested:
+        """Read the forecast, the agent trained to test it, and which intervals held.
 
         Raises:
-            StoreError: the file is damaged.
+            StoreError: the file is missing or damaged.
         """
         path = self.folder.forecast
-        found = read_json(path)
         try:
-            Forecast.from_json(found["forecast"])
-            Point.from_json(found["point"])
-            whole = {"dev_loss", "return_mean"} <= set(found["holds"])
-        except (AttributeError, KeyError, TypeError):
-            whole = False
-        if not whole:
-            raise StoreError(f"{path} is damaged; delete it to test the forecast again")
-        return found
+            return Tested.from_json(read_json(path))
+        except TypeError as error:
+            raise StoreError(
+                f"{path} is damaged ({error}); delete it to test the forecast again"
+            ) from error
 
-    def baselines(self) -> dict[str, dict[str, Any]]:
-        """Read whom the forecast agent was measured against, as far as there is anybody."""
-        path = self.folder.baselines
-        return read_json(path) if path.exists() else {}
-
-    def savings(self) -> dict[str, Any]:
+    def savings(self) -> Savings:
         """Compare what a plain grid over the same sizes would have cost with what was spent."""
-        sweep, spent = self.sweep(), flops_spent(self.points())
-        full = grid_flops(self.spec, sweep.widths)
-        return {
-            "grid_flops": full,
-            "spent_flops": spent,
-            "saved_share": 1 - spent / full,
-            "grid_points": len(sweep.widths) * len(self.spec.seeds) * len(self.spec.budgets_flops),
-            "points": len(self.points()),
-            "decisions": [asdict(decision) for decision in sweep.decisions],
-        }
+        sweep, points = self.sweep(), self.points()
+        full, spent = grid_flops(self.spec, sweep.widths), flops_spent(points)
+        return Savings(
+            grid_flops=full,
+            spent_flops=spent,
+            saved_share=1 - spent / full,
+            grid_points=len(sweep.widths) * len(self.spec.seeds) * len(self.spec.budgets_flops),
+            points=len(points),
+            decisions=sweep.decisions,
+        )
 
     # ------------------------------------------------------------------ what follows from it
 
@@ -248,13 +243,17 @@ class Study:
             self.check_trust()
         return plan(self.spec, recorded, len(self.points()), workers)
 
-    def laws(self) -> ScalingLaws:
-        """Fit the laws to the sweep's points.
+    def laws(self) -> FittedLaw:
+        """Fit the study's law to the sweep's points; the default stands in for one that fails.
 
         Raises:
             FitError: too few usable points.
         """
-        return fit(self.points(), self.references())
+        return fit_law(self.spec.law, self.points(), self.references())
+
+    def compare_laws(self) -> list[LawComparison]:
+        """Back-test the study's law beside the default; nothing if it is the default."""
+        return compare_laws(self.spec.law, self.points(), self.references())
 
     def forecast(self, flops: float | None = None) -> Forecast:
         """Forecast a budget (the study's own forecast budget if none is given)."""
