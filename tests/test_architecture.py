@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rooms import FLOOR, FLOORS, PAGE, with_table
 
 import isoclone
 from isoclone.cli import verbs
@@ -19,54 +20,72 @@ from isoclone.cli import verbs
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "isoclone"
 
-# Each room may import from the lines above its own and from its own folder, never from below.
-ORDER = [
-    ["base"],
-    ["executors", "games", "laws", "remote"],
-    ["policies"],
-    ["experts", "demos", "training", "evaluation", "report", "study", "nethack", "published"],
-    ["testing"],
-    ["api"],
-    ["cli"],
-    ["__init__", "__main__"],
-]
-LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
-
 
 def room_of(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
-def imported_rooms(path: Path) -> set[str]:
-    """Rooms of isoclone that a file imports, anywhere in it; names for type checkers aside."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            node.body = []
+def imports_of(path: Path) -> set[str]:
+    """Modules of isoclone that a file imports, anywhere in it, names for type checkers included."""
     found = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {a.name for a in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            if node.module == "isoclone":
-                found |= {f"isoclone.{a.name}" for a in node.names if a.name != "__version__"}
-            else:
-                found.add(str(node.module))
-    return {name.split(".")[1] for name in found if name.startswith("isoclone.")}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{a.name}" for a in node.names}
+            found |= names if all(map(is_module, names)) else {node.module, *names}
+    return {name for name in found if is_module(name)}
+
+
+def is_module(name: str) -> bool:
+    package, *parts = name.split(".")
+    place = SOURCE.joinpath(*parts)
+    there = place.is_dir() or place.with_suffix(".py").exists()
+    return package == "isoclone" and bool(parts) and there
+
+
+def imported_rooms(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in imports_of(path)}
 
 
 FILES = sorted(SOURCE.rglob("*.py"))
 
 
-def test_every_room_has_its_place():
-    assert {room_of(path) for path in FILES} == set(LEVEL)
+def test_every_room_has_its_floor():
+    assert {room_of(path) for path in FILES} == set(FLOOR)
+    assert len(FLOORS) <= 13
+    assert len(list(SOURCE.glob("*.py"))) <= 4
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(SOURCE).as_posix())
-def test_imports_go_one_way(path):
+def test_imports_go_down(path):
     room = room_of(path)
-    wrong = {r for r in imported_rooms(path) if r != room and LEVEL[r] >= LEVEL[room]}
+    wrong = {r for r in imported_rooms(path) if r != room and FLOOR[r] >= FLOOR[room]}
     assert not wrong, f"{room} imports {sorted(wrong)}, which lie above or beside it"
+
+
+def test_no_files_import_each_other_in_a_circle():
+    """Within a room as well; a package's __init__ counts as what it hands on."""
+    arrows: dict[str, set[str]] = {}
+    for path in FILES:
+        name = ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts)
+        arrows[name.removesuffix(".__init__")] = {n for n in imports_of(path) if n != name}
+    done: set[str] = set()
+
+    def follow(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join([*way[way.index(name) :], name])
+        if name not in done:
+            for other in sorted(arrows.get(name, ())):
+                follow(other, (*way, name))
+            done.add(name)
+
+    for name in sorted(arrows):
+        follow(name, ())
+
+
+def test_the_page_shows_the_rooms():
+    page = PAGE.read_text()
+    assert page == with_table(page), "run: python tests/rooms.py"
 
 
 def test_no_relative_imports():

@@ -21,7 +21,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from isoclone.base.version import VERSION as __version__
 
 # Public name -> the module it lives in.
 _ROOMS = {

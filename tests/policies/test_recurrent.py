@@ -1,4 +1,4 @@
-"""Recurrent policies of every game: steps at once or one by one, in rollouts, killed and resumed."""
+"""Recurrent policies of every game: steps at once or one by one, in rollouts, resumed."""
 
 from __future__ import annotations
 
@@ -55,9 +55,7 @@ def test_steps_at_once_equal_steps_one_by_one(name, frame):
         logits, state = module(seen[t : t + 1], previous[t : t + 1], starts[t : t + 1], state)
         parts.append(logits)
     torch.testing.assert_close(torch.cat(parts), whole, atol=1e-5, rtol=1e-4)
-    alone, _ = module(
-        seen[3:, 1:], previous[3:, 1:], starts[3:, 1:], module.initial_state(1)
-    )
+    alone, _ = module(seen[3:, 1:], previous[3:, 1:], starts[3:, 1:], module.initial_state(1))
     torch.testing.assert_close(alone[:, 0], whole[3:, 1], atol=1e-5, rtol=1e-4)
     for name_, value in last.items():
         torch.testing.assert_close(state[name_], value, atol=1e-5, rtol=1e-4)

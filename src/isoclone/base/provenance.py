@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from importlib import metadata
 
-from isoclone import __version__
 from isoclone.base.records import Point
+from isoclone.base.version import VERSION
 
 UNKNOWN = "unknown"  # points of before these were recorded
 MADE_BY = {  # column -> how a sentence about it begins
@@ -26,7 +26,7 @@ def made_by(device: str, precision: str) -> dict[str, str]:
         precision: of training, 'float32' or 'bfloat16'.
     """
     return {
-        "isoclone_version": __version__,
+        "isoclone_version": VERSION,
         "torch_version": metadata.version("torch"),
         "device": device.partition(":")[0],
         "precision": precision,

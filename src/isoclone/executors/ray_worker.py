@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from isoclone import __version__
 from isoclone.base.errors import ExecutionError
 from isoclone.base.store import write_bytes
+from isoclone.base.version import VERSION
 from isoclone.executors.base import Files, Outcome, Task
 from isoclone.executors.parcel import Parcel, pack, unpack
 from isoclone.executors.serial import call
@@ -49,15 +49,15 @@ class Setting:
     study_file: list[Any]  # the reference of (path, text), or of None
     sent: Sent | None = None  # None: the disk is shared, or an object store is
     stored: Stored | None = None
-    version: str = __version__
+    version: str = VERSION
 
 
 def call_in_worker(task: Task, setting: Setting) -> tuple[Outcome, Parcel]:
     """Do a task; returns its outcome, and what it wrote where that has to be sent."""
     bare = replace(task, key=None, files=None)
     host = socket.gethostname()
-    if setting.version != __version__:
-        said = f"isoclone {__version__} on {host}, {setting.version} where the study was started"
+    if setting.version != VERSION:
+        said = f"isoclone {VERSION} on {host}, {setting.version} where the study was started"
         return Outcome(bare, error=f"{said}; install the same on both"), []
     _prepare(setting)
     if task.files is None:

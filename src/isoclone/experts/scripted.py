@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from isoclone.base.errors import SpecError, UnknownNameError
+from isoclone.base.registry import Maker, resolved
 from isoclone.experts.base import Expert, View
 from isoclone.games import Game
 
@@ -151,20 +152,24 @@ def scripted(game: Game, variant: str = "", **options: Any) -> Expert:
     if name not in variants:
         raise UnknownNameError(f"scripted expert of {game.name}", name, list(variants))
     try:
-        return variants[name](**options)
+        made: Expert = resolved(variants[name])(**options)
+        return made
     except TypeError as error:
         raise SpecError(f"scripted expert of {game.name}: {error}") from error
 
 
-def scripted_variants(game: Game) -> dict[str, Callable[..., Expert]]:
-    """Return the makers of a game's scripted experts by variant; none for most games."""
+def scripted_variants(game: Game) -> dict[str, Maker | str]:
+    """Return the makers of a game's scripted experts by variant; none for most games.
+
+    A maker may also be the name of one, "package.module:Name".
+    """
     own = getattr(game, "scripted_experts", None)
-    variants: dict[str, Callable[..., Expert]] = own() if own else SCRIPTED.get(game.name, {})
+    variants: dict[str, Maker | str] = own() if own else SCRIPTED.get(game.name, {})
     return variants
 
 
 # The first variant of a game is its default.
-SCRIPTED: dict[str, dict[str, Callable[..., Expert]]] = {
+SCRIPTED: dict[str, dict[str, Maker | str]] = {
     "toy": {"catcher": ToyCatcher},
     "atari/Breakout": {"tracker": BreakoutTracker, "ace": BreakoutAce},
 }

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from isoclone.base.errors import MissingExtraError, SpecError, UnknownNameError
+from isoclone.base.registry import resolved
 from isoclone.games.base import FrameSpec, SerialVector, VectorEnv, slot_seeds
 from isoclone.games.process_vector import ProcessVector
 
@@ -459,15 +460,12 @@ class NetHack:
         self, request: Any, path: Path, executor: Any = None, progress: Any = None
     ) -> Any:
         """Record games as NLE does, beside `path` in `recordings`, and import them into `path`."""
-        from isoclone.nethack.recordings.record import record_as_demonstrations
-
-        return record_as_demonstrations(request, path, executor, progress)
+        record = resolved("isoclone.nethack.recordings.record:record_as_demonstrations")
+        return record(request, path, executor, progress)
 
     def scripted_experts(self) -> dict[str, Any]:
         """Return the game's own experts by variant: the challenge has one."""
-        from isoclone.nethack.experts.bot import NetHackBot
-
-        return {"explorer": NetHackBot} if self.is_challenge else {}
+        return {"explorer": "isoclone.nethack.experts.bot:NetHackBot"} if self.is_challenge else {}
 
     def options(self) -> dict[str, Any]:
         """Settings beside the name."""
