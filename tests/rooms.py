@@ -10,28 +10,28 @@ from pathlib import Path
 
 FLOORS: list[dict[str, str]] = [
     {"base": "errors, records, columns of a point, atomic files, names, process groups"},
-    {"remote": "a directory here and its twin in an object store"},
     {
-        "executors": "who calls a function: serial, processes, Ray, Slurm",
+        "remote": "a directory here and its twin in an object store",
         "games": "the protocol; toy, Atari, Gymnasium; vector environments",
         "laws": "NumPy and SciPy only: points, isoFLOP curves, power laws, surfaces, fits; "
         "`frontier/` forecasts the lowest loss; `tables` reads runs of others",
     },
     {
+        "executors": "who calls a function: serial, processes, Ray, Slurm",
         "policies": "the protocol; cnn, mlp, recurrent; what each costs; how an action is drawn",
         "experts": "the protocol; scripted, look-ahead, checkpoints of others, PPO; their scores",
     },
-    {"demos": "record, open, verify, split; batches to train on and to judge by"},
+    {
+        "demos": "record, open, verify, split; batches to train on and to judge by",
+        "published": "other people's studies",
+    },
     {"training": "recipes, the training loop, checkpoints"},
     {"evaluation": "dev loss, whole episodes, baselines, film"},
     {"report": "the page: facts in, HTML out"},
     {
         "study": "a study's specification, folder and plan; the worker that trains a run to a "
-        "budget; the pipeline from demonstrations to report"
-    },
-    {
+        "budget; the pipeline from demonstrations to report",
         "testing": "checks for games, experts, policies, laws and demonstrations of others",
-        "published": "other people's studies",
     },
     {"api": "the public functions, and the doors through which anything is added"},
     {"__init__": "the public names", "cli": "the command line, and all printing"},

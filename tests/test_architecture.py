@@ -53,7 +53,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 def test_every_room_has_its_floor():
     assert {room_of(path) for path in FILES} == set(FLOOR)
-    assert len(FLOORS) <= 13
+    assert len(FLOORS) <= 11
     assert len(list(SOURCE.glob("*.py"))) <= 4
 
 
