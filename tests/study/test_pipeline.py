@@ -1,0 +1,118 @@
+"""The pipeline: what is begun anew and what is not, what a failure leaves, what is written first."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support import tiny_spec
+
+from isoclone.base.errors import ExecutionError
+from isoclone.base.store import read_json
+from isoclone.study import pipeline
+from isoclone.study.session import Observer, Session
+from isoclone.study.study import Study
+from isoclone.study.worker import train_to_budget
+from isoclone.training.loop import Trainer
+
+
+@pytest.fixture
+def begun(tmp_path, finished_study) -> Study:
+    """A study with demonstrations and nothing else."""
+    spec = tiny_spec(demos=str(finished_study / "demos"))
+    return Study.create(tmp_path / "begun", spec)
+
+
+def a_run(study: Study, width: int = 2):
+    run = pipeline.run_of(study, width, 1e7, 0, study.demos().fingerprint)
+    pipeline.declare(study, run)
+    return run, study.folder.run(run.id)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no room"), RuntimeError("a broken bus")])
+def test_only_a_damaged_state_makes_a_run_begin_again(begun, monkeypatch, error):
+    """Whatever else goes wrong while a run is resumed, its progress is kept."""
+    run, folder = a_run(begun)
+    train_to_budget(begun.path, run.id, 3e6, "extra", "cpu")
+    state = folder.state.read_bytes()
+
+    def fails(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_restore", fails)
+        with pytest.raises(type(error)):
+            train_to_budget(begun.path, run.id, 1e7, "extra", "cpu")
+    assert folder.state.read_bytes() == state
+    assert not folder.restarted.exists()
+    train_to_budget(begun.path, run.id, 1e7, "extra", "cpu")
+    assert not folder.restarted.exists()
+
+
+def test_a_damaged_state_is_said_and_gives_the_same_point(begun, tmp_path):
+    run, folder = a_run(begun)
+    train_to_budget(begun.path, run.id, 3e6, "extra", "cpu")
+    train_to_budget(begun.path, run.id, 1e7, "extra", "cpu")
+    whole = folder.point(1e7).read_bytes()
+    folder.point(1e7).unlink()
+    folder.state.write_bytes(folder.state.read_bytes()[:-7])
+    train_to_budget(begun.path, run.id, 1e7, "extra", "cpu")
+    assert "damaged" in read_json(folder.restarted)["why"]
+    assert folder.point(1e7).read_bytes() == whole
+
+
+def test_a_failed_run_leaves_its_traceback(begun, monkeypatch):
+    """In the run's folder, named by the one line of the row; gone once the run succeeds."""
+    told = []
+
+    class Listener(Observer):
+        def trouble(self, message: str) -> None:
+            told.append(message)
+
+    def breaks(*_: object) -> None:
+        raise KeyError("no such batch")
+
+    run, folder = a_run(begun)
+    jobs = [pipeline.Job(begun, run, (3e6,))]
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "step", breaks)
+        pipeline.train_all(jobs, "sweep", Session(observer=Listener()))
+    (point,) = begun.points()
+    assert point.status == "failed"
+    assert f"traceback in runs/{run.id}/failure.txt" in point.reason
+    assert "KeyError: 'no such batch'" in folder.failure.read_text()
+    assert "in breaks" in folder.failure.read_text()
+    assert len(told) == 1
+    pipeline._forget_failures(begun)
+    pipeline.train_all(jobs, "sweep", Session())
+    assert begun.points()[0].status == "ok"
+    assert not folder.failure.exists()
+
+
+def test_a_point_made_by_hand_equals_the_sweeps(finished_study, begun):
+    """Its return included."""
+    theirs = Study.open(finished_study).points()[0]
+    ours = pipeline.train_size(begun, theirs.width, theirs.budget_flops, theirs.seed)
+    assert ours.role == "extra"
+    assert ours == type(ours)(**{**theirs.to_json(), "role": "extra"})
+
+
+def test_a_forecast_is_written_before_its_agent_is_trained(study_copy, monkeypatch):
+    """What was written stands, whatever the laws say later."""
+    study = Study.open(study_copy)
+    (agent,) = study.points("forecast")
+    study.folder.run(agent.run_id).point(agent.budget_flops).unlink()
+    study.folder.forecast.unlink()
+
+    def power_cut(*_: object, **__: object) -> None:
+        raise ExecutionError("the power went off")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "train_all", power_cut)
+        with pytest.raises(ExecutionError, match="power"):
+            pipeline.test_forecast(study, Session())
+    written = study.tested()
+    assert written.point is None
+    monkeypatch.setattr(Study, "laws", lambda study: pytest.fail("fitted again"))
+    tested = pipeline.test_forecast(study, Session())
+    assert tested.forecast == written.forecast
+    assert tested.point == agent
