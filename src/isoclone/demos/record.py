@@ -12,6 +12,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from isoclone.demos.demonstrations import (
 from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episode
 from isoclone.executors import Executor, Files, SerialExecutor, Task
 from isoclone.experts import Expert, View, expert
-from isoclone.games import Env, Game, check_seed, game
+from isoclone.games import Env, Game, check_seed, game, make_env
 
 PROGRESS_SECONDS = 1.0
 PLAYING = "playing"  # the folder in which players tell how far unfinished episodes are
@@ -197,7 +198,7 @@ def play_group(path: Path, request: RecordRequest, indices: Sequence[int]) -> li
     key = stable_id(request.declared()), 0 if named else id(request.expert)
     if key not in _LIVE:
         the_game = game(request.game, **request.game_options)
-        _LIVE[key] = the_game, _player(request, the_game), [the_game.make_env() for _ in indices]
+        _LIVE[key] = the_game, _player(request, the_game), [make_env(the_game) for _ in indices]
     the_game, player, envs = _LIVE.pop(key)  # if they fail, nobody meets them again
     telling = _Telling(path / PLAYING / f"{indices[0]:06d}.json")
     infos = [
@@ -308,7 +309,11 @@ def play(
     Raises:
         DataError: the expert chose an action the game does not have.
     """
-    envs = envs or [the_game.make_env() for _ in indices]
+    if envs is None:
+        with ExitStack() as held:
+            fresh = [held.enter_context(closing(make_env(the_game))) for _ in indices]
+            yield from play(the_game, player, seed, indices, fresh, tell)
+        return
     stack = the_game.frame.stack
     live = [_Live(env, stack, seed, index) for env, index in zip(envs, indices, strict=False)]
     while live:

@@ -14,7 +14,7 @@ from isoclone.base.errors import SpecError
 from isoclone.base.store import replacing
 from isoclone.evaluation.rollout import check_fits
 from isoclone.evaluation.runners import runner_for
-from isoclone.games import Game, check_seed, close
+from isoclone.games import Game, check_seed, close, make_env
 from isoclone.nethack.game import FRAME as TERMINAL
 from isoclone.nethack.game import unpack_tty
 from isoclone.policies.sampling import Sampling
@@ -51,18 +51,20 @@ def play_episode(
 
     `draw()` makes the picture, (h, w, 3) uint8; it shows this step until the next is asked for.
     """
-    env, shown, rng = game.make_env(), runner_for(policy, 1), np.random.default_rng(seed)
+    env, shown, rng = make_env(game), runner_for(policy, 1), np.random.default_rng(seed)
     slot, way = np.array([0]), Sampling.parse(sampling)
-    shown.start(slot, env.reset(seed)[None])
-    ended = False
-    while not ended:
-        action = way.choose(shown.logits(slot), np.array([rng.random()]))
-        frame, reward, terminated, truncated = env.step(int(action[0]))
-        shown.chose(slot, action)
-        shown.push(slot, frame[None])
-        ended = terminated or truncated
-        yield functools.partial(_picture, env, frame), reward
-    close(env)
+    try:
+        shown.start(slot, env.reset(seed)[None])
+        ended = False
+        while not ended:
+            action = way.choose(shown.logits(slot), np.array([rng.random()]))
+            frame, reward, terminated, truncated = env.step(int(action[0]))
+            shown.chose(slot, action)
+            shown.push(slot, frame[None])
+            ended = terminated or truncated
+            yield functools.partial(_picture, env, frame), reward
+    finally:
+        close(env)
 
 
 def _picture(env: object, frame: np.ndarray) -> np.ndarray:

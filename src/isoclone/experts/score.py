@@ -12,7 +12,7 @@ import numpy as np
 from isoclone.base.errors import DataError, SpecError
 from isoclone.base.records import Record
 from isoclone.experts.base import Expert, View
-from isoclone.games import Env, Game, check_seed
+from isoclone.games import Env, Game, check_seed, close, make_env
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,25 @@ def score_expert(
     if episodes < 1:
         raise SpecError(f"episodes must be at least 1, not {episodes}")
     check_seed(seed)
-    played: list[_Played] = []
-    envs = [game.make_env() for _ in range(min(expert.lockstep, episodes))]
+    envs: list[Env] = [make_env(game) for _ in range(min(expert.lockstep, episodes))]
     start = time.perf_counter()
+    try:
+        played = _play_all(expert, game, episodes, seed, envs, progress)
+    finally:
+        for env in envs:
+            close(env)
+    return _summary(expert, game, played, time.perf_counter() - start)
+
+
+def _play_all(
+    expert: Expert,
+    game: Game,
+    episodes: int,
+    seed: int,
+    envs: list[Env],
+    progress: Callable[[int, int], None] | None,
+) -> list[_Played]:
+    played: list[_Played] = []
     for first in range(0, episodes, expert.lockstep):
         indices = range(first, min(first + expert.lockstep, episodes))
         group = [_Played(game, env, seed, i) for env, i in zip(envs, indices, strict=False)]
@@ -69,7 +85,7 @@ def score_expert(
                     progress(len(played) + sum(bool(e.end) for e in group), episodes)
             live = [episode for episode in live if not episode.end]
         played += group
-    return _summary(expert, game, played, time.perf_counter() - start)
+    return played
 
 
 def _check_action(expert: Expert, game: Game, action: int) -> None:

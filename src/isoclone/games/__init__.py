@@ -16,8 +16,8 @@ from isoclone.games.base import (
     check_seed,
     close,
     stack_indices,
-    vector_env,
 )
+from isoclone.games.checked import make_env, vector_env
 
 __all__ = [
     "GAMES",
@@ -29,6 +29,7 @@ __all__ = [
     "close",
     "game",
     "game_names",
+    "make_env",
     "register_game",
     "stack_indices",
     "vector_env",

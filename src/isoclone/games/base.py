@@ -119,7 +119,13 @@ class SerialVector:
         self._seeds = [np.random.default_rng(s) for s in seeds]
         for chance, count in zip(self._seeds, begun if begun is not None else (), strict=False):
             chance.integers(2**31, size=count)
-        self._envs: list[Any] = [make_env() for _ in range(self.n)]
+        self._envs: list[Any] = []
+        try:
+            for _ in range(self.n):
+                self._envs.append(make_env())
+        except BaseException:
+            self.close()
+            raise
         self._frames = np.zeros((self.n, *frame.shape), frame.dtype) if frames is None else frames
         self._live = np.zeros(self.n, bool)
 
@@ -157,15 +163,6 @@ def close(env: Env | VectorEnv) -> None:
     give_back = getattr(env, "close", None)
     if give_back is not None:
         give_back()
-
-
-def vector_env(game: Game, n: int, seed: int) -> VectorEnv:
-    """The game's own vectorised environment, or `n` single ones stepped in turn."""
-    make = getattr(game, "make_vector", None)
-    if make is not None:
-        vector: VectorEnv = make(n, seed)
-        return vector
-    return SerialVector(game.make_env, slot_seeds(seed, n), game.frame)
 
 
 def check_seed(seed: int) -> None:

@@ -55,9 +55,12 @@ def _make(env_id: str) -> Any:
         return gymnasium.make(env_id, disable_env_checker=True)
     except gymnasium.error.DependencyNotInstalled as error:
         raise SpecError(f"gym/{env_id} is known but not installed: {error}") from error
-    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+    except gymnasium.error.UnregisteredEnv as error:
         known = [f"gym/{name}" for name in gymnasium.registry]
         raise UnknownNameError("Gymnasium game", f"gym/{env_id}", known) from error
+    except Exception as error:  # whatever is wrong with somebody's environment
+        said = " ".join(str(error).split())[:200]
+        raise SpecError(f"gym/{env_id} cannot be made: {type(error).__name__}: {said}") from error
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from isoclone.demos.encode import fit_encoder
 from isoclone.demos.record import play
 from isoclone.executors.serial import attempt
 from isoclone.experts import expert
-from isoclone.games import Game, close, vector_env
+from isoclone.games import Game, close, make_env, vector_env
 from isoclone.policies import policy_flops, policy_layout, policy_params
 from isoclone.study.plan import Cell, grid, grid_flops
 from isoclone.study.spec import StudySpec
@@ -206,7 +207,7 @@ def _made_up(spec: StudySpec, least: int = 512) -> Source:
 
 def _random_frames(the_game: Game) -> np.ndarray:
     """Return the first frames of random play, (n, *shape)."""
-    env, rng = the_game.make_env(), np.random.default_rng(0)
+    env, rng = make_env(the_game), np.random.default_rng(0)
     try:
         frames = [np.array(env.reset(0))]
         for _ in range(RANDOM_STEPS):
@@ -223,14 +224,17 @@ def _rollout_speed(spec: StudySpec, slots: int = 4) -> float:
     """Agent steps per second and core of the game's vectorised environment."""
     the_game = spec.make_game()
     env, rng, steps = vector_env(the_game, slots, 0), np.random.default_rng(0), 0
-    env.reset(np.arange(slots))
-    begun = time.perf_counter()
-    while time.perf_counter() - begun < MEASURE_SECONDS:
-        ended = np.logical_or(*env.step(rng.integers(the_game.n_actions, size=slots))[2:])
-        if ended.any():
-            env.reset(np.flatnonzero(ended))
-        steps += slots
-    return steps / (time.perf_counter() - begun)
+    try:
+        env.reset(np.arange(slots))
+        begun = time.perf_counter()
+        while time.perf_counter() - begun < MEASURE_SECONDS:
+            ended = np.logical_or(*env.step(rng.integers(the_game.n_actions, size=slots))[2:])
+            if ended.any():
+                env.reset(np.flatnonzero(ended))
+            steps += slots
+        return steps / (time.perf_counter() - begun)
+    finally:
+        close(env)
 
 
 def _expert_speed(spec: StudySpec) -> float:
@@ -241,10 +245,13 @@ def _expert_speed(spec: StudySpec) -> float:
     the_game = game(spec.game, **options)
     player = expert(spec.expert, the_game, **spec.expert_options)
     begun, steps = time.perf_counter(), 0
-    while time.perf_counter() - begun < MEASURE_SECONDS:
-        group = range(steps, steps + player.lockstep)
-        steps += sum(len(played[2].actions) for played in play(the_game, player, 0, group))
-    return steps / (time.perf_counter() - begun)
+    with ExitStack() as stack:
+        envs = [stack.enter_context(closing(make_env(the_game))) for _ in range(player.lockstep)]
+        while time.perf_counter() - begun < MEASURE_SECONDS:
+            group = range(steps, steps + player.lockstep)
+            played = play(the_game, player, 0, group, envs)
+            steps += sum(len(episode.actions) for _, _, episode, _ in played)
+        return steps / (time.perf_counter() - begun)
 
 
 def estimate(

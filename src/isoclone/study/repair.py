@@ -4,8 +4,9 @@ A study's files are functions of its specification and its demonstrations, with 
 lost one is trained, measured or drawn again, to the same bits. The exceptions are named: the
 specification, the demonstrations, and how long training took.
 
-Points are kept three times (in their own file, in points.parquet and in points.csv), and checkpoints
-carry a digest; so a changed byte is seen there. Other files are checked for being whole.
+Points are kept three times (in their own file, in points.parquet and in points.csv), and
+checkpoints carry a digest; so a changed byte is seen there. Other files are checked for being
+whole.
 
 What is not checked, and why:
 
