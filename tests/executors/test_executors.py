@@ -113,7 +113,7 @@ sys.path.insert(0, {here!r})
 from isoclone.executors import Task, executor
 if __name__ == "__main__":
     with executor("processes", 2) as workers:
-        from test_executors import announce
+        from executors.test_executors import announce
         list(workers.run([Task(announce, ({pids!r},)), Task(announce, ({pids!r},))]))
 """
 

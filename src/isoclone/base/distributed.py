@@ -1,8 +1,8 @@
-"""One run trained by several processes (torchrun): which of them we are, and sums over all.
+"""Train one run by several processes (torchrun): which of them this is, and sums over all.
 
 Every process, a *rank*, holds the whole policy, computes the gradient of its own share of each
 batch, and adds it to the others'; so all take the same steps. Rank 0 leads: it alone writes files.
-A process by itself is rank 0 of one, and nothing here costs it anything.
+A process by itself is rank 0 of 1, and nothing is communicated.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ PATIENCE = timedelta(days=2)  # of ranks that wait while rank 0 evaluates
 
 
 def size() -> int:
-    """How many ranks there are."""
+    """Return the number of ranks."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which one this process is, from 0."""
+    """Return the number of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def leads() -> bool:
-    """Whether this process is the one that writes."""
+    """Return whether this process is the one that writes files."""
     return rank() == 0
 
 
 def share(count: int) -> slice:
-    """This rank's part of `count` things in a row; the first ranks have one more if need be."""
+    """Return this rank's part of `count` things in a row; the first take what is left."""
     each, left = divmod(count, size())
     start = rank() * each + min(rank(), left)
     return slice(start, start + each + (rank() < left))
 
 
 def add_up(tensor: torch.Tensor) -> None:
-    """Replace a tensor by its sum over all ranks, bit for bit the same on each."""
+    """Replace a tensor by its sum over all ranks, the same bits on each."""
     if size() > 1:
         dist.all_reduce(tensor)
 
 
 def total(value: float) -> float:
-    """The sum of a number over all ranks."""
+    """Return the sum of a number over all ranks."""
     if size() == 1:
         return value
     summed = torch.tensor([value], dtype=torch.float64, device=_device())
@@ -57,12 +57,12 @@ def total(value: float) -> float:
 
 
 def any_of(flag: bool) -> bool:
-    """Whether a flag is set on any rank."""
+    """Return whether a flag is set on any rank."""
     return total(float(flag)) > 0
 
 
 def gather(tensor: torch.Tensor) -> torch.Tensor:
-    """All ranks' tensors one after the other, along dimension 0."""
+    """Return all ranks' tensors one after the other, along dimension 0."""
     if size() == 1:
         return tensor
     parts: list[torch.Tensor | None] = [None] * size()
@@ -71,7 +71,7 @@ def gather(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def wait() -> None:
-    """Go on when every rank is here."""
+    """Wait until every rank has called this."""
     any_of(False)
 
 
@@ -81,12 +81,12 @@ def _device() -> str:
 
 @contextmanager
 def joined(device: str) -> Iterator[str]:
-    """Be one of torchrun's processes, if this is one; yields the device that is this rank's.
+    """Join torchrun's group if this is one of its processes; yield the device of this rank.
 
-    The group and its threads are gone at the end. `torch.distributed.nn` (which the first optimizer
-    brings in) keeps as default arguments whatever group there is when it is imported: it must come
-    first, or gloo's threads live on into the interpreter's end, where one that asks for the lock
-    aborts the process.
+    At the end the group is left, and its threads stop. `torch.distributed.nn`, which the first
+    optimizer imports, keeps the group that exists at that time as a default argument. It is
+    imported before the group is made; otherwise gloo's threads run until the interpreter ends,
+    where one that asks for its lock aborts the process.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield device

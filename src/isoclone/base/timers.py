@@ -1,4 +1,4 @@
-"""Something done now and then while something else goes on."""
+"""Call a function at intervals, from a thread, while other work goes on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def calling(function: Callable[[], None], seconds: float) -> Iterator[None]:
-    """Call the function every so often, from another thread, while the block runs."""
+    """Call the function every `seconds` seconds, from another thread, while the block runs."""
     over = threading.Event()
 
     def repeat() -> None:
