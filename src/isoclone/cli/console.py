@@ -36,8 +36,13 @@ PROGRESS = {"phase": str, "label": str, "budget_flops": float, "flops": float, "
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
+
+
+def print_plain(text: str) -> None:
+    """Print text as it is on stdout: nothing wrapped, no markup."""
+    sys.stdout.write(text + "\n")
 
 
 class ConsoleObserver(Observer):
