@@ -30,9 +30,14 @@ def run(
 
     Run the same command again to go on after an interruption; finished work is not done twice.
 
+        isoclone run toy                            # a whole study in a minute
+        isoclone run breakout --workers 2
+        isoclone run atari/Pong --samples 20000     # look-ahead plays; the plan says the cost
+        isoclone run studies-out/breakout           # go on with it
+
     Args:
-        study: a built-in name (breakout, nethack, toy), atari/<Name>, a Python file with a `study`
-            object, or a study directory to resume.
+        study: the name of a ready-made study (`isoclone games` lists them), atari/<Name>, a Python
+            file with a `study` object, or a study directory to resume.
         out: where to put it; studies-out/<name> unless said.
         device: cpu, cuda or mps.
         json: print one JSON document instead of the closing table.
@@ -69,7 +74,7 @@ def run(
 
 
 def _study(source: str, out: Path | None, changes: Changes, device: str) -> Any:
-    """The study that a name, a file or a directory means."""
+    """Return the study that a name, a file or a directory means."""
     from isoclone.base.store import write_json
     from isoclone.study.study import Study
     from isoclone.training.device import check_device
@@ -85,7 +90,7 @@ def _study(source: str, out: Path | None, changes: Changes, device: str) -> Any:
 
 
 def _is_directory(source: str, changes: Changes, out: Path | None) -> bool:
-    """Whether a directory is meant. A study's own name means the study, whatever lies about here.
+    """Return whether a directory is meant, and not a ready-made study of that name.
 
     A directory `toy` in this folder is resumed by `toy` only if it holds a study and nothing else
     is asked for.
@@ -123,7 +128,7 @@ def _named_spec(source: str) -> Any:
 
 
 def object_in(file: str, name: str, kind: type[T]) -> T:
-    """The object of that name and kind in a user's Python file, which workers will run, too."""
+    """Return the object of that name and kind in a user's Python file; workers run it, too."""
     from isoclone.executors.setup import STUDY_FILE_VARIABLE, run_file
 
     found = run_file(file).get(name)
@@ -139,59 +144,29 @@ def plan(
     out: Path | None = None,
     changes: Annotated[Changes, FLAT] = CHANGES,
     workers: int | None = None,
-    target_return: float | None = None,
-    target_loss: float | None = None,
-    group: str | None = None,
-    price_device: str = "cpu-core",
-    utilisation: float | None = None,
-    price_per_hour: float | None = None,
-    sharpen_flops: float | None = None,
     json: bool = False,
 ) -> None:
-    """Show what a study would run, or from a table of runs what a target would cost.
+    """Show what a study would run: sizes, budgets, FLOPs, and the time expected on this machine.
 
-    For a study: sizes, budgets, FLOPs and expected time, measured on this machine. For a table
-    (.csv, .parquet) and a target: compute, size, samples, hours, money, and the next runs that
-    would sharpen the forecast most. Nothing is written.
+    Nothing is written. `isoclone laws plan` plans from a table of runs.
+
+        isoclone plan breakout
 
     Args:
-        study: as for `run`, or a table of runs.
+        study: as for `run`.
         out: where the study is or would be.
-        target_return: (table) the mean return wanted.
-        target_loss: (table) the dev loss wanted, in nats.
-        group: (table) only this group of runs.
-        price_device: (table) the device that hours and money are reckoned on.
-        utilisation: (table) share of the device's peak that training reaches.
-        price_per_hour: (table) what an hour of the device costs.
-        sharpen_flops: (table) FLOPs that may be spent on runs that sharpen the forecast.
+        workers: how many at once; the number of cores unless said.
         json: print one JSON document.
     """
     from isoclone.cli.console import STDOUT, print_json, show_plan
     from isoclone.executors import check_workers
 
-    if study.endswith((".csv", ".parquet")):
-        from isoclone.cli.laws import plan_from_table
-
-        plan_from_table(
-            Path(study),
-            target_return=target_return,
-            target_loss=target_loss,
-            group=group,
-            device=price_device,
-            utilisation=utilisation,
-            price_per_hour=price_per_hour,
-            sharpen_flops=sharpen_flops,
-            json=json,
-        )
-        return
-    if target_return is not None or target_loss is not None:
-        raise SpecError("--target-return and --target-loss need a table of runs (.csv, .parquet)")
     planned = planned_study(study, out, changes).plan(check_workers(workers))
     print_json(planned) if json else show_plan(planned, STDOUT)
 
 
 def planned_study(source: str, out: Path | None, changes: Changes = CHANGES) -> Any:
-    """The study that a name, a file or a directory means, without writing anything."""
+    """Return the study that a name, a file or a directory means, without writing anything."""
     from isoclone.remote import local
     from isoclone.study.study import HEAVY, Study
 
@@ -244,6 +219,8 @@ def status(study: Positional[Path], *, json: bool = False) -> None:
 
 def report(study: Positional[Path], *, json: bool = False) -> None:
     """Write a study's report anew.
+
+        isoclone report studies-out/breakout
 
     Args:
         study: a study directory.

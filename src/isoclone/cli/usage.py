@@ -1,4 +1,8 @@
-"""The parser's complaints as one line: it draws boxes, we promise a line."""
+"""The parser's complaints as one line.
+
+tyro draws a box of several lines and exits. Its hook for errors (`tyro._errors`) is private and
+changes without notice, so the text of the box is read; whatever it says becomes one line.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,10 @@ WANTED = {  # what the parser says of a value it could not read, and what that m
 
 
 def deferred(verbs: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
-    """The verbs with their signatures, but calling one returns the call that is to be made."""
+    """Return the verbs with their signatures; calling one returns the call that is to be made.
+
+    Parsing ends before the verb begins, so that what the verb prints is not taken for a complaint.
+    """
     return {name: _defer(verb) for name, verb in verbs.items()}
 
 
@@ -35,8 +42,11 @@ def _defer(verb: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def complaints_in_one_line(verb: str | None) -> Iterator[None]:
+def complaints_in_one_line(verb: str) -> Iterator[None]:
     """Turn the parser's exit with a box on stderr into a UsageError; its help passes.
+
+    Args:
+        verb: the verb or group whose help is pointed to; '' for the whole command line.
 
     Raises:
         UsageError: what the box said, and where to read on.
@@ -48,12 +58,12 @@ def complaints_in_one_line(verb: str | None) -> Iterator[None]:
     except SystemExit as stop:
         if not stop.code:
             raise
-        help_for = f"isoclone {verb} --help" if verb else "isoclone --help"
+        help_for = " ".join(["isoclone", *verb.split(), "--help"])
         raise UsageError(f"{one_line(said.getvalue())} (see {help_for})") from stop
 
 
 def one_line(box: str) -> str:
-    """The first section of a box, and the first option that it thinks was meant.
+    """Return the first section of a box, and the first option that it thinks was meant.
 
     >>> one_line("╭─ Oh ─╮\\n│ No such │\\n│ flag: --wokers │\\n│ ── │\\n│ Perhaps you meant: │"
     ...          "\\n│ --workers INT │\\n╰──╯")
@@ -72,7 +82,7 @@ def one_line(box: str) -> str:
 
 
 def _plainly(message: str) -> str:
-    """A complaint about a flag's value, in words for people.
+    """Return a complaint about a flag's value in plain words.
 
     >>> _plainly("Error parsing --workers: no type matching INT could be instantiated from ['x']."
     ...          " Got errors: - <class 'int'>: invalid literal for int() with base 10: 'x'")
