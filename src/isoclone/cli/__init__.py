@@ -21,13 +21,12 @@ if TYPE_CHECKING:
     from tyro.extras import SubcommandApp
 
 DESCRIPTION = """How big a model, how many demonstrations, what score: before the compute is spent.
-
 `isoclone VERB --help` tells of each flag; `isoclone --version` prints the version."""
 GROUPS = {
-    "demos": "Record demonstrations, show them, import and select others' (demos --help).",
+    "demos": "Record demonstrations, show them, import and select others'.",
     "demos import": "Import recordings made elsewhere.",
-    "expert": "Train an expert, or measure one (expert --help).",
-    "laws": "Fit laws to a table of runs, and forecast, back-test, plan by them (laws --help).",
+    "expert": "Train an expert, or measure one.",
+    "laws": "Fit laws to a table of runs, and forecast, back-test, plan by them.",
 }
 IN_OBJECT_STORES = ("run", "plan", "doctor")  # verbs whose --out may be an address
 
@@ -160,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     tyro.conf.OmitSubcommandPrefixes,
                     tyro.conf.FlagCreatePairsOff,
                     tyro.conf.DisallowNone,  # left out, not given as None
+                    tyro.conf.PositionalMetavarFromFieldName,
                 ),
             )
         _refuse_addresses(verb, call)

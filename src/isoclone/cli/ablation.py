@@ -29,6 +29,8 @@ def ablate(
     Each variant is a study in a folder of its own under --out, and every verb takes it as one. Run
     the same command again to go on after an interruption; finished work is not done twice.
 
+    For example:
+
         isoclone ablate mine.py --budgets 1e11 1e12 --seeds 0 1 2
 
     Args:

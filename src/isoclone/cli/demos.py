@@ -36,6 +36,8 @@ def record(
 ) -> None:
     """Record an expert's demonstrations, in parallel; run it again to go on.
 
+    For example:
+
         isoclone demos record atari/Breakout --out demos/breakout --samples 200000
         isoclone demos record toy --out demos/toy --samples 20000 --workers 2
 
@@ -86,6 +88,8 @@ def record(
 
 def show(demos: Positional[Path], *, json: bool = False) -> None:
     """Show demonstrations: game, expert, score, episodes, split, fingerprint. Verifies every file.
+
+    For example:
 
         isoclone demos show demos/toy
 

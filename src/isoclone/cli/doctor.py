@@ -23,6 +23,8 @@ def doctor(
     One line for each finding: ok, note or problem, what was looked at, how it is, and after ->
     what to do about it. The exit code is 1 if there is a problem.
 
+    For example:
+
         isoclone doctor
         isoclone doctor breakout --workers 8
 

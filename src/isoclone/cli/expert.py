@@ -28,6 +28,8 @@ def train(
 ) -> None:
     """Train an expert with PPO or A2C, and measure it; run it again to go on.
 
+    For example:
+
         isoclone expert train atari/Pong --steps 10000000
 
     Args:
@@ -90,6 +92,8 @@ def score(
     json: bool = False,
 ) -> None:
     """Measure an expert: its mean score with standard error over whole episodes.
+
+    For example:
 
         isoclone expert score scripted atari/Breakout --episodes 20
 

@@ -13,6 +13,8 @@ from isoclone.base.errors import UnknownNameError
 def games(contains: Annotated[str, Positional] = "", *, json: bool = False) -> None:
     """List the games, experts, policies, laws, recipes and studies there are, plugins' included.
 
+    For example:
+
         isoclone games breakout
 
     Args:

@@ -24,12 +24,14 @@ def train(
 ) -> None:
     """Train one size of a study, or one of its runs, to a budget, and evaluate it.
 
+    Under torchrun, K processes (GPUs) train it together, each on its share of every batch; the
+    numbers are those of one process but for rounding, and it can be resumed with another K.
+
+    For example:
+
         isoclone train studies-out/toy --width 8 --flops 1e9
         isoclone train studies-out/toy --run-id 7482a432cf44
         torchrun --nproc-per-node K -m isoclone train studies-out/toy --run-id 7482a432cf44
-
-    Under torchrun, K processes (GPUs) train it together, each on its share of every batch; the
-    numbers are those of one process but for rounding, and it can be resumed with another K.
 
     Args:
         study: a study directory with demonstrations.
@@ -77,9 +79,11 @@ def evaluate(
 ) -> None:
     """Evaluate a checkpoint: mean return over whole episodes, and dev loss if demos are given.
 
-        isoclone evaluate studies-out/toy --episodes 100 --demos demos/toy
-
     Where the game tells more of an episode (what ended it, how far it went), that is shown, too.
+
+    For example:
+
+        isoclone evaluate studies-out/toy --episodes 100 --demos demos/toy
 
     Args:
         checkpoint: a .safetensors file of a run, a run's folder, or a study.
@@ -175,9 +179,11 @@ def play(
 ) -> None:
     """Film a checkpoint at play; games that are text are watched in the terminal instead.
 
-        isoclone play policy.safetensors --out play.mp4
-
     In the terminal, space pauses, arrows step, + and - change the speed, q ends.
+
+    For example:
+
+        isoclone play policy.safetensors --out play.mp4
 
     Args:
         source: a checkpoint (.safetensors), a run's folder, a study, or a file that an installed

@@ -30,6 +30,8 @@ def run(
 
     Run the same command again to go on after an interruption; finished work is not done twice.
 
+    For example:
+
         isoclone run toy                            # a whole study in a minute
         isoclone run breakout --workers 2
         isoclone run atari/Pong --samples 20000     # look-ahead plays; the plan says the cost
@@ -150,6 +152,8 @@ def plan(
 
     Nothing is written. `isoclone laws plan` plans from a table of runs.
 
+    For example:
+
         isoclone plan breakout
 
     Args:
@@ -219,6 +223,8 @@ def status(study: Positional[Path], *, json: bool = False) -> None:
 
 def report(study: Positional[Path], *, json: bool = False) -> None:
     """Write a study's report anew.
+
+    For example:
 
         isoclone report studies-out/breakout
 

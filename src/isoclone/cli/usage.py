@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import io
 import re
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -34,10 +36,15 @@ def deferred(verbs: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[...,
 
 
 def _defer(verb: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(verb)
     def prepare(*args: Any, **kwargs: Any) -> Callable[[], Any]:
         return functools.partial(verb, *args, **kwargs)
 
+    # Not functools.wraps: the parser would read the docstring of the verb itself, and keep the
+    # line breaks inside a flag's description.
+    prepare.__name__, prepare.__module__ = verb.__name__, verb.__module__
+    prepare.__doc__ = re.sub(r"\n {8,}(?=\S)", " ", inspect.cleandoc(verb.__doc__ or ""))
+    prepare.__annotations__ = typing.get_type_hints(verb, include_extras=True)
+    prepare.__signature__ = inspect.signature(verb, eval_str=True)  # type: ignore[attr-defined]
     return prepare
 
 
@@ -69,15 +76,17 @@ def one_line(box: str) -> str:
     ...          "\\n│ --workers INT │\\n╰──╯")
     'No such flag: --wokers; did you mean --workers?'
     """
-    lines = [re.sub(r"^│|│$", "", line.strip()).strip() for line in box.splitlines()]
+    lines = [line.strip().strip("│").strip() for line in box.splitlines()]
     inner = [line for line in lines if line and line[0] not in "╭╰"]
-    dividers = [i for i, line in enumerate(inner) if not line.strip("─")] or [len(inner)]
+    if "╭" not in box:  # where stdout has no UTF-8, the title stands above a line of dashes
+        inner = inner[2:]
+    dividers = [i for i, line in enumerate(inner) if not line.strip("─-")] or [len(inner)]
     message = _plainly(" ".join(inner[: dividers[0]]).rstrip("."))
     rest = " ".join(inner[dividers[0] :])
     meant = re.search(r"Perhaps you meant:.*?(--[\w-]+)", rest)
     if meant:
         return f"{message}; did you mean {meant[1]}?"
-    known = re.search(r"Available subcommands: (.*?) ─", rest)
+    known = re.search(r"Available subcommands: (.*?) [─-]{2}", rest)
     return f"{message}; there are {known[1]}" if known else message
 
 

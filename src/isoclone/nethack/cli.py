@@ -32,6 +32,8 @@ def import_nld(
 
     See docs/nethack.md for what is kept, cut and left out.
 
+    For example:
+
         isoclone demos import nld nld-aa --out demos/aa --expert AutoAscend
         isoclone demos import nld nld-aa --out demos/monks --where "role == 'Mon'"
 
@@ -74,6 +76,8 @@ def select(demos: Positional[Path], *, where: str, out: Path, json: bool = False
     """Select train games of imported NetHack recordings; the dev games stay the same.
 
     Nothing is decoded or copied: the games are hard links.
+
+    For example:
 
         isoclone demos select demos/aa --where "episode_return > 20000" --out demos/aa-strong
 
