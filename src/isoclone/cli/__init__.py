@@ -63,7 +63,7 @@ def _overlap(words: str, other: str) -> bool:
 def groups_of(words: str) -> list[str]:
     """Return the groups that a verb is in, the outermost first.
 
-    >>> groups_of("demos import nld")
+    >>> groups_of("demos import old")
     ['demos', 'demos import']
     """
     parts = words.split()
@@ -89,7 +89,8 @@ def parser_of(calls: dict[str, Callable[..., Any]], asked: str = "") -> Subcomma
                 inner[outer].command(inner[group], name=name, help=help_text)
         group, _, name = words.rpartition(" ")
         first_line = (call.__doc__ or "").strip().partition("\n")[0]
-        inner[group].command(call, name=name, help=None if words == asked else first_line)
+        shown = None if words == asked else first_line
+        inner[group].command(name=name, help=shown)(call)
     return top
 
 

@@ -77,6 +77,8 @@ class Changes:
     """episodes played for each point's mean return."""
     recipe: str | None = None
     """training recipe by name; `isoclone games` lists them."""
+    law: str | None = None
+    """the law that forecasts, by name; `isoclone games` lists them."""
     forecast_flops: float | None = None
     """where the forecast is put to the test; with --budgets, 3.3x the largest unless said."""
 
@@ -96,6 +98,7 @@ class Changes:
             "budgets_flops": self.budgets,
             "episodes": self.episodes,
             "recipe": recipe(self.recipe).to_json() if self.recipe else None,
+            "law": self.law,
             "forecast_flops": self.forecast_flops,
         }
         changes = {name: value for name, value in given.items() if value is not None}

@@ -29,7 +29,9 @@ def games(contains: Annotated[str, Positional] = "", *, json: bool = False) -> N
         for kind, names in known.items()
     }
     if not any(found.values()):
-        raise UnknownNameError("name", contains, [name for names in known.values() for name in names])
+        raise UnknownNameError(
+            "name", contains, [name for names in known.values() for name in names]
+        )
     if json:
         print_json(found)
         return
@@ -41,19 +43,18 @@ def games(contains: Annotated[str, Positional] = "", *, json: bool = False) -> N
 
 def _known() -> dict[str, list[str]]:
     """Return every name that a flag or a specification takes, by kind."""
-    from isoclone import laws
     from isoclone.experts import expert_names
     from isoclone.games import game_names
+    from isoclone.laws import LAWS
     from isoclone.policies import policy_names
     from isoclone.study.builtins import builtin_names
     from isoclone.training.recipes import RECIPES
 
-    registered = getattr(laws, "LAWS", None)
     return {
         "games": game_names(),
         "experts": expert_names(),
         "policies": policy_names(),
-        "laws": registered.names() if registered else ["default"],
+        "laws": LAWS.names(),
         "recipes": sorted(RECIPES),
         "studies": sorted(builtin_names()),
     }

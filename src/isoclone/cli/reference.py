@@ -1,6 +1,6 @@
 """The reference of the command line, docs/cli.md, made from the verbs' own help.
 
-    python -m isoclone.cli.reference > docs/cli.md
+python -m isoclone.cli.reference > docs/cli.md
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ everything else goes to stderr. Every verb is safe to repeat: what is done alrea
 
 Exit codes: 0 done; 1 something failed, nothing finished is lost, the same command goes on from
 there; 2 what was asked for cannot be done as asked. Both come with one line that says what and
-where. Verbs that plugins add are listed with the others; those of NetHack come with isoclone.
+where. Verbs that installed plugins add are among the others.
 """
 
 

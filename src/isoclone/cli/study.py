@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from tyro.conf import Positional
 
-from isoclone.base.errors import ExecutionError, SpecError
+from isoclone.base.errors import ExecutionError, SpecError, UnknownNameError
 from isoclone.cli.flags import CHANGES, CREW, FLAT, Changes, Crew
 
 OUT = Path("studies-out")
@@ -181,17 +182,32 @@ def planned_study(source: str, out: Path | None, changes: Changes = CHANGES) -> 
     return Study(local(out or OUT / spec.name, but=HEAVY), spec)
 
 
-def status(study: Positional[Path], *, json: bool = False) -> None:
+def status(
+    study: Positional[Path],
+    *,
+    how: str | None = None,
+    json: bool = False,
+) -> None:
     """Show how far a study is: points, FLOPs, what runs just now, what failed.
+
+    For example:
+
+        isoclone status studies-out/breakout
+        isoclone status studies-out/breakout --how 7482a432cf44
 
     Args:
         study: a study directory.
+        how: a run's id: show the command that measures each of its points.
         json: print one JSON document.
     """
+    from isoclone.base.provenance import mixtures
     from isoclone.cli.console import STDOUT, point_line, print_json, read_progress
     from isoclone.study.study import Study
 
     the_study = Study.open(study)
+    if how is not None:
+        _show_how(the_study, how, json)
+        return
     points, sweep, here = the_study.points(None), the_study.sweep(), the_study.path
     state = {
         "path": here.resolve().as_posix(),
@@ -206,6 +222,7 @@ def status(study: Positional[Path], *, json: bool = False) -> None:
         "forecast_tested": (here / "forecast.json").exists()
         and the_study.tested().point is not None,
         "report": (here / "report.html").exists(),
+        "mixtures": mixtures(points),
         **{k: v for k, v in the_study.savings().to_json().items() if k != "decisions"},
     }
     if json:
@@ -215,10 +232,41 @@ def status(study: Positional[Path], *, json: bool = False) -> None:
         STDOUT.print(point_line(point))
     for name in ("demos", "sweep_complete", "laws", "forecast_tested", "report"):
         STDOUT.print(f"{name.replace('_', ' ')}: {'yes' if state[name] else 'no'}")
+    for said in state["mixtures"]:
+        STDOUT.print(f"note: {said}", soft_wrap=True, markup=False)
     for row in state["running"]:
         STDOUT.print(f"running: {row['label']} to {row['budget_flops']:.3g} FLOPs, {row['phase']}")
     for cell in sweep.cells:
         STDOUT.print(f"next: width {cell.width} seed {cell.seed} to {cell.budget_flops:.3g} FLOPs")
+
+
+def _show_how(study: Any, run_id: str, json: bool) -> None:
+    """Print the command that measures each point of a run.
+
+    Raises:
+        UnknownNameError: the study has no such run.
+    """
+    from isoclone.cli.console import print_json, print_plain
+
+    runs = [run.id for run in study.runs()]
+    if run_id not in runs:
+        raise UnknownNameError("run", run_id, runs)
+    rows = [
+        {
+            "budget_flops": point.budget_flops,
+            "role": point.role,
+            "file": study.folder.run(run_id).point(point.budget_flops).as_posix(),
+            "command": f"isoclone train {shlex.quote(study.place)} --run-id {run_id} "
+            f"--flops {point.budget_flops!r}",
+        }
+        for point in study.points(None)
+        if point.run_id == run_id
+    ]
+    if json:
+        print_json({"run_id": run_id, "points": rows})
+        return
+    for row in rows:
+        print_plain(f"{row['command']}  # the {row['role']}'s {row['file']}")
 
 
 def report(study: Positional[Path], *, json: bool = False) -> None:
