@@ -4,7 +4,7 @@ TORCH  ?= torch==2.13.0
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: install demo test lint bench faults fuzz fuzz-guided clean
+.PHONY: install demo test lint docs bench faults fuzz fuzz-guided clean
 
 install: $(VENV)/.installed
 
@@ -26,6 +26,9 @@ lint: install
 	$(BIN)/ruff check src tests studies benchmarks
 	$(BIN)/ruff format --check src tests studies benchmarks
 	$(BIN)/mypy
+
+docs: install
+	$(BIN)/python -m isoclone.cli.reference > docs/cli.new && mv docs/cli.new docs/cli.md
 
 bench: install
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

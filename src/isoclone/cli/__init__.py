@@ -1,4 +1,4 @@
-"""The command line: one verb for each public function.
+"""The command line: verbs in groups, one for each public function.
 
 Results go to stdout (one JSON document with `--json`), everything else to stderr. A mistake of the
 user's ends in one line and exit code 2, a failure in one line and exit code 1.
@@ -13,19 +13,92 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isoclone.base.errors import IsocloneError, SpecError, UnknownNameError
 
+if TYPE_CHECKING:
+    from tyro.extras import SubcommandApp
+
+DESCRIPTION = """How big a model, how many demonstrations, what score: before the compute is spent.
+`isoclone VERB --help` tells of each flag; `isoclone --version` prints the version."""
+GROUPS = {
+    "demos": "Record demonstrations, show them, import and select others'.",
+    "demos import": "Import recordings made elsewhere.",
+    "expert": "Train an expert, or measure one.",
+    "laws": "Fit laws to a table of runs, and forecast, back-test, plan by them.",
+}
 IN_OBJECT_STORES = ("run", "plan", "doctor")  # verbs whose --out may be an address
 
 
 def verbs() -> dict[str, Callable[..., Any]]:
-    """Every verb and the function behind it, in the order of the help."""
-    from isoclone.cli import ablation, demos, doctor, expert, laws, runs, study
+    """Return every verb and the function behind it, in the order of the help, plugins' last.
 
-    rooms = (study, ablation, demos, runs, expert, laws, doctor)
-    return {verb: call for room in rooms for verb, call in room.VERBS.items()}
+    A plugin's verb that cannot be imported, or whose words another verb has, is left out, and
+    `isoclone doctor` says why.
+    """
+    from isoclone.base.registry import BROKEN_PLUGINS, VERBS, load_plugins, resolved
+    from isoclone.cli import ablation, demos, doctor, expert, games, laws, runs, study
+
+    rooms = (study, ablation, runs, games, doctor, demos, expert, laws)
+    found = {words: call for room in rooms for words, call in room.VERBS.items()}
+    load_plugins()
+    for words, call in VERBS.items():
+        taken = next((other for other in found if _overlap(words, other)), None)
+        if taken:
+            BROKEN_PLUGINS[f"verb {words}"] = f"isoclone has the verb {taken}"
+            continue
+        try:
+            found[words] = resolved(call)
+        except Exception as error:  # whatever is wrong with somebody's package
+            BROKEN_PLUGINS[f"verb {words}"] = f"{type(error).__name__}: {error}"
+    return found
+
+
+def _overlap(words: str, other: str) -> bool:
+    """Return whether one verb's words begin with all of the other's."""
+    return f"{words} ".startswith(f"{other} ") or f"{other} ".startswith(f"{words} ")
+
+
+def groups_of(words: str) -> list[str]:
+    """Return the groups that a verb is in, the outermost first.
+
+    >>> groups_of("demos import old")
+    ['demos', 'demos import']
+    """
+    parts = words.split()
+    return [" ".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def parser_of(calls: dict[str, Callable[..., Any]], asked: str = "") -> SubcommandApp:
+    """Return the parser of these verbs, nested by their groups.
+
+    Args:
+        asked: the verb whose own help is wanted; all others show the first line of theirs.
+    """
+    from tyro.extras import SubcommandApp
+
+    top = SubcommandApp()
+    inner = {"": top}
+    for words, call in calls.items():
+        for group in groups_of(words):
+            if group not in inner:
+                inner[group] = SubcommandApp()
+                outer, _, name = group.rpartition(" ")
+                help_text = GROUPS.get(group, f"Verbs of {group}.")
+                inner[outer].command(inner[group], name=name, help=help_text)
+        group, _, name = words.rpartition(" ")
+        first_line = (call.__doc__ or "").strip().partition("\n")[0]
+        shown = None if words == asked else first_line
+        inner[group].command(name=name, help=shown)(call)
+    return top
+
+
+def verb_in(words: Sequence[str], known: Sequence[str]) -> str:
+    """Return the verb that a command line begins with, or as many of its groups; '' if none."""
+    places = {*known, *(group for verb in known for group in groups_of(verb))}
+    said = (" ".join(words[:count]) for count in range(len(words), 0, -1))
+    return next((place for place in said if place in places), "")
 
 
 def _stop(number: int, frame: object) -> None:
@@ -33,7 +106,7 @@ def _stop(number: int, frame: object) -> None:
 
 
 def _who_knows(words: Sequence[str]) -> str:
-    """Which Python file registers what a study needs, if one of the words lies in such a study."""
+    """Return a hint at the file that made a study, if one of the words lies in such a study."""
     from isoclone.base.store import read_json
     from isoclone.cli.study import MADE_BY
     from isoclone.executors.setup import STUDY_FILE_VARIABLE
@@ -59,36 +132,38 @@ def _refuse_addresses(verb: str, call: functools.partial[Any]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return the exit code."""
     for library in ("OMP", "OPENBLAS", "MKL"):  # before NumPy: matrices this small want no threads
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     import tyro
 
+    from isoclone import __version__
     from isoclone.base.registry import Registry
     from isoclone.cli.usage import complaints_in_one_line, deferred
     from isoclone.executors.setup import run_study_file
 
     words = list(sys.argv[1:] if argv is None else argv)
-    for count in (3, 2):  # `demos show` is one verb of two words
-        if " ".join(words[:count]) in verbs():
-            words[:count] = [" ".join(words[:count])]
+    if words[:1] == ["--version"]:
+        print(f"isoclone {__version__}")
+        return 0
     signal.signal(signal.SIGTERM, _stop)  # a polite kill ends as Ctrl-C does
     try:
         run_study_file()
-        with complaints_in_one_line(words[0] if words and words[0] in verbs() else None):
-            call = tyro.extras.subcommand_cli_from_dict(
-                deferred(verbs()),
+        known = verbs()
+        verb = verb_in(words, list(known))
+        with complaints_in_one_line(verb):
+            call = parser_of(deferred(known), verb).cli(
                 prog="isoclone",
-                description="How big a model, how many demonstrations, what score: before the "
-                "compute is spent.",
+                description=DESCRIPTION,
                 args=words,
                 config=(
                     tyro.conf.OmitSubcommandPrefixes,
                     tyro.conf.FlagCreatePairsOff,
                     tyro.conf.DisallowNone,  # left out, not given as None
+                    tyro.conf.PositionalMetavarFromFieldName,
                 ),
             )
-        _refuse_addresses(words[0], call)
+        _refuse_addresses(verb, call)
         call()
     except UnknownNameError as error:
         hint = _who_knows(words) if error.kind in Registry.KINDS else ""

@@ -1,4 +1,4 @@
-"""The verb that sets variants of a study beside each other."""
+"""The verb that compares variants of a study."""
 
 from __future__ import annotations
 
@@ -26,10 +26,15 @@ def ablate(
 ) -> None:
     """Train variants of a study to the same budgets and set them beside each other on a page.
 
-    Run the same command again to go on after an interruption; finished work is not done twice.
+    Each variant is a study in a folder of its own under --out, and every verb takes it as one. Run
+    the same command again to go on after an interruption; finished work is not done twice.
+
+    For example:
+
+        isoclone ablate mine.py --budgets 1e11 1e12 --seeds 0 1 2
 
     Args:
-        file: a Python file with an `ablation` object; see studies/nethack_context.py.
+        file: a Python file with an `ablation` object; see docs/extending.md.
         out: where to put it; studies-out/<name> unless said.
         demos: use these demonstrations instead of recording some.
         budgets: compute budgets in FLOPs, ascending, of variants that do not name their own.

@@ -36,12 +36,17 @@ PROGRESS = {"phase": str, "label": str, "budget_flops": float, "flops": float, "
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
 
 
+def print_plain(text: str) -> None:
+    """Print text as it is on stdout: nothing wrapped, no markup."""
+    sys.stdout.write(text + "\n")
+
+
 class ConsoleObserver(Observer):
-    """Shows a study at work. Use as a context manager, so that the bar is taken down."""
+    """Show a study at work. Use as a context manager, so that the bar is taken down."""
 
     def __init__(self, plan: Plan | None = None) -> None:
         self._plan = plan
@@ -176,7 +181,7 @@ class ConsoleObserver(Observer):
 
 
 def read_progress(study: Path) -> list[dict[str, Any]]:
-    """Each run's last report, with 'live': whether it is being worked on just now."""
+    """Read each run's last report, with 'live': whether it is being worked on just now."""
     found = []
     for path in sorted((study / "runs").glob("*/progress.json")):
         try:
@@ -190,13 +195,13 @@ def read_progress(study: Path) -> list[dict[str, Any]]:
 
 
 def _at_work(progress: Sequence[dict[str, Any]]) -> str:
-    """The runs that are being worked on, and what is done to them."""
+    """Return the runs that are being worked on, and what is done to them."""
     live = [p for p in progress if p["live"]]
     return ", ".join(f"{p['label'].rsplit('-', 1)[0]} {p['phase']}" for p in live)
 
 
 def point_line(point: Point) -> str:
-    """A point as one line."""
+    """Return a point as one line."""
     head = f"  {point.budget_flops:8.2e} FLOPs  width {point.width:<4d} N {si(point.params):>9}"
     if point.status != "ok":
         return f"{head}  [red]{escape(point.status)}[/red]: {escape(point.reason or '')}"
@@ -207,12 +212,12 @@ def point_line(point: Point) -> str:
 
 
 def measured_line(measured: Measured) -> str:
-    """A variant's point as one line."""
+    """Return a variant's point as one line."""
     return f"{escape(measured.label):18s}{point_line(measured.point)}"
 
 
 def show_plan(plan: Plan, console: Console = STDERR) -> None:
-    """The plan, before anything runs."""
+    """Print the plan, before anything runs."""
     console.print(
         f"[bold]{escape(plan.name)}[/bold]: {plan.policy} imitates {escape(plan.expert)} in "
         f"{plan.game}, {plan.samples:,} samples"
@@ -246,14 +251,14 @@ def show_plan(plan: Plan, console: Console = STDERR) -> None:
 
 
 def law_text(law: dict[str, Any] | None, symbol: str) -> str:
-    """'N ~ C^0.51 [0.40, 0.62]'."""
+    """Return 'N ~ C^0.51 [0.40, 0.62]'."""
     if not law:
         return f"{symbol}: not fitted"
     return f"{symbol} ~ C^{interval_text(law['exponent'], '.2f')}"
 
 
 def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> None:
-    """The short table at the end: laws, forecast against measurement, paths."""
+    """Print the short table at the end: laws, forecast against measurement, paths."""
     fitted, forecast, point = laws["laws"], tested["forecast"], tested["point"]
     STDOUT.print()
     STDOUT.print(
@@ -288,10 +293,10 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
 
 
 def show_episodes(told: dict[str, Any]) -> None:
-    """How episodes went, in lines (see `evaluate.summary`)."""
-    for name in ("score", "depth", "turns", "length"):
-        if name in told:
-            STDOUT.print(f"{name} {plus_minus(told[name]['mean'], told[name]['se'], 1)}")
-    for name in ("ends", "deaths"):
-        listed = ", ".join(f"{cause} {count}" for cause, count in list(told[name].items())[:10])
-        STDOUT.print(f"{name}: {listed or 'none'}")
+    """Print how episodes went: means with errors, and counts (see `rollout.summary`)."""
+    for name, figure in told.items():
+        if {"mean", "se"} <= set(figure):
+            STDOUT.print(f"{name} {plus_minus(figure['mean'], figure['se'], 1)}")
+        else:
+            listed = ", ".join(f"{cause} {count}" for cause, count in list(figure.items())[:10])
+            STDOUT.print(f"{name}: {listed or 'none'}", markup=False)

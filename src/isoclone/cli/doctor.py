@@ -20,7 +20,13 @@ def doctor(
 ) -> None:
     """Look at this machine: what is installed, devices, FLOP/s, memory, disk; and a study's needs.
 
-    One line for each finding, with what to do about it. The exit code is 1 if there is a problem.
+    One line for each finding: ok, note or problem, what was looked at, how it is, and after ->
+    what to do about it. The exit code is 1 if there is a problem.
+
+    For example:
+
+        isoclone doctor
+        isoclone doctor breakout --workers 8
 
     Args:
         study: as for `run`: whether its plan fits this machine; nothing is written.

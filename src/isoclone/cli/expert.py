@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_text
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tyro.conf import Positional
 
-from isoclone.base.errors import SpecError
+from isoclone.cli.flags import parse_options
 
 OUT = Path("experts-out")
 
@@ -29,8 +28,12 @@ def train(
 ) -> None:
     """Train an expert with PPO or A2C, and measure it; run it again to go on.
 
+    For example:
+
+        isoclone expert train atari/Pong --steps 10000000
+
     Args:
-        game: toy, atari/<Name>, gym/<id>.
+        game: a game's name; `isoclone games` lists them.
         out: directory for the expert; experts-out/<game>-<algorithm> unless said.
         algorithm: ppo or a2c.
         steps: agent steps to train for, of all slots together.
@@ -83,19 +86,25 @@ def score(
     episodes: int = 10,
     seed: int = 0,
     options: tuple[str, ...] = (),
+    game_options: tuple[str, ...] = (),
     max_steps: int | None = None,
     trust: bool = False,
     json: bool = False,
 ) -> None:
     """Measure an expert: its mean score with standard error over whole episodes.
 
+    For example:
+
+        isoclone expert score scripted atari/Breakout --episodes 20
+
     Args:
-        expert: scripted, lookahead, random, sb3/<hub model>, an SB3 zip, or a trained expert's
-            directory.
-        game: toy, atari/<Name>, gym/<id>.
+        expert: an expert's name (`isoclone games` lists them), sb3/<hub id>, an SB3 zip, or the
+            directory of a trained expert.
+        game: a game's name; `isoclone games` lists them.
         episodes: whole episodes to play; every one that is started counts.
         seed: seed of all episodes.
         options: settings of the expert, as name=value.
+        game_options: settings of the game, as name=value.
         max_steps: truncate an episode after so many agent steps.
         trust: load a pickled checkpoint: it can run any code, so trust its author.
         json: print one JSON document.
@@ -105,7 +114,8 @@ def score(
     from isoclone.experts import score_expert
     from isoclone.games import game as find_game
 
-    the_game = find_game(game, **({} if max_steps is None else {"max_steps": max_steps}))
+    limits = {} if max_steps is None else {"max_steps": max_steps}
+    the_game = find_game(game, **parse_options(game_options, "--game-options") | limits)
     settings = parse_options(options) | ({"trust": True} if trust else {})
     player = find_expert(expert, the_game, **settings)
     with _Bar(f"{expert} plays {game}", episodes) as bar:
@@ -121,26 +131,8 @@ def score(
     )
 
 
-def parse_options(words: tuple[str, ...], flag: str = "--options") -> dict[str, Any]:
-    """`("depth=20", "variant=ace")` as {"depth": 20, "variant": "ace"}; values are JSON or text.
-
-    Raises:
-        SpecError: a word without '='.
-    """
-    options: dict[str, Any] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not (equals and name):
-            raise SpecError(f"{flag} takes name=value, not '{word}'")
-        try:
-            options[name] = json_text.loads(value)
-        except ValueError:
-            options[name] = value
-    return options
-
-
 class _Bar:
-    """One line of progress on stderr."""
+    """Shows one line of progress on stderr."""
 
     def __init__(self, title: str, total: int):
         from rich.console import Console

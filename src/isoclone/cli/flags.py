@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_text
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,12 +36,11 @@ class Crew:
     """the executor's other options, as name=value; see docs/cluster.md."""
 
     def gathered(self) -> Executor:
-        """The executor that was asked for.
+        """Return the executor that was asked for.
 
         Raises:
             SpecError: options it does not have, or cannot have here.
         """
-        from isoclone.cli.expert import parse_options
         from isoclone.executors import executor
 
         flags = ("workers", "address", "cpus", "gpus")
@@ -59,8 +59,12 @@ class Changes:
     """what to change in the study's specification"""
 
     demos: Path | None = None
-    """use these demonstrations instead of recording some; a ready-made study of NetHack is then of
-    their character."""
+    """use these demonstrations instead of recording some; a ready-made study then plays the game
+    with the settings that they ask for."""
+    game_options: tuple[str, ...] = ()
+    """settings of the game, as name=value."""
+    options: tuple[str, ...] = ()
+    """settings of the expert, as name=value."""
     seeds: tuple[int, ...] | None = None
     """training seeds."""
     samples: int | None = None
@@ -72,15 +76,17 @@ class Changes:
     episodes: int | None = None
     """episodes played for each point's mean return."""
     recipe: str | None = None
-    """training recipe by name (lean, paper, nethack)."""
+    """training recipe by name; `isoclone games` lists them."""
+    law: str | None = None
+    """the law that forecasts, by name; `isoclone games` lists them."""
     forecast_flops: float | None = None
     """where the forecast is put to the test; with --budgets, 3.3x the largest unless said."""
 
     def applied_to(self, spec: StudySpec, own: bool) -> StudySpec:
-        """The specification with what was given.
+        """Return the specification with what was given.
 
         A forecast budget stays what it is of other budgets only. Unless the specification is the
-        user's `own`, a NetHack character is taken from the demonstrations.
+        user's `own`, demonstrations may ask for settings of the game.
         """
         from isoclone.training.recipes import recipe
 
@@ -92,15 +98,23 @@ class Changes:
             "budgets_flops": self.budgets,
             "episodes": self.episodes,
             "recipe": recipe(self.recipe).to_json() if self.recipe else None,
+            "law": self.law,
             "forecast_flops": self.forecast_flops,
         }
         changes = {name: value for name, value in given.items() if value is not None}
         if self.budgets is not None:
             changes.setdefault("forecast_flops", None)
+        for name, words, flag in (
+            ("game_options", self.game_options, "--game-options"),
+            ("expert_options", self.options, "--options"),
+        ):
+            if words:
+                before = changes.get(name, getattr(spec, name))
+                changes[name] = before | parse_options(words, flag)
         return spec.replace(**changes) if changes else spec
 
     def _of_demos(self, spec: StudySpec, own: bool) -> dict[str, Any]:
-        """What demonstrations say of the study they are used in."""
+        """Return what demonstrations say of the study they are used in."""
         from isoclone.demos import open_demos
         from isoclone.remote import address_of
 
@@ -110,17 +124,15 @@ class Changes:
         where = address_of(inside) or str(Path(inside).resolve())
         found = open_demos(where, verify=False)
         said = {"demos": where, "expert": found.expert_name}
-        character = found.game_options.get("character", "@")
-        if own or "@" in character:  # anybody
-            return said
-        return said | {"game_options": spec.game_options | {"character": character}}
+        asked = {} if own else found.study_options()
+        return said | ({"game_options": spec.game_options | asked} if asked else {})
 
 
 CREW, CHANGES = Crew(), Changes()
 
 
 def demos_in(path: Path) -> Path | str:
-    """The demonstrations that a place holds, or is: a study and a recording hold them."""
+    """Return the demonstrations that a place holds, or is: a study and a recording hold them."""
     from isoclone.remote import Remote, address_of
 
     address = address_of(path)
@@ -129,3 +141,23 @@ def demos_in(path: Path) -> Path | str:
         return remote.place("demos") if remote.holds("demos", "request.json") else address
     inner = path / "demos"
     return inner if (inner / "request.json").exists() else path
+
+
+def parse_options(words: tuple[str, ...], flag: str = "--options") -> dict[str, Any]:
+    """Return `("depth=20", "variant=ace")` as {"depth": 20, "variant": "ace"}: JSON, or text.
+
+    Raises:
+        SpecError: a word without '=', or a name twice.
+    """
+    options: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not (equals and name):
+            raise SpecError(f"{flag} takes name=value, not '{word}'")
+        if name in options:
+            raise SpecError(f"{flag}: {name} is given twice")
+        try:
+            options[name] = json_text.loads(value)
+        except ValueError:
+            options[name] = value
+    return options

@@ -216,7 +216,7 @@ def published(
 
 
 def plan_from_table(
-    runs: Path,
+    runs: Positional[Path],
     *,
     target_return: float | None = None,
     target_loss: float | None = None,
@@ -323,11 +323,12 @@ def demos_needed(
 
 
 VERBS: dict[str, Callable[..., Any]] = {
-    "fit": fit,
-    "forecast": forecast,
-    "demos needed": demos_needed,
-    "backtest": backtest,
-    "recount": recount,
+    "laws fit": fit,
+    "laws forecast": forecast,
+    "laws backtest": backtest,
+    "laws plan": plan_from_table,
+    "laws recount": recount,
+    "laws needed": demos_needed,
     "published": published,
 }
 

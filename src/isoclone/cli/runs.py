@@ -1,4 +1,4 @@
-"""Verbs about one run: train it, measure its checkpoints, watch it play."""
+"""Verbs about one run: train it, evaluate its checkpoints, film it at play."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from isoclone.base.errors import DataError, ExecutionError, SpecError, UnknownNameError
-from isoclone.cli.flags import demos_in
+from isoclone.base.errors import DataError, ExecutionError, SpecError
+from isoclone.cli.flags import demos_in, parse_options
 
 
 def train(
@@ -22,11 +22,16 @@ def train(
     device: str = "cpu",
     json: bool = False,
 ) -> None:
-    """Train and evaluate one size of a study, or one of its runs, to one budget.
+    """Train one size of a study, or one of its runs, to a budget, and evaluate it.
 
     Under torchrun, K processes (GPUs) train it together, each on its share of every batch; the
-    numbers are those of one process but for rounding, and it can be resumed with another K:
-    torchrun --nproc-per-node K -m isoclone train STUDY --run-id ID
+    numbers are those of one process but for rounding, and it can be resumed with another K.
+
+    For example:
+
+        isoclone train studies-out/toy --width 8 --flops 1e9
+        isoclone train studies-out/toy --run-id 7482a432cf44
+        torchrun --nproc-per-node K -m isoclone train studies-out/toy --run-id 7482a432cf44
 
     Args:
         study: a study directory with demonstrations.
@@ -66,7 +71,7 @@ def evaluate(
     sampling: str = "sample",
     demos: Path | None = None,
     dev_samples: int = 20_000,
-    character: str | None = None,
+    game_options: tuple[str, ...] = (),
     max_steps: int | None = None,
     keep: Path | None = None,
     device: str = "cpu",
@@ -74,7 +79,11 @@ def evaluate(
 ) -> None:
     """Evaluate a checkpoint: mean return over whole episodes, and dev loss if demos are given.
 
-    For NetHack also how deep and how long the games went, and what ended them.
+    Where the game tells more of an episode (what ended it, how far it went), that is shown, too.
+
+    For example:
+
+        isoclone evaluate studies-out/toy --episodes 100 --demos demos/toy
 
     Args:
         checkpoint: a .safetensors file of a run, a run's folder, or a study.
@@ -84,9 +93,9 @@ def evaluate(
             temperature=0.7,top_p=0.9,top_k=5.
         demos: demonstrations whose dev episodes the loss is measured on.
         dev_samples: about how many dev samples to use.
-        character: (NetHack) who is played, as in mon-hum-neu-mal; the study's unless said.
+        game_options: settings of the game, as name=value; the study's unless said.
         max_steps: cut an episode off after so many agent steps; as in the study unless said.
-        keep: (NetHack) a folder for recordings of the games (ttyrecs).
+        keep: a folder for recordings of the episodes, where the game can record.
         device: cpu, cuda or mps.
         json: print one JSON document.
     """
@@ -97,8 +106,8 @@ def evaluate(
     from isoclone.training.device import check_device
 
     policy = load_checkpoint(_checkpoint_in(checkpoint), check_device(device))
-    cache = _cache_for(policy, demos) if demos is not None else None
-    the_game = _game_of(policy, character=character, max_steps=max_steps)
+    judged_on = _source_for(policy, demos) if demos is not None else None
+    the_game = _game_of(policy, game_options, max_steps)
     with ConsoleObserver() as observer:
         observer.phase("play", f"{episodes} episodes of {the_game.name}")
         played = rollout(
@@ -119,8 +128,8 @@ def evaluate(
         "length_mean": float(played.lengths.mean()),
         "returns": played.returns,
     }
-    if cache is not None:
-        loss = dev_loss(policy, cache, dev_samples)
+    if judged_on is not None:
+        loss = dev_loss(policy, judged_on, dev_samples)
         figures |= {"dev_loss": loss.mean, "dev_loss_se": loss.se, "dev_accuracy": loss.accuracy}
         figures["dev_accuracy_top3"] = loss.accuracy_top3
     if played.facts:
@@ -131,21 +140,22 @@ def evaluate(
     STDOUT.print(f"return {plus_minus(played.mean, played.se, 2)} over {episodes} episodes")
     if played.facts:
         show_episodes(figures["summary"])
-    if cache is not None:
+    if judged_on is not None:
         loss_text = plus_minus(figures["dev_loss"], figures["dev_loss_se"])
         STDOUT.print(f"dev loss {loss_text} nats, accuracy {figures['dev_accuracy']:.3f}")
 
 
-def _game_of(policy: Any, **changes: Any) -> Any:
-    """The game a policy was trained and measured on, step limit and all, but for what is given."""
+def _game_of(policy: Any, options: tuple[str, ...] = (), max_steps: int | None = None) -> Any:
+    """Return the game a policy was trained and measured on, but for what is given."""
     from isoclone.games import game
 
-    given = {name: value for name, value in changes.items() if value is not None}
-    return game(policy.run.game, **{**policy.run.game_options, **given})
+    limits = {} if max_steps is None else {"max_steps": max_steps}
+    given = parse_options(options, "--game-options") | limits
+    return game(policy.run.game, **policy.run.game_options | given)
 
 
-def _cache_for(policy: Any, demos: Path) -> Any:
-    """The demonstrations' cache, encoded as the policy wants it."""
+def _source_for(policy: Any, demos: Path) -> Any:
+    """Return the demonstrations as the policy reads them."""
     from isoclone.demos import open_demos
 
     found = open_demos(demos_in(demos))
@@ -167,46 +177,62 @@ def play(
     frames: int | None = None,
     json: bool = False,
 ) -> None:
-    """Film a checkpoint at play; watch an agent of NetHack, or a recording, in the terminal.
+    """Film a checkpoint at play; games that are text are watched in the terminal instead.
+
+    In the terminal, space pauses, arrows step, + and - change the speed, q ends.
+
+    For example:
+
+        isoclone play policy.safetensors --out play.mp4
 
     Args:
-        source: a checkpoint (.safetensors), a run's folder or a study, or a NetHack recording
-            (.ttyrec3.bz2).
-        out: the video to write, an .mp4 or a .gif; play.mp4 unless said, none of NetHack.
+        source: a checkpoint (.safetensors), a run's folder, a study, or a file that an installed
+            viewer shows.
+        out: the video to write, an .mp4 or a .gif; play.mp4 unless said, and none of a game that
+            is watched in the terminal.
         seed: which episodes.
         sampling: 'sample' from the policy or take its 'argmax'.
-        at: (NetHack) the frame to begin at; below 0 it counts from the end.
-        frames: (NetHack) print so many frames plainly instead of playing them; without a terminal
-            one is printed.
+        at: the frame to begin at, for games watched in the terminal; below 0 it counts from the
+            end.
+        frames: print so many frames plainly instead of playing them, for games watched in the
+            terminal; one where standard output is no terminal.
         json: print one JSON document.
     """
     from isoclone.cli.console import STDOUT, print_json
     from isoclone.evaluation.video import write_video
-    from isoclone.nethack.watch import Reel, played, recorded
     from isoclone.training.checkpoint import load_checkpoint
 
     if frames is not None and frames < 1:
         raise SpecError(f"--frames must be at least 1, not {frames}")
-    if ".ttyrec" in source.name:
-        if out is not None:
-            raise SpecError(f"--out films a checkpoint at play; {source} is a recording")
-        _show_reel(source, Reel(recorded(source)), at, frames, json)
+    flags: dict[str, Any] = {"out": out, "seed": seed, "sampling": sampling, "at": at}
+    flags |= {"frames": frames, "json": json}
+    if viewer := _viewer_of(source, None):
+        viewer.show(source, policy=None, **flags)
         return
     policy = load_checkpoint(_checkpoint_in(source))
-    game = _game_of(policy)
-    if policy.run.game.startswith("nethack/") and out is None:
-        chunk = 1 if frames is None else max(1, frames)  # no further ahead than is looked at
-        _show_reel(source, Reel(played(policy, game, seed, sampling), chunk), at, frames, json)
+    if out is None and (viewer := _viewer_of(source, policy.run.game)):
+        viewer.show(source, policy=policy, **flags)
         return
     out = out or Path("play.mp4")
-    score = write_video(policy, game, out, seed, sampling)
+    score = write_video(policy, _game_of(policy), out, seed, sampling)
     result = {"video": out.resolve().as_posix(), "return": score}
     print_json(result) if json else STDOUT.print(f"{out}: an episode that returned {score:g}")
 
 
+def _viewer_of(source: Path, game_name: str | None) -> Any:
+    """Return the first registered viewer that shows the source; None if there is none."""
+    from isoclone.base.registry import VIEWERS
+
+    viewers = (VIEWERS.make(name) for name in VIEWERS.names())
+    return next((viewer for viewer in viewers if viewer.accepts(source, game_name)), None)
+
+
 def _checkpoint_in(path: Path) -> Path:
-    """The checkpoint that a path means: a file; a run's largest; a study's forecast agent, or until
-    there is one, its largest."""
+    """Return the checkpoint that a path means.
+
+    A file is one; a folder of a run means its largest; a study its forecast agent, or until there
+    is one, its largest.
+    """
     from isoclone.remote import Remote, address_of, local, name_of
     from isoclone.study.folder import HEAVY, STUDY_FILE
     from isoclone.study.study import Study
@@ -232,53 +258,8 @@ def _checkpoint_in(path: Path) -> Path:
     return max(found, key=lambda file: (float(file.stem), file.stat().st_mtime))
 
 
-def _show_reel(source: Path, reel: Any, at: int, frames: int | None, json: bool) -> None:
-    """Play a reel on the terminal, print some frames of it, or tell of them as JSON."""
-    import sys
-
-    from isoclone.cli.console import print_json
-    from isoclone.nethack.watch import key_name, lines, watch
-
-    if frames is None and not json and sys.stdout.isatty():
-        watch(reel, at)
-        return
-    first = at if at >= 0 else reel.last() + 1 + at
-    shots = [reel.get(number) for number in range(first, first + (1 if frames is None else frames))]
-    shown = [shot for shot in shots if shot is not None]
-    if not shown:
-        raise SpecError(f"{source} has no frame {at}; it has {len(reel)}")
-    if json:
-        told = [
-            {"key": key_name(shot.key), "score": shot.score, "screen": lines(shot.frame)}
-            for shot in shown
-        ]
-        facts = {"frames": reel.last() + 1, "score": reel.score()}
-        print_json({"source": source.resolve().as_posix(), **facts, "first": first, "shown": told})
-        return
-    for number, shot in enumerate(shown, first):
-        print("\n".join(lines(shot.frame)).rstrip())
-        print(f"-- frame {number:,}, key {key_name(shot.key)}, score {shot.score:,}")
-
-
-def games(contains: Annotated[str, Positional] = "", *, json: bool = False) -> None:
-    """List the games there are.
-
-    Args:
-        contains: only names with this in them.
-        json: print one JSON document.
-    """
-    from isoclone.cli.console import STDOUT, print_json
-    from isoclone.games import game_names
-
-    names = [name for name in game_names() if contains.lower() in name.lower()]
-    if not names:
-        raise UnknownNameError("game", contains, game_names())
-    print_json(names) if json else STDOUT.print("\n".join(names))
-
-
 VERBS: dict[str, Callable[..., Any]] = {
     "train": train,
     "evaluate": evaluate,
     "play": play,
-    "games": games,
 }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from tyro.conf import Positional
 
-from isoclone.base.errors import ExecutionError, SpecError
+from isoclone.base.errors import ExecutionError, SpecError, UnknownNameError
 from isoclone.cli.flags import CHANGES, CREW, FLAT, Changes, Crew
 
 OUT = Path("studies-out")
@@ -30,9 +31,16 @@ def run(
 
     Run the same command again to go on after an interruption; finished work is not done twice.
 
+    For example:
+
+        isoclone run toy                            # a whole study in a minute
+        isoclone run breakout --workers 2
+        isoclone run atari/Pong --samples 20000     # look-ahead plays; the plan says the cost
+        isoclone run studies-out/breakout           # go on with it
+
     Args:
-        study: a built-in name (breakout, nethack, toy), atari/<Name>, a Python file with a `study`
-            object, or a study directory to resume.
+        study: the name of a ready-made study (`isoclone games` lists them), atari/<Name>, a Python
+            file with a `study` object, or a study directory to resume.
         out: where to put it; studies-out/<name> unless said.
         device: cpu, cuda or mps.
         json: print one JSON document instead of the closing table.
@@ -69,7 +77,7 @@ def run(
 
 
 def _study(source: str, out: Path | None, changes: Changes, device: str) -> Any:
-    """The study that a name, a file or a directory means."""
+    """Return the study that a name, a file or a directory means."""
     from isoclone.base.store import write_json
     from isoclone.study.study import Study
     from isoclone.training.device import check_device
@@ -85,7 +93,7 @@ def _study(source: str, out: Path | None, changes: Changes, device: str) -> Any:
 
 
 def _is_directory(source: str, changes: Changes, out: Path | None) -> bool:
-    """Whether a directory is meant. A study's own name means the study, whatever lies about here.
+    """Return whether a directory is meant, and not a ready-made study of that name.
 
     A directory `toy` in this folder is resumed by `toy` only if it holds a study and nothing else
     is asked for.
@@ -123,7 +131,7 @@ def _named_spec(source: str) -> Any:
 
 
 def object_in(file: str, name: str, kind: type[T]) -> T:
-    """The object of that name and kind in a user's Python file, which workers will run, too."""
+    """Return the object of that name and kind in a user's Python file; workers run it, too."""
     from isoclone.executors.setup import STUDY_FILE_VARIABLE, run_file
 
     found = run_file(file).get(name)
@@ -139,59 +147,31 @@ def plan(
     out: Path | None = None,
     changes: Annotated[Changes, FLAT] = CHANGES,
     workers: int | None = None,
-    target_return: float | None = None,
-    target_loss: float | None = None,
-    group: str | None = None,
-    price_device: str = "cpu-core",
-    utilisation: float | None = None,
-    price_per_hour: float | None = None,
-    sharpen_flops: float | None = None,
     json: bool = False,
 ) -> None:
-    """Show what a study would run, or from a table of runs what a target would cost.
+    """Show what a study would run: sizes, budgets, FLOPs, and the time expected on this machine.
 
-    For a study: sizes, budgets, FLOPs and expected time, measured on this machine. For a table
-    (.csv, .parquet) and a target: compute, size, samples, hours, money, and the next runs that
-    would sharpen the forecast most. Nothing is written.
+    Nothing is written. `isoclone laws plan` plans from a table of runs.
+
+    For example:
+
+        isoclone plan breakout
 
     Args:
-        study: as for `run`, or a table of runs.
+        study: as for `run`.
         out: where the study is or would be.
-        target_return: (table) the mean return wanted.
-        target_loss: (table) the dev loss wanted, in nats.
-        group: (table) only this group of runs.
-        price_device: (table) the device that hours and money are reckoned on.
-        utilisation: (table) share of the device's peak that training reaches.
-        price_per_hour: (table) what an hour of the device costs.
-        sharpen_flops: (table) FLOPs that may be spent on runs that sharpen the forecast.
+        workers: how many at once; the number of cores unless said.
         json: print one JSON document.
     """
     from isoclone.cli.console import STDOUT, print_json, show_plan
     from isoclone.executors import check_workers
 
-    if study.endswith((".csv", ".parquet")):
-        from isoclone.cli.laws import plan_from_table
-
-        plan_from_table(
-            Path(study),
-            target_return=target_return,
-            target_loss=target_loss,
-            group=group,
-            device=price_device,
-            utilisation=utilisation,
-            price_per_hour=price_per_hour,
-            sharpen_flops=sharpen_flops,
-            json=json,
-        )
-        return
-    if target_return is not None or target_loss is not None:
-        raise SpecError("--target-return and --target-loss need a table of runs (.csv, .parquet)")
     planned = planned_study(study, out, changes).plan(check_workers(workers))
     print_json(planned) if json else show_plan(planned, STDOUT)
 
 
 def planned_study(source: str, out: Path | None, changes: Changes = CHANGES) -> Any:
-    """The study that a name, a file or a directory means, without writing anything."""
+    """Return the study that a name, a file or a directory means, without writing anything."""
     from isoclone.remote import local
     from isoclone.study.study import HEAVY, Study
 
@@ -202,17 +182,32 @@ def planned_study(source: str, out: Path | None, changes: Changes = CHANGES) -> 
     return Study(local(out or OUT / spec.name, but=HEAVY), spec)
 
 
-def status(study: Positional[Path], *, json: bool = False) -> None:
+def status(
+    study: Positional[Path],
+    *,
+    how: str | None = None,
+    json: bool = False,
+) -> None:
     """Show how far a study is: points, FLOPs, what runs just now, what failed.
+
+    For example:
+
+        isoclone status studies-out/breakout
+        isoclone status studies-out/breakout --how 7482a432cf44
 
     Args:
         study: a study directory.
+        how: a run's id: show the command that measures each of its points.
         json: print one JSON document.
     """
+    from isoclone.base.provenance import mixtures
     from isoclone.cli.console import STDOUT, point_line, print_json, read_progress
     from isoclone.study.study import Study
 
     the_study = Study.open(study)
+    if how is not None:
+        _show_how(the_study, how, json)
+        return
     points, sweep, here = the_study.points(None), the_study.sweep(), the_study.path
     state = {
         "path": here.resolve().as_posix(),
@@ -227,6 +222,7 @@ def status(study: Positional[Path], *, json: bool = False) -> None:
         "forecast_tested": (here / "forecast.json").exists()
         and the_study.tested().point is not None,
         "report": (here / "report.html").exists(),
+        "mixtures": mixtures(points),
         **{k: v for k, v in the_study.savings().to_json().items() if k != "decisions"},
     }
     if json:
@@ -236,14 +232,49 @@ def status(study: Positional[Path], *, json: bool = False) -> None:
         STDOUT.print(point_line(point))
     for name in ("demos", "sweep_complete", "laws", "forecast_tested", "report"):
         STDOUT.print(f"{name.replace('_', ' ')}: {'yes' if state[name] else 'no'}")
+    for said in state["mixtures"]:
+        STDOUT.print(f"note: {said}", soft_wrap=True, markup=False)
     for row in state["running"]:
         STDOUT.print(f"running: {row['label']} to {row['budget_flops']:.3g} FLOPs, {row['phase']}")
     for cell in sweep.cells:
         STDOUT.print(f"next: width {cell.width} seed {cell.seed} to {cell.budget_flops:.3g} FLOPs")
 
 
+def _show_how(study: Any, run_id: str, json: bool) -> None:
+    """Print the command that measures each point of a run.
+
+    Raises:
+        UnknownNameError: the study has no such run.
+    """
+    from isoclone.cli.console import print_json, print_plain
+
+    runs = [run.id for run in study.runs()]
+    if run_id not in runs:
+        raise UnknownNameError("run", run_id, runs)
+    rows = [
+        {
+            "budget_flops": point.budget_flops,
+            "role": point.role,
+            "file": study.folder.run(run_id).point(point.budget_flops).as_posix(),
+            "command": f"isoclone train {shlex.quote(study.place)} --run-id {run_id} "
+            f"--flops {point.budget_flops!r}",
+        }
+        for point in study.points(None)
+        if point.run_id == run_id
+    ]
+    if json:
+        print_json({"run_id": run_id, "points": rows})
+        return
+    for row in rows:
+        print_plain(f"{row['command']}  # the {row['role']}'s {row['file']}")
+
+
 def report(study: Positional[Path], *, json: bool = False) -> None:
     """Write a study's report anew.
+
+    For example:
+
+        isoclone report studies-out/breakout
 
     Args:
         study: a study directory.

@@ -193,6 +193,18 @@ class Demonstrations(Protocol):
         """Raise DataError if a file is missing, damaged or edited."""
         ...
 
+    def study_options(self) -> dict[str, Any]:
+        """Return settings of the game that a ready-made study takes over from these."""
+        ...
+
+    def summary(self) -> dict[str, Any]:
+        """Return what there is to know, the table of episodes included, as JSON values."""
+        ...
+
+    def lines(self) -> list[str]:
+        """Return the summary as lines for people."""
+        ...
+
     def source(self, frames: str, layout: str, progress: Progress | None = None) -> Source:
         """Make the demonstrations ready for policies of a layout; frames are expanded once.
 

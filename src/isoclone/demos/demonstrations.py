@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from isoclone.base.errors import DataError, StoreError
+from isoclone.base.formatting import plus_minus
 from isoclone.base.records import jsonable, stable_id
 from isoclone.base.store import read_json, sha256_file
 from isoclone.demos.base import Progress, Source
@@ -178,6 +179,51 @@ class Finished:
         spread = returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else float("nan")
         return float(returns.mean()), float(spread)
 
+    def study_options(self) -> dict[str, Any]:
+        """Return settings of the game that a ready-made study takes over from these."""
+        return {}
+
+    def summary(self) -> dict[str, Any]:
+        """Return what there is to know, the table of episodes included, as JSON values."""
+        mean, se = self.score()
+        return jsonable(
+            {
+                "path": self.path.resolve().as_posix(),
+                "game": self.game_name,
+                "game_options": self.game_options,
+                "expert": self.expert_name,
+                "score_mean": mean,
+                "score_se": se,
+                "samples": self.samples,
+                "train_samples": self.samples_in("train"),
+                "dev_samples": self.samples_in("dev"),
+                **self._summary_of_kind(),
+                "fingerprint": self.fingerprint,
+                "episodes": [{**vars(i), "split": self.split_of(i)} for i in self.episodes],
+            }
+        )
+
+    def _summary_of_kind(self) -> dict[str, Any]:
+        """Return what only this kind has to tell."""
+        return {}
+
+    def lines(self) -> list[str]:
+        """Return the summary as lines for people."""
+        mean, se = self.score()
+        return [
+            f"{self.expert_name} in {self.game_name}: {plus_minus(mean, se, 1)}",
+            *self._lines_of_kind(self.summary()),
+            f"fingerprint {self.fingerprint}, every file verified",
+        ]
+
+    def _lines_of_kind(self, said: dict[str, Any]) -> list[str]:
+        """Return the summary's middle, samples and episodes, as lines for people."""
+        raise NotImplementedError
+
+    def _bytes(self) -> int:
+        """Return the size of all episodes' files."""
+        return sum(self.episode_path(i.index).stat().st_size for i in self.episodes)
+
 
 @dataclass(frozen=True)
 class FrameDemonstrations(Finished):
@@ -212,6 +258,22 @@ class FrameDemonstrations(Finished):
         paths = [self.episode_path(info.index) for info in self.in_split(split)]
         actions = np.concatenate([read_actions(path) for path in paths])
         return np.bincount(actions, minlength=self.n_actions)
+
+    def _summary_of_kind(self) -> dict[str, Any]:
+        ends = [info.end for info in self.episodes]
+        return {
+            "bytes_per_sample": self._bytes() / self.samples,
+            "terminated": ends.count("terminated"),
+            "truncated": ends.count("truncated"),
+        }
+
+    def _lines_of_kind(self, said: dict[str, Any]) -> list[str]:
+        return [
+            f"{said['samples']:,} samples ({said['train_samples']:,} train, "
+            f"{said['dev_samples']:,} dev) in {len(self.episodes)} episodes "
+            f"({said['terminated']} terminated, {said['truncated']} truncated), "
+            f"{said['bytes_per_sample']:.1f} bytes a sample"
+        ]
 
     def read(self, index: int) -> Episode:
         """Return one episode's frames, actions and rewards."""

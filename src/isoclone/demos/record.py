@@ -45,7 +45,10 @@ PLAYING = "playing"  # the folder in which players tell how far unfinished episo
 
 @dataclass(frozen=True)
 class RecordRequest:
-    """What to record. `expert` is a name (or a live expert, which only this process can play)."""
+    """What to record: whole episodes until there are enough samples, and enough episodes.
+
+    `expert` is a name (or a live expert, which only this process can play).
+    """
 
     game: str
     expert: str | Expert
@@ -54,11 +57,14 @@ class RecordRequest:
     dev_fraction: float = 0.1
     game_options: dict[str, Any] = field(default_factory=dict)
     expert_options: dict[str, Any] = field(default_factory=dict)
+    episodes: int = 0
 
     def check(self) -> None:
         """Raise SpecError for a value that cannot be."""
         if self.samples < 1:
             raise SpecError(f"samples must be at least 1, not {self.samples}")
+        if self.episodes < 0 or self.episodes == 1:
+            raise SpecError("episodes must be at least 2, so that one can be held out")
         check_seed(self.seed)
         if not 0 < self.dev_fraction <= 0.5:
             raise SpecError(f"dev_fraction must be above 0 and at most .5, not {self.dev_fraction}")
@@ -66,7 +72,10 @@ class RecordRequest:
     def declared(self) -> dict[str, Any]:
         """The request as JSON values, for the directory."""
         name = self.expert if isinstance(self.expert, str) else self.expert.name
-        return jsonable({**self.__dict__, "expert": name, "format": FORMAT})
+        values = {**self.__dict__, "expert": name, "format": FORMAT}
+        if not self.episodes:  # as recordings before there was such a field
+            del values["episodes"]
+        return jsonable(values)
 
 
 def record(
@@ -137,7 +146,7 @@ def _play_until_enough(
             if index not in lengths:
                 return None
             total += lengths[index]
-            if total >= request.samples:
+            if total >= request.samples and index + 1 >= request.episodes:
                 return index + 1
         return None
 
@@ -153,6 +162,9 @@ def _play_until_enough(
     def told() -> None:
         if progress:
             with turn:  # who counted last speaks last, the timer or we
+                if request.episodes:
+                    progress("record", min(len(lengths), request.episodes), request.episodes)
+                    return
                 steps = sum(lengths.copy().values()) + steps_in_progress(path)
                 progress("record", min(steps, request.samples), request.samples)
 

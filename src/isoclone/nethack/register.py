@@ -4,7 +4,8 @@ from __future__ import annotations
 
 
 def register() -> None:
-    """Register the game, its expert, its policy and its demonstrations."""
+    """Register the game, its expert, its policy, its demonstrations and its verbs."""
+    from isoclone.base.registry import VIEWERS, add_verb
     from isoclone.demos import DEMONSTRATIONS
     from isoclone.experts import EXPERTS
     from isoclone.games import GAMES
@@ -16,3 +17,6 @@ def register() -> None:
     POLICIES.add("nethack", "isoclone.nethack.policy.policy:TtyPolicy")
     demonstrations = "isoclone.nethack.recordings.demonstrations:NldDemonstrations"
     DEMONSTRATIONS.add("nld", f"{demonstrations}.open")
+    add_verb("demos import nld", "isoclone.nethack.cli:import_nld")
+    add_verb("demos select", "isoclone.nethack.cli:select")
+    VIEWERS.add("nethack", "isoclone.nethack.cli:TerminalViewer")

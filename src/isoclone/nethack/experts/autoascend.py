@@ -71,7 +71,7 @@ def make_autoascend(game: Game, path: str = "") -> AutoAscend:
             missing, or another game.
     """
     if not path:
-        raise SpecError(f"autoascend needs --autoascend PATH, a checkout of {KNOWN}")
+        raise SpecError(f"autoascend needs --options path=PATH, a checkout of {KNOWN}")
     if game.name != "nethack/NetHackChallenge-v0":
         raise SpecError(f"autoascend plays nethack/NetHackChallenge-v0, not {game.name}")
     check_checkout(Path(path))
@@ -87,9 +87,9 @@ def check_checkout(path: Path) -> None:
     source = path / "autoascend" / "agent.py"
     if not source.is_file():
         raise SpecError(
-            f"--autoascend {path}: no {source.relative_to(path)} there; give a checkout of {KNOWN}"
+            f"--options path={path}: no {source.relative_to(path)} there; give a checkout of {KNOWN}"
         )
-    wrong = f"--autoascend {path}: not the version this adapter drives"
+    wrong = f"--options path={path}: not the version this adapter drives"
     try:
         tree = ast.parse(source.read_text("utf-8"))
     except (SyntaxError, ValueError, OSError) as error:

@@ -33,16 +33,15 @@ from isoclone.games import game
 from isoclone.nethack.game import NetHack
 from isoclone.nethack.recordings.demonstrations import NldDemonstrations
 from isoclone.nethack.recordings.importer import import_nld
+from isoclone.nethack.recordings.store import FAILED, RECORDINGS, TABLE
 
 RECORDING, GAME = "recording.json", "game.json"
 HELD = "another recording", "recording"  # what `store.claim` says of a folder
-TABLE = "games.csv"
 COLUMNS = (
     "folder", "ttyrec", "game", "seed", "env_steps", "return", "score", "points", "depth", "turns",
     "character", "death", "how_it_ended",
 )  # fmt: skip
 LARGEST_SEED = 2**63 - 1  # that a table holds
-FAILED = "expert failed: "
 _GONE = np.empty(0, np.uint8)
 
 Progress = Callable[[str, float, float], None]
@@ -186,10 +185,10 @@ def record_as_demonstrations(
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> NldDemonstrations:
-    """Record as many games as a request for samples takes; see `demos.record_demonstrations`."""
+    """Record as many games as a request takes; see `demos.record_demonstrations`."""
     return record_enough(
         NldRecordRequest(
-            games=2,
+            games=request.episodes or 2,
             expert=str(request.expert),
             seed=request.seed,
             game=request.game,
@@ -197,7 +196,7 @@ def record_as_demonstrations(
             expert_options=request.expert_options,
         ),
         request.samples,
-        path.parent / "recordings",
+        path.parent / RECORDINGS,
         path,
         dev_fraction=request.dev_fraction,
         executor=executor,

@@ -9,6 +9,8 @@ demos/
 
 from __future__ import annotations
 
+import csv
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,6 +24,8 @@ from isoclone.demos.demonstrations import Finished
 from isoclone.nethack.recordings.gamefile import FRAMES, GameFile
 
 FORMAT, KIND = 1, "nld"
+RECORDINGS, TABLE = "recordings", "games.csv"  # beside a store: what its games were recorded in
+FAILED = "expert failed: "
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,46 @@ class StoredGames(Finished):
             counts += np.bincount(actions[actions >= 0], minlength=self.n_actions)
         return counts
 
+    def study_options(self) -> dict[str, Any]:
+        """Return the character, unless these are games of several ('@')."""
+        character = self.game_options.get("character", "@")
+        return {} if "@" in character else {"character": character}
+
+    def _summary_of_kind(self) -> dict[str, Any]:
+        frames = sum(info.frames for info in self.episodes)
+        cuts = ("cut_opening", "cut_end_screens", "cut_quit", "cut_stuck", "unknown_keys")
+        beside = self.path.parent / RECORDINGS
+        recorded = {"recordings": beside.resolve().as_posix(), "games": read_table(beside)}
+        return {
+            "frames": frames,
+            **{name: sum(getattr(info, name) for info in self.episodes) for name in cuts},
+            "bytes_per_frame": self._bytes() / frames,
+            "skipped": [{"name": name, "reason": reason} for name, reason in self.skipped],
+            **(recorded if recorded["games"] else {}),
+        }
+
+    def _lines_of_kind(self, said: dict[str, Any]) -> list[str]:
+        games = said.get("games", ())
+        lost = [row for row in games if not row["ttyrec"]]
+        failed = [row for row in games if row["how_it_ended"].startswith(FAILED)]
+        recorded = (
+            f"{len(games)} games recorded in {said.get('recordings')}: {len(lost)} lost with their "
+            f"process, {len(failed)} ended by a failure of the expert; see its {TABLE}"
+        )
+        left_out = Counter(reason for _, reason in self.skipped).most_common()
+        return [
+            *(f"game of seed {row['seed']}: {row['how_it_ended']}" for row in [*lost, *failed]),
+            *([recorded] if games else []),
+            f"{said['samples']:,} samples ({said['train_samples']:,} train, "
+            f"{said['dev_samples']:,} dev) in {len(self.episodes)} games, "
+            f"{said['bytes_per_frame']:.1f} bytes a frame",
+            f"cut from {said['frames']:,} frames: {said['cut_opening']:,} before the first action, "
+            f"{said['cut_end_screens']:,} of end screens, {said['cut_quit']:,} of quitting, "
+            f"{said['cut_stuck']:,} stuck before that; {said['unknown_keys']:,} with keys that are "
+            "no actions, not learned from",
+            *(f"left out {count}: {reason}" for reason, count in left_out),
+        ]
+
     def open_game(self, index: int) -> GameFile:
         """The game's file.
 
@@ -166,6 +210,18 @@ class StoredGames(Finished):
     def samples_of(self, info: GameInfo) -> int:
         """Frames of a game that can be learned from: those with a key that is an action."""
         return info.length - info.unknown_keys
+
+
+def read_table(recordings: Path) -> list[dict[str, Any]]:
+    """Read the table of a folder of recordings, a row for each game; none without a table."""
+    path = recordings / TABLE
+    if not path.is_file():
+        return []
+    try:
+        with open(path, newline="") as file:
+            return [{**row, "seed": int(row["seed"])} for row in csv.DictReader(file)]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise DataError(f"{path} is damaged: {error}") from error
 
 
 def game_path(home: Path, name: str) -> Path:
