@@ -4,8 +4,9 @@ A study's files are functions of its specification and its demonstrations, with 
 lost one is trained, measured or drawn again, to the same bits. The exceptions are named: the
 specification, the demonstrations, and how long training took.
 
-Points are kept three times (in their own file, in points.parquet and in points.csv), and checkpoints
-carry a digest; so a changed byte is seen there. Other files are checked for being whole.
+Points are kept three times (in their own file, in points.parquet and in points.csv); checkpoints,
+training states and demonstrations carry digests. A changed byte is seen there. Other files are
+checked for being whole.
 
 What is not checked, and why:
 
@@ -228,31 +229,26 @@ class _Examination:
                 rows = self.found.check(path, read_points, RUN)
                 if rows is not None:
                     self.tables[path] = rows
-        for key in {key for rows in self.tables.values() for key in rows}:
-            self._compare(key, [rows[key] for rows in self.tables.values() if key in rows])
-        known = {key for key, rows in self._rows().items() if "failed" not in rows[0].values()}
-        for path, rows in self.tables.items():
-            short = known - rows.keys()
-            if short or (self._concluded() and self.points.keys() - rows.keys()):
-                self.found.add(path, TORN, "lacks points", RUN)
-            elif any(
-                differing(self.points[key], row) for key, row in rows.items() if key in self.points
-            ):
-                self.found.add(path, TORN, "has other figures than the points", RUN)
-
-    def _rows(self) -> dict[Key, list[Row]]:
-        found: dict[Key, list[Row]] = {}
+        known: dict[Key, list[Row]] = {}
         for rows in self.tables.values():
             for key, row in rows.items():
-                found.setdefault(key, []).append(row)
-        return found
+                if row["status"] != "failed":  # those are tried again
+                    known.setdefault(key, []).append(row)
+        for key, told in known.items():
+            self._compare(key, told)
+        wanted = known.keys() | (self.points.keys() if self._concluded() else set())
+        for path, rows in self.tables.items():
+            pairs = [(self.points[key], row) for key, row in rows.items() if key in self.points]
+            if wanted - rows.keys():
+                self.found.add(path, TORN, "lacks points", RUN)
+            elif any(differing(point, row) for point, row in pairs):
+                self.found.add(path, TORN, "has other figures than the points", RUN)
 
     def _compare(self, key: Key, rows: list[Row]) -> None:
-        """Note a point that the tables have and its file has not."""
+        """Note a point that the tables have, and whose file is gone or tells other figures."""
         path = self.folder.run(key[0]).point(key[1])
         if not path.exists():
-            if all(row["status"] != "failed" for row in rows):  # those are tried again
-                self.found.add(path, MISSING, "is missing", REPAIR)
+            self.found.add(path, MISSING, "is missing", REPAIR)
         elif key in self.points and not any(_agree(self.points[key], row) for row in rows):
             self.found.add(path, TORN, "has other figures than the tables of points", REPAIR)
             del self.points[key]
@@ -293,12 +289,12 @@ class _Examination:
 
     def _unknown_points(self) -> None:
         """Note points that no table knows, and the sweep must have had."""
-        sweep_points = [p for p in self.points.values() if p.role == "sweep"]
-        fingerprint = next((run.demos for run in self._sound_runs()), None)
-        for cell in next_cells(self.study.spec, sweep_points).cells if fingerprint else ():
-            run = self.study.spec.run_for(cell.width, cell.seed, fingerprint, cell.budget_flops)
-            path = self.folder.run(run.id).point(cell.budget_flops)
-            self.found.add(path, MISSING, "is missing", RUN)
+        points = [point for point in self.points.values() if point.role == "sweep"]
+        fingerprints = {run.demos for run in self._sound_runs()}
+        for cell in next_cells(self.study.spec, points).cells if fingerprints else ():
+            declared = (cell.width, cell.seed, min(fingerprints), cell.budget_flops)
+            run = self.folder.run(self.study.spec.run_for(*declared).id)
+            self.found.add(run.point(cell.budget_flops), MISSING, "is missing", RUN)
 
     def _sound_runs(self) -> Iterable[Run]:
         bad = {harm.path for harm in self.found.harms}
