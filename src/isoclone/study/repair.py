@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from isoclone.base.errors import CheckpointError, DataError, IsocloneError, SpecError
-from isoclone.base.records import Forecast, Point, Run
+from isoclone.base.records import Point, Run
+from isoclone.base.results import Tested
 from isoclone.base.store import read_json, sweep_leftovers, write_json
 from isoclone.demos import Demonstrations, open_demos
 from isoclone.demos.demonstrations import DONE, REQUEST
@@ -272,19 +273,19 @@ class _Examination:
             check(folder.references, lambda path: study.references(), by)
         if over or folder.laws.exists():
             check(folder.laws, _table, RUN)
-        tested = None
+        tested: Tested | None = None
         if over:
             by = REPAIR if folder.forecast.exists() else RUN
             tested = check(folder.forecast, lambda path: study.tested(), by)
-        if tested is not None:
-            self._tested(Point.from_json(tested["point"]))
-        if folder.baselines.exists() or (tested and study.spec.forecast_episodes):
+        agent = tested.point if tested is not None else None  # None until it is trained
+        if agent is not None:
+            self._tested(agent)
+        if folder.baselines.exists() or (agent and study.spec.forecast_episodes):
             by = REPAIR if folder.baselines.exists() else RUN
-            check(folder.baselines, _table, by)
-        filmed = tested is not None and tested["point"]["checkpoint"] is not None
-        if folder.video.exists() or filmed:
+            check(folder.baselines, lambda path: study.baselines(), by)
+        if folder.video.exists() or (agent and agent.checkpoint):
             check(folder.video, _film, REPAIR if folder.video.exists() else RUN)
-        if folder.report.exists() or tested is not None:
+        if folder.report.exists() or agent:
             check(folder.report, _page, RUN)
 
     def _unknown_points(self) -> None:
@@ -548,10 +549,10 @@ class _Repair:
             pipeline.train_all(jobs, role, self.session)
 
     def _mend_demos(self) -> None:
-        home, spec = self.study.folder.demos, self.study.spec
+        home = self.study.folder.demos
         names = {h.path.name for h in self.harms if h.path.parent == home}
         if REQUEST in names:
-            write_json(home / REQUEST, pipeline.request_of(spec).declared())
+            write_json(home / REQUEST, pipeline.request_of(self.study).declared())
         if names - {REQUEST}:
             demos = self.study.demos()
             write_episode_table(home, demos.episodes, demos.dev_episodes)
@@ -577,8 +578,9 @@ class _Repair:
                 if key in rows:
                     return rows[key]
         if folder.forecast not in bad and folder.forecast.exists():
-            point = Point.from_json(self.study.tested()["point"])
-            return row_of(point) if (point.run_id, point.budget_flops) == key else None
+            point = self.study.tested().point
+            if point is not None and (point.run_id, point.budget_flops) == key:
+                return row_of(point)
         return None
 
     def _runs(self) -> dict[str, Run]:
@@ -623,10 +625,10 @@ class _Repair:
         agents = {(p.run_id, p.budget_flops) for p in study.points("forecast")}
         if folder.forecast.exists():
             tested = study.tested()
-            key = tested["point"]["run_id"], tested["point"]["budget_flops"]
+            key = (tested.point.run_id, tested.point.budget_flops) if tested.point else None
             if key in self.lost and key in agents:
                 point = Point.from_json(read_json(folder.run(key[0]).point(key[1])))
-                pipeline.write_tested(study, Forecast.from_json(tested["forecast"]), point)
+                write_json(folder.forecast, Tested.of(tested.forecast, point).to_json())
             return True
         if not agents:
             return True
