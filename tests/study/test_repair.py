@@ -263,3 +263,32 @@ def test_one_driver_at_a_time_repairs(study_copy):
     study = Study.open(study_copy)
     with pipeline.driven(study), pytest.raises(Exception, match="another isoclone process"):
         repair(study, Session(SerialExecutor()))
+
+
+def test_a_lost_point_is_not_called_diverged_as_its_run_was_later(study_copy):
+    study = Study.open(study_copy)
+    first, last = sorted(study_copy.glob("runs/*/points/*.json"))[0:3:2]
+    held = first.read_bytes()
+    write_json(last, {**read_json(last), "status": "diverged", "reason": "loss was nan"})
+    pipeline.write_tables(study)
+    assert examine(study_copy) == []
+    first.unlink()
+    repair(study)
+    assert first.read_bytes() == held
+
+
+def test_a_run_that_is_known_by_nothing_but_its_place_in_the_grid_is_declared_again(study_copy):
+    study = Study.open(study_copy)
+    run = next(run for run in study.runs() if run.width in study.spec.widths)
+    folder = study.folder.run(run.id)
+    held = folder.file.read_bytes()
+    for path in (folder.file, folder.state, *folder.path.glob("*/*")):
+        cut(path)
+    repaired = repair(study)
+    assert folder.file.read_bytes() == held
+    assert all(each.made for each in repaired)
+
+
+def test_repairing_a_sound_study_changes_nothing(study_copy, finished_study):
+    assert repair(Study.open(study_copy)) == []
+    assert contents(study_copy) == contents(finished_study)

@@ -11,7 +11,7 @@ import contextlib
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -347,9 +347,7 @@ def _finish(path: Path, request: RecordRequest, the_game: Game, player: Expert, 
     """Write the episode table, and last of all the file that says it is complete."""
     episodes = tuple(read_info(_episode_path(path, index)) for index in range(count))
     dev = choose_dev(episodes, request.dev_fraction)
-    rows = [{**asdict(info), "split": "dev" if info.index in dev else "train"} for info in episodes]
-    kinds = {"episode_return": float, "seed": int, "length": int, "index": int}
-    write_rows(path / "episodes", rows, {name: kinds.get(name, str) for name in rows[0]})
+    write_episode_table(path, episodes, dev)
     table = {
         "format": FORMAT,
         "game": request.game,
@@ -363,3 +361,15 @@ def _finish(path: Path, request: RecordRequest, the_game: Game, player: Expert, 
         "fingerprint": fingerprint(request.game, request.game_options, episodes, dev),
     }
     write_json(path / DONE, {**table, "table_digest": table_digest(table)})
+
+
+def write_episode_table(path: Path, episodes: Sequence[EpisodeInfo], dev: Container[int]) -> None:
+    """Write the table of episodes, for people."""
+    rows = episode_rows(episodes, dev)
+    kinds = {"episode_return": float, "seed": int, "length": int, "index": int}
+    write_rows(path / "episodes", rows, {name: kinds.get(name, str) for name in rows[0]})
+
+
+def episode_rows(episodes: Sequence[EpisodeInfo], dev: Container[int]) -> list[dict[str, Any]]:
+    """Return the rows of the table of episodes; `dev` are the numbers of those held out."""
+    return [{**asdict(info), "split": "dev" if info.index in dev else "train"} for info in episodes]

@@ -35,8 +35,11 @@ __all__ = [
     "register_executor",
 ]
 
-_SIZED_BY_CLUSTER = ("ray", "slurm")  # they know better than a count of this machine's cores
-_PLAIN = (int, float, str, bool)  # the kinds of option that can be checked without asking its maker
+_SIZED_BY_CLUSTER = (
+    "ray",
+    "slurm",
+)  # by its own room, not by this machine's cores
+_PLAIN = (int, float, str, bool)  # types that an option's value is checked against
 
 EXECUTORS = Registry("executor")
 EXECUTORS.add("serial", lambda workers: SerialExecutor())
@@ -46,12 +49,12 @@ EXECUTORS.add("slurm", SlurmExecutor)
 
 
 def default_workers() -> int:
-    """Cores this process may use."""
+    """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_workers(workers: int | None) -> int:
-    """The number of workers asked for, or one a core.
+    """Return the number of workers asked for, or one for each core.
 
     Raises:
         SpecError: fewer than one, or no whole number.
@@ -66,10 +69,11 @@ def check_workers(workers: int | None) -> int:
 
 
 def executor(name: str = "processes", workers: int | None = None, **options: Any) -> Executor:
-    """The executor of that name ('serial', 'processes', 'ray', 'slurm', or a registered one).
+    """Make an executor by name: 'serial', 'processes', 'ray', 'slurm', or a registered one.
 
     Args:
-        workers: tasks under way at once. Unless said: one a core, or what the cluster has room for.
+        workers: tasks that run at once; None for one for each core, or on a cluster for as many as
+            it has room for.
         options: the executor's own, see its class: `gpus`, `cpus`, `address`, `files`, ...
 
     Raises:
@@ -93,7 +97,7 @@ def _check(maker: Callable[..., Executor], workers: int, options: dict[str, Any]
     """Raise TypeError for an option that the maker does not have, or not of the kind it says."""
     try:
         signature = inspect.signature(maker, eval_str=True)
-    except Exception:  # a user's maker, whose hints are for type checkers alone
+    except Exception:  # a user's maker may have hints that cannot be evaluated here
         signature = inspect.signature(maker)
     signature.bind(workers, **options)
     for name in options.keys() & signature.parameters.keys():
@@ -107,13 +111,13 @@ def _check(maker: Callable[..., Executor], workers: int, options: dict[str, Any]
 
 
 def near(given: Executor | None, place: Path) -> Executor | None:
-    """An executor whose workers see a directory of this machine: the given one if they do."""
+    """Return the given executor if its workers see a directory of this machine, else processes."""
     sees = getattr(given, "sees", None)
     return given if sees is None or sees(place) else ProcessExecutor(default_workers())
 
 
 def executor_names() -> list[str]:
-    """Every registered name."""
+    """Return every registered name."""
     return EXECUTORS.names()
 
 

@@ -1,4 +1,4 @@
-"""What an executor is: something that calls functions, elsewhere perhaps, and reports back."""
+"""The protocol of executors: they call functions, here or on other machines, and report back."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ TRIES = 3  # how often a task is begun before it is given up
 
 @dataclass(frozen=True)
 class Files:
-    """What a task reads and writes in a directory, for workers that do not share a disk with us.
+    """The files that a task reads and writes, for workers that do not share a disk with the driver.
 
     Attributes:
         home: the directory; it is the task's first argument.
-        reads: name under `home` -> the file or folder that is to be found there.
-        writes: names under `home`, files or folders, that the task may leave there.
+        reads: name under `home` -> the file or folder that the worker must find there.
+        writes: names of files or folders under `home` that the task may write.
     """
 
     home: Path
@@ -27,10 +27,12 @@ class Files:
 
 @dataclass(frozen=True)
 class Task:
-    """A call to be made: a module-level function and its picklable arguments.
+    """A function call: a module-level function and its picklable arguments.
 
-    `accelerated` says that it uses the study's device, so that a GPU is asked for; `files` what it
-    needs where no disk is shared (None: nothing).
+    Attributes:
+        key: for the caller's own use; it comes back with the outcome.
+        accelerated: the task uses the study's device, so a GPU is asked for.
+        files: what it reads and writes, where no disk is shared; None if it needs no files.
     """
 
     function: Callable[..., Any]
@@ -42,7 +44,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task: a result, or the one-line error of its last try."""
+    """How a task ended: with a result, or with the one-line error of its last try."""
 
     task: Task
     result: Any = None
@@ -50,18 +52,18 @@ class Outcome:
 
 
 class Executor(Protocol):
-    """Calls tasks' functions. Used as a context manager; leaving it frees the workers."""
+    """Calls the functions of tasks. A context manager: leaving it frees the workers."""
 
     @property
     def workers(self) -> int:
-        """Tasks that may be under way at once."""
+        """The number of tasks that may run at once."""
         ...
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
-        """Yield an outcome for each task, in the order they end.
+        """Call every task; yield an outcome for each, in the order they end.
 
-        The iterable is drawn from lazily, a task for each idle worker, so that what is asked for
-        may depend on what has already come back.
+        A task is taken from the iterable only when a worker is idle, so an iterable may decide what
+        comes next by the outcomes so far.
         """
         ...
 

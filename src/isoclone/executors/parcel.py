@@ -1,7 +1,7 @@
-"""Files that travel with a task where no disk is shared: there and back, in one parcel each way.
+"""Send files with a task where no disk is shared, and bring back what it wrote.
 
-A parcel is a list of (name, contents), in the order in which the files were written, and is put
-down in that order: what says that work is complete comes last, as it did where it was done.
+A parcel is a list of (name, contents), in the order in which the files were written. It is unpacked
+in that order, so that the file that says "complete" is written last here as well.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Parcel = list[tuple[str, bytes]]
 
 
 def files_in(place: Path) -> list[Path]:
-    """The file, or all files in the folder but half-written ones, oldest first."""
+    """List a file, or all files in a folder except temporary ones, oldest first."""
     if place.is_file():
         return [place]
     files = [p for p in place.rglob("*") if p.is_file() and not p.name.endswith(".tmp")]
@@ -25,7 +25,7 @@ def files_in(place: Path) -> list[Path]:
 
 
 def pack(place: Path, name: str) -> Parcel:
-    """The file or folder at `place`, to be put down under `name`."""
+    """Read the file or folder at `place` into a parcel that unpacks as `name`."""
     return [(_name_of(file, place, name), file.read_bytes()) for file in files_in(place)]
 
 
@@ -34,16 +34,16 @@ def _name_of(file: Path, place: Path, name: str) -> str:
 
 
 def stamp(place: Path) -> str:
-    """A digest of names, sizes and times: whether what is at `place` has changed."""
+    """Return a digest of names, sizes and times, which changes when the files at `place` do."""
     seen = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files_in(place)]
     return hashlib.sha256(repr(seen).encode()).hexdigest()
 
 
 def unpack(parcel: Parcel, home: Path, allowed: Iterable[str]) -> None:
-    """Put the files down under `home`, each whole or not at all.
+    """Write a parcel's files under `home`, each whole or not at all.
 
     Raises:
-        DataError: a name that is not `allowed` or lies under none of those that are.
+        DataError: a name is neither among the `allowed` ones nor in a folder of them.
     """
     roots = [PurePosixPath(name) for name in allowed]
     for name, data in parcel:

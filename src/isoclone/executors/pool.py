@@ -1,4 +1,4 @@
-"""What pools of workers have in common: tasks drawn lazily, and lost ones begun anew elsewhere."""
+"""What pools of workers have in common: tasks are taken lazily, lost ones started again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from isoclone.executors.base import TRIES, Outcome, Task
 
 
 class WorkerLost(Exception):
-    """The worker died (killed, out of memory, its machine gone) with the task under way."""
+    """The worker died while it ran the task: killed, out of memory, or its machine is gone."""
 
 
 @dataclass
@@ -21,27 +21,27 @@ class _Attempt:
 
 
 class Pool(ABC):
-    """An executor whose workers are elsewhere. A task whose worker dies is begun `TRIES` times.
+    """An executor with workers of its own; a task whose worker dies is started up to `TRIES` times.
 
-    A kind of pool says how many workers it has, how tasks are begun, and how they end.
+    A subclass says how many workers there are, how tasks are started, and how they end.
     """
 
     @property
     @abstractmethod
     def workers(self) -> int:
-        """Tasks that may be under way at once."""
+        """The number of tasks that may run at once."""
 
     @abstractmethod
     def begin(self, tasks: Sequence[Task]) -> Sequence[Hashable]:
-        """Set off tasks; returns a handle for each, in their order."""
+        """Start tasks; return a handle for each, in the same order."""
 
     @abstractmethod
     def wait(self, handles: Sequence[Hashable]) -> Iterable[Hashable]:
-        """Wait until something happens; returns the handles whose tasks have ended, if any."""
+        """Wait for a while, or until a task ends; return the handles of tasks that have ended."""
 
     @abstractmethod
     def outcome(self, handle: Hashable, task: Task) -> Outcome:
-        """What became of a task that has ended.
+        """Return how a task that has ended went.
 
         Raises:
             WorkerLost: its worker died; the message says how, as far as known.
@@ -49,7 +49,7 @@ class Pool(ABC):
         """
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
-        """Yield an outcome for each task, in the order they end (see `Executor.run`)."""
+        """Call every task; yield outcomes in the order they end (see `Executor.run`)."""
         queue = iter(tasks)
         again: list[_Attempt] = []
         under_way: dict[Hashable, _Attempt] = {}

@@ -1,8 +1,8 @@
 """Processes on this machine, one thread each.
 
-One process a core with one thread beats one process with many threads for networks this small.
-Each worker is a pool of its own, so that a worker that dies (killed, out of memory) takes nobody
-with it: its task alone is tried again in a new worker.
+For networks this small, one process for each core is faster than one process with many threads.
+Each worker is a process pool of its own: when one dies (killed, out of memory), the others go on,
+and only its task is tried again in a new worker.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from isoclone.executors.setup import run_study_file, use_one_thread
 
 
 def _prepare_worker(devices: str | None) -> None:
-    """One thread for each worker; Ctrl-C is the driver's business; none outlives its driver."""
+    """Set up a worker: one thread, Ctrl-C left to the driver, and an end when the driver ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_driver, daemon=True).start()
     if devices is not None:
@@ -68,7 +68,7 @@ class ProcessExecutor(Pool):
         return [self._begin(task) for task in tasks]
 
     def _begin(self, task: Task) -> Hashable:
-        """Give a task to an idle worker, or to a new one; one that died idle does not count."""
+        """Give a task to an idle worker or a new one; a worker that died while idle is dropped."""
         while True:
             worker = self._idle.pop() if self._idle else self._start()
             try:
@@ -110,14 +110,14 @@ class ProcessExecutor(Pool):
     def __exit__(self, *exception: object) -> None:
         workers, self._slots, self._idle, self._busy = list(self._slots), {}, [], {}
         for worker in workers:
-            if exception and exception[0] is not None:  # nobody waits for what is under way
+            if exception and exception[0] is not None:  # what still runs is not wanted any more
                 for process in list((worker._processes or {}).values()):
                     process.terminate()
             worker.shutdown(wait=False, cancel_futures=True)
 
 
 def _gpus_here() -> list[str]:
-    """The GPUs this process may use, by the names CUDA gives them."""
+    """Return the GPUs this process may use, by the names CUDA gives them."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name for name in visible.split(",") if name]
@@ -127,7 +127,7 @@ def _gpus_here() -> list[str]:
 
 
 def _dealt_out(workers: int, gpus: float, here: Sequence[str]) -> list[str | None]:
-    """CUDA_VISIBLE_DEVICES of each worker: shares of one GPU fill it before the next is begun."""
+    """Return CUDA_VISIBLE_DEVICES of each worker; a GPU is filled before the next one is used."""
     if gpus <= 0 or (gpus > 1 and gpus != int(gpus)):
         raise SpecError(f"gpus must be a share of one GPU or a whole number, not {gpus:g}")
     sharing = int(1 / gpus + 1e-9) if gpus < 1 else 1

@@ -1,7 +1,7 @@
 """Ray: the workers of a cluster, or of a Ray started here for this study alone.
 
-Ray places the tasks by what they ask for (CPUs, GPUs or a share of one), and notices workers and
-machines that die; their tasks are begun anew elsewhere, as in any other pool.
+Ray places tasks by what they ask for (CPUs, GPUs or a share of one), and notices when workers or
+machines die; their tasks are started again elsewhere, as in any other pool.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class RayExecutor(Pool):
     """Ray tasks, as many at once as the cluster has room for.
 
     Args:
-        workers: tasks under way at once; as many as the cluster has room for if None.
+        workers: tasks that run at once; as many as the cluster has room for if None.
         address: a running cluster ('auto', 'host:port', 'ray://host:port'). None starts Ray here,
             reachable from this machine alone, and stops it at the end.
         cpus: CPUs, or share of one, that each task asks for.
@@ -78,11 +78,11 @@ class RayExecutor(Pool):
         return room if self._asked is None else min(self._asked, room)
 
     def sees(self, place: Path) -> bool:
-        """Whether workers see a directory of this machine as it is here."""
+        """Return whether workers see a directory of this machine as it is here."""
         return not self._sends and remote_of(place) is None
 
     def _has(self, resource: str) -> float:
-        """How much of a resource the cluster has at present."""
+        """Return how much of a resource the cluster has at present."""
         ray = self._connected()
         self._await_head()
         return float(ray.cluster_resources().get(resource, 0.0))
@@ -102,7 +102,7 @@ class RayExecutor(Pool):
             time.sleep(1.0)
 
     def _connected(self) -> Any:
-        """Ray, started or joined when it is first needed."""
+        """Return the module ray; start Ray or join the cluster at the first call."""
         if self._ray is None:
             ray = _import_ray(alone=self._address is None)
             self._ours = not ray.is_initialized()
@@ -111,7 +111,7 @@ class RayExecutor(Pool):
             self._ray, self._head = ray, self._address or ""
             if not self._head.startswith("ray://"):
                 self._head = ray.get_runtime_context().gcs_address
-            # Retries are the pool's business: Ray's own go on for ever after a lack of memory.
+            # The pool does the retries: Ray's own never end when memory runs out.
             self._call = ray.remote(max_retries=0)(ray_worker.call_in_worker)
             self._study_file = ray.put(_study_file())
         return self._ray
@@ -130,7 +130,7 @@ class RayExecutor(Pool):
                 ray.init(**settings)
         except (OSError, RuntimeError, ValueError) as error:
             raise ExecutionError(f"{self._no_ray()}: {one_line(error)[:300]}") from error
-        # Ray would print deaths of workers on stdout, where results go; outcomes tell of them.
+        # Ray would print lost workers on stdout, where results go; the outcomes say it already.
         ray._private.worker._worker_logs_enabled = False
         if self._address is None:
             _check_loopback(ray)
@@ -160,13 +160,13 @@ class RayExecutor(Pool):
         return handle
 
     def _check_gpus(self) -> None:
-        """Refuse to wait for ever for what the cluster does not have."""
+        """Raise SpecError if the cluster lacks the GPUs: Ray would wait for them for ever."""
         have = self._has("GPU")
         if have < self._gpus:
             raise SpecError(f"each run asks for {self._gpus:g} GPU and the cluster has {have:g}")
 
     def _send(self, task: Task) -> ray_worker.Sent:
-        """What the task reads; put into Ray when it is new or has changed."""
+        """Return what the task reads; it is put into Ray when it is new or has changed."""
         sent: ray_worker.Sent = {}
         for name, place in task.files.reads.items() if task.files else ():
             mark = stamp(place)
@@ -176,7 +176,7 @@ class RayExecutor(Pool):
         return sent
 
     def _stored(self, task: Task) -> ray_worker.Stored | None:
-        """Where in an object store the task's files are, if they are."""
+        """Return where in an object store the task's files are; None if they are in none."""
         if task.files is None or self._sends:
             return None
         remote = remote_of(task.files.home)
@@ -186,7 +186,7 @@ class RayExecutor(Pool):
         return ray_worker.Stored(remote.address, inside)
 
     def _bring_home(self, task: Task, parcel: Parcel) -> None:
-        """Have here what a task wrote elsewhere."""
+        """Bring here what a task wrote on another machine."""
         if task.files is None:
             return
         unpack(parcel, task.files.home, task.files.writes)
@@ -221,7 +221,7 @@ class RayExecutor(Pool):
         if ray is None:
             return
         under_way, self._under_way = self._under_way, set()
-        for handle in under_way:  # nobody waits for them
+        for handle in under_way:  # their results are not wanted any more
             ray.cancel(handle, force=True)
         self._parcels.clear()
         if self._ours:
@@ -241,14 +241,14 @@ def _import_ray(alone: bool) -> Any:
 
 
 def _knock(address: str | None) -> None:
-    """Raise OSError if nobody listens at 'host:port': Ray itself would try for minutes."""
+    """Raise OSError if nothing listens at 'host:port': Ray itself would try for minutes."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
 
 
 def _check_loopback(ray: Any) -> None:
-    """Stop a Ray that others could reach, unless that was asked for."""
+    """Stop Ray if other machines could reach it, unless that was asked for."""
     if os.environ.get(LOOPBACK) == "0" and ray.util.get_node_ip_address() != "127.0.0.1":
         ray.shutdown()
         raise ExecutionError(
@@ -259,7 +259,7 @@ def _check_loopback(ray: Any) -> None:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep our handler of SIGTERM: Ray puts its own in the place of it."""
+    """Keep our handler of SIGTERM, which Ray replaces by its own."""
     ours = signal.getsignal(signal.SIGTERM)
     try:
         yield
@@ -269,6 +269,6 @@ def _own_signals() -> Iterator[None]:
 
 
 def _study_file() -> tuple[str, str] | None:
-    """The user's Python file, its path and its text: the path may mean nothing elsewhere."""
+    """Return path and text of the user's Python file: other machines may not have the file."""
     path = os.environ.get(STUDY_FILE_VARIABLE)
     return (path, Path(path).read_text()) if path else None

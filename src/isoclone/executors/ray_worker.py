@@ -1,4 +1,4 @@
-"""What a Ray worker does with a task, on whatever machine it is."""
+"""What a Ray worker does with a task, on its own machine."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _RAN: set[tuple[str, str]] = set()  # the study files that this worker has run
 
 @dataclass(frozen=True)
 class Stored:
-    """Where a task's directory is in an object store: its address, and where it is in that."""
+    """A task's directory in an object store: the address, and the directory's name below it."""
 
     address: str
     inside: str
 
     def names(self, names: Iterable[str]) -> list[str]:
-        """Names under the directory, as the object store has them."""
+        """Return names under the directory as the object store has them."""
         return [(PurePosixPath(self.inside) / name).as_posix() for name in names]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Where the driver stands: its working directory, the user's Python file, what it sends."""
+    """What a worker needs to know of the driver: working directory, study file, what is sent."""
 
     cwd: str
     study_file: list[Any]  # the reference of (path, text), or of None
@@ -53,7 +53,7 @@ class Setting:
 
 
 def call_in_worker(task: Task, setting: Setting) -> tuple[Outcome, Parcel]:
-    """Do a task; returns its outcome, and what it wrote where that has to be sent."""
+    """Do a task; return its outcome, and what it wrote if that has to be sent back."""
     bare = replace(task, key=None, files=None)
     host = socket.gethostname()
     if setting.version != VERSION:
@@ -77,7 +77,7 @@ def _prepare(setting: Setting) -> None:
     import ray
 
     use_one_thread()
-    if os.path.isdir(setting.cwd):  # a relative path means what it means to the driver
+    if os.path.isdir(setting.cwd):  # so that relative paths mean the same as for the driver
         os.chdir(setting.cwd)
     found = ray.get(setting.study_file[0])
     if found is not None and found not in _RAN:
@@ -99,7 +99,7 @@ def _call_in_copy(bare: Task, files: Files, sent: Sent) -> tuple[Outcome, Parcel
 
 
 def _call_in_store(bare: Task, files: Files, stored: Stored) -> Outcome:
-    """Do the task in this machine's copy of an object store, and push what it writes as it goes."""
+    """Do the task in this machine's copy of an object store, and push what it writes on the way."""
     remote = Remote(stored.address)
     home = remote.path / stored.inside
     reads = [name for name, place in files.reads.items() if place == files.home / name]
@@ -109,7 +109,7 @@ def _call_in_store(bare: Task, files: Files, stored: Stored) -> Outcome:
 
 
 def _scratch() -> Path:
-    """A folder of this user's alone; it can be deleted at any time that no study is running."""
+    """Return a folder that only this user can open; it may be deleted while no study is running."""
     folder = Path(tempfile.gettempdir()) / f"isoclone-{os.getuid()}"
     folder.mkdir(exist_ok=True, mode=0o700)
     if folder.stat().st_uid != os.getuid():
@@ -118,7 +118,7 @@ def _scratch() -> Path:
 
 
 def _put_down(home: Path, name: str, mark: str, reference: Any) -> None:
-    """Have what was sent under `name`; what is there is left alone if it came from the same."""
+    """Unpack what was sent as `name`, unless the very same was unpacked there before."""
     import ray
 
     note = home / ".sent" / hashlib.sha256(name.encode()).hexdigest()[:16]

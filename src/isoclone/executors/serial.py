@@ -1,4 +1,4 @@
-"""One task after the other, in this process."""
+"""Run tasks one after the other, in this process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from isoclone.executors.base import TRIES, Outcome, Task
 
 
 class SerialExecutor:
-    """Calls each task here and now; the easiest to debug."""
+    """Calls each task in this process; the easiest to debug."""
 
     workers = 1
 
@@ -26,9 +26,10 @@ class SerialExecutor:
 
 
 def call(task: Task) -> Outcome:
-    """Call a task; an exception becomes its outcome's error.
+    """Call a task; an exception becomes the error of its outcome.
 
-    A full disk is not the task's fault and would fail all the others as well: it goes on up.
+    Raises:
+        StoreError: the disk is full or cannot be written, which would fail all other tasks too.
     """
     try:
         return Outcome(task, result=attempt(task.function, *task.args))
@@ -41,13 +42,13 @@ def call(task: Task) -> Outcome:
 
 
 def attempt(function: Callable[..., Any], *args: Any) -> Any:
-    """What the function returns; begun `TRIES` times if need be.
+    """Call a function, up to `TRIES` times; return what it returns.
 
-    Errors of our own would come again and go on up. Any other may be of the moment: a game's
-    process was killed, a library ran out of memory.
+    Errors of isoclone's own are raised at once, since they would only come again. Any other error
+    may pass: a game's process was killed, a library ran out of memory.
 
     Raises:
-        ExecutionError: each try failed; the message is the last one's.
+        ExecutionError: every try failed; the message is that of the last one.
     """
     for count in range(1, TRIES + 1):
         try:
@@ -61,5 +62,5 @@ def attempt(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def one_line(error: BaseException) -> str:
-    """The error as a single line: its kind and its message."""
+    """Return an error as a single line: its kind and its message."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]

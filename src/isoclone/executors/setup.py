@@ -19,7 +19,7 @@ STUDY_FILE_VARIABLE = "ISOCLONE_STUDY_FILE"  # a user's Python file that each wo
 
 
 def use_one_thread() -> None:
-    """Have the libraries use one thread each; the tasks are what runs in parallel."""
+    """Set libraries to one thread each: tasks run in parallel, so their insides need not."""
     os.environ["OMP_NUM_THREADS"] = "1"
     import cv2
 
@@ -29,11 +29,11 @@ def use_one_thread() -> None:
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Have the C library keep what was freed for the next who asks.
+    """Set the C library to keep freed memory for later use.
 
-    By default glibc hands blocks of megabytes back to the kernel at once. A training step asks
-    for the same blocks again and pays for them page by page: 3,500 page faults a step of 64
-    stacks, a third of its time (docs/log.md). Other C libraries are left as they are.
+    By default glibc gives blocks of megabytes back to the kernel at once. Each training step asks
+    for the same blocks again and pays a page fault for every page: 3,500 in a step of 64 stacks, a
+    third of its time (docs/log.md). C libraries other than glibc are left as they are.
     """
     if sys.platform != "linux":
         return
@@ -44,14 +44,14 @@ def keep_freed_memory() -> None:
 
 
 def run_study_file() -> None:
-    """Run the user's Python file, if there is one, so that what it registers is known here too."""
+    """Run the user's Python file, if there is one, so that this process knows what it registers."""
     path = os.environ.get(STUDY_FILE_VARIABLE)
     if path:
         run_file(path)
 
 
 def run_file(path: str) -> dict[str, Any]:
-    """Run a user's Python file; returns the names it sets.
+    """Run a user's Python file; return the names it sets.
 
     Raises:
         SpecError: it is not there, raises, or ends the program; the message says what.

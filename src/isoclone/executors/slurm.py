@@ -1,7 +1,7 @@
 """Slurm: each batch of tasks is an array job, submitted and watched by submitit.
 
-A job that is preempted, or runs out of time, is put back into the queue with the same task, and
-goes on from the state its run has saved. The study's directory must be on a disk that the nodes
+A job that is preempted or runs out of time is put back into the queue with the same task, and goes
+on from the state that its run has saved. The study's directory must be on a disk that all nodes
 share.
 """
 
@@ -22,7 +22,7 @@ from isoclone.executors.pool import Pool, WorkerLost
 from isoclone.executors.serial import call, one_line
 from isoclone.executors.setup import run_study_file, use_one_thread
 
-JOBS = 64  # under way at once, unless said
+JOBS = 64  # that run at once, unless said otherwise
 TIMES_OUT = 1000  # how often a job may run out of time: it goes on from where it was
 
 
@@ -30,7 +30,7 @@ class SlurmExecutor(Pool):
     """Jobs of a Slurm cluster.
 
     Args:
-        workers: jobs under way at once.
+        workers: jobs that run at once.
         cpus: CPUs of each job.
         gpus: GPUs of each job on an accelerator; Slurm gives out whole ones.
         minutes: time limit of a job; one that needs longer is put into the queue again.
@@ -83,7 +83,7 @@ class SlurmExecutor(Pool):
         return self._workers
 
     def _submitter(self, accelerated: bool) -> Any:
-        """submitit's executor, set to what the next jobs ask for."""
+        """Return submitit's executor, set to what the next jobs ask for."""
         if self._submitit is None:
             self._submitit = self._open()
         wants = self._wants | ({"gpus_per_node": self._gpus} if accelerated else {})
@@ -106,7 +106,7 @@ class SlurmExecutor(Pool):
             ) from error
 
     def script(self, accelerated: bool = False) -> str:
-        """The job script, as sbatch would get it for a single task."""
+        """Return the job script that sbatch gets for a single task."""
         inner = self._submitter(accelerated)._executor
         text: str = inner._make_submission_file_text(inner._submitit_command_str, "task")
         return text
@@ -151,13 +151,13 @@ class SlurmExecutor(Pool):
 
     def __exit__(self, *exception: object) -> None:
         jobs, self._under_way = self._under_way, set()
-        for job in jobs:  # nobody waits for them
+        for job in jobs:  # their results are not wanted any more
             job.cancel(check=False)
 
 
 @contextmanager
 def _refusals_in_one_line() -> Iterator[None]:
-    """Raise ExecutionError with what sbatch said; submitit prints it as well, and fails."""
+    """Raise ExecutionError with what sbatch said, which submitit only prints."""
     import submitit
 
     try:
@@ -169,10 +169,10 @@ def _refusals_in_one_line() -> Iterator[None]:
 
 
 class CallInJob:
-    """What a job does. submitit asks `checkpoint` what to put back into the queue."""
+    """The work of a job. submitit asks `checkpoint` what to put back into the queue."""
 
     def __call__(self, task: Task, cwd: str) -> tuple[Outcome | None, str | None]:
-        """Do the task; returns its outcome, or why the study's directory cannot be written."""
+        """Do the task; return its outcome, or why the study's directory cannot be written."""
         use_one_thread()
         os.chdir(cwd)
         run_study_file()
@@ -182,7 +182,7 @@ class CallInJob:
             return None, str(error)
 
     def checkpoint(self, task: Task, cwd: str) -> Any:
-        """The same again: a run keeps its own state."""
+        """Return the same work again: the run has saved its own state."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(self, task, cwd)

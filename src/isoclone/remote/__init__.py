@@ -1,7 +1,7 @@
 """A directory of this machine that has a twin in an object store (`s3://`, `gs://`).
 
-Everything works on the directory, the *copy*; `pull` brings it what the store has, `push` brings
-the store what it has. Imports go one way, down this list:
+All other rooms work on the directory, the *copy*. `pull` brings files from the store to the copy,
+`push` from the copy to the store. Each module imports only those above it in this list:
 
 address    what an address is, and what must not be in it
 order      which files are for both sides, and in which order they move

@@ -12,7 +12,7 @@ SECRET = re.compile(r"key|secret|token|password|credential")
 
 
 def address_of(place: str | Path) -> str | None:
-    """'s3://bucket/study' if a place lies in an object store; None for one on a disk.
+    """Return the address of a place in an object store, None for a place on a disk.
 
     >>> address_of(Path("s3://bucket/study/")), address_of("studies/toy")
     ('s3://bucket/study', None)
@@ -22,7 +22,7 @@ def address_of(place: str | Path) -> str | None:
 
 
 def name_of(place: str | Path) -> str:
-    """The last part of a place: what stands there is called so."""
+    """Return the last part of a place, which is the name of what lies there."""
     address = address_of(place)
     return PurePosixPath(address.partition("?")[0]).name if address else Path(place).name
 

@@ -34,10 +34,10 @@ PUSH_SECONDS = 30.0  # between pushes while work is going on
 
 
 def local(place: str | Path, but: Iterable[str] = ()) -> Path:
-    """The directory here that a place means: itself, or the up-to-date copy of an object store's.
+    """Return the directory that a place means; an object store's is copied here first.
 
     Args:
-        but: what need not be up to date, or there at all.
+        but: files and folders of the store that are not needed.
 
     Raises:
         StoreError: the object store cannot be read.
@@ -52,7 +52,7 @@ def local(place: str | Path, but: Iterable[str] = ()) -> Path:
 
 
 def remote_of(path: Path) -> Remote | None:
-    """The object store whose copy a directory is, or lies in; None if there is none."""
+    """Return the object store that a directory is a copy of, or lies in one of; None if neither."""
     for folder in (path.parent, path.parent.parent):
         if folder.parent == copies() and (folder / NOTE).exists():
             return Remote(str(_note(folder / NOTE)["address"]))
@@ -60,7 +60,7 @@ def remote_of(path: Path) -> Remote | None:
 
 
 def copies() -> Path:
-    """Where copies are kept on this machine."""
+    """Return the folder where copies are kept on this machine."""
     named = os.environ.get("ISOCLONE_CACHE")
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return (Path(named) if named else caches / "isoclone").absolute() / "copies"
@@ -68,7 +68,7 @@ def copies() -> Path:
 
 @dataclass(frozen=True)
 class _Equal:
-    """How a file looked here and there when both were equal."""
+    """What a file looked like in the copy and in the store when both were equal."""
 
     here: Seen
     there: Seen
@@ -95,12 +95,12 @@ class Remote:
         self._lease: Lease | None = None  # while we drive
 
     def place(self, name: str) -> str:
-        """The address of a file."""
+        """Return the address of a file."""
         path, mark, parameters = self.address.partition("?")
         return f"{path}/{name}{mark}{parameters}"
 
     def holds(self, folder: str, name: str) -> bool:
-        """Whether a file is right in that folder there."""
+        """Return whether the store has a file of that name directly in a folder."""
         return f"{folder}/{name}" in self._objects.inside(folder)
 
     # ------------------------------------------------------------------ both ways
@@ -111,16 +111,19 @@ class Remote:
         but: Iterable[str] = (),
         patience: float = 0.0,
     ) -> None:
-        """Have here what is there: all of it, or these files and folders, but for some.
+        """Bring files from the store to the copy.
 
-        What changed here alone stays, to be pushed; what changed on both sides is taken from there.
+        A file that changed in the copy alone stays as it is, to be pushed; of one that changed on
+        both sides, the store's version is taken.
 
         Args:
+            names: files and folders to bring; all if None.
+            but: files and folders to leave out.
             patience: seconds for which a store that does not answer is asked again.
 
         Raises:
-            StoreError: the object store cannot be read, or the disk not written; or all is gone
-                there that once was, as from a bucket that was emptied, or is another.
+            StoreError: the object store cannot be read, or the disk cannot be written; or the store
+                lacks the files it had, as when the bucket was emptied or is another one.
         """
         wanted, unwanted = None if names is None else list(names), list(but)
         insist(lambda: self._pull(wanted, unwanted), patience)
@@ -150,9 +153,10 @@ class Remote:
                 del equal[name]
 
     def push(self, names: Iterable[str] | None = None, patience: float = 0.0) -> None:
-        """Have there what is here: all of it, or these files and folders.
+        """Bring files from the copy to the store.
 
         Args:
+            names: files and folders to bring; all if None.
             patience: seconds for which a store that does not answer is asked again.
 
         Raises:
@@ -171,7 +175,7 @@ class Remote:
                 return
             if self._lease:
                 self._lease.check()
-            for rank in reversed(RANKS):  # nothing is complete that lacks what it speaks of
+            for rank in reversed(RANKS):  # first what says that others are complete
                 for name, _ in self._objects.each(self._objects.delete, of_rank(rank, gone)):
                     del equal[name]
             sent: list[str] = []
@@ -186,12 +190,12 @@ class Remote:
 
     @contextmanager
     def kept(self, names: Iterable[str] | None = None) -> Iterator[None]:
-        """Push now and then while the block runs, and once more when it is over.
+        """Push every `PUSH_SECONDS` while the block runs, and once more when it is over.
 
-        A push that fails on the way is tried again; the last one has to succeed, within a minute.
+        A push that fails while the block runs is tried again later; the last one must succeed.
 
         Raises:
-            StoreError: the last push failed; what was done is in the copy.
+            StoreError: the last push failed for a minute; what was done is in the copy.
         """
         chosen = None if names is None else list(names)
 
@@ -207,7 +211,7 @@ class Remote:
 
     @contextmanager
     def driven(self, tell: Callable[[str], None] = lambda said: None) -> Iterator[None]:
-        """Be the only driver at work on this address, on whatever machine (see `Lease`).
+        """Hold this address for one driver among all machines, while the block runs (see `Lease`).
 
         Args:
             tell: is told what is waited for.
@@ -237,7 +241,7 @@ class Remote:
         path = self.path / name
         try:
             file = open(path, "rb")  # noqa: SIM115 (its own error, not the store's)
-        except FileNotFoundError:  # deleted here just now: the next push will tell
+        except FileNotFoundError:  # deleted just now: the next push deletes it in the store
             return
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error.strerror}; nothing is lost") from error
@@ -247,7 +251,7 @@ class Remote:
     # ------------------------------------------------------------------ what is where
 
     def _here(self, names: list[str] | None) -> dict[str, Seen]:
-        """Files of the copy that are for both sides."""
+        """List the files of the copy that belong on both sides."""
         roots = [self.path] if names is None else [self.path / name for name in names]
         found = {}
         for path in (path for root in roots for path in _walk(root)):
@@ -258,20 +262,21 @@ class Remote:
         return found
 
     def _there(self, names: list[str] | None) -> dict[str, Seen]:
-        """Files of the object store that are for both sides."""
+        """List the files of the object store that belong on both sides."""
         return {n: seen for n, seen in self._objects.listed(names).items() if shared(n)}
 
     def _here_in_turn(self, names: list[str] | None) -> dict[str, Seen]:
-        """Files of the copy, each with all that has to be pushed before it, though more is written.
+        """List the files of the copy, so that all files that must be pushed before one are listed.
 
-        What is pushed last is looked for first.
+        Workers may write while we look. So the files to be pushed last are listed first: whatever
+        they depend on was written before them, and is found by the later looks.
         """
         looks = [(rank, self._here(names)) for rank in reversed(RANKS)]
         return {name: here[name] for rank, here in looks for name in of_rank(rank, here)}
 
     @contextmanager
     def _equal(self) -> Iterator[dict[str, _Equal]]:
-        """What was equal on both sides, kept for the next time; one process at a time."""
+        """Lock and yield the record of what was equal on both sides; write it if it changes."""
         self._home.mkdir(parents=True, exist_ok=True)
         with open(self._home / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -294,7 +299,7 @@ def _note(path: Path) -> dict[str, Any]:
 
 
 def _noted(path: Path) -> dict[str, _Equal]:
-    """What a note says was equal."""
+    """Read from a note what was equal on both sides."""
     try:
         rows = _note(path)["equal"].items()
         return {n: _Equal((r[0], r[1]), (r[2], r[3])) for n, r in rows}
@@ -309,7 +314,7 @@ def _seen(told: os.stat_result) -> Seen:
 
 
 def _walk(root: Path) -> Iterator[Path]:
-    """What is in a folder, or the file itself, for both sides; links are not followed."""
+    """Yield a path and all files below it that belong on both sides; links are not followed."""
     yield root
     for folder, inside, files in os.walk(root):
         inside[:] = filter(shared, inside)

@@ -1,4 +1,4 @@
-"""One driver at a time, on whatever machine."""
+"""Allow one driver at a time, among all machines."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ BEAT_SECONDS = 15.0  # between signs of life of a driver
 
 
 class Lease:
-    """That we are the only driver at work on an address, on whatever machine.
+    """The right to be the only driver of an address, among all machines.
 
-    Each driver shows signs of life in an object of its own: it writes it, and only then looks
-    for others, so of two that come in the same moment at least one sees the other. Whoever
-    finds another waits until that has shown a new sign, and gives up, or long enough to call it
-    dead. No clock is compared with another. A driver that was called dead is interrupted, and
-    pushes nothing more.
+    Each driver writes signs of life into an object of its own, and only then looks for others; so
+    of two that start at the same moment at least one sees the other. A driver that finds another
+    one waits. If the other shows a new sign of life, the one that waited gives up; if it stays
+    silent for long enough, it is taken for dead. Clocks of different machines are never compared.
+    A driver that was taken for dead is interrupted and pushes nothing more.
 
     Args:
-        lock: what this machine calls the lock that the driver holds, if anything.
-        copy: where this driver's work is, should another take over.
+        lock: this machine's name for the lock that the driver holds, if it has one.
+        copy: where this driver's work is, for the message if another takes over.
     """
 
     def __init__(self, objects: Objects, lock: str | None, copy: Path):
@@ -47,10 +47,10 @@ class Lease:
 
     @contextmanager
     def held(self, tell: Callable[[str], None]) -> Iterator[None]:
-        """See others off, and show signs of life while the block runs.
+        """Hold the right while the block runs, showing signs of life.
 
         Args:
-            tell: is told what is waited for.
+            tell: called with what is waited for.
 
         Raises:
             StoreError: another driver is at work; or this one was taken for dead.
@@ -70,7 +70,7 @@ class Lease:
                 self._objects.delete(self._name)
 
     def check(self) -> None:
-        """Raise StoreError if we drive no more, but another may."""
+        """Raise StoreError if this driver was taken for dead: another may have taken over."""
         if self._is_buried():
             raise StoreError(
                 f"{self._objects.address} was taken over by another isoclone process, as nothing "
@@ -78,7 +78,7 @@ class Lease:
             )
 
     def _show(self) -> None:
-        """A sign of life: something new."""
+        """Write a sign of life, which differs from the one before."""
         with self._turn:
             self._count += 1
             said = {"host": socket.gethostname(), "pid": os.getpid(), "lock": self._lock}
@@ -86,7 +86,7 @@ class Lease:
             self._objects.write(self._name, io.BytesIO(json.dumps(said).encode()))
 
     def _go_on(self) -> None:
-        """A sign of life; or the end, if we were called dead."""
+        """Write a sign of life; or interrupt the main thread if we were taken for dead."""
         with suppress(StoreError):
             if not self._is_buried():
                 self._show()
@@ -95,10 +95,10 @@ class Lease:
                 _interrupt()
 
     def _is_buried(self) -> bool:
-        """Whether somebody has called us dead.
+        """Return whether another driver has taken us for dead.
 
-        Our object is gone then; or stands again, if we were just about to write it: so whoever
-        deletes one says in its own that it does.
+        It has deleted our object then. We may have been about to write it, and have put it back;
+        so whoever deletes an object also notes that in its own.
         """
         drivers = self._objects.inside(DRIVERS)
         others = [self._said_by(other) for other in drivers if other != self._name]
@@ -112,7 +112,7 @@ class Lease:
                 self._see_off(other, tell)
 
     def _see_off(self, other: str, tell: Callable[[str], None]) -> None:
-        """Raise StoreError if another driver lives; forget it if it does not."""
+        """Raise StoreError if another driver lives; delete its object if it does not."""
         first, until = self._said_by(other), time.monotonic() + PATIENCE_SECONDS
         if first is None:
             return
@@ -134,7 +134,7 @@ class Lease:
         self._objects.delete(other)
 
     def _said_by(self, other: str) -> dict[str, Any] | None:
-        """A driver's last sign of life; None if it has left."""
+        """Read the last sign of life of a driver; None if it has left."""
         try:
             said = b"".join(self._objects.read(other))
         except StoreError as error:
@@ -149,9 +149,9 @@ class Lease:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let `_interrupt` end the block, if it is the main thread's.
+    """Let `_interrupt` end the block, if the main thread runs it.
 
-    By a signal of our own: SIGINT is ignored by what a script has put into the background.
+    SIGUSR1 is used for that, since programs that a script starts in the background ignore SIGINT.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -168,7 +168,7 @@ def _stop(number: int, frame: object) -> None:
 
 
 def _interrupt() -> None:
-    """Have the main thread stop as by Ctrl-C, also where it waits for something."""
+    """Stop the main thread as Ctrl-C does, even while it waits for something."""
     ident = threading.main_thread().ident
     if ident is not None and signal.getsignal(signal.SIGUSR1) is _stop:
         signal.pthread_kill(ident, signal.SIGUSR1)

@@ -1,4 +1,4 @@
-"""An object store, asked file by file. Its errors say where they happened, in one line."""
+"""Read and write an object store file by file; its errors say in one line where they happened."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from isoclone.remote.address import refuse_secrets
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-# Arrow's own parameters, unless the address has them: an upload is one request and not three;
-# Google's client tries again for seconds and not for a quarter of an hour: we do that ourselves.
+# Parameters of Arrow that we set unless the address does. For S3: an upload is one request, not
+# three. For Google: its client tries again for 10 s, not for 15 minutes, since we try again too.
 USUAL = {"s3": ("allow_delayed_open", "true"), "gs": ("retry_limit_seconds", "10")}
 PIECE_BYTES = 2**20
 CHANNELS = 16  # transfers at once: objects are many and small
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class StoreAwayError(StoreError):
-    """The object store did not do what it was asked for; later it may."""
+    """The object store did not do what it was asked to; it may do so later."""
 
 
 class Objects:
@@ -47,7 +47,7 @@ class Objects:
         self._system, self._root = _connect(address)
 
     def each(self, act: Callable[[str], T], names: Iterable[str]) -> Iterator[tuple[str, T]]:
-        """Do something to each of the files, some at a time; yields each and what came of it."""
+        """Call `act` for each file, several at a time; yield each name with what `act` returned."""
 
         def one(name: str) -> tuple[str, T]:
             with self._explained(name):
@@ -57,7 +57,7 @@ class Objects:
             yield from pool.map(one, names)
 
     def read(self, name: str) -> Iterator[bytes]:
-        """An object's bytes, in pieces; errors of the store are told from those of a disk."""
+        """Yield an object's bytes in pieces."""
         # Without `compression=None` Arrow unpacks what is called .bz2 or .gz.
         with (
             self._explained(name),
@@ -78,9 +78,10 @@ class Objects:
             self._system.delete_file(self._at(name))
 
     def listed(self, names: list[str] | None) -> dict[str, Seen]:
-        """All files, or these and what is in these folders, and how each looks.
+        """Return size and time of all files, or of these files and of those in these folders.
 
-        Always by a listing: asked for one object, some servers round its time otherwise.
+        Folders are listed even for a single file: some servers round the time of a file that is
+        asked for alone in another way.
         """
 
         def files(name: str) -> list[Any]:
@@ -100,7 +101,7 @@ class Objects:
         return {name: (info.size, info.mtime_ns) for name, info in told.items()}
 
     def inside(self, folder: str) -> list[str]:
-        """Names of the files right in a folder."""
+        """Return the names of the files directly in a folder."""
         with self._explained(folder):
             found = self._infos(self._at(folder))
         return [f"{folder}/{info.base_name}" for info in found if info.is_file]
@@ -115,7 +116,7 @@ class Objects:
         return f"{self._root}/{name}"
 
     def _refuse_odd(self, name: str, names: Container[str]) -> None:
-        """Raise StoreError if a name cannot be that of a file in the copy, beside those others."""
+        """Raise StoreError if a file of the copy cannot have that name beside those others."""
         parts = name.split("/")
         folders = ("/".join(parts[:count]) for count in range(1, len(parts)))
         if not name.isprintable() or {"", ".", ".."} & {*parts}:
@@ -130,7 +131,7 @@ class Objects:
 
     @contextmanager
     def _explained(self, name: str) -> Iterator[None]:
-        """Have an error of the object store say where it happened, in one line."""
+        """Turn an error of the object store into one line that says where it happened."""
         try:
             yield
         except StoreError:
@@ -144,7 +145,7 @@ class Objects:
 
 
 def insist(act: Callable[[], None], patience: float) -> None:
-    """Do something that a store away for a while does not stop."""
+    """Call `act`; while the store does not answer, try again for `patience` seconds."""
     until = time.monotonic() + patience
     while True:
         try:
@@ -164,7 +165,7 @@ def _connect(address: str) -> tuple[FileSystem, str]:
     if name not in query:
         query = f"{query}&{name}={value}".lstrip("&")
     if scheme == "s3" and ("endpoint_override" in query or "AWS_ENDPOINT_URL" in os.environ):
-        # Servers other than Amazon's seldom know checksums behind the data: only where they must.
+        # Few servers besides Amazon's know checksums that follow the data.
         os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
     try:
         system, root = fs.FileSystem.from_uri(f"{path}?{query}")

@@ -1,8 +1,9 @@
-"""Which files are for both sides, and in which order they move.
+"""Which files belong on both sides, and in which order they move.
 
-What says whose a folder is moves before what is in it, and what says that something is complete (a
-point, finished demonstrations) after all that it speaks of, both ways: whoever reads the store sees
-whole points or none, and can go on with what a killed driver had pushed by halves.
+A file that says what a folder is for moves before all else in it. A file that says that something
+is complete (a point, finished demonstrations) moves after everything it stands for. That holds both
+ways: whoever reads the store finds whole points or none, and can go on where a driver was killed in
+the middle of a push.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from pathlib import PurePosixPath
 
-MARKS = ("demonstrations.json", "game.json")  # beside points: they say that something is complete
+MARKS = ("demonstrations.json", "game.json")  # besides points, these say "complete"
 CLAIMS = (
     "study.json",
     "request.json",
     "recording.json",
-)  # they say whose a folder is that is not empty
+)  # they say what a folder is for
 RANKS = range(4)
 
 
 def shared(name: str) -> bool:
-    """Whether a file is for both sides: caches, locks and what is being written are not."""
+    """Return whether a file belongs on both sides: caches, locks and temporary files do not."""
     parts = PurePosixPath(name).parts
     return "cache" not in parts and not any(part.startswith(".") for part in parts)
 
@@ -34,9 +35,7 @@ def of_rank(rank: int, names: Iterable[str]) -> list[str]:
 
 
 def _rank(name: str) -> int:
-    """When a file's turn is: what says whose a folder is comes before what is in it, what says that
-    something is complete after what it speaks of.
-    """
+    """Return a file's place in the order; those of rank 0 move first."""
     path = PurePosixPath(name)
     if path.name in CLAIMS:
         return 0
@@ -46,7 +45,7 @@ def _rank(name: str) -> int:
 
 
 def is_spoken_of(name: str, here: Container[str]) -> bool:
-    """Whether something here says that a file is complete: then nobody can have deleted that."""
+    """Return whether a file here says that another is complete, which must therefore be kept."""
     path = PurePosixPath(name)
     point = path.parent.parent / "points" / f"{path.stem}.json"
     marks = [folder / mark for folder in path.parents for mark in MARKS]

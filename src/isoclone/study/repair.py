@@ -4,9 +4,9 @@ A study's files are functions of its specification and its demonstrations, with 
 lost one is trained, measured or drawn again, to the same bits. The exceptions are named: the
 specification, the demonstrations, and how long training took.
 
-Points are kept three times (in their own file, in points.parquet and in points.csv), and
-checkpoints carry a digest; so a changed byte is seen there. Other files are checked for being
-whole.
+Points are kept three times (in their own file, in points.parquet and in points.csv); checkpoints,
+training states and demonstrations carry digests. A changed byte is seen there. Other files are
+checked for being whole.
 
 What is not checked, and why:
 
@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from isoclone.base.errors import CheckpointError, DataError, IsocloneError, SpecError
-from isoclone.base.records import Forecast, Point, Run
+from isoclone.base.records import Point, Run
+from isoclone.base.results import Tested
 from isoclone.base.store import read_json, sweep_leftovers, write_json
 from isoclone.demos import Demonstrations, open_demos
 from isoclone.demos.demonstrations import DONE, REQUEST
@@ -229,31 +230,26 @@ class _Examination:
                 rows = self.found.check(path, read_points, RUN)
                 if rows is not None:
                     self.tables[path] = rows
-        for key in {key for rows in self.tables.values() for key in rows}:
-            self._compare(key, [rows[key] for rows in self.tables.values() if key in rows])
-        known = {key for key, rows in self._rows().items() if "failed" not in rows[0].values()}
-        for path, rows in self.tables.items():
-            short = known - rows.keys()
-            if short or (self._concluded() and self.points.keys() - rows.keys()):
-                self.found.add(path, TORN, "lacks points", RUN)
-            elif any(
-                differing(self.points[key], row) for key, row in rows.items() if key in self.points
-            ):
-                self.found.add(path, TORN, "has other figures than the points", RUN)
-
-    def _rows(self) -> dict[Key, list[Row]]:
-        found: dict[Key, list[Row]] = {}
+        known: dict[Key, list[Row]] = {}
         for rows in self.tables.values():
             for key, row in rows.items():
-                found.setdefault(key, []).append(row)
-        return found
+                if row["status"] != "failed":  # those are tried again
+                    known.setdefault(key, []).append(row)
+        for key, told in known.items():
+            self._compare(key, told)
+        wanted = known.keys() | (self.points.keys() if self._concluded() else set())
+        for path, rows in self.tables.items():
+            pairs = [(self.points[key], row) for key, row in rows.items() if key in self.points]
+            if wanted - rows.keys():
+                self.found.add(path, TORN, "lacks points", RUN)
+            elif any(differing(point, row) for point, row in pairs):
+                self.found.add(path, TORN, "has other figures than the points", RUN)
 
     def _compare(self, key: Key, rows: list[Row]) -> None:
-        """Note a point that the tables have and its file has not."""
+        """Note a point that the tables have, and whose file is gone or tells other figures."""
         path = self.folder.run(key[0]).point(key[1])
         if not path.exists():
-            if all(row["status"] != "failed" for row in rows):  # those are tried again
-                self.found.add(path, MISSING, "is missing", REPAIR)
+            self.found.add(path, MISSING, "is missing", REPAIR)
         elif key in self.points and not any(_agree(self.points[key], row) for row in rows):
             self.found.add(path, TORN, "has other figures than the tables of points", REPAIR)
             del self.points[key]
@@ -277,29 +273,29 @@ class _Examination:
             check(folder.references, lambda path: study.references(), by)
         if over or folder.laws.exists():
             check(folder.laws, _table, RUN)
-        tested = None
+        tested: Tested | None = None
         if over:
             by = REPAIR if folder.forecast.exists() else RUN
             tested = check(folder.forecast, lambda path: study.tested(), by)
-        if tested is not None:
-            self._tested(Point.from_json(tested["point"]))
-        if folder.baselines.exists() or (tested and study.spec.forecast_episodes):
+        agent = tested.point if tested is not None else None  # None until it is trained
+        if agent is not None:
+            self._tested(agent)
+        if folder.baselines.exists() or (agent and study.spec.forecast_episodes):
             by = REPAIR if folder.baselines.exists() else RUN
-            check(folder.baselines, _table, by)
-        filmed = tested is not None and tested["point"]["checkpoint"] is not None
-        if folder.video.exists() or filmed:
+            check(folder.baselines, lambda path: study.baselines(), by)
+        if folder.video.exists() or (agent and agent.checkpoint):
             check(folder.video, _film, REPAIR if folder.video.exists() else RUN)
-        if folder.report.exists() or tested is not None:
+        if folder.report.exists() or agent:
             check(folder.report, _page, RUN)
 
     def _unknown_points(self) -> None:
         """Note points that no table knows, and the sweep must have had."""
-        sweep_points = [p for p in self.points.values() if p.role == "sweep"]
-        fingerprint = next((run.demos for run in self._sound_runs()), None)
-        for cell in next_cells(self.study.spec, sweep_points).cells if fingerprint else ():
-            run = self.study.spec.run_for(cell.width, cell.seed, fingerprint, cell.budget_flops)
-            path = self.folder.run(run.id).point(cell.budget_flops)
-            self.found.add(path, MISSING, "is missing", RUN)
+        points = [point for point in self.points.values() if point.role == "sweep"]
+        fingerprints = {run.demos for run in self._sound_runs()}
+        for cell in next_cells(self.study.spec, points).cells if fingerprints else ():
+            declared = (cell.width, cell.seed, min(fingerprints), cell.budget_flops)
+            run = self.folder.run(self.study.spec.run_for(*declared).id)
+            self.found.add(run.point(cell.budget_flops), MISSING, "is missing", RUN)
 
     def _sound_runs(self) -> Iterable[Run]:
         bad = {harm.path for harm in self.found.harms}
@@ -553,10 +549,10 @@ class _Repair:
             pipeline.train_all(jobs, role, self.session)
 
     def _mend_demos(self) -> None:
-        home, spec = self.study.folder.demos, self.study.spec
+        home = self.study.folder.demos
         names = {h.path.name for h in self.harms if h.path.parent == home}
         if REQUEST in names:
-            write_json(home / REQUEST, pipeline.request_of(spec).declared())
+            write_json(home / REQUEST, pipeline.request_of(self.study).declared())
         if names - {REQUEST}:
             demos = self.study.demos()
             write_episode_table(home, demos.episodes, demos.dev_episodes)
@@ -582,8 +578,9 @@ class _Repair:
                 if key in rows:
                     return rows[key]
         if folder.forecast not in bad and folder.forecast.exists():
-            point = Point.from_json(self.study.tested()["point"])
-            return row_of(point) if (point.run_id, point.budget_flops) == key else None
+            point = self.study.tested().point
+            if point is not None and (point.run_id, point.budget_flops) == key:
+                return row_of(point)
         return None
 
     def _runs(self) -> dict[str, Run]:
@@ -628,10 +625,10 @@ class _Repair:
         agents = {(p.run_id, p.budget_flops) for p in study.points("forecast")}
         if folder.forecast.exists():
             tested = study.tested()
-            key = tested["point"]["run_id"], tested["point"]["budget_flops"]
+            key = (tested.point.run_id, tested.point.budget_flops) if tested.point else None
             if key in self.lost and key in agents:
                 point = Point.from_json(read_json(folder.run(key[0]).point(key[1])))
-                pipeline.write_tested(study, Forecast.from_json(tested["forecast"]), point)
+                write_json(folder.forecast, Tested.of(tested.forecast, point).to_json())
             return True
         if not agents:
             return True

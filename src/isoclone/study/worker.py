@@ -100,7 +100,7 @@ class _Job:
         """Return the reason, if this run diverged at an earlier budget."""
         for path in sorted((self.folder.path / "points").glob("*.json")):
             point = Point.from_json(read_json(path))
-            if point.status == "diverged":
+            if point.status == "diverged" and point.budget_flops < self.budget:
                 return point.reason
         return None
 
