@@ -4,11 +4,14 @@ from __future__ import annotations
 
 
 def register() -> None:
-    """Register the game, its expert, its policy and its demonstrations."""
+    """Register what there is of NetHack, by name: nothing of it is imported yet."""
     from isoclone.demos import DEMONSTRATIONS
     from isoclone.experts import EXPERTS
     from isoclone.games import GAMES
     from isoclone.policies import POLICIES
+    from isoclone.published.tuyls2023 import FAMILIES
+    from isoclone.study.builtins import STUDIES
+    from isoclone.training.recipes import RECIPES
 
     for name in ("nethack", "nethack/"):
         GAMES.add(name, "isoclone.nethack.game:NetHack.named")
@@ -16,3 +19,6 @@ def register() -> None:
     POLICIES.add("nethack", "isoclone.nethack.policy.policy:TtyPolicy")
     demonstrations = "isoclone.nethack.recordings.demonstrations:NldDemonstrations"
     DEMONSTRATIONS.add("nld", f"{demonstrations}.open")
+    RECIPES.add("nethack", "isoclone.nethack.study:RECIPE")
+    STUDIES.add("nethack", "isoclone.nethack.study:NETHACK")
+    FAMILIES.add("nethack", "isoclone.nethack.published:NETHACK")
