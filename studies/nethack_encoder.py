@@ -6,8 +6,8 @@ The paper's encoder costs 40 to 200 times as much for a sample, so it is given l
 train for some minutes.
 """
 
+from isoclone.nethack.study import NETHACK
 from isoclone.study.ablation import Ablation
-from isoclone.study.builtins import NETHACK
 
 LEAN, PAPER = (1e11, 2e11, 5e11, 1e12, 2e12), (5e11, 1e12, 2e12, 5e12, 1e13, 2e13)
 

@@ -3,8 +3,8 @@
 isoclone ablate studies/nethack_expert.py --demos demos/aa
 """
 
+from isoclone.nethack.study import NETHACK
 from isoclone.study.ablation import Ablation
-from isoclone.study.builtins import NETHACK
 
 ablation = Ablation(
     name="nethack-expert",

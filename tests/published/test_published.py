@@ -18,7 +18,7 @@ from isoclone.laws.tables import from_columns
 from isoclone.published import tuyls2023
 from isoclone.published.recount import recount_table
 from isoclone.published.report import build, page
-from isoclone.published.safepickle import load
+from isoclone.published.saved import load
 
 SHARED = Path(os.environ.get("ISOCLONE_SHARED", Path(__file__).parents[3] / "shared"))
 FILES = SHARED / "tuyls2023"
@@ -28,6 +28,7 @@ needs_files = pytest.mark.skipif(not FILES.is_dir(), reason="the released runs a
 def archive(path: Path, body: bytes) -> Path:
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("x/data.pkl", body)
+        file.writestr("x/version", "3\n")  # as torch.save does
     return path
 
 

@@ -17,7 +17,7 @@ from isoclone.base.records import Interval
 from isoclone.laws import ScalingLaws
 from isoclone.laws.points import Points
 from isoclone.policies.flops import cnn_flops_per_sample
-from isoclone.published.tuyls2023 import recover_widths
+from isoclone.published.atari import recover_widths
 
 Array = np.ndarray
 PER_DECADE = 3  # new budgets

@@ -15,9 +15,7 @@ from isoclone.laws.points import Points
 from isoclone.laws.published_way import published_way
 from isoclone.laws.tables import from_columns
 from isoclone.published.recount import try_exponents
-from isoclone.published.tuyls2023 import PUBLISHED_EXPONENTS, Tuyls2023
-
-NETHACK_WINDOW = 5e15  # FLOPs; below, the smallest size is the best one and the optimum censored
+from isoclone.published.tuyls2023 import Family, Tuyls2023
 
 
 def build(found: Tuyls2023, cap_returns: bool) -> dict[str, Any]:
@@ -30,30 +28,29 @@ def build(found: Tuyls2023, cap_returns: bool) -> dict[str, Any]:
     body["notices"], rows = list(found.notices), []
     for name, table in from_columns(found.points).groups().items():
         try:
-            group, tested = _group(name, table, cap_returns)
+            group, tested = _group(name, table, found.families[name], cap_returns)
         except DataError as error:
             body["status"].append({"code": "not_fitted", "message": f"{name}: {error}"})
             continue
         body["groups"][name], body["chosen"][name] = group, group.pop("chosen")
-        body["exponents"] += _exponent_rows(name, group)
+        body["exponents"] += _exponent_rows(name, group, found.families[name])
         rows += tested
-    atari = [r for r in rows if r["group"] != "nethack"]
+    atari = [r for r in rows if found.families[r["group"]].cnn]
     return {**body, "rows": rows, "backtest": summary(rows), "backtest_atari": summary(atari)}
 
 
 def _group(
-    name: str, table: dict[str, Any], cap_returns: bool
+    name: str, table: dict[str, Any], family: Family, cap_returns: bool
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     points = Points.from_table(table)
     known = points.returns[np.isfinite(points.returns)]
     cap = float(known.max()) if cap_returns and len(known) else None
     laws = ScalingLaws(ceiling=cap).fit(points)
     played = replay(laws.evidence_, None, cap, best=True)
-    window = NETHACK_WINDOW if name == "nethack" else 0.0
     group = {
         "laws": laws.to_json(),
-        "paper_way": published_way(points, window),
-        "recount": None if name == "nethack" else try_exponents(table, "exact"),
+        "paper_way": published_way(points, family.from_flops),
+        "recount": try_exponents(table, "exact") if family.cnn else None,
         "chosen": chosen(played),
         "curves": laws.curves(_grid(laws)).to_json(),
     }
@@ -64,26 +61,25 @@ def _grid(laws: ScalingLaws) -> np.ndarray:
     return np.geomspace(laws.points_.budgets[0], laws.last_budget_ * 10, 40)
 
 
-def _exponent_rows(name: str, group: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row for N and one for D: what was published, and the paper's way on these files.
+def _exponent_rows(name: str, group: dict[str, Any], family: Family) -> list[dict[str, Any]]:
+    """Return a row for N and one for D: what was published, and the paper's way on these files.
 
-    For NetHack the paper draws parabolas; over which budgets and runs is not said. Here the window
-    is: `window` names it, and `all_runs` is what the same budgets give without the cut in loss.
+    Where the paper draws parabolas it does not say over which budgets and runs. Here `window`
+    says it, and `all_runs` is what the same budgets give without the cut in loss.
     """
     rows, way = [], group["paper_way"]
     fitted, recount = group["laws"]["exponents"]["isoflop_optima"], group["recount"]
-    nethack = name == "nethack"
     for key, label in (("params", "N"), ("samples", "D")):
-        law = way["parabola_near" if nethack else "best_point"][key]
-        every = way["parabola"][key] if nethack else None
+        law = way["parabola_near" if family.parabolas else "best_point"][key]
+        every = way["parabola"][key] if family.parabolas else None
         rows.append(
             {
                 "group": name,
                 "of": label,
-                "published": PUBLISHED_EXPONENTS.get(name, {}).get(key),
+                "published": family.exponents.get(name, {}).get(key),
                 "paper_way": law and law["exponent"],
                 "window": {k: way[k] for k in ("from_flops", "to_flops")}
-                | {"loss_within": way["loss_within"] if nethack else 1.0},
+                | {"loss_within": way["loss_within"] if family.parabolas else 1.0},
                 "all_runs": every and every["exponent"],
                 "fitted": fitted[key],
                 "exact_flops": recount and recount[key]["after"],

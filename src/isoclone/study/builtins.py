@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from isoclone.base.errors import SpecError, UnknownNameError
+from typing import Any
+
+from isoclone.base.errors import SpecError
+from isoclone.base.registry import Registry
 from isoclone.study.spec import StudySpec
-from isoclone.training.recipes import recipe
+from isoclone.training.recipes import LEAN
 
 TOY = StudySpec(
     name="toy",
@@ -14,7 +17,7 @@ TOY = StudySpec(
     policy="mlp",
     widths=(2, 4, 8, 16, 32),
     budgets_flops=(1e8, 2e8, 5e8, 1e9, 2e9),
-    recipe=recipe("lean").to_json(),
+    recipe=LEAN.to_json(),
     episodes=32,
     dev_samples=5_000,
     forecast_episodes=64,
@@ -36,51 +39,37 @@ BREAKOUT = StudySpec(
     forecast_episodes=24,
 )
 
-NETHACK = StudySpec(
-    name="nethack",
-    game="nethack/NetHackChallenge-v0",
-    expert="scripted",  # plays if no recordings are given; 'demos' of AutoAscend are better
-    samples=1_000_000,
-    policy="nethack",
-    widths=(12, 24, 48, 96, 192),
-    budgets_flops=(1e11, 2e11, 5e11, 1e12, 2e12),
-    recipe=recipe("nethack").to_json(),
-    game_options={"character": "mon-hum-neu-mal", "max_steps": 10_000},
-    episodes=24,  # scores of NetHack vary by more than their mean
-    dev_samples=100_000,
-    forecast_flops=6e12,
-    forecast_episodes=200,
-)
-
-_STUDIES = {"toy": TOY, "breakout": BREAKOUT, "nethack": NETHACK}
+STUDIES = Registry("study")  # makers of a `StudySpec`, or "package.module:NAME" of one
+STUDIES.add("toy", lambda: TOY)
+STUDIES.add("breakout", lambda: BREAKOUT)
+STUDIES.add("atari/", lambda rom: for_atari(f"atari/{rom}"))
 
 
 def builtin(name: str) -> StudySpec:
-    """The study of that name, or the one for any game of the form 'atari/<Name>'.
+    """Return the study of that name, or the one for any game of the form 'atari/<Name>'.
 
     Raises:
         UnknownNameError: no such study or game.
         SpecError: a game that has no ready-made study.
     """
-    if name in _STUDIES:
-        return _STUDIES[name]
-    if name.startswith("atari/"):
-        return for_atari(name)
     if name.startswith("gym/"):
         raise SpecError(
             f"'{name}' is a game without a ready-made study: put an isoclone.StudySpec with its "
             "sizes and budgets into a Python file (see studies/cartpole.py) and run that"
         )
-    raise UnknownNameError("study", name, builtin_names())
+    maker, arguments = STUDIES.find(name)
+    found: Any = maker
+    spec: StudySpec = found(*arguments) if callable(found) else found
+    return spec
 
 
 def builtin_names() -> list[str]:
-    """Every name `builtin` accepts."""
-    return [*_STUDIES, "atari/<Name>"]
+    """Return every name that `builtin` accepts; '<name>' stands for any of a family."""
+    return [f"{name}<name>" if name.endswith("/") else name for name in STUDIES.names()]
 
 
 def for_atari(name: str) -> StudySpec:
-    """A study of any Atari game, on look-ahead's demonstrations."""
+    """Return a study of any Atari game, on look-ahead's demonstrations."""
     from isoclone.games import game
 
     return BREAKOUT.replace(

@@ -21,7 +21,7 @@ from isoclone.policies import POLICIES, policy_flops
 from isoclone.policies.sampling import Sampling
 from isoclone.remote import address_of
 from isoclone.study.folder import StudyFolder
-from isoclone.training.recipes import Recipe, recipe
+from isoclone.training.recipes import LEAN, Recipe, recipe
 
 FORECAST_FACTOR = 10 / 3
 
@@ -58,7 +58,7 @@ class StudySpec:
     expert_options: dict[str, Any] = field(default_factory=dict)
     policy: str = "cnn"
     policy_options: dict[str, Any] = field(default_factory=dict)
-    recipe: dict[str, Any] = field(default_factory=lambda: recipe("lean").to_json())
+    recipe: dict[str, Any] = field(default_factory=LEAN.to_json)
     seeds: tuple[int, ...] = (0,)
     flop_convention: str = "exact"
     adaptive: bool = True

@@ -7,8 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from isoclone.base.errors import SpecError, UnknownNameError
+from isoclone.base.errors import SpecError
 from isoclone.base.records import conform, shown
+from isoclone.base.registry import Registry
 
 SCHEDULES = ("constant", "inverse_sqrt", "cosine")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -108,50 +109,39 @@ class Recipe:
             raise SpecError(f"recipe: {error}") from error
 
 
-RECIPES = {
-    # Tuyls et al. 2023, Atari: Adam at a constant rate, bytes over 255, no averaging.
-    "paper": Recipe("paper", learning_rate=1e-4, batch_size=128, precision="float32"),
-    # Found here on Breakout (docs/log.md): standardised pixels, a rate that falls with the root of
-    # the samples wherever the run will end, averaged weights.
-    "lean": Recipe(
-        "lean",
-        learning_rate=3.5e-3,
-        batch_size=32,
-        warmup_samples=2_000,
-        schedule="inverse_sqrt",
-        decay_from=10_000,
-        average=8.0,
-        frames="standardise",
-        betas=(0.9, 0.99),
-        width_power=0.3,
-    ),
-    # Found here on NetHack recordings (docs/log.md): 32 games side by side x 16 steps.
-    "nethack": Recipe(
-        "nethack",
-        learning_rate=4e-3,
-        batch_size=512,
-        warmup_samples=10_000,
-        schedule="inverse_sqrt",
-        decay_from=200_000,
-        average=8.0,
-        betas=(0.9, 0.99),
-        width_base=96,
-        width_power=0.3,
-        clip_norm=1.0,
-    ),
-}
+# Tuyls et al. 2023, Atari: Adam at a constant rate, bytes over 255, no averaging.
+PAPER = Recipe("paper", learning_rate=1e-4, batch_size=128, precision="float32")
+
+# Found here on Breakout (docs/log.md): standardised pixels, a rate that falls with the root of the
+# samples wherever the run will end, averaged weights.
+LEAN = Recipe(
+    "lean",
+    learning_rate=3.5e-3,
+    batch_size=32,
+    warmup_samples=2_000,
+    schedule="inverse_sqrt",
+    decay_from=10_000,
+    average=8.0,
+    frames="standardise",
+    betas=(0.9, 0.99),
+    width_power=0.3,
+)
+
+RECIPES = Registry("recipe")  # functions that return a recipe, or "package.module:NAME" of one
+RECIPES.add("paper", lambda: PAPER)
+RECIPES.add("lean", lambda: LEAN)
 
 
 def recipe(name: str, **changes: Any) -> Recipe:
-    """A named recipe, with fields changed if wanted.
+    """Return a named recipe, with fields changed if wanted.
 
     Raises:
         UnknownNameError: no such recipe.
         SpecError: a field that no recipe has, or a value it cannot take.
     """
-    if name not in RECIPES:
-        raise UnknownNameError("recipe", name, list(RECIPES))
+    found: Any = RECIPES.find(name)[0]
+    known: Recipe = found() if callable(found) else found
     try:
-        return dataclasses.replace(RECIPES[name], **changes)
+        return dataclasses.replace(known, **changes)
     except TypeError as error:
         raise SpecError(f"recipe '{name}': {error}") from error

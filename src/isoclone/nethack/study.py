@@ -1,0 +1,37 @@
+"""The ready-made study of NetHack, and its recipe."""
+
+from __future__ import annotations
+
+from isoclone.study.spec import StudySpec
+from isoclone.training.recipes import Recipe
+
+# Found here on NetHack recordings (docs/log.md): 32 games side by side x 16 steps.
+RECIPE = Recipe(
+    "nethack",
+    learning_rate=4e-3,
+    batch_size=512,
+    warmup_samples=10_000,
+    schedule="inverse_sqrt",
+    decay_from=200_000,
+    average=8.0,
+    betas=(0.9, 0.99),
+    width_base=96,
+    width_power=0.3,
+    clip_norm=1.0,
+)
+
+NETHACK = StudySpec(
+    name="nethack",
+    game="nethack/NetHackChallenge-v0",
+    expert="scripted",  # plays if no recordings are given; 'demos' of AutoAscend are better
+    samples=1_000_000,
+    policy="nethack",
+    widths=(12, 24, 48, 96, 192),
+    budgets_flops=(1e11, 2e11, 5e11, 1e12, 2e12),
+    recipe=RECIPE.to_json(),
+    game_options={"character": "mon-hum-neu-mal", "max_steps": 10_000},
+    episodes=24,  # scores of NetHack vary by more than their mean
+    dev_samples=100_000,
+    forecast_flops=6e12,
+    forecast_episodes=200,
+)

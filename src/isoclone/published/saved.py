@@ -1,0 +1,85 @@
+"""Read torch-saved files of plain containers, numbers and tensors, and nothing else.
+
+PyTorch's own restricted reader does it (`torch.load` with `weights_only=True`). It knows no
+`defaultdict`, which the released files use: a plain dict stands in for it, so that no default
+factory is ever made.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from isoclone.base.errors import DataError
+
+MAX_BYTES = 256 * 2**20  # uncompressed; the released files hold less than 1 MiB each
+
+
+def load(path: Path) -> Any:
+    """Return the object saved in `path`: plain containers, numbers, text, and arrays for tensors.
+
+    Raises:
+        DataError: a file that is damaged, too large, in another format, or that asks for anything
+            beyond plain containers and tensors; in one line.
+    """
+    try:
+        _check_archive(path)
+        return _plain(_loaded(path))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except zipfile.BadZipFile:
+        raise DataError(f"{path}: not a torch-saved zip archive, or damaged") from None
+    except Exception as error:  # a damaged pickle can fail in any way; none of them is ours
+        raise DataError(f"{path}: damaged ({type(error).__name__})") from None
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive of another kind, or one that unpacks to more than memory can hold."""
+    with zipfile.ZipFile(path) as archive:
+        if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
+            raise DataError(f"holds more than {MAX_BYTES >> 20} MiB; refused")
+        names = [n for n in archive.namelist() if n == "data.pkl" or n.endswith("/data.pkl")]
+    if len(names) != 1:
+        raise DataError("not a torch-saved archive (it should hold one data.pkl)")
+
+
+def _loaded(path: Path) -> Any:
+    """Return what PyTorch's restricted reader makes of the file."""
+    from torch import load as torch_load
+    from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+    known = [dict, (_empty_dict, "collections.defaultdict")]
+    with safe_globals(known), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about pickle protocols that it may not know in full
+        unknown = sorted(get_unsafe_globals_in_checkpoint(path))
+        if unknown:
+            raise DataError(f"refused: it asks for {unknown[0]}, beyond containers and tensors")
+        return torch_load(path, map_location="cpu", weights_only=True)
+
+
+def _empty_dict(*_: Any) -> dict[Any, Any]:
+    """Stand in for `defaultdict`: the default factory is not kept."""
+    return {}
+
+
+def _plain(tree: Any) -> Any:
+    """Return the tree with tensors as arrays."""
+    if isinstance(tree, dict):
+        return {key: _plain(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(_plain(value) for value in tree)
+    return tree.numpy() if hasattr(tree, "numpy") else tree
+
+
+def leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield (keys, value) of every leaf of a nested dict, keys as text."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from leaves(value, (*path, str(key)))
+    else:
+        yield path, tree
