@@ -4,11 +4,12 @@ from __future__ import annotations
 
 
 def register() -> None:
-    """Register the game, its expert, its policy and its demonstrations."""
+    """Register the game, its expert, its policy, its demonstrations, its section of the report."""
     from isoclone.demos import DEMONSTRATIONS
     from isoclone.experts import EXPERTS
     from isoclone.games import GAMES
     from isoclone.policies import POLICIES
+    from isoclone.report import register_section
 
     for name in ("nethack", "nethack/"):
         GAMES.add(name, "isoclone.nethack.game:NetHack.named")
@@ -16,3 +17,4 @@ def register() -> None:
     POLICIES.add("nethack", "isoclone.nethack.policy.policy:TtyPolicy")
     demonstrations = "isoclone.nethack.recordings.demonstrations:NldDemonstrations"
     DEMONSTRATIONS.add("nld", f"{demonstrations}.open")
+    register_section("paper", "isoclone.nethack.report:paper")

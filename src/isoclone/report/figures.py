@@ -10,12 +10,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from markupsafe import escape
+
 from isoclone.base.records import Interval, Point
 from isoclone.report.facts import Facts
 from isoclone.report.measured import Measured
-from isoclone.report.words import bounds, esc, number, power, whole, with_error
+from isoclone.report.sections import Figure
+from isoclone.report.words import bounds, number, power, whole, with_error
 
-Figure = dict[str, Any]
 Trace = dict[str, Any]
 
 FONT = "system-ui, sans-serif"
@@ -33,24 +35,6 @@ QUANTITIES = {
     "dev_loss": "dev loss (nats per action)",
     "return_mean": "mean return per episode",
 }
-
-
-def all_figures(facts: Facts) -> dict[str, Figure]:
-    """Every chart that the facts allow, by the id of its place on the page."""
-    if not facts.measured:
-        return {}
-    figures = {"chart-isoflop": isoflop(facts)}
-    for key in facts.frontiers:
-        figures[f"chart-{key}"] = frontier(facts, key)
-    if facts.has_returns:
-        figures["chart-return-loss"] = return_against_loss(facts)
-    if facts.plays_nethack:
-        from isoclone.nethack.report import paper_traces
-
-        layout = _layout(_log("compute C by 6ND (FLOPs)"), _log(QUANTITIES["dev_loss"]))
-        layout["showlegend"] = False
-        figures["chart-paper"] = {"data": paper_traces(facts), "layout": layout}
-    return figures
 
 
 # ---------------------------------------------------------------------- the charts
@@ -73,7 +57,7 @@ def isoflop(facts: Facts) -> Figure:
         if found.get("points"):
             traces.append(_optimum(found, colour, group))
     traces += _star(facts, "params", "dev_loss")
-    layout = _layout(_log("parameters N"), _log(QUANTITIES["dev_loss"]))
+    layout = layout_of(log_axis("parameters N"), log_axis(QUANTITIES["dev_loss"]))
     layout["legend"]["title"] = {"text": "budget C, FLOPs", "side": "top", "font": {"size": 13}}
     return {"data": traces, "layout": layout}
 
@@ -89,10 +73,10 @@ def frontier(facts: Facts, key: str) -> Figure:
     if facts.forecast and (interval := getattr(facts.forecast, key)) is not None:
         traces.append(_forecast(facts.forecast.flops, interval, key))
     traces += _star(facts, "flops", key)
-    y = _linear(QUANTITIES[key]) if key == "return_mean" else _log(QUANTITIES[key])
+    y = linear_axis(QUANTITIES[key]) if key == "return_mean" else log_axis(QUANTITIES[key])
     if key in ("params", "samples"):
         y["dtick"] = _ticks(traces)
-    layout = _layout(_log("compute C (FLOPs)"), y)
+    layout = layout_of(log_axis("compute C (FLOPs)"), y)
     layout["showlegend"] = False
     if key == "return_mean":
         _references(facts, layout)
@@ -113,7 +97,7 @@ def return_against_loss(facts: Facts) -> Figure:
         points["error_y"] = _errors([p.return_se for p in here], f"{colour}/0.5")
         traces.append({**points, "name": power(budget)})
     traces += _star(facts, "dev_loss", "return_mean")
-    layout = _layout(_linear(QUANTITIES["dev_loss"]), _linear(QUANTITIES["return_mean"]))
+    layout = layout_of(linear_axis(QUANTITIES["dev_loss"]), linear_axis(QUANTITIES["return_mean"]))
     layout["showlegend"] = False  # colours and shapes are those of the isoFLOP chart
     _references(facts, layout)
     return {"data": traces, "layout": layout}
@@ -134,7 +118,7 @@ def by_variant(rows: Sequence[Measured], key: str) -> Figure:
         traces.append({**trace, "error_y": _errors(spread, f"{colour}/0.6"), "name": power(budget)})
     labels = list(dict.fromkeys(m.label for m in rows))
     x = {**_axis(""), "type": "category", "categoryarray": labels, "categoryorder": "array"}
-    layout = _layout(x, _linear(QUANTITIES[key]))
+    layout = layout_of(x, linear_axis(QUANTITIES[key]))
     layout["legend"]["title"] = {"text": "budget C, FLOPs", "side": "top", "font": {"size": 13}}
     return {"data": traces, "layout": layout}
 
@@ -153,10 +137,10 @@ def against_cost(rows: Sequence[Measured], cost: str) -> Figure:
             trace = _points(points, [m.cost(cost) for m in own], [p.dev_loss for p in points])
             trace["mode"], trace["line"] = "lines+markers", {"color": colour, "width": 2}
             trace["marker"] = {"color": colour, "size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]}
-            told = {"name": esc(label), "legendgroup": label, "showlegend": own[0] is here[0]}
+            told = {"name": escape(label), "legendgroup": label, "showlegend": own[0] is here[0]}
             traces.append({**trace, **told})
     titles = {"flops": "compute C (FLOPs)", "train_seconds": "seconds of training"}
-    layout = _layout(_log(titles[cost]), _log(QUANTITIES["dev_loss"]))
+    layout = layout_of(log_axis(titles[cost]), log_axis(QUANTITIES["dev_loss"]))
     if cost == "flops":
         layout["xaxis"]["dtick"] = "D2"  # 1, 2, 5: powers of ten with digits run into each other
     return {"data": traces, "layout": layout}
@@ -168,7 +152,7 @@ def against_cost(rows: Sequence[Measured], cost: str) -> Figure:
 def describe(point: Point) -> str:
     """What hovering over a point says."""
     lines = [
-        f"<b>run {esc(point.run_id)}</b> · {esc(point.policy)} · seed {point.seed}",
+        f"<b>run {escape(point.run_id)}</b> · {escape(point.policy)} · seed {point.seed}",
         f"width {point.width} · N {whole(point.params)} parameters",
         f"D {whole(point.samples)} samples · {point.epochs:.2f} epochs",
         f"C {power(point.flops, 4)} FLOPs (budget {power(point.budget_flops)})",
@@ -178,7 +162,7 @@ def describe(point: Point) -> str:
         played = f"return {with_error(point.return_mean, point.return_se)}"
         lines.append(f"{played} over {point.episodes} episodes")
     if point.checkpoint:
-        lines.append(f"<i>{esc(point.checkpoint)}</i>")
+        lines.append(f"<i>{escape(point.checkpoint)}</i>")
     return "<br>".join(lines)
 
 
@@ -220,7 +204,7 @@ def _optimum(found: dict[str, Any], colour: str, group: str) -> Trace:
         text += f" (± {sd:.2f} decades)"
     text += f"<br>dev loss {number(best['loss'])} nats"
     if not interior:
-        text += f"<br>at the {esc(best.get('edge'))} end of the sampled sizes:<br>only a bound"
+        text += f"<br>at the {escape(best.get('edge'))} end of the sampled sizes:<br>only a bound"
     marker = {
         "symbol": "diamond" if interior else "diamond-open",
         "size": 15,
@@ -378,7 +362,8 @@ def _seq(place: int, count: int) -> str:
     return f"@seq{place / (count - 1) if count > 1 else 0.5:.3f}"
 
 
-def _layout(x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
+def layout_of(x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
+    """Return a chart's layout around its two axes, in the style of the page."""
     return {
         "autosize": True,
         "font": {"family": FONT, "size": 13, "color": "@ink"},
@@ -412,7 +397,8 @@ def _axis(title: str) -> dict[str, Any]:
     }
 
 
-def _log(title: str) -> dict[str, Any]:
+def log_axis(title: str) -> dict[str, Any]:
+    """Return a logarithmic axis of powers of ten."""
     return {**_axis(title), "type": "log", "exponentformat": "power"}
 
 
@@ -423,7 +409,8 @@ def _ticks(traces: list[Trace]) -> str | int:
     return "D2" if decades < 2.5 else math.ceil(decades / 8)  # 1, 2, 5; else powers of ten
 
 
-def _linear(title: str) -> dict[str, Any]:
+def linear_axis(title: str) -> dict[str, Any]:
+    """Return a linear axis."""
     return {**_axis(title), "type": "linear"}
 
 
