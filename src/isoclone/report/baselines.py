@@ -35,9 +35,7 @@ def baselines(facts: Facts) -> Section | None:
     return Section("Whom it beats", html=html)
 
 
-def _row(
-    mean: float, se: float | None, who: str, player: Baseline | Reference
-) -> dict[str, Any]:
+def _row(mean: float, se: float | None, who: str, player: Baseline | Reference) -> dict[str, Any]:
     """Return a player's figures, and how far the agent is ahead of it."""
     row = {"who": who, "reason": None, "run_id": None, "params": None, **player.to_json()}
     if player.mean is not None:

@@ -15,12 +15,6 @@ from isoclone.report.headline import headline
 from isoclone.report.sections import BUILT_IN, SECTIONS, Section, section_names
 from isoclone.report.templating import asset, fill
 
-# Nothing may be loaded from anywhere: the browser itself holds the page to it.
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; media-src data:"
-)
-
 
 def render(facts: Facts) -> str:
     """Return the page of a study as HTML."""
@@ -77,7 +71,6 @@ def whole_page(title: str, header: Markup, sections: Mapping[str, Section]) -> s
         header=header,
         sections=sections.items(),
         figures=figures,
-        policy=POLICY,
         style=asset("page.css"),
         script=asset("page.js"),
         library=_plotly() if figures else "",

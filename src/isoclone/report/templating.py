@@ -28,6 +28,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     env.filters.update({each.__name__: each for each in FILTERS}, indented=_indented)
     env.globals.update(GLOBALS)
