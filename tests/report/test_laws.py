@@ -48,8 +48,7 @@ def test_law_that_failed_leaves_the_default_and_a_reason(facts: Facts) -> None:
     lost = dataclasses.replace(lost, reason=Status("law_failed", "no points <here>"))
     chosen = {"law_name": "mine", "law_reason": "it divides by 0.", "law_comparison": (lost,)}
     text = law(dataclasses.replace(facts, **chosen)).html
-    assert "The default law stands." in text
-    assert "which failed: it divides by 0.</p>" in text
+    assert "the forecast is not by it: it divides by 0.</p>" in text
     assert "no points &lt;here&gt;" in text
 
 

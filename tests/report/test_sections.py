@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from markupsafe import Markup
 
@@ -19,7 +20,7 @@ from isoclone.report.sections import _AFTER, BUILT_IN, section_names
 from isoclone.study.facts import gather
 from isoclone.study.study import Study
 
-FIGURE = {"data": [{"type": "scatter", "x": [1, 2], "y": [3, 4]}], "layout": {}}
+FIGURE = {"data": [{"type": "scatter", "x": np.array([1, 2]), "y": [3, np.nan]}], "layout": {}}
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_section_may_have_nothing_to_tell(facts: Facts) -> None:
         (lambda facts: 1 / 0, "ZeroDivisionError: division by zero"),
         (lambda facts: "text", "it is a str, not a Section or None"),
         (lambda facts: Section("A", html="", figures={"isoflop": FIGURE}), "a chart of the name"),
-        (lambda facts: Section("A", figures={"a": {"data": [float("nan")]}}), "not JSON compliant"),
+        (lambda facts: Section("A", figures={"a": {"data": [object()]}}), "not JSON serializable"),
         ("isoclone.nowhere:render", "No module named"),
     ],
 )

@@ -19,7 +19,7 @@ FRONTIERS = {
 
 def isoflop(facts: Facts) -> Section:
     """Return the isoFLOP curves."""
-    edges = [c["budget_flops"] for c in facts.isoflops if not c["points"].get("interior", True)]
+    edges = [c.budget for c in facts.isoflops if not c.interior]
     html = fill("isoflop", facts=facts, edges=edges)
     if not facts.measured:
         return Section("How big a model", html=html)

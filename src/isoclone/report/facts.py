@@ -10,7 +10,8 @@ import numpy as np
 
 from isoclone.base.records import Forecast, Point
 from isoclone.base.results import Baseline, Reference, Savings, Tested
-from isoclone.laws import DEFAULT_LAW, LawComparison
+from isoclone.laws import DEFAULT_LAW, Curves, LawComparison
+from isoclone.laws.isoflop import IsoFlop
 
 
 class SpecFacts(Protocol):
@@ -90,8 +91,8 @@ class Facts:
         points: of the sweep.
         references: by player, 'random' and 'expert', as far as measured.
         laws: the fitted law as `laws.json` holds it.
-        isoflops: one fitted curve for each budget, as plain values.
-        curves: the law along compute, with its band, as plain values.
+        isoflops: one fitted curve for each budget.
+        curves: the law along compute, with its band.
         video: an MP4 file of the forecast agent at play.
         went: how the forecast agent's episodes went, where the game tells
             (see `evaluation.rollout.summary`).
@@ -109,8 +110,8 @@ class Facts:
     sweep: SweepFacts
     savings: Savings
     laws: dict[str, Any] | None = None
-    isoflops: list[dict[str, Any]] = field(default_factory=list)
-    curves: dict[str, Any] | None = None
+    isoflops: list[IsoFlop] = field(default_factory=list)
+    curves: Curves | None = None
     tested: Tested | None = None
     demos: DemosFacts | None = None
     video: bytes | None = None

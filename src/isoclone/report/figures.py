@@ -13,6 +13,8 @@ from typing import Any
 from markupsafe import escape
 
 from isoclone.base.records import Interval, Point
+from isoclone.laws import Band
+from isoclone.laws.isoflop import IsoFlop
 from isoclone.report.facts import Facts
 from isoclone.report.measured import Measured
 from isoclone.report.sections import Figure
@@ -41,21 +43,21 @@ QUANTITIES = {
 
 
 def isoflop(facts: Facts) -> Figure:
-    """Dev loss against parameters, one curve for each budget, its optimum marked."""
+    """Draw dev loss against parameters, one curve for each budget, its optimum marked."""
     traces: list[Trace] = []
     for place, budget in enumerate(facts.budgets):
         here = [p for p in facts.measured if p.budget_flops == budget]
         if not here:
             continue
         colour, group = _seq(place, len(facts.budgets)), f"b{place}"
-        found = _fitted_at(facts, budget)
-        traces.append(_curve(found, here, colour, group))
+        fitted = _fitted_at(facts, budget)
+        traces.append(_curve(fitted, here, colour, group))
         points = _points(here, [p.params for p in here], [p.dev_loss for p in here])
         points["marker"] = {"color": colour, "size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]}
         points["error_y"] = _errors([p.dev_loss_se for p in here], colour)
         traces.append({**points, "name": f"{power(budget)}", "legendgroup": group})
-        if found.get("points"):
-            traces.append(_optimum(found, colour, group))
+        if fitted:
+            traces.append(_optimum(fitted, colour, group))
     traces += _star(facts, "params", "dev_loss")
     layout = layout_of(log_axis("parameters N"), log_axis(QUANTITIES["dev_loss"]))
     layout["legend"]["title"] = {"text": "budget C, FLOPs", "side": "top", "font": {"size": 13}}
@@ -63,7 +65,7 @@ def isoflop(facts: Facts) -> Figure:
 
 
 def frontier(facts: Facts, key: str) -> Figure:
-    """One quantity along the frontier against compute, with its law, band and forecast."""
+    """Draw one quantity along the frontier against compute, with its law, band and forecast."""
     traces = _band(facts, key)
     if key in ("dev_loss", "return_mean"):
         traces.append(_background(facts, key))
@@ -84,7 +86,7 @@ def frontier(facts: Facts, key: str) -> Figure:
 
 
 def return_against_loss(facts: Facts) -> Figure:
-    """Mean return against dev loss, every policy that was played."""
+    """Draw mean return against dev loss, every policy that was played."""
     traces: list[Trace] = []
     for place, budget in enumerate(facts.budgets):
         here = [p for p in facts.measured if p.budget_flops == budget and p.return_mean is not None]
@@ -104,7 +106,7 @@ def return_against_loss(facts: Facts) -> Figure:
 
 
 def by_variant(rows: Sequence[Measured], key: str) -> Figure:
-    """Dev loss or return of named variants, one series for each budget, as the isoFLOP chart's."""
+    """Draw dev loss or return of named variants, one series for each budget."""
     traces = []
     budgets = sorted({m.point.budget_flops for m in rows})
     for place, budget in enumerate(budgets):
@@ -124,7 +126,7 @@ def by_variant(rows: Sequence[Measured], key: str) -> Figure:
 
 
 def against_cost(rows: Sequence[Measured], cost: str) -> Figure:
-    """Dev loss of each variant against what it cost: 'flops', or 'train_seconds'."""
+    """Draw dev loss of each variant against its cost: 'flops', or 'train_seconds'."""
     labels = list(dict.fromkeys(m.label for m in rows))
     traces = []
     for place, label in enumerate(labels):
@@ -150,7 +152,7 @@ def against_cost(rows: Sequence[Measured], cost: str) -> Figure:
 
 
 def describe(point: Point) -> str:
-    """What hovering over a point says."""
+    """Return what hovering over a point says."""
     lines = [
         f"<b>run {escape(point.run_id)}</b> · {escape(point.policy)} · seed {point.seed}",
         f"width {point.width} · N {whole(point.params)} parameters",
@@ -177,16 +179,16 @@ def _points(points: list[Point], x: list[Any], y: list[Any]) -> Trace:
     }
 
 
-def _fitted_at(facts: Facts, budget: float) -> dict[str, Any]:
-    """The isoFLOP fit of a budget, or nothing."""
-    return next((c for c in facts.isoflops if math.isclose(c["budget_flops"], budget)), {})
+def _fitted_at(facts: Facts, budget: float) -> IsoFlop | None:
+    """Return the isoFLOP fit of a budget, or None."""
+    return next((c for c in facts.isoflops if math.isclose(c.budget, budget)), None)
 
 
-def _curve(found: dict[str, Any], here: list[Point], colour: str, group: str) -> Trace:
-    """The parabola; without one, the points joined by a thin dotted line."""
-    curve = found.get("curve") or {}
+def _curve(fitted: IsoFlop | None, here: list[Point], colour: str, group: str) -> Trace:
+    """Return the parabola; without one, the points joined by a thin dotted line."""
+    curve: dict[str, Any] = fitted.curve() if fitted else {"params": [], "dev_loss": []}
     line: dict[str, Any] = {"color": colour, "width": 2}
-    x, y = curve.get("params") or [], curve.get("dev_loss") or []
+    x, y = list(curve["params"]), list(curve["dev_loss"])
     if not x:
         ordered = sorted(here, key=lambda p: p.params)
         x, y = [p.params for p in ordered], [p.dev_loss for p in ordered]
@@ -194,52 +196,54 @@ def _curve(found: dict[str, Any], here: list[Point], colour: str, group: str) ->
     return _line(x, y, line) | {"legendgroup": group}
 
 
-def _optimum(found: dict[str, Any], colour: str, group: str) -> Trace:
-    """The lowest point of a parabola, hollow where it lies at the edge of the sampled sizes."""
-    best = found["points"]
-    interior = best.get("interior", True)
-    text = f"<b>optimum at {power(found['budget_flops'])} FLOPs</b><br>N {number(best['params'])}"
-    sd = best.get("params_sd_log10")
-    if interior and sd is not None:
-        text += f" (± {sd:.2f} decades)"
-    text += f"<br>dev loss {number(best['loss'])} nats"
-    if not interior:
-        text += f"<br>at the {escape(best.get('edge'))} end of the sampled sizes:<br>only a bound"
+def _optimum(best: IsoFlop, colour: str, group: str) -> Trace:
+    """Return the lowest point of a parabola, hollow where it lies at the edge of the sizes."""
+    text = f"<b>optimum at {power(best.budget)} FLOPs</b><br>N {number(best.params)}"
+    if best.interior and math.isfinite(best.params_sd_log10):
+        text += f" (± {best.params_sd_log10:.2f} decades)"
+    text += f"<br>dev loss {number(best.loss)} nats"
+    if not best.interior:
+        text += f"<br>at the {escape(best.edge)} end of the sampled sizes:<br>only a bound"
     marker = {
-        "symbol": "diamond" if interior else "diamond-open",
+        "symbol": "diamond" if best.interior else "diamond-open",
         "size": 15,
         "color": colour,
-        "line": {"color": "@card" if interior else colour, "width": 1.5 if interior else 2.5},
+        "line": {
+            "color": "@card" if best.interior else colour,
+            "width": 1.5 if best.interior else 2.5,
+        },
     }
-    return _one(best["params"], best["loss"], marker, text) | {"legendgroup": group}
+    return _one(best.params, best.loss, marker, text) | {"legendgroup": group}
 
 
 def _band(facts: Facts, key: str) -> list[Trace]:
-    """The law with its band: solid inside the evidence, dashed beyond it."""
-    if not facts.curves or key not in facts.curves:
+    """Return the law with its band: solid inside the evidence, dashed beyond it."""
+    law: Band | None = getattr(facts.curves, key, None)
+    if facts.curves is None or law is None:
         return []
-    x, law = facts.curves["flops"], facts.curves[key]
-    filled = _line(x + x[::-1], law["high"] + law["low"][::-1], {"width": 0, "color": "@law"})
+    x, value = list(facts.curves.flops), list(law.value)
+    around = [*law.high, *reversed(law.low)]
+    filled = _line([*x, *reversed(x)], around, {"width": 0, "color": "@law"})
     filled |= {"fill": "toself", "fillcolor": "@law/0.15"}
     last = facts.budgets[-1]
     inside = sum(c <= last for c in x)
-    known = _line(x[:inside], law["value"][:inside], {"color": "@law", "width": 2})
+    known = _line(x[:inside], value[:inside], {"color": "@law", "width": 2})
     beyond = {"color": "@law", "width": 2, "dash": "dash"}
     start = max(inside - 1, 0)
-    return [filled, known, _line(x[start:], law["value"][start:], beyond)]
+    return [filled, known, _line(x[start:], value[start:], beyond)]
 
 
 def _background(facts: Facts, key: str) -> Trace:
-    """Every other point, faint: the frontier is what they leave below or above."""
-    best = {id(facts.best_at(b)) for b in facts.budgets}
+    """Return every other point, faint: the frontier is what they leave below or above."""
+    best = {id(p) for p in facts.best}
     here = [p for p in facts.measured if id(p) not in best and getattr(p, key) is not None]
     trace = _points(here, [p.flops for p in here], [getattr(p, key) for p in here])
     return {**trace, "marker": {"color": "@muted/0.45", "size": 5}}
 
 
 def _best(facts: Facts, key: str) -> Trace:
-    """The point with the lowest dev loss at each budget."""
-    best = [p for p in map(facts.best_at, facts.budgets) if p and getattr(p, key) is not None]
+    """Return the point with the lowest dev loss at each budget."""
+    best = [p for p in facts.best if getattr(p, key) is not None]
     trace = _points(best, [p.flops for p in best], [getattr(p, key) for p in best])
     spread = [p.dev_loss_se if key == "dev_loss" else p.return_se for p in best]
     trace["error_y"] = _errors(spread, "@law")
@@ -247,19 +251,20 @@ def _best(facts: Facts, key: str) -> Trace:
 
 
 def _optima(facts: Facts, key: str) -> list[Trace]:
-    """The isoFLOP optima, those at an edge hollow and left out of the law."""
+    """Return the isoFLOP optima, those at an edge hollow and left out of the law."""
     traces = []
     for interior in (True, False):
-        chosen = [c for c in facts.isoflops if c["points"].get("interior", True) == interior]
+        chosen = [c for c in facts.isoflops if c.interior == interior]
         if not chosen:
             continue
-        value = [c["points"][key] for c in chosen]
+        value = [getattr(c, key) for c in chosen]
         scale = facts.flops_rise if key == "samples" else 1.0
-        spread = [scale * (c["points"].get("params_sd_log10") or 0) * interior for c in chosen]
+        known = [c.params_sd_log10 if math.isfinite(c.params_sd_log10) else 0.0 for c in chosen]
+        spread = [scale * sd * interior for sd in known]
         note = "" if interior else "<br>at the edge of the sampled sizes:<br>only a bound"
         name = "N" if key == "params" else "D"
         text = [
-            f"<b>optimum at {power(c['budget_flops'])} FLOPs</b><br>{name} {number(v)}{note}"
+            f"<b>optimum at {power(c.budget)} FLOPs</b><br>{name} {number(v)}{note}"
             for c, v in zip(chosen, value, strict=True)
         ]
         up = [v * (10**s - 1) for v, s in zip(value, spread, strict=True)]
@@ -269,7 +274,7 @@ def _optima(facts: Facts, key: str) -> list[Trace]:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "x": [c["budget_flops"] for c in chosen],
+                "x": [c.budget for c in chosen],
                 "y": value,
                 "marker": {
                     "color": "@law",
@@ -291,7 +296,7 @@ def _optima(facts: Facts, key: str) -> list[Trace]:
 
 
 def _forecast(flops: float, interval: Interval, key: str) -> Trace:
-    """The forecast with its interval."""
+    """Return the forecast with its interval."""
     text = (
         f"<b>forecast at {power(flops)} FLOPs</b><br>{QUANTITIES[key]}: {number(interval.value)}"
         f"<br>{100 * interval.level:.0f} % {bounds(interval.low, interval.high)}"
@@ -312,7 +317,7 @@ def _forecast(flops: float, interval: Interval, key: str) -> Trace:
 
 
 def _star(facts: Facts, x: str, y: str) -> list[Trace]:
-    """The forecast agent, measured; nothing where a figure of it is missing."""
+    """Return the forecast agent, measured; nothing where a figure of it is missing."""
     agent = facts.agent
     if agent is None or getattr(agent, x) is None or getattr(agent, y) is None:
         return []
@@ -358,7 +363,7 @@ def _errors(values: Sequence[float | None], colour: str) -> dict[str, Any]:
 
 
 def _seq(place: int, count: int) -> str:
-    """A budget's place on the sequential scale; one budget alone takes the middle."""
+    """Return a budget's place on the sequential scale; one budget alone takes the middle."""
     return f"@seq{place / (count - 1) if count > 1 else 0.5:.3f}"
 
 
@@ -403,7 +408,7 @@ def log_axis(title: str) -> dict[str, Any]:
 
 
 def _ticks(traces: list[Trace]) -> str | int:
-    """How a small chart's log axis is ticked, so that no label runs into the next."""
+    """Return how a small chart's log axis is ticked, so that no label runs into the next."""
     known = [v for trace in traces for v in trace["y"] if v and v > 0]
     decades = math.log10(max(known) / min(known)) if known else 1.0
     return "D2" if decades < 2.5 else math.ceil(decades / 8)  # 1, 2, 5; else powers of ten
@@ -415,7 +420,7 @@ def linear_axis(title: str) -> dict[str, Any]:
 
 
 def _references(facts: Facts, layout: dict[str, Any]) -> None:
-    """Random play and the expert as horizontal lines with labels.
+    """Add random play and the expert as horizontal lines with labels.
 
     An expert so far above that its line would press all points to the floor is only named.
     """
@@ -444,7 +449,7 @@ def _references(facts: Facts, layout: dict[str, Any]) -> None:
 
 
 def _label(text: str) -> dict[str, Any]:
-    """A note at the left edge, under the height it is put at."""
+    """Return a note at the left edge, under the height it is put at."""
     return {
         "xref": "paper",
         "x": 0,

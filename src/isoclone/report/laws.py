@@ -13,6 +13,7 @@ from isoclone.report.words import MISSING, spaced
 ROADS = {
     "isoflop_optima": "a line through the isoFLOP optima",
     "surface_6nd": "the parametric surface, at C = 6ND",
+    "forecasts": "the law's own forecasts, a decade beyond the sweep",
 }
 LAWS = (
     ("params", "N", "size: parameters of the best policy"),

@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from isoclone.base.errors import DataError
+from isoclone.base.records import jsonable
 from isoclone.report.facts import Facts
 from isoclone.report.headline import headline
 from isoclone.report.sections import BUILT_IN, SECTIONS, Section, section_names
@@ -49,12 +50,14 @@ def _checked(name: str, section: Any, taken: set[str]) -> Section:
     """Return a section as HTML, or refuse one that cannot be shown."""
     if not isinstance(section, Section):
         raise DataError(f"it is a {type(section).__name__}, not a Section or None")
-    json.dumps(dict(section.figures), allow_nan=False)
+    figures = jsonable(dict(section.figures))
+    json.dumps(figures)  # what is no plain value is refused here
+    section = dataclasses.replace(section, figures=figures)
     if section.html is None:
         places = {f"{name}-{i}": label for i, label in enumerate(section.figures, 1)}
         html = fill("section", section=section, places=places)
-        figures = dict(zip(places, section.figures.values(), strict=True))
-        section = dataclasses.replace(section, html=html, figures=figures)
+        drawn = dict(zip(places, figures.values(), strict=True))
+        section = dataclasses.replace(section, html=html, figures=drawn)
     if again := taken & set(section.figures):
         raise DataError(f"another section has a chart of the name {sorted(again)[0]}")
     return section

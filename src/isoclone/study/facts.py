@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from isoclone.base.errors import IsocloneError
-from isoclone.base.records import Forecast, Point, jsonable
+from isoclone.base.records import Forecast, Point
 from isoclone.base.results import Tested
 from isoclone.base.store import read_json
 from isoclone.demos import open_demos
@@ -91,7 +91,7 @@ def _sweep_gaps(points: list[Point], left: int) -> list[str]:
 def _drawn(
     study: Study, fitted: FittedLaw | None, tested: Tested | None, missing: list[str]
 ) -> dict[str, Any]:
-    """Return the fitted law as plain values, for tables and for charts."""
+    """Return the fitted law, for tables and for charts."""
     if fitted is None:
         return {}
     budgets = study.spec.budgets_flops
@@ -99,17 +99,9 @@ def _drawn(
     grid = np.logspace(np.log10(budgets[0]), np.log10(last) + MARGIN, GRID)
     return {
         "laws": _try(fitted.to_json, missing, "Laws"),
-        "isoflops": _try(lambda: _isoflops(fitted), missing, "Curves") or [],
-        "curves": _try(lambda: fitted.curves(grid).to_json(), missing, "Bands"),
+        "isoflops": _try(fitted.isoflop_curves, missing, "Curves") or [],
+        "curves": _try(lambda: fitted.curves(grid), missing, "Bands"),
     }
-
-
-def _isoflops(fitted: FittedLaw) -> list[dict[str, Any]]:
-    """Return each budget's points and parabola."""
-    return [
-        {"budget_flops": c.budget, "points": c.to_json(), "curve": jsonable(c.curve())}
-        for c in fitted.isoflop_curves()
-    ]
 
 
 def _chosen_law(study: Study, fitted: FittedLaw | None, missing: list[str]) -> dict[str, Any]:
