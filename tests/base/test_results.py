@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from isoclone.base import results
 from isoclone.base.records import Forecast, Interval, Point, Status
-from isoclone.base.results import Baseline, Decision, Reference, Savings, Tested
+from isoclone.base.results import Baseline, Decision, Reference, Savings
 from isoclone.base.schema import kinds, unmeasured
 
 FORECAST = Forecast(
@@ -33,8 +34,8 @@ RECORDS = [
     Baseline(1.0, None, 8, run_id="r1", params=9, width=2),
     Baseline(reason="worker lost"),
     Savings(1e9, 5e8, 0.5, 9, 6, (Decision(1e8, 4, "stopped", "2 sizes below"),)),
-    Tested.of(FORECAST),
-    Tested.of(FORECAST, a_point(dev_loss=0.55)),
+    results.Tested.of(FORECAST),
+    results.Tested.of(FORECAST, a_point(dev_loss=0.55)),
 ]
 
 
@@ -52,11 +53,19 @@ def test_to_json_and_back(record):
         (Baseline, {"mean": 1.0, "colour": 3}, "colour"),
         (Savings, {**RECORDS[3].to_json(), "decisions": [{"width": 1}]}, "budget_flops"),
         (Savings, {**RECORDS[3].to_json(), "decisions": 3}, "decisions"),
-        (Tested, {"forecast": {}, "point": None, "holds": {}}, "return_mean|dev_loss|params"),
-        (Tested, {"forecast": FORECAST.to_json(), "point": None, "holds": {}}, "dev_loss"),
-        (Tested, {**RECORDS[4].to_json(), "holds": {"dev_loss": 3, "return_mean": None}}, "holds"),
-        (Tested, {**RECORDS[4].to_json(), "point": {"width": 1}}, "run_id"),
-        (Tested, None, "table"),
+        (
+            results.Tested,
+            {"forecast": {}, "point": None, "holds": {}},
+            "return_mean|dev_loss|params",
+        ),
+        (results.Tested, {"forecast": FORECAST.to_json(), "point": None, "holds": {}}, "dev_loss"),
+        (
+            results.Tested,
+            {**RECORDS[4].to_json(), "holds": {"dev_loss": 3, "return_mean": None}},
+            "holds",
+        ),
+        (results.Tested, {**RECORDS[4].to_json(), "point": {"width": 1}}, "run_id"),
+        (results.Tested, None, "table"),
     ],
 )
 def test_wrong_fields_are_refused_by_name(kind, data, named):
@@ -65,6 +74,6 @@ def test_wrong_fields_are_refused_by_name(kind, data, named):
 
 
 def test_a_forecast_is_judged_by_its_intervals():
-    assert Tested.of(FORECAST).holds == {"dev_loss": None, "return_mean": None}
-    assert Tested.of(FORECAST, a_point(dev_loss=0.55)).holds["dev_loss"] is True
-    assert Tested.of(FORECAST, a_point(dev_loss=0.7)).holds["dev_loss"] is False
+    assert results.Tested.of(FORECAST).holds == {"dev_loss": None, "return_mean": None}
+    assert results.Tested.of(FORECAST, a_point(dev_loss=0.55)).holds["dev_loss"] is True
+    assert results.Tested.of(FORECAST, a_point(dev_loss=0.7)).holds["dev_loss"] is False

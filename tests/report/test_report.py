@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
 
-from isoclone.evaluation.rollout import summary
-from isoclone.nethack.report import paper, rivals
 from isoclone.report import write_report
-from isoclone.report.facts import Facts, gather
-from isoclone.report.figures import all_figures
+from isoclone.report.facts import Facts
 from isoclone.report.headline import headline
-from isoclone.report.page import safe_json
-from isoclone.report.words import bounds, esc, number, power, with_error
+from isoclone.report.page import sections_of
+from isoclone.report.templating import environment
 from isoclone.study import pipeline
 from isoclone.study.builtins import builtin
+from isoclone.study.facts import gather
 from isoclone.study.study import Study
 
 HOSTILE = "<img src=x onerror=alert(1)>&\"'"
@@ -55,7 +54,7 @@ def study(finished: Path, tmp_path: Path) -> Path:
 
 def page_of(path: Path) -> str:
     """The study's page, written anew, without plotly.js."""
-    text = write_report(Study.open(path)).read_text()
+    text = write_report(path / "report.html", gather(Study.open(path))).read_text()
     return re.sub(r"<script>/\*\*.*?</script>", "", text, count=1, flags=re.DOTALL)
 
 
@@ -146,15 +145,15 @@ def test_error_of_the_size_becomes_one_of_the_samples(facts: Facts) -> None:
 
 
 def test_every_decision_of_the_plan_is_told(finished: Path, page: str) -> None:
-    decisions = Study.open(finished).savings()["decisions"]
+    decisions = Study.open(finished).savings().decisions
     assert decisions
     for decision in decisions:
-        assert esc(decision["why"]) in page
+        assert escape(decision.why) in page
 
 
 def test_same_study_gives_the_same_bytes(study: Path) -> None:
-    first = write_report(Study.open(study)).read_bytes()
-    assert write_report(Study.open(study)).read_bytes() == first
+    first = pipeline.write_report(Study.open(study)).read_bytes()
+    assert pipeline.write_report(Study.open(study)).read_bytes() == first
 
 
 def test_nothing_is_loaded_from_anywhere(page: str) -> None:
@@ -207,15 +206,16 @@ def test_hostile_text_stays_text(study: Path) -> None:
         {"type": "application/json", "id": "figures"},
         {},
     ]
-    assert esc(HOSTILE) in page
-    assert esc(CLOSING) in page
+    assert escape(HOSTILE) in page
+    assert escape(CLOSING) in page
     assert figures_in(page)
 
 
 def test_json_cannot_end_its_script() -> None:
     value = {"a": f"<!-- {CLOSING} \u2028 &"}
-    assert "<" not in safe_json(value)
-    assert json.loads(safe_json(value)) == value
+    written = environment().from_string("{{ value|tojson }}").render(value=value)
+    assert "<" not in written
+    assert json.loads(written) == value
 
 
 # ---------------------------------------------------------------------- missing pieces
@@ -317,40 +317,9 @@ def test_damaged_forecast_is_named_and_does_not_stop_the_page(study: Path) -> No
 
 
 def test_figures_of_nothing_are_none(tmp_path: Path) -> None:
-    assert all_figures(gather(Study.create(tmp_path / "young", builtin("toy")))) == {}
-
-
-# ---------------------------------------------------------------------- numbers
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "–"),
-        (float("nan"), "–"),
-        (0, "0"),
-        (0.01234, "0.0123"),
-        (1, "1"),
-        (3.14159, "3.14"),
-        (-2.5, "−2.50"),
-        (12345, "12.3k"),
-        (999_960, "1.00M"),
-        (6.67e9, "6.67×10<sup>9</sup>"),
-        (1e-7, "10<sup>−7</sup>"),
-    ],
-)
-def test_number(value: float | None, text: str) -> None:
-    assert number(value) == text
-
-
-def test_power_and_errors() -> None:
-    assert power(1e8) == "10<sup>8</sup>"
-    assert power(2.5e10) == "2.5×10<sup>10</sup>"
-    assert with_error(0.72769, 0.0466) == "0.728 ± 0.047"
-    assert with_error(171.3, 12.44) == "171 ± 12"
-    assert with_error(None, 1.0) == "–"
-    assert with_error(2.0, None) == "2"
-    assert bounds(None, 4.5) == "[−∞, 4.50]"
+    sections, trouble = sections_of(gather(Study.create(tmp_path / "young", builtin("toy"))))
+    assert not trouble
+    assert not any(section.figures for section in sections.values())
 
 
 # ---------------------------------------------------------------------- a real browser
@@ -425,35 +394,3 @@ def test_themes_width_and_sorting_in_a_browser(finished: Path, tmp_path: Path) -
     losses = [float(v) for v in found["light"][3].split()]
     assert losses == sorted(losses, reverse=True)
     assert len(losses) == len(Study.open(finished).points(None))
-
-
-def test_a_study_of_nethack_tells_whom_its_agent_beats(finished_study):
-    """The parts that only such a study has, on facts dressed as one."""
-    facts = gather(Study.open(finished_study))
-    assert rivals(facts) == paper(facts) == ""
-    agent = dataclasses.replace(facts.agent, return_mean=100.0, return_se=3.0)
-    row = {"mean": 90.0, "se": 4.0, "episodes": 200}
-    dressed = dataclasses.replace(
-        facts,
-        tested=dataclasses.replace(facts.tested, point=agent),
-        rivals={"marginal": row, "smallest": {**row, "mean": 40.0, "params": 9, "run_id": "r1"}},
-        went=summary([{"score": 5, "end": "terminated", "death": "killed by a <jackal>"}] * 2),
-    )
-    text = rivals(dressed)
-    assert "(2.0 SE)" in text
-    assert "(12.0 SE)" in text
-    assert text.index(">no<") < text.index(">yes<")
-    assert "killed by a &lt;jackal&gt; (100 %)" in text
-    nobody = dataclasses.replace(agent, return_mean=0.0, return_se=0.0)
-    drawn = {"smallest": {"mean": 0.0, "se": 0.0, "episodes": 200}}
-    tested = dataclasses.replace(facts.tested, point=nobody)
-    assert ">yes<" not in rivals(dataclasses.replace(dressed, tested=tested, rivals=drawn))
-    spec = dataclasses.replace(dressed.spec, game="nethack/NetHackChallenge-v0")
-    dressed = dataclasses.replace(dressed, spec=spec)
-    assert "chart-paper" in paper(dressed)
-    ours, theirs, star = all_figures(dressed)["chart-paper"]["data"]
-    assert theirs["x"][0] == 1e14
-    assert theirs["y"][-1] == 0.342
-    best = dressed.best_at(dressed.budgets[0])
-    assert ours["x"][0] == 6.0 * best.params * best.samples
-    assert star["y"] == [agent.dev_loss]

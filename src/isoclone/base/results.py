@@ -5,6 +5,8 @@ Each goes to JSON and back without loss, and refuses what is not of its declared
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -105,6 +107,12 @@ class Tested(Checked):
             return cls(forecast, point, data["holds"])
         except (AttributeError, KeyError) as error:
             raise TypeError(f"a field is missing or not a table: {error}") from error
+
+
+def mean_loss(points: Sequence[Point]) -> float:
+    """Return the mean dev loss over seeds; infinite where a seed has none (diverged or failed)."""
+    losses = [p.dev_loss for p in points]
+    return math.inf if None in losses else sum(losses) / len(losses)  # type: ignore[arg-type]
 
 
 def _check_table(cls: type, data: Any) -> None:

@@ -10,7 +10,8 @@ def register() -> None:
     from isoclone.experts import EXPERTS
     from isoclone.games import GAMES
     from isoclone.policies import POLICIES
-    from isoclone.published import FAMILIES
+    from isoclone.published.tuyls2023 import FAMILIES
+    from isoclone.report import register_section
     from isoclone.study.builtins import STUDIES
     from isoclone.training.recipes import RECIPES
 
@@ -26,3 +27,4 @@ def register() -> None:
     add_verb("demos import nld", "isoclone.nethack.cli:import_nld")
     add_verb("demos select", "isoclone.nethack.cli:select")
     VIEWERS.add("nethack", "isoclone.nethack.cli:TerminalViewer")
+    register_section("paper", "isoclone.nethack.report:paper")

@@ -1,11 +1,11 @@
 """The report: one interactive page that needs nothing but itself.
 
-facts      everything the page tells, read from a study
-words      numbers and text, escaped
-figures    charts, as data for plotly.js, with colours by role
-pieces     small pieces of HTML
-page       its parts (headline, charts, verdict, nethack, savings, laws, points, reproduce) and the
-           whole, with style, script and plotly.js inlined
+facts       everything the page tells, as plain data (gathered by `isoclone.study.facts`)
+sections    what a section is, the order of the built-in ones, the door for others
+figures     charts, as data for plotly.js, with colours by role
+words       numbers as text: filters of the templates
+templating  the templates' environment; templates/ has one for each part of the page
+page        the whole, with style, script and plotly.js inlined
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoclone.base.store import write_bytes
-from isoclone.report.facts import gather
-from isoclone.report.page import render
+from isoclone.report.sections import SECTIONS, Section, register_section
 
 if TYPE_CHECKING:
-    from isoclone.study.study import Study
+    from isoclone.report.facts import Facts
 
-__all__ = ["write_report"]
+__all__ = ["SECTIONS", "Section", "register_section", "write_report"]
 
 
-def write_report(study: Study) -> Path:
-    """Write `report.html` into the study's directory, whole or not at all; returns its path.
+def write_report(path: Path, facts: Facts) -> Path:
+    """Write the page of a study to a file, whole or not at all; return its path.
 
-    The same study gives the same bytes: nothing on the page depends on when it was written.
+    The same facts give the same bytes: nothing on the page depends on when it was written.
     """
-    path = study.path / "report.html"
-    write_bytes(path, render(gather(study)).encode())
+    from isoclone.base.store import write_bytes
+    from isoclone.report.page import render
+
+    write_bytes(path, render(facts).encode())
     return path

@@ -1,36 +1,56 @@
-"""Everything the page tells, gathered from a study; what is not there yet is named, not guessed."""
+"""Everything that the page tells of a study, as plain data; what is not there is named."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from isoclone.base.errors import IsocloneError
-from isoclone.base.records import Forecast, Point, jsonable
-from isoclone.base.store import read_json
-from isoclone.demos import open_demos
-from isoclone.laws import FittedLaw
-from isoclone.study.plan import Sweep
-from isoclone.study.spec import StudySpec, demos_path
-
-if TYPE_CHECKING:
-    from isoclone.study.study import Study
-
-GRID = 96  # points of a drawn law
-MARGIN = 0.08  # decades drawn beyond the forecast
+from isoclone.base.records import Forecast, Point
+from isoclone.base.results import Baseline, Reference, Savings, Tested
+from isoclone.laws import DEFAULT_LAW, Curves, LawComparison
+from isoclone.laws.isoflop import IsoFlop
 
 
-@dataclass(frozen=True)
-class Tested:
-    """A forecast, the agent trained to test it, and whether its figures lie in the intervals."""
+class SpecFacts(Protocol):
+    """What the page reads of a study's specification."""
 
-    forecast: Forecast
-    point: Point | None
-    holds: dict[str, bool | None] = field(default_factory=dict)
+    @property
+    def name(self) -> str: ...
+    @property
+    def game(self) -> str: ...
+    @property
+    def expert(self) -> str: ...
+    @property
+    def demos(self) -> str | None: ...
+    @property
+    def demos_seed(self) -> int: ...
+    @property
+    def budgets_flops(self) -> Sequence[float]: ...
+    @property
+    def seeds(self) -> Sequence[int]: ...
+    @property
+    def recipe(self) -> dict[str, Any]: ...
+    @property
+    def flop_convention(self) -> str: ...
+    @property
+    def adaptive(self) -> bool: ...
+    @property
+    def extend(self) -> int: ...
+    @property
+    def dev_samples(self) -> int: ...
+    @property
+    def episodes(self) -> int: ...
+    @property
+    def forecast_episodes(self) -> int: ...
+    @property
+    def sampling(self) -> str: ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every field as plain JSON values."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -47,58 +67,96 @@ class DemosFacts:
 
 
 @dataclass(frozen=True)
+class SweepFacts:
+    """The sizes of the sweep, how many points are still to come, and the rules it went by."""
+
+    widths: tuple[int, ...]
+    cells_left: int
+    hopeless_steps: int
+    hopeless_ses: float
+    waiting_steps: int
+
+    @property
+    def complete(self) -> bool:
+        """Return whether nothing is left to measure."""
+        return not self.cells_left
+
+
+@dataclass(frozen=True)
 class Facts:
-    """A study as the page sees it. `missing` says in whole sentences what is not there."""
+    """A study as the page sees it. `missing` says in whole sentences what is not there.
+
+    Attributes:
+        folder: name of the study's directory.
+        points: of the sweep.
+        references: by player, 'random' and 'expert', as far as measured.
+        laws: the fitted law as `laws.json` holds it.
+        isoflops: one fitted curve for each budget.
+        curves: the law along compute, with its band.
+        video: an MP4 file of the forecast agent at play.
+        went: how the forecast agent's episodes went, where the game tells
+            (see `evaluation.rollout.summary`).
+        law_name: the law that the study asks for.
+        law_reason: why the default law stands in its place; None where it does not.
+        law_comparison: past forecasts of that law beside those of the default; none if it is that.
+        default_forecast: what the default law expects, if the forecast is by another.
+        builtin: whether the study is one that comes with isoclone.
+    """
 
     folder: str
-    spec: StudySpec
-    points: list[Point]  # of the sweep
-    references: dict[str, dict[str, float]]
-    sweep: Sweep
-    savings: dict[str, Any]
+    spec: SpecFacts
+    points: list[Point]
+    references: dict[str, Reference]
+    sweep: SweepFacts
+    savings: Savings
     laws: dict[str, Any] | None = None
-    isoflops: list[dict[str, Any]] = field(default_factory=list)
-    curves: dict[str, Any] | None = None
+    isoflops: list[IsoFlop] = field(default_factory=list)
+    curves: Curves | None = None
     tested: Tested | None = None
     demos: DemosFacts | None = None
     video: bytes | None = None
-    rivals: dict[str, dict[str, Any]] = field(default_factory=dict)
-    went: dict[str, Any] = field(default_factory=dict)  # how the agent's games went
+    baselines: dict[str, Baseline] = field(default_factory=dict)
+    went: dict[str, Any] = field(default_factory=dict)
+    law_name: str = DEFAULT_LAW
+    law_reason: str | None = None
+    law_comparison: tuple[LawComparison, ...] = ()
+    default_forecast: Forecast | None = None
+    builtin: bool = False
     missing: tuple[str, ...] = ()
 
     @property
     def measured(self) -> list[Point]:
-        """The sweep's points that have a dev loss."""
+        """Return the sweep's points that have a dev loss."""
         return [p for p in self.points if p.dev_loss is not None]
 
     @property
     def budgets(self) -> list[float]:
-        """The sweep's budgets, ascending."""
+        """Return the sweep's budgets, ascending."""
         return list(self.spec.budgets_flops)
 
     @property
     def forecast(self) -> Forecast | None:
-        """The forecast at the study's forecast budget."""
+        """Return the forecast at the study's forecast budget."""
         return self.tested.forecast if self.tested else None
 
     @property
     def agent(self) -> Point | None:
-        """The agent that was trained to test the forecast."""
+        """Return the point of the agent that was trained to test the forecast."""
         return self.tested.point if self.tested else None
 
     @property
+    def everyone(self) -> list[Point]:
+        """Return every point on the page: the sweep's, and the forecast agent's."""
+        return [*self.points, *([self.agent] if self.agent else [])]
+
+    @property
     def has_returns(self) -> bool:
-        """Whether any policy was played."""
+        """Return whether any policy was played."""
         return any(p.return_mean is not None for p in self.points)
 
     @property
-    def plays_nethack(self) -> bool:
-        """Whether the study is of NetHack, which the paper has figures for."""
-        return self.spec.game.split("/")[0] == "nethack"
-
-    @property
     def flops_rise(self) -> float:
-        """d log f / d log N of the FLOPs per sample f: how an error of N becomes one of D."""
+        """Return d log f / d log N of the FLOPs per sample f: turns an error of N into one of D."""
         known = [p for p in self.points if p.samples and p.flops]
         sizes = np.log([p.params for p in known])
         if len(np.unique(sizes)) < 2:
@@ -107,24 +165,25 @@ class Facts:
 
     @property
     def frontiers(self) -> list[str]:
-        """Which quantities can be drawn against compute: one budget alone makes no frontier."""
+        """Return the quantities to draw against compute: none if there is one budget only."""
         if len({p.budget_flops for p in self.measured}) < 2:
             return []
         optima = ["params", "samples"] if self.isoflops or self.curves else []
         return [*optima, "dev_loss", *(["return_mean"] if self.has_returns else [])]
 
     def score(self, who: str) -> float | None:
-        """Mean return of 'random' or of 'expert', if measured."""
-        return self.references.get(who, {}).get("mean")
+        """Return the mean return of 'random' or of 'expert', None if it was not measured."""
+        known = self.references.get(who)
+        return known.mean if known else None
 
     @property
     def held(self) -> dict[str, bool | None]:
-        """Whether the agent's loss and return lie in the forecast's intervals."""
+        """Return whether the agent's loss and return lie in the forecast's intervals."""
         known = self.tested.holds if self.tested else {}
         return {key: known.get(key) for key in ("dev_loss", "return_mean")}
 
     def exponent(self, key: str) -> dict[str, Any] | None:
-        """A law's exponent with its interval: of the law itself, else of the isoFLOP optima."""
+        """Return a law's exponent with its interval: its own, else that of the isoFLOP optima."""
         found = self.laws or {}
         law = (found.get("laws") or {}).get(key)
         if law:
@@ -132,123 +191,11 @@ class Facts:
         return ((found.get("exponents") or {}).get("isoflop_optima") or {}).get(key)
 
     def best_at(self, budget: float) -> Point | None:
-        """The point with the lowest dev loss at a budget."""
+        """Return the point with the lowest dev loss at a budget."""
         here = [p for p in self.measured if p.budget_flops == budget]
         return min(here, key=lambda p: p.dev_loss or 0.0, default=None)
 
-
-def _isoflops(fitted: FittedLaw) -> list[dict[str, Any]]:
-    """Return each budget's points and parabola, for drawing."""
-    return [
-        {"budget_flops": c.budget, "points": c.to_json(), "curve": jsonable(c.curve())}
-        for c in fitted.isoflop_curves()
-    ]
-
-
-def gather(study: Study) -> Facts:
-    """Read a study; nothing that is missing or damaged stops the page from being written."""
-    missing: list[str] = []
-    facts = Facts(
-        folder=study.path.resolve().name,
-        spec=study.spec,
-        points=study.points("sweep"),
-        references=jsonable(_try(study.references, missing, "Reference scores") or {}),
-        sweep=study.sweep(),
-        savings=study.savings().to_json(),
-    )
-    missing += _sweep_gaps(facts)
-    found: dict[str, Any] = {"demos": _try(lambda: _demos(study), missing, "Demonstrations")}
-    fitted = _try(study.laws, missing, "Laws")
-    found["tested"] = _tested(study, fitted, missing)
-    if fitted is not None:
-        last = max([*facts.budgets, *([found["tested"].forecast.flops] if found["tested"] else [])])
-        grid = np.logspace(np.log10(facts.budgets[0]), np.log10(last) + MARGIN, GRID)
-        found["laws"] = _try(fitted.to_json, missing, "Laws")
-        found["isoflops"] = _try(lambda: _isoflops(fitted), missing, "Curves") or []
-        found["curves"] = _try(lambda: fitted.curves(grid).to_json(), missing, "Bands")
-    found["rivals"] = jsonable(_try(study.baselines, missing, "Baselines") or {})
-    found["went"] = _try(lambda: _went(study, found["tested"]), missing, "Episodes") or {}
-    video = study.path / "video.mp4"
-    found["video"] = video.read_bytes() if video.exists() else None
-    if found["video"] is None:
-        missing.append("Video: the forecast agent was not filmed.")
-    # The page may travel: it names the study's folder, not where that happens to lie.
-    told = tuple(text.replace(str(study.path), facts.folder) for text in missing)
-    return Facts(**{**facts.__dict__, **found, "missing": told})
-
-
-def _try(read: Callable[[], Any], missing: list[str], what: str) -> Any:
-    """What `read` returns; on trouble None, and a sentence that says why."""
-    try:
-        return read()
-    except IsocloneError as error:
-        missing.append(f"{what}: {error}.")
-        return None
-
-
-def _sweep_gaps(facts: Facts) -> list[str]:
-    gaps = []
-    if not facts.sweep.complete:
-        gaps.append(
-            f"Sweep: unfinished, {len(facts.points)} points so far and {len(facts.sweep.cells)} "
-            "to go at the current budget; the same command goes on."
-        )
-    lost = [p for p in facts.points if p.status != "ok"]
-    if lost:
-        kinds = ", ".join(
-            f"{n} {kind}" for kind, n in sorted(Counter(p.status for p in lost).items())
-        )
-        gaps.append(f"Points without figures: {kinds}; each is a row below, with its reason.")
-    if facts.points and not facts.has_returns:
-        gaps.append("Returns: no policy was played (episodes = 0), so no return is shown.")
-    return gaps
-
-
-def _demos(study: Study) -> DemosFacts:
-    # Not verified here: every run that used them has done so, and hashing takes its time.
-    demos = open_demos(demos_path(study.path, study.spec), verify=False)
-    mean, se = demos.score()
-    splits = Counter(
-        "dev" if info.index in demos.dev_episodes else "train" for info in demos.episodes
-    )
-    return DemosFacts(
-        fingerprint=demos.fingerprint,
-        expert=demos.expert_name,
-        episodes={split: splits[split] for split in ("train", "dev")},
-        samples={split: demos.samples_in(split) for split in ("train", "dev")},
-        ends=dict(sorted(Counter(info.end for info in demos.episodes).items())),
-        mean=mean,
-        se=se,
-    )
-
-
-def _tested(study: Study, fitted: Any, missing: list[str]) -> Tested | None:
-    """The forecast and its test; the forecast alone while the test is still to come."""
-    path = study.path / "forecast.json"
-    if path.exists():
-        told = _try(study.tested, missing, "Forecast")
-        if told is not None:
-            point = told.point
-            if point is None:
-                missing.append("Test: the forecast agent has not been trained yet.")
-            elif point.status != "ok":
-                missing.append(f"Forecast agent: not measured ({point.reason}).")
-            return Tested(told.forecast, point, told.holds)
-    else:
-        missing.append("Test: the forecast agent has not been trained yet.")
-    if fitted is None:
-        return None
-    budget = study.spec.forecast_budget
-    predicted = _try(lambda: fitted.forecast(budget), missing, "Forecast")
-    return Tested(predicted, None) if predicted else None
-
-
-def _went(study: Study, tested: Tested | None) -> dict[str, Any]:
-    """How the forecast agent's episodes went, where the game tells."""
-    from isoclone.evaluation.rollout import summary
-
-    agent = tested.point if tested else None
-    if agent is None:
-        return {}
-    path = study.folder.run(agent.run_id).episodes(agent.budget_flops)
-    return summary(read_json(path)) if path.exists() else {}
+    @property
+    def best(self) -> list[Point]:
+        """Return the point with the lowest dev loss at each budget that has one."""
+        return [p for p in map(self.best_at, self.budgets) if p is not None]

@@ -10,12 +10,16 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from markupsafe import escape
+
 from isoclone.base.records import Interval, Point
+from isoclone.laws import Band
+from isoclone.laws.isoflop import IsoFlop
 from isoclone.report.facts import Facts
 from isoclone.report.measured import Measured
-from isoclone.report.words import bounds, esc, number, power, whole, with_error
+from isoclone.report.sections import Figure
+from isoclone.report.words import bounds, number, power, whole, with_error
 
-Figure = dict[str, Any]
 Trace = dict[str, Any]
 
 FONT = "system-ui, sans-serif"
@@ -35,51 +39,33 @@ QUANTITIES = {
 }
 
 
-def all_figures(facts: Facts) -> dict[str, Figure]:
-    """Every chart that the facts allow, by the id of its place on the page."""
-    if not facts.measured:
-        return {}
-    figures = {"chart-isoflop": isoflop(facts)}
-    for key in facts.frontiers:
-        figures[f"chart-{key}"] = frontier(facts, key)
-    if facts.has_returns:
-        figures["chart-return-loss"] = return_against_loss(facts)
-    if facts.plays_nethack:
-        from isoclone.nethack.report import paper_traces
-
-        layout = _layout(_log("compute C by 6ND (FLOPs)"), _log(QUANTITIES["dev_loss"]))
-        layout["showlegend"] = False
-        figures["chart-paper"] = {"data": paper_traces(facts), "layout": layout}
-    return figures
-
-
 # ---------------------------------------------------------------------- the charts
 
 
 def isoflop(facts: Facts) -> Figure:
-    """Dev loss against parameters, one curve for each budget, its optimum marked."""
+    """Draw dev loss against parameters, one curve for each budget, its optimum marked."""
     traces: list[Trace] = []
     for place, budget in enumerate(facts.budgets):
         here = [p for p in facts.measured if p.budget_flops == budget]
         if not here:
             continue
         colour, group = _seq(place, len(facts.budgets)), f"b{place}"
-        found = _fitted_at(facts, budget)
-        traces.append(_curve(found, here, colour, group))
+        fitted = _fitted_at(facts, budget)
+        traces.append(_curve(fitted, here, colour, group))
         points = _points(here, [p.params for p in here], [p.dev_loss for p in here])
         points["marker"] = {"color": colour, "size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]}
         points["error_y"] = _errors([p.dev_loss_se for p in here], colour)
         traces.append({**points, "name": f"{power(budget)}", "legendgroup": group})
-        if found.get("points"):
-            traces.append(_optimum(found, colour, group))
+        if fitted:
+            traces.append(_optimum(fitted, colour, group))
     traces += _star(facts, "params", "dev_loss")
-    layout = _layout(_log("parameters N"), _log(QUANTITIES["dev_loss"]))
+    layout = layout_of(log_axis("parameters N"), log_axis(QUANTITIES["dev_loss"]))
     layout["legend"]["title"] = {"text": "budget C, FLOPs", "side": "top", "font": {"size": 13}}
     return {"data": traces, "layout": layout}
 
 
 def frontier(facts: Facts, key: str) -> Figure:
-    """One quantity along the frontier against compute, with its law, band and forecast."""
+    """Draw one quantity along the frontier against compute, with its law, band and forecast."""
     traces = _band(facts, key)
     if key in ("dev_loss", "return_mean"):
         traces.append(_background(facts, key))
@@ -89,10 +75,10 @@ def frontier(facts: Facts, key: str) -> Figure:
     if facts.forecast and (interval := getattr(facts.forecast, key)) is not None:
         traces.append(_forecast(facts.forecast.flops, interval, key))
     traces += _star(facts, "flops", key)
-    y = _linear(QUANTITIES[key]) if key == "return_mean" else _log(QUANTITIES[key])
+    y = linear_axis(QUANTITIES[key]) if key == "return_mean" else log_axis(QUANTITIES[key])
     if key in ("params", "samples"):
         y["dtick"] = _ticks(traces)
-    layout = _layout(_log("compute C (FLOPs)"), y)
+    layout = layout_of(log_axis("compute C (FLOPs)"), y)
     layout["showlegend"] = False
     if key == "return_mean":
         _references(facts, layout)
@@ -100,7 +86,7 @@ def frontier(facts: Facts, key: str) -> Figure:
 
 
 def return_against_loss(facts: Facts) -> Figure:
-    """Mean return against dev loss, every policy that was played."""
+    """Draw mean return against dev loss, every policy that was played."""
     traces: list[Trace] = []
     for place, budget in enumerate(facts.budgets):
         here = [p for p in facts.measured if p.budget_flops == budget and p.return_mean is not None]
@@ -113,14 +99,14 @@ def return_against_loss(facts: Facts) -> Figure:
         points["error_y"] = _errors([p.return_se for p in here], f"{colour}/0.5")
         traces.append({**points, "name": power(budget)})
     traces += _star(facts, "dev_loss", "return_mean")
-    layout = _layout(_linear(QUANTITIES["dev_loss"]), _linear(QUANTITIES["return_mean"]))
+    layout = layout_of(linear_axis(QUANTITIES["dev_loss"]), linear_axis(QUANTITIES["return_mean"]))
     layout["showlegend"] = False  # colours and shapes are those of the isoFLOP chart
     _references(facts, layout)
     return {"data": traces, "layout": layout}
 
 
 def by_variant(rows: Sequence[Measured], key: str) -> Figure:
-    """Dev loss or return of named variants, one series for each budget, as the isoFLOP chart's."""
+    """Draw dev loss or return of named variants, one series for each budget."""
     traces = []
     budgets = sorted({m.point.budget_flops for m in rows})
     for place, budget in enumerate(budgets):
@@ -134,13 +120,13 @@ def by_variant(rows: Sequence[Measured], key: str) -> Figure:
         traces.append({**trace, "error_y": _errors(spread, f"{colour}/0.6"), "name": power(budget)})
     labels = list(dict.fromkeys(m.label for m in rows))
     x = {**_axis(""), "type": "category", "categoryarray": labels, "categoryorder": "array"}
-    layout = _layout(x, _linear(QUANTITIES[key]))
+    layout = layout_of(x, linear_axis(QUANTITIES[key]))
     layout["legend"]["title"] = {"text": "budget C, FLOPs", "side": "top", "font": {"size": 13}}
     return {"data": traces, "layout": layout}
 
 
 def against_cost(rows: Sequence[Measured], cost: str) -> Figure:
-    """Dev loss of each variant against what it cost: 'flops', or 'train_seconds'."""
+    """Draw dev loss of each variant against its cost: 'flops', or 'train_seconds'."""
     labels = list(dict.fromkeys(m.label for m in rows))
     traces = []
     for place, label in enumerate(labels):
@@ -153,10 +139,10 @@ def against_cost(rows: Sequence[Measured], cost: str) -> Figure:
             trace = _points(points, [m.cost(cost) for m in own], [p.dev_loss for p in points])
             trace["mode"], trace["line"] = "lines+markers", {"color": colour, "width": 2}
             trace["marker"] = {"color": colour, "size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]}
-            told = {"name": esc(label), "legendgroup": label, "showlegend": own[0] is here[0]}
+            told = {"name": escape(label), "legendgroup": label, "showlegend": own[0] is here[0]}
             traces.append({**trace, **told})
     titles = {"flops": "compute C (FLOPs)", "train_seconds": "seconds of training"}
-    layout = _layout(_log(titles[cost]), _log(QUANTITIES["dev_loss"]))
+    layout = layout_of(log_axis(titles[cost]), log_axis(QUANTITIES["dev_loss"]))
     if cost == "flops":
         layout["xaxis"]["dtick"] = "D2"  # 1, 2, 5: powers of ten with digits run into each other
     return {"data": traces, "layout": layout}
@@ -166,9 +152,9 @@ def against_cost(rows: Sequence[Measured], cost: str) -> Figure:
 
 
 def describe(point: Point) -> str:
-    """What hovering over a point says."""
+    """Return what hovering over a point says."""
     lines = [
-        f"<b>run {esc(point.run_id)}</b> · {esc(point.policy)} · seed {point.seed}",
+        f"<b>run {escape(point.run_id)}</b> · {escape(point.policy)} · seed {point.seed}",
         f"width {point.width} · N {whole(point.params)} parameters",
         f"D {whole(point.samples)} samples · {point.epochs:.2f} epochs",
         f"C {power(point.flops, 4)} FLOPs (budget {power(point.budget_flops)})",
@@ -178,7 +164,7 @@ def describe(point: Point) -> str:
         played = f"return {with_error(point.return_mean, point.return_se)}"
         lines.append(f"{played} over {point.episodes} episodes")
     if point.checkpoint:
-        lines.append(f"<i>{esc(point.checkpoint)}</i>")
+        lines.append(f"<i>{escape(point.checkpoint)}</i>")
     return "<br>".join(lines)
 
 
@@ -193,16 +179,16 @@ def _points(points: list[Point], x: list[Any], y: list[Any]) -> Trace:
     }
 
 
-def _fitted_at(facts: Facts, budget: float) -> dict[str, Any]:
-    """The isoFLOP fit of a budget, or nothing."""
-    return next((c for c in facts.isoflops if math.isclose(c["budget_flops"], budget)), {})
+def _fitted_at(facts: Facts, budget: float) -> IsoFlop | None:
+    """Return the isoFLOP fit of a budget, or None."""
+    return next((c for c in facts.isoflops if math.isclose(c.budget, budget)), None)
 
 
-def _curve(found: dict[str, Any], here: list[Point], colour: str, group: str) -> Trace:
-    """The parabola; without one, the points joined by a thin dotted line."""
-    curve = found.get("curve") or {}
+def _curve(fitted: IsoFlop | None, here: list[Point], colour: str, group: str) -> Trace:
+    """Return the parabola; without one, the points joined by a thin dotted line."""
+    curve: dict[str, Any] = fitted.curve() if fitted else {"params": [], "dev_loss": []}
     line: dict[str, Any] = {"color": colour, "width": 2}
-    x, y = curve.get("params") or [], curve.get("dev_loss") or []
+    x, y = list(curve["params"]), list(curve["dev_loss"])
     if not x:
         ordered = sorted(here, key=lambda p: p.params)
         x, y = [p.params for p in ordered], [p.dev_loss for p in ordered]
@@ -210,52 +196,54 @@ def _curve(found: dict[str, Any], here: list[Point], colour: str, group: str) ->
     return _line(x, y, line) | {"legendgroup": group}
 
 
-def _optimum(found: dict[str, Any], colour: str, group: str) -> Trace:
-    """The lowest point of a parabola, hollow where it lies at the edge of the sampled sizes."""
-    best = found["points"]
-    interior = best.get("interior", True)
-    text = f"<b>optimum at {power(found['budget_flops'])} FLOPs</b><br>N {number(best['params'])}"
-    sd = best.get("params_sd_log10")
-    if interior and sd is not None:
-        text += f" (± {sd:.2f} decades)"
-    text += f"<br>dev loss {number(best['loss'])} nats"
-    if not interior:
-        text += f"<br>at the {esc(best.get('edge'))} end of the sampled sizes:<br>only a bound"
+def _optimum(best: IsoFlop, colour: str, group: str) -> Trace:
+    """Return the lowest point of a parabola, hollow where it lies at the edge of the sizes."""
+    text = f"<b>optimum at {power(best.budget)} FLOPs</b><br>N {number(best.params)}"
+    if best.interior and math.isfinite(best.params_sd_log10):
+        text += f" (± {best.params_sd_log10:.2f} decades)"
+    text += f"<br>dev loss {number(best.loss)} nats"
+    if not best.interior:
+        text += f"<br>at the {escape(best.edge)} end of the sampled sizes:<br>only a bound"
     marker = {
-        "symbol": "diamond" if interior else "diamond-open",
+        "symbol": "diamond" if best.interior else "diamond-open",
         "size": 15,
         "color": colour,
-        "line": {"color": "@card" if interior else colour, "width": 1.5 if interior else 2.5},
+        "line": {
+            "color": "@card" if best.interior else colour,
+            "width": 1.5 if best.interior else 2.5,
+        },
     }
-    return _one(best["params"], best["loss"], marker, text) | {"legendgroup": group}
+    return _one(best.params, best.loss, marker, text) | {"legendgroup": group}
 
 
 def _band(facts: Facts, key: str) -> list[Trace]:
-    """The law with its band: solid inside the evidence, dashed beyond it."""
-    if not facts.curves or key not in facts.curves:
+    """Return the law with its band: solid inside the evidence, dashed beyond it."""
+    law: Band | None = getattr(facts.curves, key, None)
+    if facts.curves is None or law is None:
         return []
-    x, law = facts.curves["flops"], facts.curves[key]
-    filled = _line(x + x[::-1], law["high"] + law["low"][::-1], {"width": 0, "color": "@law"})
+    x, value = list(facts.curves.flops), list(law.value)
+    around = [*law.high, *reversed(law.low)]
+    filled = _line([*x, *reversed(x)], around, {"width": 0, "color": "@law"})
     filled |= {"fill": "toself", "fillcolor": "@law/0.15"}
     last = facts.budgets[-1]
     inside = sum(c <= last for c in x)
-    known = _line(x[:inside], law["value"][:inside], {"color": "@law", "width": 2})
+    known = _line(x[:inside], value[:inside], {"color": "@law", "width": 2})
     beyond = {"color": "@law", "width": 2, "dash": "dash"}
     start = max(inside - 1, 0)
-    return [filled, known, _line(x[start:], law["value"][start:], beyond)]
+    return [filled, known, _line(x[start:], value[start:], beyond)]
 
 
 def _background(facts: Facts, key: str) -> Trace:
-    """Every other point, faint: the frontier is what they leave below or above."""
-    best = {id(facts.best_at(b)) for b in facts.budgets}
+    """Return every other point, faint: the frontier is what they leave below or above."""
+    best = {id(p) for p in facts.best}
     here = [p for p in facts.measured if id(p) not in best and getattr(p, key) is not None]
     trace = _points(here, [p.flops for p in here], [getattr(p, key) for p in here])
     return {**trace, "marker": {"color": "@muted/0.45", "size": 5}}
 
 
 def _best(facts: Facts, key: str) -> Trace:
-    """The point with the lowest dev loss at each budget."""
-    best = [p for p in map(facts.best_at, facts.budgets) if p and getattr(p, key) is not None]
+    """Return the point with the lowest dev loss at each budget."""
+    best = [p for p in facts.best if getattr(p, key) is not None]
     trace = _points(best, [p.flops for p in best], [getattr(p, key) for p in best])
     spread = [p.dev_loss_se if key == "dev_loss" else p.return_se for p in best]
     trace["error_y"] = _errors(spread, "@law")
@@ -263,19 +251,20 @@ def _best(facts: Facts, key: str) -> Trace:
 
 
 def _optima(facts: Facts, key: str) -> list[Trace]:
-    """The isoFLOP optima, those at an edge hollow and left out of the law."""
+    """Return the isoFLOP optima, those at an edge hollow and left out of the law."""
     traces = []
     for interior in (True, False):
-        chosen = [c for c in facts.isoflops if c["points"].get("interior", True) == interior]
+        chosen = [c for c in facts.isoflops if c.interior == interior]
         if not chosen:
             continue
-        value = [c["points"][key] for c in chosen]
+        value = [getattr(c, key) for c in chosen]
         scale = facts.flops_rise if key == "samples" else 1.0
-        spread = [scale * (c["points"].get("params_sd_log10") or 0) * interior for c in chosen]
+        known = [c.params_sd_log10 if math.isfinite(c.params_sd_log10) else 0.0 for c in chosen]
+        spread = [scale * sd * interior for sd in known]
         note = "" if interior else "<br>at the edge of the sampled sizes:<br>only a bound"
         name = "N" if key == "params" else "D"
         text = [
-            f"<b>optimum at {power(c['budget_flops'])} FLOPs</b><br>{name} {number(v)}{note}"
+            f"<b>optimum at {power(c.budget)} FLOPs</b><br>{name} {number(v)}{note}"
             for c, v in zip(chosen, value, strict=True)
         ]
         up = [v * (10**s - 1) for v, s in zip(value, spread, strict=True)]
@@ -285,7 +274,7 @@ def _optima(facts: Facts, key: str) -> list[Trace]:
             {
                 "type": "scatter",
                 "mode": "markers",
-                "x": [c["budget_flops"] for c in chosen],
+                "x": [c.budget for c in chosen],
                 "y": value,
                 "marker": {
                     "color": "@law",
@@ -307,7 +296,7 @@ def _optima(facts: Facts, key: str) -> list[Trace]:
 
 
 def _forecast(flops: float, interval: Interval, key: str) -> Trace:
-    """The forecast with its interval."""
+    """Return the forecast with its interval."""
     text = (
         f"<b>forecast at {power(flops)} FLOPs</b><br>{QUANTITIES[key]}: {number(interval.value)}"
         f"<br>{100 * interval.level:.0f} % {bounds(interval.low, interval.high)}"
@@ -328,7 +317,7 @@ def _forecast(flops: float, interval: Interval, key: str) -> Trace:
 
 
 def _star(facts: Facts, x: str, y: str) -> list[Trace]:
-    """The forecast agent, measured; nothing where a figure of it is missing."""
+    """Return the forecast agent, measured; nothing where a figure of it is missing."""
     agent = facts.agent
     if agent is None or getattr(agent, x) is None or getattr(agent, y) is None:
         return []
@@ -374,11 +363,12 @@ def _errors(values: Sequence[float | None], colour: str) -> dict[str, Any]:
 
 
 def _seq(place: int, count: int) -> str:
-    """A budget's place on the sequential scale; one budget alone takes the middle."""
+    """Return a budget's place on the sequential scale; one budget alone takes the middle."""
     return f"@seq{place / (count - 1) if count > 1 else 0.5:.3f}"
 
 
-def _layout(x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
+def layout_of(x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
+    """Return a chart's layout around its two axes, in the style of the page."""
     return {
         "autosize": True,
         "font": {"family": FONT, "size": 13, "color": "@ink"},
@@ -412,23 +402,25 @@ def _axis(title: str) -> dict[str, Any]:
     }
 
 
-def _log(title: str) -> dict[str, Any]:
+def log_axis(title: str) -> dict[str, Any]:
+    """Return a logarithmic axis of powers of ten."""
     return {**_axis(title), "type": "log", "exponentformat": "power"}
 
 
 def _ticks(traces: list[Trace]) -> str | int:
-    """How a small chart's log axis is ticked, so that no label runs into the next."""
+    """Return how a small chart's log axis is ticked, so that no label runs into the next."""
     known = [v for trace in traces for v in trace["y"] if v and v > 0]
     decades = math.log10(max(known) / min(known)) if known else 1.0
     return "D2" if decades < 2.5 else math.ceil(decades / 8)  # 1, 2, 5; else powers of ten
 
 
-def _linear(title: str) -> dict[str, Any]:
+def linear_axis(title: str) -> dict[str, Any]:
+    """Return a linear axis."""
     return {**_axis(title), "type": "linear"}
 
 
 def _references(facts: Facts, layout: dict[str, Any]) -> None:
-    """Random play and the expert as horizontal lines with labels.
+    """Add random play and the expert as horizontal lines with labels.
 
     An expert so far above that its line would press all points to the floor is only named.
     """
@@ -457,7 +449,7 @@ def _references(facts: Facts, layout: dict[str, Any]) -> None:
 
 
 def _label(text: str) -> dict[str, Any]:
-    """A note at the left edge, under the height it is put at."""
+    """Return a note at the left edge, under the height it is put at."""
     return {
         "xref": "paper",
         "x": 0,

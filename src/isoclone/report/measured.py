@@ -1,4 +1,4 @@
-"""What an ablation measured of a variant."""
+"""What an ablation measured of a variant: its point, and how long training took."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from isoclone.base.records import Point
 
 @dataclass(frozen=True)
 class Measured:
-    """A variant's point, and how long its training took, in seconds (see `train.TrainProgress`)."""
+    """A variant's point, and how long its training took, in seconds (see `TrainProgress`)."""
 
     label: str
     point: Point

@@ -1,70 +1,86 @@
-"""The whole page: parts, style, script and plotly.js in one string."""
+"""The whole page: sections, style, script and plotly.js in one string."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from importlib import resources
+from collections.abc import Mapping
 from typing import Any
 
-from isoclone.report.charts import frontier, isoflop
-from isoclone.report.facts import Facts
-from isoclone.report.figures import all_figures
-from isoclone.report.headline import headline
-from isoclone.report.laws import laws
-from isoclone.report.points import points
-from isoclone.report.reproduce import reproduce
-from isoclone.report.savings import savings
-from isoclone.report.verdict import forecast
-from isoclone.report.words import esc
+from markupsafe import Markup
 
-# Nothing may be loaded from anywhere: the browser itself holds the page to it.
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; media-src data:"
-)
-NO_SCRIPT = "<noscript><p>The charts need JavaScript; everything else is here.</p></noscript>"
+from isoclone.base.errors import DataError
+from isoclone.base.records import jsonable
+from isoclone.report.facts import Facts
+from isoclone.report.headline import headline
+from isoclone.report.sections import BUILT_IN, SECTIONS, Section, section_names
+from isoclone.report.templating import asset, fill
 
 
 def render(facts: Facts) -> str:
-    """The page as HTML."""
-    from isoclone.nethack.report import paper, rivals
-
-    parts = (
-        headline, isoflop, frontier, forecast, rivals, paper, savings, laws, points, reproduce,
-    )  # fmt: skip
-    body = "".join(part(facts) for part in parts)
-    return whole_page(f"{facts.spec.name}: an isoclone study", body, all_figures(facts))
+    """Return the page of a study as HTML."""
+    sections, trouble = sections_of(facts)
+    title = f"{facts.spec.name}: an isoclone study"
+    return whole_page(title, headline(facts, trouble), sections)
 
 
-def whole_page(title: str, body: str, figures: dict[str, Any]) -> str:
-    """A page around its HTML, with what its charts need."""
-    library = f"<script>{_plotly()}</script>" if figures else ""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f"<title>{esc(title)}</title>"
-        f"<style>{_asset('page.css')}</style></head><body>"
-        '<button id="theme" type="button" aria-label="switch between light and dark">◐</button>'
-        f"<main>{NO_SCRIPT}{body}</main>{library}"
-        f'<script type="application/json" id="figures">{safe_json(figures)}</script>'
-        f"<script>{_asset('page.js')}</script></body></html>\n"
+def sections_of(facts: Facts) -> tuple[dict[str, Section], list[str]]:
+    """Return the sections that have something to tell, as HTML, in the order of the page.
+
+    A section that somebody registered and that cannot be made is left out; the second list says,
+    in a sentence each, which and why.
+    """
+    made: dict[str, Section] = {}
+    trouble: list[str] = []
+    for name in section_names():
+        try:
+            section = SECTIONS.make(name, facts)
+            if section is not None:
+                taken = {key for other in made.values() for key in other.figures}
+                made[name] = _checked(name, section, taken)
+        except Exception as error:  # whatever is wrong with somebody's section
+            if name in BUILT_IN:
+                raise
+            said = " ".join(str(error).split())[:200]
+            trouble.append(f"Section {name}: {type(error).__name__}: {said}.")
+    return made, trouble
+
+
+def _checked(name: str, section: Any, taken: set[str]) -> Section:
+    """Return a section as HTML, or refuse one that cannot be shown."""
+    if not isinstance(section, Section):
+        raise DataError(f"it is a {type(section).__name__}, not a Section or None")
+    figures = jsonable(dict(section.figures))
+    json.dumps(figures)  # what is no plain value is refused here
+    section = dataclasses.replace(section, figures=figures)
+    if section.html is None:
+        places = {f"{name}-{i}": label for i, label in enumerate(section.figures, 1)}
+        html = fill("section", section=section, places=places)
+        drawn = dict(zip(places, figures.values(), strict=True))
+        section = dataclasses.replace(section, html=html, figures=drawn)
+    if again := taken & set(section.figures):
+        raise DataError(f"another section has a chart of the name {sorted(again)[0]}")
+    return section
+
+
+def whole_page(title: str, header: Markup, sections: Mapping[str, Section]) -> str:
+    """Return a page around its sections, with what their charts need."""
+    figures = {
+        f"chart-{name}": figure for s in sections.values() for name, figure in s.figures.items()
+    }
+    return fill(
+        "page",
+        title=title,
+        header=header,
+        sections=sections.items(),
+        figures=figures,
+        style=asset("page.css"),
+        script=asset("page.js"),
+        library=_plotly() if figures else "",
     )
 
 
-def safe_json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
-
-
-def _asset(name: str) -> str:
-    return resources.files("isoclone.report").joinpath(name).read_text("utf-8")
-
-
-def _plotly() -> str:
+def _plotly() -> Markup:
     from plotly.offline import get_plotlyjs
 
-    return get_plotlyjs()
+    return Markup(get_plotlyjs())

@@ -5,59 +5,50 @@ from __future__ import annotations
 from typing import Any
 
 from isoclone.base.records import Point
+from isoclone.base.schema import Column, columns, figures
 from isoclone.report.facts import Facts
-from isoclone.report.pieces import code, note, section
-from isoclone.report.words import (
-    MISSING,
-    esc,
-    percent,
-    plural,
-    power,
-    whole,
-    with_error,
-)
+from isoclone.report.sections import Section
+from isoclone.report.templating import fill
+from isoclone.report.words import number, percent, power, whole, with_error
+
+HEADS = {  # heading -> the column of a point that says what it means
+    "run": "run_id",
+    "budget C": "budget_flops",
+    "spent C": "flops",
+    "width": "width",
+    "N": "params",
+    "D": "samples",
+    "epochs": "epochs",
+    "dev loss": "dev_loss",
+    "accuracy": "dev_accuracy",
+    "return": "return_mean",
+    "seed": "seed",
+}
+LEFT_OUT = {"dev_loss_se", "return_se", "train_loss", "dev_accuracy_top3"}  # no column here
 
 
-def points(facts: Facts) -> str:
-    """Every point, one row each, sortable."""
-    everyone = [*facts.points, *([facts.agent] if facts.agent else [])]
-    if not everyone:
-        return ""
-    headings = [
-        "run",
-        "budget C",
-        "spent C",
-        "width",
-        "N",
-        "D",
-        "epochs",
-        "dev loss",
-        "accuracy",
-        "return",
-        "seed",
-        "status",
-        "checkpoint or reason",
-    ]
-    head = "".join(
-        f'<th scope=col aria-sort="none"><button type=button>{h}</button></th>' for h in headings
-    )
-    body = "".join(_row(p) for p in everyone)
-    said = (
-        f"{plural(len(everyone), 'point')}; click a heading to sort. The same table is in "
-        f"{code(facts.folder + '/points.csv')} and {code('points.parquet')}; run "
-        f"<i>r</i> is the folder {code(facts.folder + '/runs/')}<i>r</i>."
-    )
-    return section(
-        "points",
-        "Every point",
-        '<div class="scroll long" tabindex=0><table class="sortable">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>",
-        note(said),
-    )
+def points(facts: Facts) -> Section | None:
+    """Return every point, one row each; a figure added to `Point` has a column here by itself."""
+    if not facts.everyone:
+        return None
+    told = LEFT_OUT | set(HEADS.values())
+    new = [column for column in figures(Point) if column.name not in told]
+    known = {column.name: column for column in columns(Point)}
+    heads = [(head, _meaning(known[name])) for head, name in HEADS.items()]
+    heads += [(column.name.replace("_", " "), _meaning(column)) for column in new]
+    heads += [("status", ""), ("checkpoint or reason", "")]
+    rows = [(p, [*_cells(p), *_figures(p, new)]) for p in facts.everyone]
+    html = fill("points", folder=facts.folder, heads=heads, rows=rows)
+    return Section("Every point", html=html)
 
 
-def _row(p: Point) -> str:
-    cells: list[tuple[Any, str]] = [
+def _meaning(column: Column) -> str:
+    return f"{column.meaning}, {column.unit}" if column.unit else column.meaning
+
+
+def _cells(p: Point) -> list[tuple[Any, str]]:
+    """Return the cells of `HEADS`, but for the run: what to sort by, and what to show."""
+    return [
         (p.budget_flops, power(p.budget_flops)),
         (p.flops, power(p.flops, 4)),
         (p.width, str(p.width)),
@@ -65,12 +56,12 @@ def _row(p: Point) -> str:
         (p.samples, whole(p.samples)),
         (p.epochs, f"{p.epochs:.2f}"),
         (p.dev_loss, with_error(p.dev_loss, p.dev_loss_se)),
-        (p.dev_accuracy, MISSING if p.dev_accuracy is None else percent(p.dev_accuracy, 1)),
+        (p.dev_accuracy, percent(p.dev_accuracy, 1)),
         (p.return_mean, with_error(p.return_mean, p.return_se)),
         (p.seed, str(p.seed)),
     ]
-    figures = "".join(f'<td data-v="{"" if v is None else v}">{text}</td>' for v, text in cells)
-    state = p.status if p.status != "ok" else "forecast" if p.role == "forecast" else "ok"
-    kind = ' class="lost"' if p.status != "ok" else ' class="agent"' if p.role == "forecast" else ""
-    why = esc(p.reason or "no reason given") if p.status != "ok" else code(p.checkpoint or MISSING)
-    return f"<tr{kind}><td>{code(p.run_id)}</td>{figures}<td>{esc(state)}</td><td>{why}</td></tr>"
+
+
+def _figures(p: Point, new: list[Column]) -> list[tuple[Any, str]]:
+    values = [getattr(p, column.name) for column in new]
+    return [(value, number(value)) for value in values]

@@ -6,18 +6,10 @@ import platform
 import shlex
 from importlib import metadata
 
-from isoclone.base.errors import IsocloneError
-from isoclone.report.facts import DemosFacts, Facts
-from isoclone.report.pieces import code, note, raw, section, table
-from isoclone.report.words import (
-    esc,
-    flat,
-    plural,
-    short,
-    whole,
-    with_error,
-)
-from isoclone.study.builtins import builtin
+from isoclone.base.provenance import MADE_BY, UNKNOWN, mixtures
+from isoclone.report.facts import Facts
+from isoclone.report.sections import Section
+from isoclone.report.templating import fill
 
 PACKAGES = ("isoclone", "torch", "numpy", "scipy", "ale-py", "gymnasium")
 CONVENTIONS = {
@@ -29,43 +21,26 @@ CONVENTIONS = {
 }
 
 
-def reproduce(facts: Facts) -> str:
-    """Commands, specification, demonstrations, versions: what it takes to do it again."""
-    spec = facts.spec
-    convention = CONVENTIONS.get(spec.flop_convention, "")
-    parts = [f"<pre>{_commands(facts)}</pre>", _demos(facts.demos, facts)]
-    parts.append(
-        f"<p><b>FLOPs</b> follow the convention {code(spec.flop_convention)}: {convention}. "
-        "Biases, activations and the optimiser are not counted. Every point carries N and D, so "
-        "that any other convention can be worked out.</p>"
+def reproduce(facts: Facts) -> Section:
+    """Return commands, specification, demonstrations, versions: what it takes to do it again."""
+    html = fill(
+        "reproduce",
+        facts=facts,
+        commands=_commands(facts),
+        convention=CONVENTIONS.get(facts.spec.flop_convention, ""),
+        made=_made_by(facts),
+        mixtures=mixtures(facts.everyone),
+        versions={name: _version(name) for name in PACKAGES},
+        python=platform.python_version(),
     )
-    seeds = ", ".join(str(s) for s in spec.seeds)
-    parts.append(
-        f"<p><b>Seeds:</b> {seeds} for training, {spec.demos_seed} for the demonstrations. "
-        f"<b>Evaluation:</b> about {whole(spec.dev_samples)} dev samples; "
-        f"{plural(spec.episodes, 'episode')} for each point's return and {spec.forecast_episodes} "
-        f"for the forecast agent's, actions chosen by {code(spec.sampling)}.</p>"
-    )
-    recipe = [
-        [code(k), esc(short(v) if not isinstance(v, list) else flat(v))]
-        for k, v in spec.recipe.items()
-    ]
-    parts.append(
-        f"<details><summary>Training recipe {code(spec.recipe.get('name', ''))}</summary>"
-        f"{table(['field', 'value'], recipe)}</details>"
-    )
-    parts.append(raw("Specification (study.json)", spec.to_json()))
-    versions = " · ".join(f"{name} {esc(_version(name))}" for name in PACKAGES)
-    parts.append(note(f"Page written with {versions} · Python {platform.python_version()}."))
-    return section("reproduce", "Do it again", *parts)
+    return Section("Do it again", html=html)
 
 
 def _commands(facts: Facts) -> str:
-    spec, folder = facts.spec, shlex.quote(facts.folder)
-    again = shlex.quote(f"{facts.folder}-again")
+    folder, again = shlex.quote(facts.folder), shlex.quote(f"{facts.folder}-again")
     lines = []
-    if _is_builtin(facts):
-        command = f"isoclone run {shlex.quote(spec.name)} --out {again}"
+    if facts.builtin:
+        command = f"isoclone run {shlex.quote(facts.spec.name)} --out {again}"
         lines += ["# the whole study, from the start", command, ""]
     lines += [
         "# the very same specification, in a new folder",
@@ -75,31 +50,21 @@ def _commands(facts: Facts) -> str:
         "# go on with this folder; what is done is not done again",
         f"isoclone run {folder}",
     ]
-    return esc("\n".join(lines))
+    return "\n".join(lines)
 
 
-def _is_builtin(facts: Facts) -> bool:
-    """Whether the study is one that comes with isoclone, the settled precision aside."""
-    try:
-        known = builtin(facts.spec.name)
-    except IsocloneError:
-        return False
-    settled = {**known.recipe, "precision": facts.spec.recipe.get("precision")}
-    return known.replace(recipe=settled) == facts.spec
-
-
-def _demos(found: DemosFacts | None, facts: Facts) -> str:
-    if found is None:
-        return "<p><b>Demonstrations:</b> not there.</p>"
-    ends = ", ".join(f"{count} {kind}" for kind, count in found.ends.items())
-    where = facts.spec.demos or f"{facts.folder}/demos"
+def _made_by(facts: Facts) -> str:
+    """Say what made the points; where they differ, each value. Empty if there are no points."""
+    made = [p for p in facts.everyone if p.status != "failed"]
+    values = {
+        name: " and ".join(dict.fromkeys(getattr(p, name) or UNKNOWN for p in made))
+        for name in MADE_BY
+    }
+    if set(values.values()) <= {UNKNOWN, ""}:
+        return "not recorded in these points" if made else ""
     return (
-        f"<p><b>Demonstrations:</b> expert {code(found.expert)} scores "
-        f"{with_error(found.mean, found.se)} over "
-        f"{plural(sum(found.episodes.values()), 'episode')} ({esc(ends)}). Split by episode: "
-        f"{found.episodes['train']} to train on ({whole(found.samples['train'])} samples), "
-        f"{found.episodes['dev']} held out ({whole(found.samples['dev'])} samples). "
-        f"Fingerprint {code(found.fingerprint)}, in {code(where)}.</p>"
+        f"isoclone {values['isoclone_version']}, torch {values['torch_version']}, "
+        f"device {values['device']}, precision {values['precision']}"
     )
 
 

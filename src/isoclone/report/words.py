@@ -1,21 +1,20 @@
-"""Numbers as a reader wants them: HTML, escaped, with no more digits than they deserve."""
+"""Numbers as a reader wants them, with no more digits than they deserve: filters of the templates.
+
+What holds HTML of ours (a raised exponent) is `Markup`; every other text is escaped by the page.
+"""
 
 from __future__ import annotations
 
-import html
 import math
 from typing import Any
+
+from markupsafe import Markup
 
 MISSING = "–"
 
 
-def esc(value: Any) -> str:
-    """Text that came from data, made harmless in HTML, in attributes and in chart labels."""
-    return html.escape(str(value), quote=True)
-
-
 def number(value: float | None, digits: int = 3) -> str:
-    """Three significant digits: 0.0123, 4.56, 789, 12.3k, 4.5M; powers of ten outside that."""
+    """Return three significant digits: 0.0123, 4.56, 789, 12.3k, 4.5M; else powers of ten."""
     if value is None or not math.isfinite(value):
         return MISSING
     size = abs(value)
@@ -28,75 +27,80 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def _plain(value: float, digits: int) -> str:
-    """A number below a thousand with that many significant digits."""
+    """Return a number below a thousand with that many significant digits."""
     if value == round(value) and abs(value) < 1000:
-        return f"{value:.0f}".replace("-", "−")
+        return minus(f"{value:.0f}")
     whole = int(f"{value:.{digits - 1}e}".split("e")[1]) + 1  # after rounding: .9996 is 1.00
-    return f"{value:.{max(digits - whole, 0)}f}".replace("-", "−")
+    return minus(f"{value:.{max(digits - whole, 0)}f}")
 
 
-def power(value: float | None, digits: int = 3) -> str:
-    """Scientific notation with a raised exponent; '1.00' is left out: 10⁸, 6.67×10⁹."""
+def power(value: float | None, digits: int = 3) -> Markup:
+    """Return scientific notation with a raised exponent; a factor of 1 is left out: 10⁸."""
     if value is None or not math.isfinite(value):
-        return MISSING
+        return Markup(MISSING)
     if value == 0:
-        return "0"
+        return Markup("0")
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    raised = f"10<sup>{int(exponent)}</sup>".replace("-", "−")
+    raised = Markup("10<sup>{}</sup>").format(minus(str(int(exponent))))
     if "." in mantissa:
         mantissa = mantissa.rstrip("0").rstrip(".")
-    if mantissa == "1":
-        return raised
-    return f"{mantissa.replace('-', '−')}×{raised}"
+    return raised if mantissa == "1" else Markup("{}×{}").format(minus(mantissa), raised)
+
+
+def minus(text: str) -> str:
+    """Return the text with hyphens as minus signs."""
+    return text.replace("-", "−")
 
 
 def whole(value: float | None) -> str:
-    """A count, digits in groups of three."""
+    """Return a count, digits in groups of three."""
     return MISSING if value is None else f"{value:,.0f}"
 
 
-def bounds(low: float | None, high: float | None, digits: int = 3) -> str:
-    """[low, high]; an open side is shown as unbounded."""
+def bounds(low: float | None, high: float | None, digits: int = 3) -> Markup:
+    """Return [low, high]; an open side is shown as unbounded."""
     left = "−∞" if low is None else number(low, digits)
     right = "∞" if high is None else number(high, digits)
-    return f"[{left}, {right}]"
+    return Markup("[{}, {}]").format(left, right)
 
 
 def with_error(value: float | None, error: float | None, digits: int = 3) -> str:
-    """value ± error; the error has two significant digits and the value as many decimals."""
+    """Return value ± error; the error has two significant digits, the value as many decimals."""
     if value is None:
         return MISSING
     if error is None or not math.isfinite(error) or error <= 0 or abs(value) >= 1e5:
         return number(value, digits)
     decimals = min(max(1 - math.floor(math.log10(error)), 0), 4)
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
+    return minus(f"{value:.{decimals}f} ± {error:.{decimals}f}")
 
 
-def percent(share: float, decimals: int = 0) -> str:
-    """A share as per cent."""
-    return f"{100 * share:.{decimals}f} %".replace("-", "−")
+def percent(share: float | None, decimals: int = 0) -> str:
+    """Return a share as per cent."""
+    return MISSING if share is None else minus(f"{100 * share:.{decimals}f} %")
 
 
 def plural(count: int, noun: str) -> str:
-    """'1 run', '2 runs'."""
+    """Return '1 run', '2 runs'."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def decimals(value: float | None, digits: int = 2) -> str:
-    return MISSING if value is None else f"{value:.{digits}f}".replace("-", "−")
+    """Return a number with that many decimals."""
+    return MISSING if value is None else minus(f"{value:.{digits}f}")
 
 
 def exponents(interval: dict[str, Any]) -> str:
-    """An exponent's interval, two decimals."""
+    """Return an exponent's interval, two decimals."""
     return f"[{decimals(interval.get('low'))}, {decimals(interval.get('high'))}]"
 
 
-def spaced(key: str) -> str:
+def spaced(key: Any) -> str:
+    """Return a key as words: 'dev_loss' is 'dev loss'."""
     return str(key).replace("_", " ")
 
 
 def flat(value: Any) -> str:
-    """A nested value in one line of text."""
+    """Return a nested value in one line of text."""
     if isinstance(value, dict):
         if {"value", "low", "high"} <= set(value):
             return f"{short(value['value'])} [{short(value['low'])}, {short(value['high'])}]"
@@ -115,6 +119,7 @@ def _nested(value: Any) -> bool:
 
 
 def short(value: Any) -> str:
+    """Return one value as text, a number with four digits."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return MISSING if value is None else str(value)

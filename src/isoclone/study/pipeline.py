@@ -29,6 +29,8 @@ from isoclone.demos.demonstrations import DONE
 from isoclone.evaluation.baselines import action_shares, smallest_of
 from isoclone.executors import Files, Task
 from isoclone.policies import policy_layout, policy_params, width_for
+from isoclone.report import write_report as write_page
+from isoclone.study.facts import gather
 from isoclone.study.folder import STUDY_FILE
 from isoclone.study.plan import Cell
 from isoclone.study.session import Session
@@ -429,10 +431,8 @@ def _role_of(study: Study, run: Run, budget: float) -> str:
 
 def write_report(study: Study) -> Path:
     """Write `report.html` and return its path."""
-    from isoclone.report import write_report as write
-
     study.fetch_demos()
-    path = write(study)
+    path = write_page(study.folder.report, gather(study))
     if study.remote:
         study.remote.push([path.name])
     return path

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from isoclone.base.records import Point
-from isoclone.base.results import Decision
+from isoclone.base.results import Decision, mean_loss
 from isoclone.study.spec import StudySpec
 
 HOPELESS_STEPS = 2
@@ -120,12 +120,6 @@ def _active(
         why = f"width {best_before} was best at the budget before"
         decisions.append(Decision(budget, width, "waits", why))
     return [w for w in active if widths.index(w) < limit]
-
-
-def mean_loss(points: Sequence[Point]) -> float:
-    """Mean dev loss over seeds; infinite where a seed has none (diverged or failed)."""
-    losses = [p.dev_loss for p in points]
-    return math.inf if None in losses else sum(losses) / len(losses)  # type: ignore[arg-type]
 
 
 def _best(at_budget: dict[int, list[Point]]) -> int | None:

@@ -1,0 +1,172 @@
+"""Gather what the report tells from a study; what is not there yet is named, not guessed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from isoclone.base.errors import IsocloneError
+from isoclone.base.records import Forecast, Point
+from isoclone.base.results import Tested
+from isoclone.base.store import read_json
+from isoclone.demos import open_demos
+from isoclone.evaluation.rollout import summary
+from isoclone.laws import DEFAULT_LAW, FittedLaw
+from isoclone.report.facts import DemosFacts, Facts, SweepFacts
+from isoclone.study import plan
+from isoclone.study.builtins import builtin
+from isoclone.study.fit import fit_law
+from isoclone.study.spec import StudySpec, demos_path
+from isoclone.study.study import Study
+
+GRID = 96  # points of a drawn law
+MARGIN = 0.08  # decades drawn beyond the forecast
+
+
+def gather(study: Study) -> Facts:
+    """Return what the page tells of a study.
+
+    Nothing that is missing or damaged stops the page from being written: it is in `missing`.
+    """
+    missing: list[str] = []
+    points, sweep = study.points("sweep"), study.sweep()
+    left = len(sweep.cells)
+    missing += _sweep_gaps(points, left)
+    fitted = _try(study.laws, missing, "Laws")
+    tested = _tested(study, fitted, missing)
+    video = study.folder.video
+    facts = Facts(
+        folder=study.path.resolve().name,
+        spec=study.spec,
+        points=points,
+        references=_try(study.references, missing, "Reference scores") or {},
+        sweep=SweepFacts(
+            sweep.widths, left, plan.HOPELESS_STEPS, plan.HOPELESS_SES, plan.WAITING_STEPS
+        ),
+        savings=study.savings(),
+        demos=_try(lambda: _demos(study), missing, "Demonstrations"),
+        tested=tested,
+        baselines=_try(study.baselines, missing, "Baselines") or {},
+        went=_try(lambda: _went(study, tested), missing, "Episodes") or {},
+        video=video.read_bytes() if video.exists() else None,
+        builtin=_is_builtin(study.spec),
+        **_drawn(study, fitted, tested, missing),
+        **_chosen_law(study, fitted, missing),
+    )
+    if facts.video is None:
+        missing.append("Video: the forecast agent was not filmed.")
+    # The page may travel: it names the study's folder, not where that happens to lie.
+    told = tuple(text.replace(str(study.path), facts.folder) for text in missing)
+    return Facts(**{**facts.__dict__, "missing": told})
+
+
+def _try(read: Callable[[], Any], missing: list[str], what: str) -> Any:
+    """Return what `read` returns; on trouble None, and a sentence that says why."""
+    try:
+        return read()
+    except IsocloneError as error:
+        missing.append(f"{what}: {error}.")
+        return None
+
+
+def _sweep_gaps(points: list[Point], left: int) -> list[str]:
+    gaps = []
+    if left:
+        gaps.append(
+            f"Sweep: unfinished, {len(points)} points so far and {left} "
+            "to go at the current budget; the same command goes on."
+        )
+    lost = Counter(p.status for p in points if p.status != "ok")
+    if lost:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(lost.items()))
+        gaps.append(f"Points without figures: {kinds}; each is a row below, with its reason.")
+    if points and all(p.return_mean is None for p in points):
+        gaps.append("Returns: no policy was played (episodes = 0), so no return is shown.")
+    return gaps
+
+
+def _drawn(
+    study: Study, fitted: FittedLaw | None, tested: Tested | None, missing: list[str]
+) -> dict[str, Any]:
+    """Return the fitted law, for tables and for charts."""
+    if fitted is None:
+        return {}
+    budgets = study.spec.budgets_flops
+    last = max([*budgets, *([tested.forecast.flops] if tested else [])])
+    grid = np.logspace(np.log10(budgets[0]), np.log10(last) + MARGIN, GRID)
+    return {
+        "laws": _try(fitted.to_json, missing, "Laws"),
+        "isoflops": _try(fitted.isoflop_curves, missing, "Curves") or [],
+        "curves": _try(lambda: fitted.curves(grid), missing, "Bands"),
+    }
+
+
+def _chosen_law(study: Study, fitted: FittedLaw | None, missing: list[str]) -> dict[str, Any]:
+    """Return what is to tell of the law that the study chose: nothing if it is the default."""
+    name, budget = study.spec.law, study.spec.forecast_budget
+    if name == DEFAULT_LAW or fitted is None:
+        return {"law_name": name}
+    compared = _try(study.compare_laws, missing, "Comparison of laws") or []
+    found: dict[str, Any] = {"law_name": name, "law_comparison": tuple(compared)}
+    if fitted.name != name:
+        return {**found, "law_reason": fitted.status[0].message}
+
+    def usual() -> Forecast:
+        return fit_law(DEFAULT_LAW, study.points(), study.references()).forecast(budget)
+
+    return {**found, "default_forecast": _try(usual, missing, "Default law")}
+
+
+def _demos(study: Study) -> DemosFacts:
+    # Not verified here: every run that used them has done so, and hashing takes its time.
+    demos = open_demos(demos_path(study.path, study.spec), verify=False)
+    mean, se = demos.score()
+    splits = Counter(
+        "dev" if info.index in demos.dev_episodes else "train" for info in demos.episodes
+    )
+    return DemosFacts(
+        fingerprint=demos.fingerprint,
+        expert=demos.expert_name,
+        episodes={split: splits[split] for split in ("train", "dev")},
+        samples={split: demos.samples_in(split) for split in ("train", "dev")},
+        ends=dict(sorted(Counter(info.end for info in demos.episodes).items())),
+        mean=mean,
+        se=se,
+    )
+
+
+def _tested(study: Study, fitted: FittedLaw | None, missing: list[str]) -> Tested | None:
+    """Return the forecast and its test; the forecast alone while the test is still to come."""
+    written = study.folder.forecast.exists()
+    told: Tested | None = _try(study.tested, missing, "Forecast") if written else None
+    if told and told.point and told.point.status != "ok":
+        missing.append(f"Forecast agent: not measured ({told.point.reason}).")
+    elif not (told and told.point) and (told or not written):  # one that is damaged has been named
+        missing.append("Test: the forecast agent has not been trained yet.")
+    if told or fitted is None:
+        return told
+    budget = study.spec.forecast_budget
+    predicted: Forecast | None = _try(lambda: fitted.forecast(budget), missing, "Forecast")
+    return Tested.of(predicted) if predicted else None
+
+
+def _went(study: Study, tested: Tested | None) -> dict[str, Any]:
+    """Return how the forecast agent's episodes went, where the game tells."""
+    agent = tested.point if tested else None
+    if agent is None:
+        return {}
+    path = study.folder.run(agent.run_id).episodes(agent.budget_flops)
+    return summary(read_json(path)) if path.exists() else {}
+
+
+def _is_builtin(spec: StudySpec) -> bool:
+    """Return whether the study is one that comes with isoclone, the settled precision aside."""
+    try:
+        known = builtin(spec.name)
+    except IsocloneError:
+        return False
+    settled = {**known.recipe, "precision": spec.recipe.get("precision")}
+    return known.replace(recipe=settled) == spec
