@@ -163,7 +163,7 @@ def tiny_policy(folder: Path) -> TrainedPolicy:
     fields = recipe("nethack", batch_size=48).to_json()
     options = {"core": "lstm", "unroll": 12}
     run = Run(demos.game_name, demos.fingerprint, "nethack", 8, options, fields, 0)
-    return Trainer(run, demos, demos.n_actions, folder).trained()
+    return Trainer(run, demos.source("unit", "raw"), demos.n_actions, folder).trained()
 
 
 def bot() -> None:

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 from common import show
-from isoclone.training.data import screen_encoder
 
 from isoclone.base.records import Run
+from isoclone.demos.encode import raw_encoder
 from isoclone.evaluation.dev_loss import dev_loss
 from isoclone.evaluation.rollout import RECURRENT_SLOTS
 from isoclone.evaluation.runners import runner_for
@@ -44,7 +44,7 @@ def trainer(demos: NldDemonstrations, width: int, options: dict[str, Any]) -> Tr
     """A fresh run in a folder of its own."""
     fields = recipe("nethack").to_json()
     run = Run(demos.game_name, demos.fingerprint, "nethack", width, options, fields, 0)
-    return Trainer(run, demos, demos.n_actions, Path(tempfile.mkdtemp()))
+    return Trainer(run, demos.source("unit", "raw"), demos.n_actions, Path(tempfile.mkdtemp()))
 
 
 def training(demos: NldDemonstrations) -> list[dict[str, Any]]:
@@ -80,7 +80,7 @@ def encoders(demos: NldDemonstrations, flops: float) -> list[dict[str, Any]]:
             begun = time.process_time()
             made.train_until(budget)
             spent += time.process_time() - begun
-            loss = dev_loss(made.trained(), demos, 20_000)
+            loss = dev_loss(made.trained(), made.source, 20_000)
             rows.append(
                 {
                     "encoder": f"{name} {width}",
@@ -100,8 +100,8 @@ def losses(demos: NldDemonstrations) -> list[dict[str, Any]]:
     params = policy_params("nethack", 96, FRAME, demos.n_actions)
     for flops, wanted in ((3e12, 0.85), (1e13, 0.70)):
         made.train_until(flops / (6 * params) * made.flops_per_sample)
-        first = dev_loss(made.trained(), demos, FIRST_FRAMES * len(demos.dev_episodes))
-        whole = dev_loss(made.trained(), demos, demos.samples)
+        first = dev_loss(made.trained(), made.source, FIRST_FRAMES * len(demos.dev_episodes))
+        whole = dev_loss(made.trained(), made.source, demos.samples)
         rows.append(
             {
                 "FLOPs by 6ND": flops,
@@ -123,7 +123,7 @@ def untrained(width: int) -> TrainedPolicy:
     run = Run("nethack", "none", "nethack", width, {}, fields, 0)
     module = make_policy("nethack", width, FRAME, ACTIONS).eval()
     device = torch.device("cpu")
-    return TrainedPolicy(module, screen_encoder(FRAME), run, ACTIONS, 0, torch.float32, device)
+    return TrainedPolicy(module, raw_encoder(FRAME), run, ACTIONS, 0, torch.float32, device)
 
 
 def playing(policy: TrainedPolicy | None, slots: int) -> float:

@@ -55,7 +55,7 @@ def _known() -> dict[str, list[str]]:
         "experts": expert_names(),
         "policies": policy_names(),
         "laws": LAWS.names(),
-        "recipes": sorted(RECIPES),
+        "recipes": RECIPES.names(),
         "studies": sorted(builtin_names()),
     }
 

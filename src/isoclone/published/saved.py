@@ -53,7 +53,7 @@ def _loaded(path: Path) -> Any:
     from torch import load as torch_load
     from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-    known = [dict, (_empty_dict, "collections.defaultdict")]
+    known: list[Any] = [dict, (_empty_dict, "collections.defaultdict")]
     with safe_globals(known), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about pickle protocols that it may not know in full
         unknown = sorted(get_unsafe_globals_in_checkpoint(path))
