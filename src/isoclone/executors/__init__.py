@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from isoclone.base.errors import SpecError, UnknownNameError
+from isoclone.base.errors import SpecError
 from isoclone.base.records import conformed
 from isoclone.base.registry import Registry
 from isoclone.executors.base import Executor, Files, Outcome, Task
@@ -32,13 +32,12 @@ __all__ = [
     "executor",
     "executor_names",
     "near",
-    "register_executor",
 ]
 
 _SIZED_BY_CLUSTER = ("ray", "slurm")  # they know better than a count of this machine's cores
 _PLAIN = (int, float, str, bool)  # the kinds of option that can be checked without asking its maker
 
-EXECUTORS = Registry("executor")
+EXECUTORS = Registry("executor", "isoclone.testing:first_executor")
 EXECUTORS.add("serial", lambda workers: SerialExecutor())
 EXECUTORS.add("processes", ProcessExecutor)
 EXECUTORS.add("ray", RayExecutor)
@@ -77,10 +76,8 @@ def executor(name: str = "processes", workers: int | None = None, **options: Any
         SpecError: fewer than one worker, or an option that it does not have or cannot take.
         MissingExtraError: its extra is not installed.
     """
-    if name not in executor_names():
-        raise UnknownNameError("executor", name, executor_names())
-    count = check_workers(workers)
     maker, _ = EXECUTORS.find(name)
+    count = check_workers(workers)
     try:
         _check(maker, count, options)
     except TypeError as error:
@@ -115,8 +112,3 @@ def near(given: Executor | None, place: Path) -> Executor | None:
 def executor_names() -> list[str]:
     """Every registered name."""
     return EXECUTORS.names()
-
-
-def register_executor(name: str, maker: Callable[..., Executor]) -> None:
-    """Add an executor under a name; `maker(workers, **options)` returns it."""
-    EXECUTORS.add(name, maker)

@@ -30,7 +30,8 @@ class Task:
     """A call to be made: a module-level function and its picklable arguments.
 
     `accelerated` says that it uses the study's device, so that a GPU is asked for; `files` what it
-    needs where no disk is shared (None: nothing).
+    needs where no disk is shared (None: nothing); `modules` those that the driver trusts (see
+    `base.registry`), which a pool fills in.
     """
 
     function: Callable[..., Any]
@@ -38,6 +39,7 @@ class Task:
     key: Any = None
     accelerated: bool = False
     files: Files | None = None
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

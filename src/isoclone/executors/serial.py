@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from isoclone.base.errors import ExecutionError, IsocloneError, StoreError
+from isoclone.base.registry import trust_modules
 from isoclone.executors.base import TRIES, Outcome, Task
 
 
@@ -30,6 +31,7 @@ def call(task: Task) -> Outcome:
 
     A full disk is not the task's fault and would fail all the others as well: it goes on up.
     """
+    trust_modules(task.modules)
     try:
         return Outcome(task, result=attempt(task.function, *task.args))
     except StoreError:

@@ -18,7 +18,7 @@ from isoclone.laws.isoflop import IsoFlop
 Array = np.ndarray
 
 DEFAULT_LAW = "isoclone"
-LAWS = Registry("law")
+LAWS = Registry("law", "isoclone.testing:first_law")
 LAWS.add(DEFAULT_LAW, "isoclone.laws.fit:fit")
 
 

@@ -41,7 +41,7 @@ from isoclone.games import FrameSpec
 if TYPE_CHECKING:
     import torch
 
-POLICIES = Registry("policy")
+POLICIES = Registry("policy", "isoclone.testing:first_policy")
 
 Maker = Callable[..., "torch.nn.Module"]
 
