@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from isoclone import experts, games, policies
+from isoclone import games, laws, policies
 from isoclone.base.errors import IsocloneError, SpecError
+from isoclone.base.records import Forecast
 from isoclone.base.registry import is_reference
+from isoclone.demos.base import MASKED, Demonstrations
 from isoclone.executors import Executor
 from isoclone.experts import Expert, View
 from isoclone.games import Env, FrameSpec, Game
@@ -145,10 +147,16 @@ class _Playing:
 
 def _check_frame(frame: Any, spec: FrameSpec, who: str) -> None:
     _demand(isinstance(frame, np.ndarray), who, f"gave a {type(frame).__name__}, not an array")
-    _demand(frame.shape == spec.shape, who, f"gave a frame of shape {frame.shape}, `frame` says "
-            f"{spec.shape}")
-    _demand(frame.dtype == np.dtype(spec.dtype), who, f"gave dtype {frame.dtype}, `frame` says "
-            f"{spec.dtype}")
+    _demand(
+        frame.shape == spec.shape,
+        who,
+        f"gave a frame of shape {frame.shape}, `frame` says {spec.shape}",
+    )
+    _demand(
+        frame.dtype == np.dtype(spec.dtype),
+        who,
+        f"gave dtype {frame.dtype}, `frame` says {spec.dtype}",
+    )
     finite = frame.dtype.kind != "f" or bool(np.isfinite(frame).all())
     _demand(finite, who, "gave a frame with a number that is not finite")
 
@@ -208,8 +216,10 @@ def check_expert(expert: Expert, game: Game) -> None:
 
 def _acts(expert: Expert, game: Game, who: str, seeds: Sequence[int], *envs: Env) -> list[int]:
     """Play episodes side by side; returns the actions in the first of them."""
-    views = [View(env, np.random.default_rng(seed), game.frame.stack) for env, seed in
-             zip(envs, seeds, strict=True)]
+    views = [
+        View(env, np.random.default_rng(seed), game.frame.stack)
+        for env, seed in zip(envs, seeds, strict=True)
+    ]
     for view, seed in zip(views, seeds, strict=True):
         view.frames.append(view.env.reset(seed).copy())
     first, chosen = views[0], []
@@ -283,50 +293,141 @@ def _check_policy(
 
 
 def _check_module(module: torch.nn.Module, frame: FrameSpec, n_actions: int, who: str) -> None:
-    import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    batch = torch.randn(3, *policies.input_shape(module, frame))
     with FlopCounterMode(display=False) as counter:
-        try:
-            logits = module(batch)
-        except (RuntimeError, ValueError, TypeError) as error:
-            said = " ".join(str(error).split())[:160]
-            raise SpecError(
-                f"{who}: forward of shape {tuple(batch.shape)} failed: {said}"
-            ) from error
-    wanted = (3, n_actions)
-    _demand(tuple(logits.shape) == wanted, who, f"gave {tuple(logits.shape)}, not {wanted}")
+        if policies.is_recurrent(module):
+            logits = _check_recurrent(module, frame, n_actions, who)
+        else:
+            logits = _check_feed_forward(module, frame, n_actions, who)
     _demand(counter.get_total_flops() > 0, who, "torch counts no FLOPs in its forward pass")
     logits.sum().backward()
     idle = [n for n, p in module.named_parameters() if p.requires_grad and p.grad is None]
     _demand(not idle, who, f"parameters without a gradient: {', '.join(idle[:3])}")
 
 
+def _forward(module: torch.nn.Module, who: str, *inputs: Any) -> Any:
+    """Call the module; what goes wrong inside is said with the shape it was given."""
+    try:
+        return module(*inputs)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        said = " ".join(str(error).split())[:160]
+        shape = tuple(getattr(inputs[0], "shape", ()))
+        raise SpecError(f"{who}: forward of shape {shape} failed: {said}") from error
+
+
+def _observations(module: torch.nn.Module, frame: FrameSpec, *batch: int) -> Any:
+    """Make up observations (*batch, ...) in the module's layout."""
+    import torch
+
+    if policies.layout_of(module) != "raw":
+        return torch.randn(*batch, *policies.input_shape(module, frame))
+    kind = getattr(torch, frame.dtype)
+    return module.observe(torch.zeros(*batch, frame.stack, frame.size, dtype=kind))  # type: ignore
+
+
+def _check_feed_forward(
+    module: torch.nn.Module, frame: FrameSpec, n_actions: int, who: str
+) -> torch.Tensor:
+    logits = _forward(module, who, _observations(module, frame, 3))
+    _check_logits(logits, (3, n_actions), who)
+    out: torch.Tensor = logits
+    return out
+
+
+def _check_logits(logits: Any, wanted: tuple[int, ...], who: str) -> None:
+    shape = tuple(getattr(logits, "shape", ()))
+    _demand(shape == wanted, who, f"gave {shape}, not {wanted}")
+
+
+def _check_recurrent(module: Any, frame: FrameSpec, n_actions: int, who: str) -> torch.Tensor:
+    """Read the same steps in several ways that must agree; return the logits of reading at once."""
+    import torch
+
+    unroll = getattr(module, "unroll", None)
+    _demand(isinstance(unroll, int) and unroll >= 1, who, "`unroll` must be a number of steps")
+    steps, lanes = 5, 3
+    seen = _observations(module, frame, steps, lanes)
+    previous = torch.randint(n_actions, (steps, lanes))
+    starts = torch.zeros(steps, lanes, dtype=torch.bool)
+    starts[0], starts[3, 1] = True, True  # an episode begins in mid-way in one of the lanes
+    previous[starts] = n_actions
+    training = module.training
+    module.eval()  # dropout would make every comparison differ
+
+    def read(step: slice, lane: slice, state: Any = None) -> tuple[torch.Tensor, Any]:
+        began = module.initial_state(len(range(lanes)[lane])) if state is None else state
+        part = _cut(seen, step, lane)
+        answer = _forward(module, who, part, previous[step, lane], starts[step, lane], began)
+        pair = isinstance(answer, tuple) and len(answer) == 2
+        _demand(pair, who, "forward must return (logits, state)")
+        return answer
+
+    every = slice(None)
+    with _naming(who, "initial_state()"):
+        shapes = {name: tuple(x.shape) for name, x in module.initial_state(lanes).items()}
+    by_lane = all(shape[:1] == (lanes,) for shape in shapes.values())
+    _demand(by_lane, who, f"the first dimension of its state must be the lane, not as in {shapes}")
+    whole, state = read(every, every)
+    _check_logits(whole, (steps, lanes, n_actions), who)
+    left = {name: tuple(x.shape) for name, x in state.items()}
+    _demand(left == shapes, who, f"its state has shapes {left} after a forward, {shapes} at first")
+    with torch.no_grad():
+        state, singly = None, []
+        for step in range(steps):
+            logits, state = read(slice(step, step + 1), every, state)
+            singly.append(logits)
+        _demand(
+            _same(torch.cat(singly), whole),
+            who,
+            "reading steps one by one differs from reading them at once",
+        )
+        afresh, _ = read(slice(3, None), slice(1, 2))
+        _demand(_same(afresh, whole[3:, 1:2]), who, "`starts` does not make it forget its state")
+        alone, _ = read(every, slice(0, 1))
+        _demand(_same(alone, whole[:, :1]), who, "a lane depends on what the others read")
+    module.train(training)
+    return whole
+
+
+def _cut(seen: Any, step: slice, lane: slice) -> Any:
+    """Take steps and lanes of observations: of a tensor, or of a named tuple of tensors."""
+    if hasattr(seen, "shape"):
+        return seen[step, lane]
+    return type(seen)(*(_cut(part, step, lane) for part in seen))
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return bool((one - other).abs().max() <= SAME * (1 + other.abs().max()))
+
+
 # ---------------------------------------------------------------------- laws
 
 
-def check_law(fit: Callable[[dict[str, np.ndarray]], Any]) -> None:
+def check_law(fit: Callable[..., Any], name: str = "") -> None:
     """Give a law points from a known surface and hold its forecast to it.
 
-    `fit(table)` gets the columns of a points table and returns something with
-    `forecast(flops) -> Forecast`. The truth is L = .1 + 40 / N^.4 + 60 / D^.4 under C = 6ND, whose
-    optimum has N proportional to C^.5.
+    `fit(table)` gets the columns of a points table, see `isoclone.laws.clean_table`, and returns
+    something with `forecast(flops) -> Forecast`. The truth is L = .1 + 40 / N^.4 + 60 / D^.4 under
+    C = 6ND, whose optimum has N proportional to C^.5.
 
     Raises:
         SpecError: the forecast is missing a part, or misses the truth.
     """
-    table = _known_surface()
-    with _naming("law", "its fit or forecast"):
+    who = f"law '{name}'" if name else "law"
+    table = laws.clean_table(_known_surface())
+    with _naming(who, "its fit or forecast"):
         forecast = fit(table).forecast(1e15)
-    for name in ("params", "samples", "dev_loss"):
-        interval: Any = getattr(forecast, name, None)
-        _demand(interval is not None, "law", f"its forecast has no `{name}`")
+    for part in ("params", "samples", "dev_loss"):
+        interval: Any = getattr(forecast, part, None)
+        _demand(interval is not None, who, f"its forecast has no `{part}`")
         ordered = (interval.low or 0) <= interval.value <= (interval.high or np.inf)
-        _demand(ordered, "law", f"`{name}`: value {interval.value} lies outside its own interval")
+        _demand(ordered, who, f"`{part}`: value {interval.value} lies outside its own interval")
+    is_record = isinstance(forecast, Forecast)
+    _demand(is_record, who, f"its forecast is a {type(forecast).__name__}, not an ic.Forecast")
     truth = _truth(1e15)
     miss = abs(np.log(forecast.dev_loss.value / truth))
-    _demand(miss < 0.1, "law", f"dev loss {forecast.dev_loss.value:.4f} at 1e15, truth {truth:.4f}")
+    _demand(miss < 0.1, who, f"dev loss {forecast.dev_loss.value:.4f} at 1e15, truth {truth:.4f}")
 
 
 def _surface(params: Any, samples: Any) -> Any:
@@ -356,6 +457,67 @@ def _known_surface() -> dict[str, np.ndarray]:
         "samples": samples,
         "dev_loss": _surface(params, samples) * noise,
     }
+
+
+# ---------------------------------------------------------------------- demonstrations
+
+
+def check_demonstrations(demos: Demonstrations, policy: str = "mlp", batch_size: int = 64) -> None:
+    """Open, split and feed demonstrations to a policy, and hold them to the protocol.
+
+    Args:
+        demos: opened demonstrations; their frames are expanded, in their directory.
+        policy: a policy that can read them.
+        batch_size: samples of each batch, a multiple of a recurrent policy's `unroll`.
+
+    Raises:
+        SpecError: the first promise that is broken.
+    """
+    import torch
+
+    who = _check_table(demos)
+    module = policies.make_policy(policy, 4, demos.frame, demos.n_actions)
+    with _naming(who, "source()"):
+        source = demos.source("unit", policies.layout_of(module))
+    with _naming(who, "feed()"):
+        feeds = [source.feed(module, batch_size, 0, "cpu", torch.float32) for _ in range(2)]
+        first, second, again = feeds[0].batch(0), feeds[0].batch(1), feeds[1].batch(1)
+    same = torch.equal(second.targets, again.targets)
+    _demand(same, who, "batch k must depend on the demonstrations, the seed and k alone")
+    _check_targets(first.targets, demos.n_actions, who)
+    judged: set[int] = set()
+    with _naming(who, "dev_batches()"):
+        for batch in source.dev_batches(module, 256, "cpu", torch.float32):
+            _check_targets(batch.targets, demos.n_actions, who)
+            counted = batch.targets.cpu().numpy() != MASKED
+            judged |= set(np.unique(batch.episodes[counted]).tolist())
+    held = {info.index for info in demos.in_split("dev")}
+    _demand(
+        judged == held, who, f"dev batches are of {sorted(judged)[:5]}, not of all dev episodes"
+    )
+
+
+def _check_table(demos: Demonstrations) -> str:
+    """Check what demonstrations say of themselves; return what messages call them."""
+    who = f"demonstrations {getattr(demos, 'path', type(demos).__name__)}"
+    members = [m for m in vars(Demonstrations) if not m.startswith("_")]
+    lacking = [member for member in members if not hasattr(demos, member)]
+    _demand(not lacking, who, f"have no `{', '.join(lacking)}`")
+    _demand(isinstance(demos.frame, FrameSpec), who, "`frame` must be a FrameSpec")
+    train, dev = demos.in_split("train"), demos.in_split("dev")
+    _demand(bool(train and dev), who, "need episodes in both splits, train and dev")
+    split = sorted(info.index for info in [*train, *dev])
+    whole = sorted(info.index for info in demos.episodes)
+    _demand(split == whole, who, "each episode must be in exactly one of train and dev")
+    counted = sum(demos.samples_in(split) for split in ("train", "dev"))
+    _demand(counted == demos.samples, who, f"{demos.samples} samples, {counted} in the splits")
+    return who
+
+
+def _check_targets(targets: torch.Tensor, n_actions: int, who: str) -> None:
+    low, high = int(targets.min()), int(targets.max())
+    fits = low >= MASKED and high < n_actions
+    _demand(fits, who, f"fed actions {low} to {high}; the game has 0..{n_actions - 1}")
 
 
 # ---------------------------------------------------------------------- executors
@@ -406,4 +568,17 @@ def first_executor(name: str, maker: Maker, args: Args, options: Options) -> Exe
     """Make an executor and return it checked."""
     made: Executor = maker(*args, **options)
     check_executor(made, name)
+    return made
+
+
+def first_law(name: str, maker: Maker, args: Args, options: Options) -> Any:
+    """Fit a law and return the result, once it has found a known surface again."""
+    check_law(maker, name)
+    return maker(*args, **options)
+
+
+def first_demonstrations(name: str, maker: Maker, args: Args, options: Options) -> Demonstrations:
+    """Open demonstrations and return them, what they say of themselves checked."""
+    made: Demonstrations = maker(*args, **options)
+    _check_table(made)
     return made

@@ -42,11 +42,11 @@ class Registry:
         self.kind = kind
         self.KINDS.add(kind)
         self._first = first
-        self._makers: dict[str, Maker | str] = {}
+        self._makers: dict[str, Any] = {}
         self._unchecked: set[str] = set()
         self._passed: set[str] = set()  # names "package.module:Name" that have passed the check
 
-    def add(self, name: str, maker: Maker | str, checked: bool = True) -> None:
+    def add(self, name: str, maker: Any, checked: bool = True) -> None:
         """Register a maker; a later one of the same name replaces the earlier.
 
         One that is not `checked` yet is checked before its first use in each process.
@@ -72,7 +72,7 @@ class Registry:
         load_plugins()
         return sorted(self._makers)
 
-    def find(self, name: str) -> tuple[Maker, tuple[str, ...]]:
+    def find(self, name: str) -> tuple[Any, tuple[str, ...]]:
         """Return the maker of `name`, and the arguments that the name itself adds.
 
         Raises:
@@ -91,7 +91,22 @@ class Registry:
         known = [f"{known}<name>" if known.endswith("/") else known for known in self.names()]
         raise UnknownNameError(self.kind, name, known)
 
-    def _guarded(self, name: str, maker: Maker) -> Maker:
+    def check(self, name: str, maker: Maker, *args: Any, **options: Any) -> None:
+        """Check a maker from outside by what it makes of these arguments.
+
+        Raises:
+            SpecError: it is unfit, or fails.
+        """
+        try:
+            resolved(self._first)(name, maker, args, options)
+        except IsocloneError:
+            raise
+        except Exception as error:  # whatever is wrong with somebody's code
+            said = " ".join(str(error).split())[:160]
+            what = f"{type(error).__name__}: {said}"
+            raise SpecError(f"{self.kind} '{name}': making it raised {what}") from error
+
+    def _guarded(self, name: str, maker: Any) -> Any:
         return self._checking(name, maker) if name in self._unchecked else maker
 
     def _checking(self, name: str, maker: Maker) -> Maker:
@@ -121,8 +136,8 @@ def is_reference(name: str) -> bool:
     return bool(module and attribute) and all(part.isidentifier() for part in parts)
 
 
-def resolved(maker: Maker | str) -> Maker:
-    """Import what "package.module:Name" names; return a callable as it is.
+def resolved(maker: Any) -> Any:
+    """Import what "package.module:Name" names; return anything else as it is.
 
     Raises:
         SpecError: the module cannot be imported, or has no such name.
@@ -135,8 +150,7 @@ def resolved(maker: Maker | str) -> Maker:
         if not hasattr(found, part):
             raise SpecError(f"{maker}: module {module} has no {attribute}")
         found = getattr(found, part)
-    maker_found: Maker = found
-    return maker_found
+    return found
 
 
 def trusted_modules() -> tuple[str, ...]:
@@ -153,22 +167,25 @@ def trust_modules(names: Iterable[str]) -> None:
 
 
 def trust_typed(*names: str | None) -> None:
-    """Trust the modules of the names "package.module:Name" among those that a user typed."""
-    trust_modules(name.partition(":")[0] for name in names if name and is_reference(name))
+    """Trust the modules of the names "package.module:Name" among those that a user typed.
+
+    Raises:
+        SpecError: one of them cannot be imported; it is not trusted then.
+    """
+    import_modules(name.partition(":")[0] for name in names if name and is_reference(name))
 
 
 def import_modules(names: Iterable[str]) -> None:
-    """Trust modules that a user typed, and import them here and in worker processes.
+    """Import modules that a user typed, and trust them: workers will import them too.
 
     Whatever they register when they are imported is known from then on.
 
     Raises:
         SpecError: one of them cannot be imported.
     """
-    names = list(names)
-    trust_modules(names)
     for name in names:
         _imported(name)
+        trust_modules([name])
 
 
 def _imported(module: str) -> ModuleType:
@@ -185,7 +202,7 @@ def _imported(module: str) -> ModuleType:
         ) from error
 
 
-def _trusted(kind: str, name: str) -> Maker:
+def _trusted(kind: str, name: str) -> Any:
     module = name.partition(":")[0]
     if module not in trusted_modules():
         raise SpecError(

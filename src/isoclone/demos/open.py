@@ -12,7 +12,8 @@ from isoclone.demos.demonstrations import DONE, FrameDemonstrations
 from isoclone.remote import Remote, address_of
 
 FRAMES = "frames"  # the kind of demonstrations whose table names none
-DEMONSTRATIONS = Registry("demonstrations")  # kind -> opener(path, verify)
+# kind -> opener(path, verify)
+DEMONSTRATIONS = Registry("demonstrations", "isoclone.testing:first_demonstrations")
 DEMONSTRATIONS.add(FRAMES, FrameDemonstrations.open)
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 
 def register() -> None:
-    """Register the game, its expert, its policy and its demonstrations."""
-    from isoclone.demos import DEMONSTRATIONS
-    from isoclone.experts import EXPERTS
-    from isoclone.games import GAMES
-    from isoclone.policies import POLICIES
+    """Register the game, its expert, its policy and its demonstrations, by the public doors."""
+    import isoclone as ic
 
     for name in ("nethack", "nethack/"):
-        GAMES.add(name, "isoclone.nethack.game:NetHack.named")
-    EXPERTS.add("autoascend", "isoclone.nethack.experts.autoascend:make_autoascend")
-    POLICIES.add("nethack", "isoclone.nethack.policy.policy:TtyPolicy")
+        ic.register_game(name, "isoclone.nethack.game:NetHack.named")
+    ic.register_expert("autoascend", "isoclone.nethack.experts.autoascend:make_autoascend")
+    ic.register_policy("nethack", "isoclone.nethack.policy.policy:TtyPolicy")
     demonstrations = "isoclone.nethack.recordings.demonstrations:NldDemonstrations"
-    DEMONSTRATIONS.add("nld", f"{demonstrations}.open")
+    ic.register_demonstrations("nld", f"{demonstrations}.open")

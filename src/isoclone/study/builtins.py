@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from isoclone.base.errors import SpecError, UnknownNameError
+from isoclone.base.errors import SpecError
+from isoclone.base.registry import Registry
 from isoclone.study.spec import StudySpec
 from isoclone.training.recipes import recipe
+
+STUDIES = Registry("study")  # of specifications themselves, not of makers
 
 TOY = StudySpec(
     name="toy",
@@ -52,7 +55,8 @@ NETHACK = StudySpec(
     forecast_episodes=200,
 )
 
-_STUDIES = {"toy": TOY, "breakout": BREAKOUT, "nethack": NETHACK}
+for _study in (TOY, BREAKOUT, NETHACK):
+    STUDIES.add(_study.name, _study)
 
 
 def builtin(name: str) -> StudySpec:
@@ -62,8 +66,6 @@ def builtin(name: str) -> StudySpec:
         UnknownNameError: no such study or game.
         SpecError: a game that has no ready-made study.
     """
-    if name in _STUDIES:
-        return _STUDIES[name]
     if name.startswith("atari/"):
         return for_atari(name)
     if name.startswith("gym/"):
@@ -71,12 +73,13 @@ def builtin(name: str) -> StudySpec:
             f"'{name}' is a game without a ready-made study: put an isoclone.StudySpec with its "
             "sizes and budgets into a Python file (see studies/cartpole.py) and run that"
         )
-    raise UnknownNameError("study", name, builtin_names())
+    found: StudySpec = STUDIES.find(name)[0]
+    return found
 
 
 def builtin_names() -> list[str]:
     """Every name `builtin` accepts."""
-    return [*_STUDIES, "atari/<Name>"]
+    return [*STUDIES.names(), "atari/<Name>"]
 
 
 def for_atari(name: str) -> StudySpec:

@@ -7,8 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from isoclone.base.errors import SpecError, UnknownNameError
+from isoclone.base.errors import SpecError
 from isoclone.base.records import conform, shown
+from isoclone.base.registry import Registry
 
 SCHEDULES = ("constant", "inverse_sqrt", "cosine")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -108,12 +109,13 @@ class Recipe:
             raise SpecError(f"recipe: {error}") from error
 
 
-RECIPES = {
+RECIPES = Registry("recipe")  # of recipes themselves, not of makers
+for _recipe in (
     # Tuyls et al. 2023, Atari: Adam at a constant rate, bytes over 255, no averaging.
-    "paper": Recipe("paper", learning_rate=1e-4, batch_size=128, precision="float32"),
+    Recipe("paper", learning_rate=1e-4, batch_size=128, precision="float32"),
     # Found here on Breakout (docs/log.md): standardised pixels, a rate that falls with the root of
     # the samples wherever the run will end, averaged weights.
-    "lean": Recipe(
+    Recipe(
         "lean",
         learning_rate=3.5e-3,
         batch_size=32,
@@ -126,7 +128,7 @@ RECIPES = {
         width_power=0.3,
     ),
     # Found here on NetHack recordings (docs/log.md): 32 games side by side x 16 steps.
-    "nethack": Recipe(
+    Recipe(
         "nethack",
         learning_rate=4e-3,
         batch_size=512,
@@ -139,7 +141,8 @@ RECIPES = {
         width_power=0.3,
         clip_norm=1.0,
     ),
-}
+):
+    RECIPES.add(_recipe.name, _recipe)
 
 
 def recipe(name: str, **changes: Any) -> Recipe:
@@ -149,9 +152,8 @@ def recipe(name: str, **changes: Any) -> Recipe:
         UnknownNameError: no such recipe.
         SpecError: a field that no recipe has, or a value it cannot take.
     """
-    if name not in RECIPES:
-        raise UnknownNameError("recipe", name, list(RECIPES))
+    found: Recipe = RECIPES.find(name)[0]
     try:
-        return dataclasses.replace(RECIPES[name], **changes)
+        return dataclasses.replace(found, **changes)
     except TypeError as error:
         raise SpecError(f"recipe '{name}': {error}") from error
