@@ -8,7 +8,8 @@ The controller is linear, so the smallest network is the best one at every budge
 
 from dataclasses import dataclass
 
-from isoclone.experts import CallableExpert, register_expert
+import isoclone as ic
+from isoclone.experts import CallableExpert
 from isoclone.study.spec import StudySpec
 from isoclone.training.recipes import recipe
 
@@ -23,7 +24,7 @@ class Balancer(CallableExpert):
     name: str = "balancer"
 
 
-register_expert("balancer", lambda game: Balancer(lean_into_the_fall))
+ic.register_expert("balancer", lambda game: Balancer(lean_into_the_fall), "gym/CartPole-v1")
 
 study = StudySpec(
     name="cartpole",

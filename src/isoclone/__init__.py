@@ -35,22 +35,30 @@ _ROOMS = {
     "Point": "isoclone.base.records",
     "Recipe": "isoclone.training.recipes",
     "Run": "isoclone.base.records",
+    "ScalingLaws": "isoclone.laws",
     "Study": "isoclone.study.study",
     "StudySpec": "isoclone.study.spec",
+    "TrainedPolicy": "isoclone.training.checkpoint",
     "evaluate": "isoclone.api",
     "executor": "isoclone.executors",
-    "expert": "isoclone.experts",
+    "expert": "isoclone.api",
     "fit": "isoclone.study.fit",
-    "game": "isoclone.games",
+    "game": "isoclone.api",
     "load": "isoclone.api",
     "policy_flops": "isoclone.api",
     "policy_params": "isoclone.api",
     "recipe": "isoclone.training.recipes",
     "record": "isoclone.api",
-    "register_executor": "isoclone.executors",
-    "register_expert": "isoclone.testing",
-    "register_game": "isoclone.testing",
-    "register_policy": "isoclone.testing",
+    "register_demonstrations": "isoclone.api",
+    "register_executor": "isoclone.api",
+    "register_expert": "isoclone.api",
+    "register_game": "isoclone.api",
+    "register_law": "isoclone.api",
+    "register_policy": "isoclone.api",
+    "register_recipe": "isoclone.api",
+    "register_section": "isoclone.api",
+    "register_study": "isoclone.api",
+    "register_verb": "isoclone.api",
     "rollout": "isoclone.api",
     "score_expert": "isoclone.experts",
     "train_expert": "isoclone.experts",
@@ -60,27 +68,25 @@ _ROOMS = {
 __all__ = ["__version__", *sorted(_ROOMS)]
 
 if TYPE_CHECKING:
-    from isoclone.api import (
-        evaluate as evaluate,
-    )
-    from isoclone.api import (
-        load as load,
-    )
-    from isoclone.api import (
-        policy_flops as policy_flops,
-    )
-    from isoclone.api import (
-        policy_params as policy_params,
-    )
-    from isoclone.api import (
-        record as record,
-    )
-    from isoclone.api import (
-        rollout as rollout,
-    )
-    from isoclone.api import (
-        width_for as width_for,
-    )
+    from isoclone.api import evaluate as evaluate
+    from isoclone.api import expert as expert
+    from isoclone.api import game as game
+    from isoclone.api import load as load
+    from isoclone.api import policy_flops as policy_flops
+    from isoclone.api import policy_params as policy_params
+    from isoclone.api import record as record
+    from isoclone.api import register_demonstrations as register_demonstrations
+    from isoclone.api import register_executor as register_executor
+    from isoclone.api import register_expert as register_expert
+    from isoclone.api import register_game as register_game
+    from isoclone.api import register_law as register_law
+    from isoclone.api import register_policy as register_policy
+    from isoclone.api import register_recipe as register_recipe
+    from isoclone.api import register_section as register_section
+    from isoclone.api import register_study as register_study
+    from isoclone.api import register_verb as register_verb
+    from isoclone.api import rollout as rollout
+    from isoclone.api import width_for as width_for
     from isoclone.base.errors import IsocloneError as IsocloneError
     from isoclone.base.records import Forecast as Forecast
     from isoclone.base.records import Interval as Interval
@@ -88,20 +94,16 @@ if TYPE_CHECKING:
     from isoclone.base.records import Run as Run
     from isoclone.demos import Demonstrations as Demonstrations
     from isoclone.executors import executor as executor
-    from isoclone.executors import register_executor as register_executor
     from isoclone.experts import ExpertScore as ExpertScore
-    from isoclone.experts import expert as expert
     from isoclone.experts import score_expert as score_expert
     from isoclone.experts import train_expert as train_expert
     from isoclone.games import FrameSpec as FrameSpec
-    from isoclone.games import game as game
+    from isoclone.laws import ScalingLaws as ScalingLaws
     from isoclone.study.ablation import Ablation as Ablation
     from isoclone.study.fit import fit as fit
     from isoclone.study.spec import StudySpec as StudySpec
     from isoclone.study.study import Study as Study
-    from isoclone.testing import register_expert as register_expert
-    from isoclone.testing import register_game as register_game
-    from isoclone.testing import register_policy as register_policy
+    from isoclone.training.checkpoint import TrainedPolicy as TrainedPolicy
     from isoclone.training.recipes import Recipe as Recipe
     from isoclone.training.recipes import recipe as recipe
 

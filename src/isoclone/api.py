@@ -1,24 +1,78 @@
-"""The public functions whose signature is kinder than that of the room they call."""
+"""The public functions of `import isoclone as ic`, and the doors by which things are added.
+
+Importing this is light: each function imports what it needs, so that a plugin's `register()`, which
+every process calls, brings in neither torch nor a game.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from isoclone import policies
-from isoclone.demos import Demonstrations, RecordRequest, record_demonstrations
-from isoclone.evaluation.dev_loss import DevLoss, dev_loss
-from isoclone.evaluation.rollout import Returns
-from isoclone.evaluation.rollout import rollout as play_out
-from isoclone.executors import Executor, SerialExecutor
-from isoclone.experts import Expert
-from isoclone.games import Game
-from isoclone.games import game as make_game
-from isoclone.training.checkpoint import TrainedPolicy, load_checkpoint
+from isoclone.base.errors import SpecError
+from isoclone.base.registry import Registry, add_verb, is_reference, trust_typed
+
+if TYPE_CHECKING:
+    import torch
+
+    from isoclone.demos import Demonstrations
+    from isoclone.evaluation.dev_loss import DevLoss
+    from isoclone.evaluation.rollout import Returns
+    from isoclone.executors import Executor
+    from isoclone.experts import Expert
+    from isoclone.games import Game
+    from isoclone.laws import Law
+    from isoclone.report.sections import Render
+    from isoclone.study.spec import StudySpec
+    from isoclone.training.checkpoint import TrainedPolicy
+    from isoclone.training.recipes import Recipe
 
 
-def _game(game: str | Game) -> Game:
-    return make_game(game) if isinstance(game, str) else game
+# ---------------------------------------------------------------------- games and experts
+
+
+def game(name: str, **options: Any) -> Game:
+    """Return a game by name.
+
+    Args:
+        name: 'toy', 'atari/Breakout', 'gym/CartPole-v1', a registered one, or the maker of one as
+            "package.module:Name", whose module is trusted by this.
+        options: the game's own.
+
+    Raises:
+        UnknownNameError: no such game.
+        SpecError: an option the game does not have, or a value it cannot take.
+    """
+    from isoclone import games
+
+    trust_typed(name)
+    return games.game(name, **options)
+
+
+def expert(
+    source: str | os.PathLike[str] | Callable[..., Any] | Expert,
+    game: str | Game,
+    **options: Any,
+) -> Expert:
+    """Return an expert by name, file or function; see `isoclone.experts.expert`.
+
+    A name "package.module:Name" trusts its module.
+
+    Raises:
+        UnknownNameError: no such expert.
+        TrustError: the source is pickled and `trust` was not given.
+        SpecError: an option the expert does not have.
+    """
+    from isoclone import experts
+
+    trust_typed(source if isinstance(source, str) else None)
+    return experts.expert(source, _game(game), **options)
+
+
+def _game(given: str | Game) -> Game:
+    return game(given) if isinstance(given, str) else given
 
 
 def record(
@@ -44,7 +98,11 @@ def record(
     Raises:
         SpecMismatchError: the directory holds demonstrations of another request.
     """
+    from isoclone.demos import RecordRequest, record_demonstrations
+    from isoclone.executors import SerialExecutor
+
     the_game = _game(game)
+    trust_typed(expert if isinstance(expert, str) else None)
     request = RecordRequest(
         game=the_game.name,
         expert=expert,
@@ -58,17 +116,24 @@ def record(
         return record_demonstrations(request, path, workers)
 
 
+# ---------------------------------------------------------------------- policies
+
+
 def load(checkpoint: str | Path, device: str = "cpu") -> TrainedPolicy:
-    """A trained policy from a checkpoint (safetensors).
+    """Load a trained policy from a checkpoint (safetensors).
 
     Raises:
         CheckpointError: the file is damaged, or does not hold what it says.
     """
+    from isoclone.training.checkpoint import load_checkpoint
+
     return load_checkpoint(checkpoint, device)
 
 
 def evaluate(policy: TrainedPolicy, demos: Demonstrations, samples: int = 20_000) -> DevLoss:
-    """Teacher-forced dev loss of a policy on the held-out episodes of demonstrations."""
+    """Measure the teacher-forced dev loss of a policy on held-out episodes, in nats per action."""
+    from isoclone.evaluation.dev_loss import dev_loss
+
     source = demos.source(policy.encoder.kind, policy.encoder.layout)
     return dev_loss(policy, source, samples)
 
@@ -80,30 +145,240 @@ def rollout(
     seed: int = 0,
     sampling: str = "sample",
 ) -> Returns:
-    """Returns of whole episodes played by a policy.
+    """Play whole episodes with a policy and return their returns.
 
     `sampling` is 'sample', 'argmax', or settings: 'temperature=0.7,top_p=0.9,top_k=5'.
     """
+    from isoclone.evaluation.rollout import rollout as play_out
+
     return play_out(policy, _game(game), episodes, seed, sampling)
 
 
 def policy_params(policy: str, width: int, game: str | Game, **options: Any) -> int:
-    """Trainable parameters of a policy of a width for a game."""
+    """Count the trainable parameters of a policy of a width for a game."""
+    from isoclone import policies
+
     the_game = _game(game)
+    trust_typed(policy)
     return policies.policy_params(policy, width, the_game.frame, the_game.n_actions, **options)
 
 
 def policy_flops(
     policy: str, width: int, game: str | Game, convention: str = "exact", **options: Any
 ) -> float:
-    """FLOPs to train a policy on one sample (see `isoclone.policies.flops` for the conventions)."""
+    """Count the FLOPs to train a policy on one sample (conventions: `isoclone.policies.flops`)."""
+    from isoclone import policies
+
     the_game = _game(game)
+    trust_typed(policy)
     return policies.policy_flops(
         policy, width, the_game.frame, the_game.n_actions, convention, **options
     )
 
 
 def width_for(params: float, policy: str, game: str | Game, **options: Any) -> int:
-    """The width whose parameter count is nearest to `params`."""
+    """Return the width whose parameter count is nearest to `params`."""
+    from isoclone import policies
+
     the_game = _game(game)
+    trust_typed(policy)
     return policies.width_for(params, policy, the_game.frame, the_game.n_actions, **options)
+
+
+# ---------------------------------------------------------------------- the doors
+#
+# A callable is checked when it is registered. A name "package.module:Name" is imported and checked
+# before its first use in a process.
+
+
+def register_game(name: str, maker: Callable[..., Game] | str) -> None:
+    """Add a game under a name.
+
+    Args:
+        name: what studies call it; 'family/' for all names that begin so.
+        maker: `maker(**options) -> Game` (`maker(rest, **options)` of a family), or its name.
+
+    Raises:
+        SpecError: what is wrong with it, and where.
+    """
+    from isoclone.base.tables import GAMES
+
+    _register(GAMES, name, maker, None if name.endswith("/") else ((), {}))
+
+
+def register_expert(
+    name: str, maker: Callable[..., Expert] | str, game: str | Game | None = None
+) -> None:
+    """Add an expert under a name.
+
+    Args:
+        name: what studies call it; 'family/' for all names that begin so.
+        maker: `maker(game=..., **options) -> Expert`, or its name.
+        game: a game to check it in now; it is checked before its first use if None.
+
+    Raises:
+        SpecError: what is wrong with it, and where.
+    """
+    from isoclone.base.tables import EXPERTS
+
+    _register(EXPERTS, name, maker, None if game is None else ((), {"game": _game(game)}))
+
+
+def register_policy(
+    name: str, maker: Callable[..., torch.nn.Module] | str, game: str | Game = "toy"
+) -> None:
+    """Add a policy under a name.
+
+    Args:
+        name: what studies call it.
+        maker: `maker(width, frame, n_actions, **options) -> torch.nn.Module`, or its name.
+        game: the game on whose frames a callable is checked now.
+
+    Raises:
+        SpecError: what is wrong with it, and where.
+    """
+    from isoclone.base.tables import POLICIES
+
+    if isinstance(maker, str):
+        return _register(POLICIES, name, maker, None)
+    the_game = _game(game)
+    return _register(POLICIES, name, maker, ((4, the_game.frame, the_game.n_actions), {}))
+
+
+def register_law(name: str, fit: Law | str) -> None:
+    """Add a law under a name: `fit(table) -> object with forecast(flops)`, or that function's name.
+
+    Raises:
+        SpecError: what is wrong with it.
+    """
+    from isoclone.base.tables import LAWS
+
+    _check_callable(LAWS, name, fit)
+    if not isinstance(fit, str):
+        from isoclone.testing import check_law
+
+        check_law(fit, name)
+    LAWS.add(name, fit, checked=not isinstance(fit, str))
+
+
+def register_demonstrations(
+    kind: str, opener: Callable[[Path, bool], Demonstrations] | str, path: str | Path | None = None
+) -> None:
+    """Add a kind of demonstrations: those whose `demonstrations.json` says "kind": `kind`.
+
+    Args:
+        kind: as the file says it.
+        opener: `opener(path, verify) -> Demonstrations`, or its name.
+        path: a directory to check it with now; it is checked before its first use if None.
+
+    Raises:
+        SpecError: what is wrong with it.
+    """
+    from isoclone.base.tables import DEMONSTRATIONS
+
+    _register(DEMONSTRATIONS, kind, opener, None if path is None else ((Path(path), True), {}))
+
+
+def register_executor(name: str, maker: Callable[..., Executor] | str) -> None:
+    """Add an executor under a name: `maker(workers, **options) -> Executor`, or its name.
+
+    It is checked before its first use, as making one may ask a cluster for machines.
+
+    Raises:
+        SpecError: it is neither a callable nor a name.
+    """
+    from isoclone.base.tables import EXECUTORS
+
+    _register(EXECUTORS, name, maker, None)
+
+
+def register_section(name: str, render: Render | str, after: str = "went") -> None:
+    """Add a section to every report, after another one.
+
+    Args:
+        name: its id on the page: letters, digits, '-' and '_'.
+        render: `render(facts) -> Section | None`, or its name.
+        after: the section that it follows.
+
+    Raises:
+        SpecError: the name cannot be an id, or is that of a built-in section.
+        UnknownNameError: there is no section `after`.
+    """
+    from isoclone.report import sections
+
+    _check_callable(sections.SECTIONS, name, render)
+    sections.register_section(name, render, after)
+
+
+def register_study(name: str, study: StudySpec | str) -> None:
+    """Add a study under a name, for `isoclone run NAME`.
+
+    Args:
+        name: what is typed.
+        study: a specification, or the name of one as "package.module:name".
+
+    Raises:
+        SpecError: it is neither, or it cannot be studied.
+    """
+    from isoclone.base.tables import STUDIES
+
+    if isinstance(study, str):
+        _check_callable(STUDIES, name, study)
+    else:
+        study.check()
+    STUDIES.add(name, study)
+
+
+def register_recipe(name: str, recipe: Recipe | str) -> None:
+    """Add a training recipe under a name.
+
+    Args:
+        name: what studies call it.
+        recipe: a recipe of that name, or the name of one as "package.module:name".
+
+    Raises:
+        SpecError: it is neither, or is called something else.
+    """
+    from isoclone.base.tables import RECIPES
+
+    if isinstance(recipe, str):
+        _check_callable(RECIPES, name, recipe)
+    elif recipe.name != name:
+        raise SpecError(f"recipe '{name}': its `name` is '{recipe.name}'; use one name for both")
+    RECIPES.add(name, recipe)
+
+
+def register_verb(words: str, function: Callable[..., None] | str) -> None:
+    """Add a verb to the command line.
+
+    Args:
+        words: what is typed after `isoclone`, as in "demos import nld": groups, then the verb.
+        function: a typed function whose docstring is the help, or its name.
+
+    Raises:
+        SpecError: words that nobody could type, or a function without a docstring.
+    """
+    add_verb(words, function)
+
+
+def _register(
+    registry: Registry,
+    name: str,
+    maker: Callable[..., Any] | str,
+    arguments: tuple[tuple[Any, ...], dict[str, Any]] | None,
+) -> None:
+    """Add a maker; one that is callable is checked now if there are arguments to call it with."""
+    _check_callable(registry, name, maker)
+    if isinstance(maker, str) or arguments is None:
+        registry.add(name, maker, checked=False)
+        return
+    args, options = arguments
+    registry.check(name, maker, *args, **options)
+    registry.add(name, maker)
+
+
+def _check_callable(registry: Registry, name: str, maker: Any) -> None:
+    if not callable(maker) and not (isinstance(maker, str) and is_reference(maker)):
+        raise SpecError(
+            f"{registry.kind} '{name}': give a callable or \"package.module:Name\", not {maker!r}"
+        )

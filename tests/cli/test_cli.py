@@ -287,7 +287,7 @@ def test_a_policy_that_crashes_is_named_with_its_width(call, tmp_path):
 CRASHING = """
 import torch
 from isoclone.study.builtins import builtin
-from isoclone.policies import make_policy, register_policy
+from isoclone.policies import POLICIES, make_policy
 
 def crashing(width, frame, n_actions):
     policy = make_policy("mlp", width, frame, n_actions)
@@ -299,7 +299,7 @@ def crashing(width, frame, n_actions):
     policy.forward = crash
     return policy
 
-register_policy("crashing", crashing)
+POLICIES.add("crashing", crashing)  # unchecked: it crashes
 study = builtin("toy").replace(policy="crashing")
 """
 

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from light_tasks import die_once, double, fail, full_disk
 
+from isoclone.api import register_executor
 from isoclone.base.errors import DataError, SpecError, StoreError, UnknownNameError
 from isoclone.cli import main
-from isoclone.executors import Task, executor, executor_names, register_executor
+from isoclone.executors import Task, executor, executor_names
 from isoclone.executors.processes import _dealt_out
 from isoclone.executors.serial import SerialExecutor
 

@@ -10,14 +10,14 @@ from pathlib import Path
 FILE = """
 from dataclasses import dataclass
 from isoclone.study.builtins import builtin
-from isoclone.games import register_game
+import isoclone as ic
 from isoclone.games.toy import Toy
 
 @dataclass(frozen=True)
 class Mine(Toy):
     name: str = "mine"
 
-register_game("mine", Mine)
+ic.register_game("mine", Mine)
 study = builtin("toy").replace(name="mine", game="mine", samples=2000, widths=(2, 4, 8),
     budgets_flops=(3e6, 1e7, 3e7), expert="random", episodes=2, forecast_episodes=2)
 """

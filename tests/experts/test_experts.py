@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from isoclone.base.errors import DataError, SpecError, UnknownNameError
-from isoclone.experts import View, expert, expert_names, register_expert, score_expert
+from isoclone.experts import EXPERTS, View, expert, expert_names, score_expert
 from isoclone.experts.base import RandomExpert
 from isoclone.experts.scripted import FIRE, LEFT, NOOP, RIGHT, between_walls
 from isoclone.games import game
@@ -54,7 +54,7 @@ def test_an_action_that_is_not_there_is_named():
 
 
 def test_a_registered_expert_is_found():
-    register_expert("test-random", lambda game: RandomExpert(game.n_actions, name="mine"))
+    EXPERTS.add("test-random", lambda game: RandomExpert(game.n_actions, name="mine"))
     assert expert("test-random", game("toy")).name == "mine"
 
 

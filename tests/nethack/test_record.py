@@ -14,7 +14,7 @@ from isoclone.base.errors import SpecError, SpecMismatchError
 from isoclone.cli import main
 from isoclone.executors import ProcessExecutor
 from isoclone.executors.setup import STUDY_FILE_VARIABLE
-from isoclone.experts import register_expert
+from isoclone.experts import EXPERTS
 from isoclone.experts.base import View
 from isoclone.nethack.game import pack_tty
 from isoclone.nethack.recordings import import_nld
@@ -183,16 +183,16 @@ def test_mistakes_are_one_line_and_leave_no_trace(tmp_path):
 
 
 STUDY = """
-from isoclone.experts import register_expert
+from isoclone.experts import EXPERTS
 from quitter import Quitter
-register_expert("quitter", lambda game: Quitter())
+EXPERTS.add("quitter", lambda game: Quitter())
 """
 
 
 def test_a_failing_expert_and_a_dying_process_harm_no_other_game(tmp_path, monkeypatch):
     (tmp_path / "study.py").write_text(STUDY)
     monkeypatch.setenv(STUDY_FILE_VARIABLE, str(tmp_path / "study.py"))
-    register_expert("quitter", lambda game: Quitter())
+    EXPERTS.add("quitter", lambda game: Quitter())
     request = NldRecordRequest(games=4, expert="quitter", game_options={"max_steps": 60})
     rows = record_nld(request, tmp_path / "g", ProcessExecutor(1))
     ends = [row["how_it_ended"] for row in rows]

@@ -2,6 +2,7 @@
 
 A maker is a callable, or the name of one as "package.module:Name", which is imported when it is
 first used. Packages that are installed add theirs through the entry-point group `isoclone.plugins`.
+What comes from outside is checked before it is first used in a process (see `isoclone.testing`).
 """
 
 from __future__ import annotations
@@ -9,43 +10,69 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar, Protocol
 
-from isoclone.base.errors import SpecError, UnknownNameError
+from isoclone.base.errors import IsocloneError, SpecError, UnknownNameError
 
 PLUGINS = "isoclone.plugins"  # entry-point group; each entry is a function without arguments
-MODULES_VARIABLE = "ISOCLONE_IMPORT"  # modules, comma-separated, that names in a study may be of
+MODULES_VARIABLE = "ISOCLONE_IMPORT"  # modules, comma-separated, that a study's names may be of
 
 Maker = Callable[..., Any]
 
 
 class Registry:
-    """Makers by name. A name ending in '/' is a family: its maker gets the rest of the name."""
+    """Makers by name. A name ending in '/' is a family: its maker gets the rest of the name.
+
+    Args:
+        kind: what the makers make, in messages.
+        first: "package.module:Name" of `first(name, maker, args, options)`, which makes the first
+            product of a maker from outside, and raises SpecError if it is unfit. It is named and
+            not imported: the checks stand above all rooms, and whoever uses built-in makers alone
+            does not need them.
+    """
 
     KINDS: ClassVar[set[str]] = set()  # what a user's file can register
 
-    def __init__(self, kind: str):
+    def __init__(self, kind: str, first: str = ""):
         self.kind = kind
         self.KINDS.add(kind)
-        self._makers: dict[str, Maker | str] = {}
+        self._first = first
+        self._makers: dict[str, Any] = {}
+        self._unchecked: set[str] = set()
+        self._passed: set[str] = set()  # names "package.module:Name" that have passed the check
 
-    def add(self, name: str, maker: Maker | str) -> None:
-        """Register a maker; a later one of the same name replaces the earlier."""
+    def add(self, name: str, maker: Any, checked: bool = True) -> None:
+        """Register a maker; a later one of the same name replaces the earlier.
+
+        One that is not `checked` yet is checked before its first use in each process.
+        """
         self._makers[name] = maker
+        self._unchecked.discard(name)
+        if not checked:
+            self._unchecked.add(name)
 
     def remove(self, name: str) -> None:
         """Forget a maker, if there is one of that name."""
         self._makers.pop(name, None)
+
+    def knows(self, name: str) -> bool:
+        """Return whether `find` would look for a maker of that name, without importing it."""
+        load_plugins()
+        family, _, rest = name.partition("/")
+        own = name in self._makers and not name.endswith("/")
+        return own or bool(rest and f"{family}/" in self._makers) or is_reference(name)
 
     def names(self) -> list[str]:
         """Return all registered names, sorted."""
         load_plugins()
         return sorted(self._makers)
 
-    def find(self, name: str) -> tuple[Maker, tuple[str, ...]]:
+    def find(self, name: str) -> tuple[Any, tuple[str, ...]]:
         """Return the maker of `name`, and the arguments that the name itself adds.
 
         Raises:
@@ -53,15 +80,48 @@ class Registry:
             SpecError: "package.module:Name" that cannot be imported, or may not be.
         """
         load_plugins()
-        if name in self._makers and not name.endswith("/"):
-            return resolved(self._makers[name]), ()
         family, _, rest = name.partition("/")
+        if name in self._makers and not name.endswith("/"):
+            return self._guarded(name, resolved(self._makers[name])), ()
         if rest and f"{family}/" in self._makers:
-            return resolved(self._makers[f"{family}/"]), (rest,)
+            return self._guarded(f"{family}/", resolved(self._makers[f"{family}/"])), (rest,)
         if is_reference(name):
-            return _trusted(self.kind, name), ()
+            maker = _trusted(self.kind, name)
+            return maker if name in self._passed else self._checking(name, maker), ()
         known = [f"{known}<name>" if known.endswith("/") else known for known in self.names()]
         raise UnknownNameError(self.kind, name, known)
+
+    def check(self, name: str, maker: Maker, *args: Any, **options: Any) -> None:
+        """Check a maker from outside by what it makes of these arguments.
+
+        Raises:
+            SpecError: it is unfit, or fails.
+        """
+        try:
+            resolved(self._first)(name, maker, args, options)
+        except IsocloneError:
+            raise
+        except Exception as error:  # whatever is wrong with somebody's code
+            said = " ".join(str(error).split())[:160]
+            what = f"{type(error).__name__}: {said}"
+            raise SpecError(f"{self.kind} '{name}': making it raised {what}") from error
+
+    def _guarded(self, name: str, maker: Any) -> Any:
+        return self._checking(name, maker) if name in self._unchecked else maker
+
+    def _checking(self, name: str, maker: Maker) -> Maker:
+        """Return the maker with the check before its first call."""
+        if not self._first:
+            return maker
+
+        def checked(*args: Any, **options: Any) -> Any:
+            made = resolved(self._first)(name, maker, args, options)
+            self._unchecked.discard(name)
+            self._passed.add(name)
+            return made
+
+        checked.__wrapped__ = maker  # type: ignore[attr-defined]  # its signature is the maker's
+        return checked
 
     def make(self, name: str, *args: Any, **options: Any) -> Any:
         """Call the maker of `name`; raises what `find` raises."""
@@ -76,56 +136,113 @@ def is_reference(name: str) -> bool:
     return bool(module and attribute) and all(part.isidentifier() for part in parts)
 
 
-def resolved(maker: Maker | str) -> Maker:
-    """Import what "package.module:Name" names; return a callable as it is."""
+def resolved(maker: Any) -> Any:
+    """Import what "package.module:Name" names; return anything else as it is.
+
+    Raises:
+        SpecError: the module cannot be imported, or has no such name.
+    """
     if not isinstance(maker, str):
         return maker
     module, _, attribute = maker.partition(":")
-    found: Any = importlib.import_module(module)
+    found: Any = _imported(module)
     for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise SpecError(f"{maker}: module {module} has no {attribute}")
         found = getattr(found, part)
-    maker_found: Maker = found
-    return maker_found
+    return found
 
 
-def trust_modules(names: list[str]) -> None:
-    """Let names "package.module:Name" of these modules be used, here and in worker processes."""
-    known = [name for name in os.environ.get(MODULES_VARIABLE, "").split(",") if name]
-    os.environ[MODULES_VARIABLE] = ",".join(dict.fromkeys([*known, *names]))
+def trusted_modules() -> tuple[str, ...]:
+    """Return the modules that names "package.module:Name" may be of."""
+    return tuple(m for m in os.environ.get(MODULES_VARIABLE, "").split(",") if m)
 
 
-def _trusted(kind: str, name: str) -> Maker:
+def trust_modules(names: Iterable[str]) -> None:
+    """Let names "package.module:Name" be of these modules, here and in worker processes."""
+    known = trusted_modules()
+    wanted = tuple(dict.fromkeys([*known, *names]))
+    if wanted != known:
+        os.environ[MODULES_VARIABLE] = ",".join(wanted)
+
+
+def trust_typed(*names: str | None) -> None:
+    """Trust the modules of the names "package.module:Name" among those that a user typed.
+
+    Raises:
+        SpecError: one of them cannot be imported; it is not trusted then.
+    """
+    import_modules(name.partition(":")[0] for name in names if name and is_reference(name))
+
+
+def import_modules(names: Iterable[str]) -> None:
+    """Import modules that a user typed, and trust them: workers will import them too.
+
+    Whatever they register when they are imported is known from then on.
+
+    Raises:
+        SpecError: one of them cannot be imported.
+    """
+    for name in names:
+        _imported(name)
+        trust_modules([name])
+
+
+def _imported(module: str) -> ModuleType:
+    if not {"", os.getcwd()} & set(sys.path):  # a console script does not look there
+        sys.path.append(os.getcwd())
+    try:
+        return importlib.import_module(module)
+    except IsocloneError:
+        raise
+    except Exception as error:  # whatever is wrong with somebody's module
+        said = " ".join(str(error).split())[:200]
+        raise SpecError(
+            f"module {module} cannot be imported: {type(error).__name__}: {said}"
+        ) from error
+
+
+def _trusted(kind: str, name: str) -> Any:
     module = name.partition(":")[0]
-    if module not in os.environ.get(MODULES_VARIABLE, "").split(","):
+    if module not in trusted_modules():
         raise SpecError(
             f"{kind} '{name}' runs code of the module {module}; allow it by --import {module} "
             f"or {MODULES_VARIABLE}={module}"
         )
-    try:
-        return resolved(name)
-    except (ImportError, AttributeError) as error:
-        raise SpecError(f"{kind} '{name}' cannot be imported: {error}") from error
+    return resolved(name)
 
 
 BROKEN_PLUGINS: dict[str, str] = {}  # name of an entry point -> why it could not be loaded
 _LOADED = False
+_IMPORTED: set[str] = set()
 
 
 def load_plugins() -> None:
     """Call the function of every installed entry point of `isoclone.plugins`, once a process.
 
-    One that fails is left out and kept with its reason in `BROKEN_PLUGINS`.
+    One that fails is left out and kept with its reason in `BROKEN_PLUGINS`. The modules that a
+    user named by `--import` are imported after them.
+
+    Raises:
+        SpecError: a module that the user named cannot be imported; it is tried again next time.
     """
     global _LOADED
-    if _LOADED:
-        return
-    _LOADED = True
-    for entry in sorted(metadata.entry_points(group=PLUGINS), key=lambda entry: entry.name):
-        try:
-            entry.load()()
-        except Exception as error:  # whatever is wrong with somebody's package
-            said = " ".join(str(error).split())[:200]
-            BROKEN_PLUGINS[entry.name] = f"{type(error).__name__}: {said}"
+    if not _LOADED:
+        _LOADED = True
+        for entry in sorted(metadata.entry_points(group=PLUGINS), key=lambda entry: entry.name):
+            try:
+                entry.load()()
+            except Exception as error:  # whatever is wrong with somebody's package
+                said = " ".join(str(error).split())[:200]
+                BROKEN_PLUGINS[entry.name] = f"{type(error).__name__}: {said}"
+    for module in trusted_modules():
+        if module not in _IMPORTED:
+            _IMPORTED.add(module)  # first: what it registers when imported comes back here
+            try:
+                _imported(module)
+            except IsocloneError:
+                _IMPORTED.discard(module)
+                raise
 
 
 # ---------------------------------------------------------------------- the command line's tables
@@ -179,6 +296,3 @@ class Viewer(Protocol):
     ) -> None:
         """Show `source`; flags as of `isoclone play`, `policy` is the loaded checkpoint or None."""
         ...
-
-
-VIEWERS = Registry("viewer")  # makers without arguments, each of a Viewer

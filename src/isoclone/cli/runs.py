@@ -221,7 +221,7 @@ def play(
 
 def _viewer_of(source: Path, game_name: str | None) -> Any:
     """Return the first registered viewer that shows the source; None if there is none."""
-    from isoclone.base.registry import VIEWERS
+    from isoclone.base.tables import VIEWERS
 
     viewers = (VIEWERS.make(name) for name in VIEWERS.names())
     return next((viewer for viewer in viewers if viewer.accepts(source, game_name)), None)

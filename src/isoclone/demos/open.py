@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from isoclone.base.errors import DataError, StoreError, UnknownNameError
-from isoclone.base.registry import Registry
 from isoclone.base.store import read_json
+from isoclone.base.tables import DEMONSTRATIONS
 from isoclone.demos.base import Demonstrations
 from isoclone.demos.demonstrations import DONE, FrameDemonstrations
 from isoclone.remote import Remote, address_of
 
 FRAMES = "frames"  # the kind of demonstrations whose table names none
-DEMONSTRATIONS = Registry("demonstrations")  # kind -> opener(path, verify)
+# kind -> opener(path, verify)
 DEMONSTRATIONS.add(FRAMES, FrameDemonstrations.open)
 
 

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from isoclone.base.errors import SpecError, UnknownNameError
+from isoclone.base.errors import SpecError
 from isoclone.base.records import conformed
-from isoclone.base.registry import Registry
+from isoclone.base.tables import EXECUTORS
 from isoclone.executors.base import Executor, Files, Outcome, Task
 from isoclone.executors.processes import ProcessExecutor
 from isoclone.executors.ray import RayExecutor
@@ -32,7 +32,6 @@ __all__ = [
     "executor",
     "executor_names",
     "near",
-    "register_executor",
 ]
 
 _SIZED_BY_CLUSTER = (
@@ -41,7 +40,6 @@ _SIZED_BY_CLUSTER = (
 )  # by its own room, not by this machine's cores
 _PLAIN = (int, float, str, bool)  # types that an option's value is checked against
 
-EXECUTORS = Registry("executor")
 EXECUTORS.add("serial", lambda workers: SerialExecutor())
 EXECUTORS.add("processes", ProcessExecutor)
 EXECUTORS.add("ray", RayExecutor)
@@ -81,10 +79,8 @@ def executor(name: str = "processes", workers: int | None = None, **options: Any
         SpecError: fewer than one worker, or an option that it does not have or cannot take.
         MissingExtraError: its extra is not installed.
     """
-    if name not in executor_names():
-        raise UnknownNameError("executor", name, executor_names())
-    count = check_workers(workers)
     maker, _ = EXECUTORS.find(name)
+    count = check_workers(workers)
     try:
         _check(maker, count, options)
     except TypeError as error:
@@ -119,8 +115,3 @@ def near(given: Executor | None, place: Path) -> Executor | None:
 def executor_names() -> list[str]:
     """Return every registered name."""
     return EXECUTORS.names()
-
-
-def register_executor(name: str, maker: Callable[..., Executor]) -> None:
-    """Add an executor under a name; `maker(workers, **options)` returns it."""
-    EXECUTORS.add(name, maker)

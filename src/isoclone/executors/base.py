@@ -33,6 +33,7 @@ class Task:
         key: for the caller's own use; it comes back with the outcome.
         accelerated: the task uses the study's device, so a GPU is asked for.
         files: what it reads and writes, where no disk is shared; None if it needs no files.
+        modules: those that the driver trusts (see `base.registry`); a pool fills them in.
     """
 
     function: Callable[..., Any]
@@ -40,6 +41,7 @@ class Task:
     key: Any = None
     accelerated: bool = False
     files: Files | None = None
+    modules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

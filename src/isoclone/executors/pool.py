@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
+from isoclone.base.registry import trusted_modules
 from isoclone.executors.base import TRIES, Outcome, Task
 
 
@@ -55,7 +56,8 @@ class Pool(ABC):
         under_way: dict[Hashable, _Attempt] = {}
         while True:
             free = max(0, self.workers - len(under_way))
-            again += [_Attempt(task) for task in islice(queue, max(0, free - len(again)))]
+            fresh = islice(queue, max(0, free - len(again)))
+            again += [_Attempt(replace(task, modules=trusted_modules())) for task in fresh]
             now, again = again[:free], again[free:]
             handles = self.begin([attempt.task for attempt in now]) if now else []
             under_way.update(zip(handles, now, strict=True))

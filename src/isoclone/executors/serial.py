@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from isoclone.base.errors import ExecutionError, IsocloneError, StoreError
+from isoclone.base.registry import trust_modules
 from isoclone.executors.base import TRIES, Outcome, Task
 
 
@@ -31,6 +32,7 @@ def call(task: Task) -> Outcome:
     Raises:
         StoreError: the disk is full or cannot be written, which would fail all other tasks too.
     """
+    trust_modules(task.modules)
     try:
         return Outcome(task, result=attempt(task.function, *task.args))
     except StoreError:

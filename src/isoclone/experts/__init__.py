@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclone.base.errors import SpecError
-from isoclone.base.registry import Registry
+from isoclone.base.tables import EXPERTS
 from isoclone.experts.base import CallableExpert, Expert, View, make_random
 from isoclone.experts.lookahead import make_lookahead
 from isoclone.experts.score import ExpertScore, score_expert
@@ -23,7 +23,6 @@ __all__ = [
     "View",
     "expert",
     "expert_names",
-    "register_expert",
     "score_expert",
     "train_expert",
 ]
@@ -35,7 +34,6 @@ def _from_hub(rest: str, game: Game, **options: Any) -> Expert:
     return from_hub(rest, game, **options)
 
 
-EXPERTS = Registry("expert")
 EXPERTS.add("scripted", scripted)
 EXPERTS.add("lookahead", make_lookahead)
 EXPERTS.add("random", make_random)
@@ -92,8 +90,3 @@ def train_expert(game: Game, *args: Any, **options: Any) -> dict[str, Any]:
 def expert_names() -> list[str]:
     """Every registered name; a trailing '/' marks a family."""
     return EXPERTS.names()
-
-
-def register_expert(name: str, maker: Callable[..., Expert]) -> None:
-    """Add an expert under a name; `maker(game=..., **options)` returns it."""
-    EXPERTS.add(name, maker)

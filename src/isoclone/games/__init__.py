@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from isoclone.base.errors import SpecError
 from isoclone.base.records import shown
-from isoclone.base.registry import Registry
+from isoclone.base.registry import is_reference
+from isoclone.base.tables import GAMES
 from isoclone.games.base import (
     Env,
     FrameSpec,
@@ -30,19 +30,19 @@ __all__ = [
     "game",
     "game_names",
     "make_env",
-    "register_game",
     "stack_indices",
     "vector_env",
 ]
 
-GAMES = Registry("game")
 GAMES.add("toy", "isoclone.games.toy:Toy")
 GAMES.add("atari/", "isoclone.games.atari:Atari.named")
 GAMES.add("gym/", "isoclone.games.gym:Gym.named")
 
 
 def game(name: str, **options: Any) -> Game:
-    """Return a game by name: 'toy', 'atari/Breakout', 'gym/CartPole-v1', or a registered one.
+    """Return a game by name: 'toy', 'atari/Breakout', 'gym/CartPole-v1', a registered one.
+
+    A name "package.module:Name" is a maker's, of a module that is trusted (see `base.registry`).
 
     Raises:
         UnknownNameError: no such game.
@@ -55,12 +55,9 @@ def game(name: str, **options: Any) -> Game:
     if type(made.max_steps) is not int or made.max_steps < 1:
         steps = shown(made.max_steps)
         raise SpecError(f"game '{name}': max_steps must be a whole number from 1 on, not {steps}")
+    if is_reference(name):  # what makes it again is its name, in demonstrations and in studies
+        object.__setattr__(made, "name", name)
     return made
-
-
-def register_game(name: str, maker: Callable[..., Game]) -> None:
-    """Add a game under a name; `maker(**options)` returns it."""
-    GAMES.add(name, maker)
 
 
 def game_names() -> list[str]:

@@ -12,13 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from isoclone.base.records import Forecast, Interval, Record, Status, jsonable
-from isoclone.base.registry import Registry
+from isoclone.base.tables import LAWS
 from isoclone.laws.isoflop import IsoFlop
 
 Array = np.ndarray
 
 DEFAULT_LAW = "isoclone"
-LAWS = Registry("law")
 LAWS.add(DEFAULT_LAW, "isoclone.laws.fit:fit")
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from isoclone.policies.base import (
     POLICIES,
-    Maker,
     input_shape,
     is_recurrent,
     layout_of,
@@ -28,14 +27,8 @@ __all__ = [
     "policy_layout",
     "policy_names",
     "policy_params",
-    "register_policy",
     "width_for",
 ]
-
-
-def register_policy(name: str, maker: Maker) -> None:
-    """Add a policy under a name; `maker(width, frame, n_actions, **options)` returns a module."""
-    POLICIES.add(name, maker)
 
 
 def policy_names() -> list[str]:

@@ -35,13 +35,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from isoclone.base.errors import SpecError
-from isoclone.base.registry import Registry
+from isoclone.base.tables import POLICIES
 from isoclone.games import FrameSpec
 
 if TYPE_CHECKING:
     import torch
 
-POLICIES = Registry("policy")
 
 Maker = Callable[..., "torch.nn.Module"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclone.base.errors import DataError, UsageError
-from isoclone.base.registry import Registry
+from isoclone.base.tables import FAMILIES
 
 Table = dict[str, list[Any]]
 
@@ -81,7 +81,6 @@ class Family:
 
 
 # A family has the name of its folder: a `Family`, or "package.module:NAME" of one.
-FAMILIES = Registry("family of released runs")
 FAMILIES.add("atari", "isoclone.published.atari:ATARI")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from isoclone.base.errors import SpecError, UnknownNameError
-from isoclone.base.registry import Registry
+from isoclone.base.tables import SECTIONS
 
 if TYPE_CHECKING:
     from isoclone.report.facts import Facts
@@ -58,7 +58,6 @@ BUILT_IN = {  # in the order of the page
     "points": "isoclone.report.points:points",
     "reproduce": "isoclone.report.reproduce:reproduce",
 }
-SECTIONS = Registry("report section")
 for _name, _render in BUILT_IN.items():
     SECTIONS.add(_name, _render)
 _AFTER: dict[str, str] = {}  # section -> the one it follows

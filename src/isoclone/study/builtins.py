@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from isoclone.base.errors import SpecError
-from isoclone.base.registry import Registry
+from isoclone.base.tables import STUDIES
 from isoclone.study.spec import StudySpec
 from isoclone.training.recipes import LEAN
 
@@ -39,7 +39,6 @@ BREAKOUT = StudySpec(
     forecast_episodes=24,
 )
 
-STUDIES = Registry("study")  # makers of a `StudySpec`, or "package.module:NAME" of one
 STUDIES.add("toy", lambda: TOY)
 STUDIES.add("breakout", lambda: BREAKOUT)
 STUDIES.add("atari/", lambda rom: for_atari(f"atari/{rom}"))

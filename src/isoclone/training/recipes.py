@@ -9,7 +9,7 @@ from typing import Any
 
 from isoclone.base.errors import SpecError
 from isoclone.base.records import conform, shown
-from isoclone.base.registry import Registry
+from isoclone.base.tables import RECIPES
 
 SCHEDULES = ("constant", "inverse_sqrt", "cosine")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -127,7 +127,6 @@ LEAN = Recipe(
     width_power=0.3,
 )
 
-RECIPES = Registry("recipe")  # functions that return a recipe, or "package.module:NAME" of one
 RECIPES.add("paper", lambda: PAPER)
 RECIPES.add("lean", lambda: LEAN)
 
