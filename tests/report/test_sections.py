@@ -17,6 +17,7 @@ from isoclone.report import SECTIONS, Section, register_section
 from isoclone.report.facts import Facts
 from isoclone.report.page import render, sections_of
 from isoclone.report.sections import _AFTER, BUILT_IN, section_names
+from isoclone.report.words import number
 from isoclone.study.facts import gather
 from isoclone.study.study import Study
 
@@ -61,9 +62,19 @@ def test_section_of_text_table_and_chart(facts: Facts) -> None:
     assert "<p>How &lt;i&gt;wide&lt;/i&gt;?</p>" in page
     assert "<p>in <b>bold</b></p>" in page
     assert "&lt;end&gt;" in page
-    assert f"<td>{facts.measured[0].dev_loss}</td>" in page
+    first = facts.measured[0]
+    assert f"<td>{first.width}</td><td>{number(first.dev_loss)}</td>" in page
     assert 'id="chart-widths-1" role="img" aria-label="loss against width"' in page
     assert page.index('id="isoflop"') < page.index('id="widths"') < page.index('id="frontier"')
+
+
+def test_chart_has_the_style_of_the_page_and_what_it_brings(facts: Facts) -> None:
+    figure = {"data": [], "layout": {"xaxis": {"type": "log"}, "title": {"text": "mine"}}}
+    register_section("styled", lambda facts: Section("Styled", figures={"a chart": figure}))
+    layout = sections_of(facts)[0]["styled"].figures["styled-1"]["layout"]
+    assert layout["xaxis"]["type"] == "log"
+    assert layout["xaxis"]["gridcolor"] == "@grid"
+    assert layout["title"] == {"text": "mine"}
 
 
 def test_html_of_a_section_is_taken_as_it_is_only_if_it_says_so(facts: Facts) -> None:

@@ -1,4 +1,4 @@
-"""What is gathered from a study for its report: a user's law, what made the points, what is torn."""
+"""What is gathered of a study for its report: its law, what made its points, what is torn."""
 
 from __future__ import annotations
 

@@ -389,6 +389,14 @@ def layout_of(x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def styled(figure: Figure) -> Figure:
+    """Return a chart of others in the style of the page, as far as it has none of its own."""
+    given = figure.get("layout", {})
+    layout = layout_of(_axis(""), _axis(""))
+    axes = {name: {**layout[name], **given.get(name, {})} for name in ("xaxis", "yaxis")}
+    return {**figure, "layout": {**layout, **given, **axes}}
+
+
 def _axis(title: str) -> dict[str, Any]:
     return {
         "title": {"text": title, "standoff": 8},

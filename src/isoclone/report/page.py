@@ -12,6 +12,7 @@ from markupsafe import Markup
 from isoclone.base.errors import DataError
 from isoclone.base.records import jsonable
 from isoclone.report.facts import Facts
+from isoclone.report.figures import styled
 from isoclone.report.headline import headline
 from isoclone.report.sections import BUILT_IN, SECTIONS, Section, section_names
 from isoclone.report.templating import asset, fill
@@ -56,7 +57,7 @@ def _checked(name: str, section: Any, taken: set[str]) -> Section:
     if section.html is None:
         places = {f"{name}-{i}": label for i, label in enumerate(section.figures, 1)}
         html = fill("section", section=section, places=places)
-        drawn = dict(zip(places, figures.values(), strict=True))
+        drawn = dict(zip(places, map(styled, figures.values()), strict=True))
         section = dataclasses.replace(section, html=html, figures=drawn)
     if again := taken & set(section.figures):
         raise DataError(f"another section has a chart of the name {sorted(again)[0]}")

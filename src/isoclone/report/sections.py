@@ -26,10 +26,11 @@ class Section:
         title: its heading.
         text: paragraphs, above the table and the charts.
         head: of the table, one text for each column.
-        rows: of the table, numbers and texts.
+        rows: of the table: texts, whole numbers, floats (shown with three digits), None.
         figures: charts as plotly.js takes them, {"data": [...], "layout": {...}}, by what a screen
-            reader says of each. Arrays may be NumPy's; a number that is not finite is a gap. A
-            colour may be a role of the style sheet, see `report.figures`.
+            reader says of each. Arrays may be NumPy's; a number that is not finite is a gap.
+            Layout that is left out is the page's; a colour may be a role of the style sheet, such
+            as '@law' or '@star', see `report.figures`.
         note: a caption, below everything.
         html: what stands in place of text, table, note and the charts' places. A chart is then
             drawn in `<div class="chart" id="chart-NAME">`, and NAME is its name in `figures`.

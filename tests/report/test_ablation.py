@@ -1,0 +1,40 @@
+"""The page of an ablation, from the points of a finished toy study as if they were variants."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from isoclone.report.ablation import write_ablation
+from isoclone.report.measured import Measured
+from isoclone.study.study import Study
+
+
+@pytest.fixture(scope="module")
+def rows(finished_study: Path) -> list[Measured]:
+    points = Study.open(finished_study).points()
+    return [Measured(f"width <{p.width}>", p, 1.5 * p.width) for p in points]
+
+
+def test_page_names_best_and_worst_and_escapes(rows: list[Measured], tmp_path: Path) -> None:
+    page = write_ablation(tmp_path / "a.html", "mine<", "How <wide>?", rows).read_text()
+    assert "isoclone ablation · mine&lt;" in page
+    assert "<h1>How &lt;wide&gt;?</h1>" in page
+    last = max(m.point.budget_flops for m in rows)
+    here = sorted((m for m in rows if m.point.budget_flops == last), key=lambda m: m.point.dev_loss)
+    assert f"the lowest dev loss is <b>width &lt;{here[0].point.width}&gt;</b>" in page
+    for chart in ("variants", "flops", "train_seconds", "returns"):
+        assert f'id="chart-{chart}"' in page
+    for m in rows:
+        assert f"<code>{m.point.run_id}</code>" in page
+
+
+def test_no_returns_and_failed_points(rows: list[Measured], tmp_path: Path) -> None:
+    nothing = {"dev_loss": None, "return_mean": None, "status": "failed", "reason": "lost <it>"}
+    lost = [dataclasses.replace(m, point=dataclasses.replace(m.point, **nothing)) for m in rows]
+    page = write_ablation(tmp_path / "a.html", "mine", "Why?", lost).read_text()
+    assert "No variant was measured." in page
+    assert "lost &lt;it&gt;" in page
+    assert "chart-returns" not in page
