@@ -11,9 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from tyro.conf import Positional
 
+from isoclone import __version__
+from isoclone.base import registry
+from isoclone.base.errors import SpecError
 from isoclone.base.store import read_json, write_json
-from isoclone.cli import main, verbs
+from isoclone.cli import groups_of, main, reference, verbs
 from isoclone.study.spec import FORECAST_FACTOR
 from isoclone.study.study import Study
 
@@ -50,15 +54,15 @@ CHEAP = {
     "plan": "plan {study} --json",
     "status": "status {study} --json",
     "report": "report {study} --json",
-    "record": "record toy --out {new}/demos --samples 300 --executor serial --json",
+    "demos record": "demos record toy --out {new}/demos --samples 300 --executor serial --json",
     "demos show": "demos show {study} --json",
     "train": "train {study} --width 3 --flops 1e6 --json",
     "evaluate": "evaluate {weights} --episodes 2 --demos {study} --json",
     "play": "play {weights} --out {new}/play.mp4 --json",
     "games": "games toy --json",
     "expert score": "expert score scripted toy --episodes 2 --json",
-    "fit": "fit {study}/points.csv --json",
-    "forecast": "forecast {study}/points.csv --flops 1e9 --json",
+    "laws fit": "laws fit {study}/points.csv --json",
+    "laws forecast": "laws forecast {study}/points.csv --flops 1e9 --json",
 }
 
 
@@ -72,7 +76,7 @@ def test_json_is_one_document_on_stdout(verb, call, study_copy, tmp_path):
     assert "NaN" not in out
 
 
-@pytest.mark.parametrize("verb", [v for v in CHEAP if v not in ("run", "record", "plan")])
+@pytest.mark.parametrize("verb", [v for v in CHEAP if v not in ("run", "demos record", "plan")])
 def test_without_json_there_is_text_for_people(verb, call, study_copy, tmp_path):
     places = {"study": study_copy, "new": tmp_path, "weights": last_checkpoint(study_copy)}
     words = CHEAP[verb].format(**places).removesuffix(" --json").split()
@@ -83,7 +87,7 @@ def test_without_json_there_is_text_for_people(verb, call, study_copy, tmp_path)
 
 def test_the_emulator_and_the_encoder_of_films_keep_stdout_clean(tmp_path):
     """In a process of its own: what libraries write past Python counts too."""
-    words = "record atari/Breakout --samples 40 --max-steps 30 --workers 1 --json --out"
+    words = "demos record atari/Breakout --samples 40 --max-steps 30 --workers 1 --json --out"
     done = run(*words.split(), tmp_path / "demos")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["truncated"] == 2
@@ -110,7 +114,7 @@ def test_a_study_file_with_changes_is_another_study(call, tmp_path):
 
 
 def test_a_studys_own_table_is_read_without_a_remark(call, finished_study):
-    code, _, err = call("fit", finished_study / "points.csv")
+    code, _, err = call("laws", "fit", finished_study / "points.csv")
     assert (code, err) == (0, "")
 
 
@@ -144,13 +148,19 @@ def test_training_that_fails_ends_as_a_failure(call, study_copy, monkeypatch):
     assert f"isoclone: run {point['run_id']} failed: MemoryError: no room" in err
 
 
-def test_a_study_whose_agent_failed_ends_as_a_failure(call, study_copy):
+def test_a_study_whose_agent_failed_ends_as_a_failure(call, study_copy, monkeypatch):
+    def no_room(*args: object) -> None:
+        raise MemoryError("no room")
+
     found = read_json(study_copy / "forecast.json")
+    agent = Study.open(study_copy).points("forecast")[0]
+    Study.open(study_copy).folder.run(agent.run_id).point(agent.budget_flops).unlink()
     failed = {**found["point"], "status": "failed", "reason": "no room"}
     write_json(study_copy / "forecast.json", {**found, "point": failed})
+    monkeypatch.setattr("isoclone.study.pipeline.train_to_budgets", no_room)
     code, out, err = call("run", study_copy, "--executor", "serial", "--json")
     assert (code, json.loads(out)["point"]["status"]) == (1, "failed")
-    assert "isoclone: the forecast agent failed: no room" in err
+    assert "isoclone: the forecast agent failed: MemoryError: no room" in err
 
 
 def test_status_of_a_study_that_has_not_begun(call, tmp_path):
@@ -164,6 +174,20 @@ def test_status_of_a_study_that_has_not_begun(call, tmp_path):
     assert len(state["next"]) == 3
 
 
+def test_status_tells_how_a_point_is_measured_again(call, study_copy):
+    point = Study.open(study_copy).points()[0]
+    code, out, _ = call("status", study_copy, "--how", point.run_id, "--json")
+    told = {row["budget_flops"]: row for row in json.loads(out)["points"]}[point.budget_flops]
+    assert code == 0
+    Path(told["file"]).unlink()
+    words = told["command"].removeprefix("isoclone ").split()
+    code, again, err = call(*words, "--json")
+    assert code == 0, err
+    assert json.loads(again) == point.to_json()
+    assert told["command"] in call("status", study_copy, "--how", point.run_id)[1]
+    assert call("status", study_copy, "--how", "nobody")[0] == 2
+
+
 @pytest.mark.parametrize("verb", list(verbs()))
 def test_every_verb_has_help(verb, call):
     code, out, _ = call(*verb.split(), "--help")
@@ -171,24 +195,138 @@ def test_every_verb_has_help(verb, call):
     assert "--json" in out
 
 
+@pytest.mark.parametrize("group", ["", *dict.fromkeys(g for v in verbs() for g in groups_of(v))])
+def test_the_help_of_a_group_is_one_screen(group, call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    code, out, _ = call(*group.split(), "--help")
+    lines = out.splitlines()
+    assert code == 0
+    assert len(lines) <= 40
+    assert max(map(len, lines[2:])) <= 100  # the usage line names every verb and is not wrapped
+    below = [v for v in verbs() if f"{v} ".startswith(f"{group} ".lstrip())]
+    assert all(verb.removeprefix(group).split()[0] in out for verb in below)
+
+
+def test_the_version_is_printed(call):
+    assert call("--version") == (0, f"isoclone {__version__}\n", "")
+
+
+def test_the_reference_is_made_from_the_help():
+    written = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    assert written == reference.page(), "run `make docs`"
+
+
+def shout(word: Positional[str], *, json: bool = False) -> None:
+    """Shout a word.
+
+    Args:
+        word: what to shout, which
+            may be long.
+        json: print one JSON document.
+    """
+    sys.stdout.write(f"{word.upper()}\n")
+
+
+def test_a_plugin_adds_verbs_to_a_group_and_of_its_own(call, monkeypatch):
+    monkeypatch.setattr(registry, "VERBS", dict(registry.VERBS))
+    monkeypatch.setattr(registry, "BROKEN_PLUGINS", {})
+    registry.add_verb("demos shout", shout)
+    registry.add_verb("mine shout", f"{__name__}:shout")
+    registry.add_verb("demos show more", shout)  # a verb of isoclone's would become a group
+    registry.add_verb("mine lost", "nowhere.at:all")
+    if __name__ not in sys.modules:
+        monkeypatch.setitem(sys.modules, __name__, sys.modules[shout.__module__])
+    assert call("demos", "shout", "hey")[:2] == (0, "HEY\n")
+    assert call("mine", "shout", "hey")[:2] == (0, "HEY\n")
+    assert "shout" in call("demos", "--help")[1]
+    assert "may be long" in call("demos", "shout", "--help")[1]
+    assert set(registry.BROKEN_PLUGINS) == {"verb demos show more", "verb mine lost"}
+    for words, function in (("Demos", shout), ("a  b", shout), ("a", lambda: None)):
+        with pytest.raises(SpecError):
+            registry.add_verb(words, function)
+
+
+class Wall:
+    """A viewer of files that end in .wall."""
+
+    def accepts(self, source: Path, game_name: str | None) -> bool:
+        return source.suffix == ".wall" or game_name == "toy"
+
+    def show(self, source: Path, **flags: object) -> None:
+        sys.stdout.write(f"{source.name} {flags['policy'] is not None} {flags['at']}\n")
+
+
+def test_play_hands_what_a_viewer_accepts_to_it(call, study_copy, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry.VIEWERS, "_makers", {"wall": Wall})
+    assert call("play", tmp_path / "a.wall", "--at", 3)[:2] == (0, "a.wall False 3\n")
+    weights = last_checkpoint(study_copy)
+    assert call("play", weights)[:2] == (0, f"{weights.name} True 0\n")
+
+
+def test_recording_whole_episodes_with_settings_of_game_and_expert(call, tmp_path):
+    words = ["demos", "record", "toy", "--episodes", 4, "--executor", "serial", "--json"]
+    settings = ["--game-options", "max_steps=20", "--out", tmp_path / "demos"]
+    code, out, err = call(*words, *settings)
+    told = json.loads(out)
+    assert code == 0, err
+    assert len(told["episodes"]) == 4
+    assert told["game_options"] == {"max_steps": 20}
+    assert call(*words, *settings)[0] == 0
+    assert (
+        "unexpected keyword" in call(*words, "--options", "nonsense=1", "--out", tmp_path / "x")[2]
+    )
+
+
+def test_settings_of_game_and_expert_are_a_studys(call):
+    words = ["plan", "toy", "--game-options", "max_steps=50", "--json"]
+    code, out, err = call(*words)
+    assert code == 0, err
+    code, _, err = call("plan", "toy", "--options", "nonsense=1")
+    assert code == 2
+    assert "nonsense" in err
+    assert call("plan", "toy", "--game-options", "nonsense=1")[0] == 2
+
+
+def test_names_are_listed_by_kind(call):
+    code, out, _ = call("games", "--json")
+    known = json.loads(out)
+    assert code == 0
+    assert set(known) == {"games", "experts", "policies", "laws", "recipes", "studies"}
+    assert all(known.values())
+
+
+def test_a_mistake_is_one_line_where_stdout_is_not_utf8():
+    done = run("demos", "shw", env={**os.environ, "PYTHONIOENCODING": "latin-1"})
+    said = "Unrecognized options: shw; there are record, show"
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"isoclone: {said}")
+    assert len(done.stderr.splitlines()) == 1
+
+
 # ---------------------------------------------------------------------- mistakes
 
 USAGE = {
-    "unknown game": "record atari/Brekout --out {new}/d",
-    "unknown expert": "record toy --expert scriptd --out {new}/d",
+    "unknown game": "demos record atari/Brekout --out {new}/d",
+    "unknown expert": "demos record toy --expert scriptd --out {new}/d",
     "unknown study": "run breakot",
     "unknown study file": "run {new}/nothing.py",
     "unknown recipe": "run toy --out {new}/s --recipe leen",
-    "unknown executor": "record toy --out {new}/d --executor slurmm",
+    "unknown executor": "demos record toy --out {new}/d --executor slurmm",
     "unknown device": "run toy --out {new}/s --device quantum",
     "no such study": "status {new}",
     "width 0": "run toy --out {new}/s --widths 0 2 4",
     "two sizes": "run toy --out {new}/s --widths 2 4",
     "budget below a batch": "run toy --out {new}/s --budgets 10 1e9",
     "budgets out of order": "run toy --out {new}/s --budgets 1e9 1e8",
-    "no samples": "record toy --out {new}/d --samples 0",
+    "one episode": "demos record toy --out {new}/d --episodes 1",
+    "samples and episodes": "demos record toy --out {new}/d --samples 9 --episodes 3",
+    "an option without a value": "demos record toy --out {new}/d --game-options max_steps",
+    "a verb that is not in a group": "demos shw",
+    "no verb of a group": "laws",
+    "a run that is not there": "status {study} --how nobody",
+    "no samples": "demos record toy --out {new}/d --samples 0",
     "foreign directory": "run toy --out {foreign}",
-    "foreign demos directory": "record toy --out {foreign}",
+    "foreign demos directory": "demos record toy --out {foreign}",
     "other study": "run toy --out {study} --samples 4001",
     "changes to a directory": "run {study} --seeds 3",
     "changes to a directory's plan": "plan {study} --out {new}",
@@ -197,7 +335,7 @@ USAGE = {
     "no workers for the doctor of a study": "doctor toy --workers 0",
     "no episodes": "evaluate {weights} --episodes 0",
     "unknown sampling": "evaluate {weights} --episodes 1 --sampling guess",
-    "a pickled expert": "record toy --expert {pickled} --out {new}/d",
+    "a pickled expert": "demos record toy --expert {pickled} --out {new}/d",
     "training below a batch": "train {study} --width 4 --flops 10",
     "training width 0": "train {study} --width 0 --flops 1e7",
     "training seed below 0": "train {study} --width 4 --flops 1e7 --seed -2",
@@ -205,14 +343,14 @@ USAGE = {
     "a seed below 0": "evaluate {weights} --episodes 1 --seed -1",
     "a film's seed below 0": "play {weights} --out {new}.mp4 --seed -1",
     "an expert's seed below 0": "expert score scripted toy --episodes 1 --seed -1",
-    "a recording's seed is too large": "record toy --out {new}/d --seed 9223372036854775807",
+    "a recording's seed is too large": "demos record toy --out {new}/d --seed 9223372036854775807",
     "an expert trained from a seed below 0": "expert train toy --out {new} --steps 9 --seed -1",
     "an expert in an object store": "expert train toy --out s3://bucket/expert --steps 9",
-    "a recording in an object store": "record toy --out s3://bucket/demos --samples 9",
+    "a recording in an object store": "demos record toy --out s3://bucket/demos --samples 9",
     "a film in an object store": "play {weights} --out s3://bucket/play.mp4",
-    "a bootstrap's seed below 0": "fit {study}/points.csv --seed -1",
-    "no expert's score": "fit {study}/points.csv --expert-return nan",
-    "a back-test from nothing": "backtest {study}/points.csv --min-train 0",
+    "a bootstrap's seed below 0": "laws fit {study}/points.csv --seed -1",
+    "no expert's score": "laws fit {study}/points.csv --expert-return nan",
+    "a back-test from nothing": "laws backtest {study}/points.csv --min-train 0",
     "no frames": "play {new}.ttyrec3.bz2 --frames 0",
     "a recording as a film": "play {new}.ttyrec3.bz2 --out {new}.mp4",
     "no dev samples": "evaluate {weights} --demos {study} --episodes 1 --dev-samples 0",
@@ -270,7 +408,7 @@ def test_ctrl_c_in_a_study_file_is_ctrl_c(call, tmp_path):
 
 
 def test_a_family_of_names_is_not_proposed_for_itself(call):
-    for words in (("run", "atari/"), ("record", "atari/", "--out", "x")):
+    for words in (("run", "atari/"), ("demos", "record", "atari/", "--out", "x")):
         code, _, err = call(*words)
         assert code == 2
         assert err.endswith("isoclone: unknown game 'atari/'; did you mean atari/<name>?\n")
@@ -309,8 +447,8 @@ def test_who_made_a_study_is_said_of_names_that_its_file_could_register(
 ):
     monkeypatch.delenv("ISOCLONE_STUDY_FILE", raising=False)
     write_json(study_copy / "made_by.json", {"file": "mine.py"})
-    for flags in (("--price-device", "x"), ("--group", "x")):
-        code, _, err = call("plan", study_copy / "points.csv", "--target-loss", 0.5, *flags)
+    for flags in (("--device", "x"), ("--group", "x")):
+        code, _, err = call("laws", "plan", study_copy / "points.csv", "--target-loss", 0.5, *flags)
         assert code == 2
         assert "unknown" in err
         assert "made by" not in err
@@ -351,7 +489,10 @@ FAILURES = {
     "damaged forecast in its state": (damage_forecast, "status {study}"),
     "damaged point": (damage_point, "status {study}"),
     "damaged weights": (damage_weights, "evaluate {study}/weights.safetensors --episodes 1"),
-    "a file in the way": (lambda study: None, "record toy --out {study}/study.json/d --samples 9"),
+    "a file in the way": (
+        lambda study: None,
+        "demos record toy --out {study}/study.json/d --samples 9",
+    ),
     "a file in the way of a study": (lambda study: None, "run toy --out {study}/study.json/s"),
     "no weights": (lambda study: None, "play {study}/nothing.safetensors"),
 }
@@ -391,7 +532,8 @@ def test_no_space_left_is_one_line_and_nothing_is_lost(tmp_path, finished_study,
     try:
         file = tmp_path / "t.py"
         file.write_text("from support import tiny_spec\nstudy = tiny_spec()\n")
-        here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        here = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         words = ("run", file, "--out", tmp_path / "s", "--workers", 1)
         full = run(*words, env=here)
         assert full.returncode == 1, full.stderr
@@ -416,7 +558,7 @@ def test_a_file_that_may_not_grow_is_one_line(tmp_path):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
 
-    words = ["record", "toy", "--samples", "3000", "--executor", "serial", "--out"]
+    words = ["demos", "record", "toy", "--samples", "3000", "--executor", "serial", "--out"]
     done = run(*words, tmp_path / "d", preexec_fn=limit)
     assert done.returncode == 1
     assert "too large" in one_line(done).lower()

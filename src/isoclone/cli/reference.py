@@ -19,7 +19,7 @@ HEAD = """# The command line
 <!-- Made by `make docs` from the help of the verbs; change their docstrings, not this page. -->
 
 One verb for each public function. Results go to stdout, with `--json` as exactly one JSON document;
-everything else goes to stderr. Every verb is safe to repeat: what is done already is not done again.
+everything else goes to stderr. Every verb is safe to repeat: what is done is not done again.
 
 Exit codes: 0 done; 1 something failed, nothing finished is lost, the same command goes on from
 there; 2 what was asked for cannot be done as asked. Both come with one line that says what and
