@@ -25,6 +25,7 @@ from isoclone.cli import main
 from isoclone.demos import open_demos
 from isoclone.remote import Remote, address_of, lease, local, objects, remote_of
 from isoclone.study import pipeline
+from isoclone.study.repair import examine, repair
 from isoclone.study.session import Observer, Session
 from isoclone.study.study import Study
 
@@ -228,6 +229,33 @@ def test_a_study_goes_on_on_another_machine(place, finished_study, monkeypatch, 
     assert (Study.open(place).path / "points.csv").read_bytes() == wanted
     assert {"report.html", "video.mp4", "study.json", "laws.json"} <= names_at(place)
     assert not any(name.startswith(".") or "cache" in name for name in names_at(place))
+
+
+def test_what_is_torn_in_the_store_is_made_again_there(
+    place, finished_study, monkeypatch, tmp_path
+):
+    remote = Remote(place)
+    shutil.copytree(finished_study, remote.path)
+    remote.push()
+    torn = ("references.json", "video.mp4", "runs/*/points/*.json", "runs/*/seconds/*.json")
+    names = [sorted(remote.path.glob(n))[0].relative_to(remote.path).as_posix() for n in torn]
+    for name in names:
+        client().put_object(Bucket=place.split("/")[2], Key=f"{key_of(place)}/{name}", Body=b"")
+    on_machine(monkeypatch, tmp_path / "there")
+    study = Study.open(place)
+    assert {harm.path for harm in examine(study.path)} == {study.path / name for name in names}
+    assert [one.made for one in repair(study) if one.harm.path.parent.name != "seconds"] == [
+        True
+    ] * 3
+    on_machine(monkeypatch, tmp_path / "elsewhere")
+    other = Study.open(place).path
+    assert examine(other) == []
+    for name in names[:3]:
+        assert (other / name).read_bytes() == (finished_study / name).read_bytes()
+
+
+def key_of(place: str) -> str:
+    return "/".join(place.split("/")[3:])
 
 
 def test_every_verb_takes_an_address(place, finished_study, capsys):

@@ -100,8 +100,8 @@ class RunFolder:
         path = self.seconds(budget_flops)
         if not path.exists():
             return None
-        found = read_json(path)
-        if not isinstance(found, float):
+        found = read_json(path)  # null after a repair
+        if not isinstance(found, float | None):
             raise StoreError(f"{path} is damaged; delete it")
         return found
 

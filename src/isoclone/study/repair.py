@@ -214,7 +214,7 @@ class _Examination:
             return
         budget = point.budget_flops
         self.found.check(run.checkpoint(budget), lambda path: _weights_of(path, point), REPAIR)
-        remedy = "how long that training took is not known any more, and nothing else needs it"
+        remedy = "how long that training took is not known any more; --repair notes that"
         self.found.check(run.seconds(budget), _seconds, None, remedy)
         games_tell = any((self.folder.path / "runs").glob("*/episodes/*.json"))
         if point.episodes and games_tell:
@@ -324,7 +324,12 @@ class _Examination:
         if place != home:
             return
         self.found.seen |= set(home.glob("episodes/*"))
-        if demos is not None and not spec.demos and _are_frames(place):
+        if demos is None or spec.demos:
+            return
+        if not _are_frames(place):
+            remedy = f"restore it from a copy, or delete {home}: it is made of the recordings"
+            self.found.check(home / REQUEST, read_json, None, remedy)
+        else:
             self.found.check(home / REQUEST, read_json, REPAIR)
             wanted = [_texts(row) for row in episode_rows(demos.episodes, demos.dev_episodes)]
             for suffix in (".parquet", ".csv"):
@@ -387,9 +392,8 @@ def _weights_of(path: Path, point: Point) -> bool:
     return True
 
 
-def _seconds(path: Path) -> float:
-    found = read_json(path)
-    return found if isinstance(found, float) else _refuse()
+def _seconds(path: Path) -> bool:
+    return isinstance(read_json(path), float | None) or _refuse()
 
 
 def _list(path: Path) -> list[Any]:
@@ -517,17 +521,22 @@ class _Repair:
 
     def blocked(self) -> bool:
         """Return whether the demonstrations, which everything comes from, are damaged."""
-        given = Path(self.study.spec.demos or self.study.folder.demos)
-        own = self.study.folder.demos
-        harmed = [h.path for h in self.harms if h.made_again_by is None]
-        return any(p.is_relative_to(given) or p.is_relative_to(own) for p in harmed)
+        if all(harm.made_again_by for harm in self.harms):
+            return False
+        try:
+            self.study.demos()
+        except DataError:
+            return True
+        return False
 
     def mend(self) -> None:
         """Delete what is torn, and have lost points trained and measured again."""
         runs = self._runs()
         for harm in self.harms:
-            if harm.made_again_by == REPAIR or harm.path.parent.name == "seconds":
+            if harm.made_again_by == REPAIR:
                 harm.path.unlink(missing_ok=True)
+            elif harm.path.parent.name == "seconds":
+                write_json(harm.path, None)  # unless training is repeated, which measures it anew
         for run_id, budget in self.lost:
             folder = self.study.folder.run(run_id)
             for path in (folder.point(budget), folder.checkpoint(budget), folder.episodes(budget)):
@@ -654,6 +663,8 @@ class _Repair:
             name = name.relative_to(self.study.path)
         if harm.path in self.refused:
             return Repaired(harm, False, f"{name} was not made again: {self.refused[harm.path]}")
+        if harm.path.parent.name == "seconds" and read_json(harm.path) is None:
+            return Repaired(harm, False, f"{name} now says that the time is not known")
         if not made:
             return Repaired(harm, False, harm.says)
         if harm.path.name in WHEN_NEEDED and not harm.path.exists():
