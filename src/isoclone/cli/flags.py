@@ -59,8 +59,8 @@ class Changes:
     """what to change in the study's specification"""
 
     demos: Path | None = None
-    """use these demonstrations instead of recording some; a ready-made study of NetHack is then of
-    their character."""
+    """use these demonstrations instead of recording some; a ready-made study takes the game's
+    options over from them where it must."""
     seeds: tuple[int, ...] | None = None
     """training seeds."""
     samples: int | None = None
@@ -72,7 +72,7 @@ class Changes:
     episodes: int | None = None
     """episodes played for each point's mean return."""
     recipe: str | None = None
-    """training recipe by name (lean, paper, nethack)."""
+    """training recipe by name: lean, paper, or one that a package adds."""
     forecast_flops: float | None = None
     """where the forecast is put to the test; with --budgets, 3.3x the largest unless said."""
 
@@ -80,7 +80,7 @@ class Changes:
         """The specification with what was given.
 
         A forecast budget stays what it is of other budgets only. Unless the specification is the
-        user's `own`, a NetHack character is taken from the demonstrations.
+        user's `own`, the game takes from the demonstrations what it has to.
         """
         from isoclone.training.recipes import recipe
 
@@ -110,10 +110,10 @@ class Changes:
         where = address_of(inside) or str(Path(inside).resolve())
         found = open_demos(where, verify=False)
         said = {"demos": where, "expert": found.expert_name}
-        character = found.game_options.get("character", "@")
-        if own or "@" in character:  # anybody
+        adopt = getattr(spec.make_game(), "adopt", None)
+        if own or adopt is None or found.game_name != spec.make_game().name:
             return said
-        return said | {"game_options": spec.game_options | {"character": character}}
+        return said | {"game_options": spec.game_options | adopt(found.game_options)}
 
 
 CREW, CHANGES = Crew(), Changes()
