@@ -86,7 +86,7 @@ class Changes:
         """Return the specification with what was given.
 
         A forecast budget stays what it is of other budgets only. Unless the specification is the
-        user's `own`, demonstrations may ask for settings of the game.
+        user's `own`, the game takes from the demonstrations what it has to.
         """
         from isoclone.training.recipes import recipe
 
@@ -124,8 +124,10 @@ class Changes:
         where = address_of(inside) or str(Path(inside).resolve())
         found = open_demos(where, verify=False)
         said = {"demos": where, "expert": found.expert_name}
-        asked = {} if own else found.study_options()
-        return said | ({"game_options": spec.game_options | asked} if asked else {})
+        adopt = getattr(spec.make_game(), "adopt", None)
+        if own or adopt is None or found.game_name != spec.make_game().name:
+            return said
+        return said | {"game_options": spec.game_options | adopt(found.game_options)}
 
 
 CREW, CHANGES = Crew(), Changes()

@@ -133,7 +133,10 @@ def evaluate(
         figures |= {"dev_loss": loss.mean, "dev_loss_se": loss.se, "dev_accuracy": loss.accuracy}
         figures["dev_accuracy_top3"] = loss.accuracy_top3
     if played.facts:
-        figures |= {"summary": summary(played.facts), "facts": played.facts}
+        figures |= {
+            "summary": summary(played.facts, getattr(the_game, "episode_summary", None)),
+            "facts": played.facts,
+        }
     if json:
         print_json(figures)
         return

@@ -193,10 +193,6 @@ class Demonstrations(Protocol):
         """Raise DataError if a file is missing, damaged or edited."""
         ...
 
-    def study_options(self) -> dict[str, Any]:
-        """Return settings of the game that a ready-made study takes over from these."""
-        ...
-
     def summary(self) -> dict[str, Any]:
         """Return what there is to know, the table of episodes included, as JSON values."""
         ...

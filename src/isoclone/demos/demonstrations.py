@@ -179,10 +179,6 @@ class Finished:
         spread = returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else float("nan")
         return float(returns.mean()), float(spread)
 
-    def study_options(self) -> dict[str, Any]:
-        """Return settings of the game that a ready-made study takes over from these."""
-        return {}
-
     def summary(self) -> dict[str, Any]:
         """Return what there is to know, the table of episodes included, as JSON values."""
         mean, se = self.score()

@@ -14,7 +14,6 @@ from isoclone.base.errors import CheckpointError, SpecError
 from isoclone.base.store import is_free
 from isoclone.evaluation.runners import Runner, runner_for
 from isoclone.games import Game, VectorEnv, check_seed, close, vector_env
-from isoclone.nethack.recordings.record import table_row, write_table
 from isoclone.policies.sampling import Sampling
 from isoclone.training.checkpoint import TrainedPolicy
 
@@ -43,23 +42,29 @@ class Returns:
         return float(self.returns.std(ddof=1) / np.sqrt(len(self.returns)))
 
 
-def summary(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """How episodes went that a game tells of: mean and SE of each number, and counts of ends.
+def summary(facts: Sequence[dict[str, Any]], names: Sequence[str] | None = None) -> dict[str, Any]:
+    """Sum up how episodes went, of which a game tells: numbers have a mean, texts are counted.
+
+    Args:
+        facts: what the game tells of each episode; None is left out.
+        names: the facts to sum up; all that are there unless said.
 
     Returns:
-        {'score': {'mean', 'se'}, 'depth': ..., 'turns': ..., 'length': ..., 'ends': {how: count},
-        'deaths': {cause: count}}, the most frequent first.
+        {number: {'mean', 'se'}, text with an 's': {value: count, the most frequent first}}.
     """
     told: dict[str, Any] = {}
-    for name in ("score", "depth", "turns", "length"):
-        values = np.array([row[name] for row in facts if row.get(name) is not None], float)
-        if len(values):
-            se = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-            told[name] = {"mean": float(values.mean()), "se": se}
-    for name, key in (("ends", "end"), ("deaths", "death")):
-        counts = Counter(str(row[key]) for row in facts if row.get(key) is not None)
-        told[name] = dict(counts.most_common())
+    for name in dict.fromkeys(key for row in facts for key in row) if names is None else names:
+        values = [row[name] for row in facts if row.get(name) is not None]
+        if values and all(type(value) in (int, float) for value in values):
+            told[name] = _mean_of(np.array(values, float))
+        else:
+            told[f"{name}s"] = dict(Counter(map(str, values)).most_common())
     return told
+
+
+def _mean_of(values: np.ndarray) -> dict[str, float | None]:
+    se = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return {"mean": float(values.mean()), "se": se}
 
 
 Act = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -84,8 +89,7 @@ def rollout(
         sampling: see `sampling.Sampling`.
         slots: episodes played side by side; as many as suit the policy unless said.
         progress: told after every step how many episodes are finished.
-        keep: a folder for recordings of the episodes, where the game can make them, listed in its
-            games.csv.
+        keep: a folder for recordings of the episodes, where the game can make them.
 
     Raises:
         SpecError: no episodes asked for, a seed below 0, an unknown way of sampling, or `keep`
@@ -157,14 +161,16 @@ def _play(
     finally:
         close(env)
     if keep:
-        write_table(keep, [table_row(facts) for facts in played.facts])
+        finish = getattr(game, "finish_recordings", None)
+        if finish is not None:
+            finish(keep, played.facts)
     return played
 
 
 def _recorded_env(game: Game, slots: int, seed: int, keep: Path) -> VectorEnv:
     make = getattr(game, "make_recorded_vector", None)
     if make is None:
-        raise SpecError(f"{game.name} makes no recordings to keep; NetHack does")
+        raise SpecError(f"{game.name} makes no recordings to keep")
     if not is_free(keep):
         raise SpecError(f"{keep} is not empty: give another folder for the recordings")
     env: VectorEnv = make(slots, seed, keep)

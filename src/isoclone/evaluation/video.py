@@ -15,21 +15,12 @@ from isoclone.base.store import replacing
 from isoclone.evaluation.rollout import check_fits
 from isoclone.evaluation.runners import runner_for
 from isoclone.games import Game, check_seed, close, make_env
-from isoclone.nethack.game import FRAME as TERMINAL
-from isoclone.nethack.game import unpack_tty
 from isoclone.policies.sampling import Sampling
 from isoclone.training.checkpoint import TrainedPolicy
 
-FRAMES_PER_SECOND = 30  # agent steps; an Atari game runs at 15 of them a second
-SCREENS_PER_SECOND = 12  # of a terminal: text has to be read
+FRAMES_PER_SECOND = 30  # agent steps, unless the game says; Atari runs at 15 of them a second
 MAX_STEPS = 1_800
 CANDIDATES = 3
-CELL = (16, 8)  # pixels of a terminal's character, height and width
-PALETTE = (  # of NetHack's sixteen colours; black is shown as blue, as terminals do
-    *((95, 95, 255), (205, 60, 60), (60, 190, 60), (170, 110, 50), (80, 80, 230), (190, 80, 190)),
-    *((60, 190, 190), (190, 190, 190), (120, 120, 120), (255, 140, 0), (110, 255, 110)),
-    *((255, 255, 110), (120, 150, 255), (255, 120, 255), (120, 255, 255), (255, 255, 255)),
-)
 FORMATS: dict[str, dict[str, Any]] = {
     ".mp4": {"quality": 6, "output_params": ["-f", "mp4", "-movflags", "+faststart"]},
     ".gif": {  # 256 colours, chosen for the film; half the size in each direction
@@ -62,44 +53,24 @@ def play_episode(
             shown.chose(slot, action)
             shown.push(slot, frame[None])
             ended = terminated or truncated
-            yield functools.partial(_picture, env, frame), reward
+            yield functools.partial(_picture, game, env, frame), reward
     finally:
         close(env)
 
 
-def _picture(env: object, frame: np.ndarray) -> np.ndarray:
-    """The game's own colour screen where it has one, else the frame itself, enlarged."""
+def _picture(game: Game, env: object, frame: np.ndarray) -> np.ndarray:
+    """Return the game's own picture where it has one, else the frame itself, enlarged."""
     screen = getattr(env, "screen_rgb", None)
     if screen is not None:
         return screen().repeat(2, 0).repeat(2, 1)
-    if frame.shape == TERMINAL.shape:
-        return _terminal(frame)
+    draw = getattr(game, "draw", None)
+    if draw is not None:
+        picture: np.ndarray = draw(frame)
+        return picture
     if frame.ndim == 2:
         times = max(1, 320 // max(frame.shape))
         return np.repeat(frame.repeat(times, 0).repeat(times, 1)[..., None], 3, axis=2)
     return _bars(frame)
-
-
-def _terminal(frame: np.ndarray) -> np.ndarray:
-    """A terminal's screen, (384, 640, 3) uint8; the cursor's cell is inverted."""
-    chars, colors, (row, column) = unpack_tty(frame)
-    ink = np.array(PALETTE, np.uint8)[colors & 15][:, :, None, None]
-    cells = _letters()[chars][..., None] * ink.astype(np.uint16) // 255
-    if row < len(cells) and column < cells.shape[1]:
-        cells[row, column] = 255 - cells[row, column]
-    height, width = cells.shape[0] * CELL[0], cells.shape[1] * CELL[1]
-    return cells.swapaxes(1, 2).reshape(height, width, 3).astype(np.uint8)
-
-
-@functools.cache
-def _letters() -> np.ndarray:
-    """(256, 16, 8) uint16, how much of each pixel a character inks; unprintable ones are blank."""
-    import cv2
-
-    table = np.zeros((256, *CELL), np.uint8)
-    for code in range(33, 127):
-        cv2.putText(table[code], chr(code), (0, 12), cv2.FONT_HERSHEY_PLAIN, 0.75, 255, 1)
-    return table.astype(np.uint16)
 
 
 def _bars(vector: np.ndarray) -> np.ndarray:
@@ -130,7 +101,7 @@ def write_video(
         steps = play_episode(policy, game, candidate, sampling)
         returns[candidate] = sum(reward for _, reward in steps)
     chosen = sorted(returns, key=lambda s: returns[s])[CANDIDATES // 2]
-    rate = SCREENS_PER_SECOND if game.frame.shape == TERMINAL.shape else FRAMES_PER_SECOND
+    rate = getattr(game, "frames_per_second", FRAMES_PER_SECOND)
     _encode(play_episode(policy, game, chosen, sampling), path, rate)
     return returns[chosen]
 

@@ -79,8 +79,28 @@ class VectorEnv(Protocol):
 class Game(Protocol):
     """A game isoclone can study. `max_steps` truncates an episode, in agent steps.
 
-    A game may also define `make_vector(n, seed) -> VectorEnv`; without it, `n` single ones are
-    stepped in turn.
+    A game may also define:
+
+    | method or attribute | what for; without it |
+    |---|---|
+    | `make_vector(n, seed) -> VectorEnv` | plays `n` side by side; single ones, in turn |
+    | `make_recorded_vector(n, seed, folder) -> VectorEnv` | the same, and records what is played |
+    |   | (`evaluate --keep`); refused |
+    | `finish_recordings(folder, facts)` | ends such a recording, when all are played; nothing |
+    | `record_demonstrations(request, path, executor, progress) -> Demonstrations` | records in a |
+    |   | way of the game's own; frame by frame, see `demos.record` |
+    | `scripted_experts() -> {variant: maker}` | the game's own experts, the default first; none |
+    | `fits_demonstrations(options) -> str \| None` | why demonstrations of the game with other |
+    |   | options are of no use, in words that follow their path; any are |
+    | `adopt(options) -> dict` | options that a ready-made study takes over from its |
+    |   | demonstrations'; none |
+    | `draw(frame) -> (h, w, 3) uint8` | a frame as a picture, for films; `screen_rgb()` of the |
+    |   | environment, else the frame enlarged, or bars for a vector |
+    | `frames_per_second: int` | agent steps a second in films; 30 |
+    | `episode_summary: tuple[str, ...]` | which of `episode_facts` are summed up; all |
+
+    What a vector environment may define: `episode_facts(slot) -> dict`, how the slot's last
+    episode went; a row for a table.
     """
 
     name: str

@@ -37,7 +37,7 @@ FLOOR_SD = 0.01  # log10 N: a grid of sizes is never finer
 OPTIMUM_SD = 0.1  # log10 N, of a single isoFLOP optimum about the power law, at the least
 
 # With few interior optima an exponent is pulled towards an even split of compute. Published
-# exponents of N (language models, NetHack, Atari) lie within .3 of it.
+# exponents of N (of language models and of games) lie within .3 of it.
 PRIOR_EXPONENT, PRIOR_SD = 0.5, 0.25
 
 

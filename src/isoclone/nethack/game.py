@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -38,6 +38,7 @@ FRAME = FrameSpec((2 * CELLS + 2,), "uint8", 1)
 MAX_STEPS = 100_000
 NO_PROGRESS = 10_000  # agent steps in which no game turn passes
 NEVER = 2**62
+ANYBODY = "@"  # the character that NetHack draws by chance
 CHALLENGE = "NetHackChallenge-v0"
 
 # What rollouts read, and what experts may: everything the challenge shows.
@@ -379,6 +380,11 @@ class NetHack:
     expert_score: float | None = None
     processes: int = field(default=1, compare=False)
 
+    frames_per_second: ClassVar[int] = 12  # in films: text has to be read
+    episode_summary: ClassVar[tuple[str, ...]] = (
+        *("score", "depth", "turns", "length", "end", "death"),
+    )
+
     @classmethod
     def named(
         cls,
@@ -455,6 +461,30 @@ class NetHack:
             return NetHackEnv(self, LEAN, place)
 
         return SerialVector(make, slot_seeds(seed, n), self.frame)
+
+    def finish_recordings(self, folder: Path, facts: Sequence[dict[str, Any]]) -> None:
+        """List the recorded games of a folder in its games.csv."""
+        resolved("isoclone.nethack.recordings.record:write_facts")(folder, facts)
+
+    def draw(self, frame: np.ndarray) -> np.ndarray:
+        """Return the terminal's screen as a picture, (384, 640, 3) uint8."""
+        picture: np.ndarray = resolved("isoclone.nethack.draw:draw")(frame)
+        return picture
+
+    def fits_demonstrations(self, options: dict[str, Any]) -> str | None:
+        """Return why games played with these options are of no use here, if they are not."""
+        played, mine = options.get("character", ANYBODY), self.character
+        if ANYBODY in played + mine or played == mine:
+            return None
+        return (
+            f"holds games of {played}, the study is of {mine}; give it "
+            f"game_options={{'character': '{played}'}}, or other demonstrations"
+        )
+
+    def adopt(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the character of demonstrations, for a study that uses them."""
+        played = options.get("character", ANYBODY)
+        return {} if ANYBODY in played else {"character": played}
 
     def record_demonstrations(
         self, request: Any, path: Path, executor: Any = None, progress: Any = None

@@ -10,7 +10,7 @@ training sample costs a forward pass and a backward pass of twice the forward pa
 | `tuyls2023-atari` | 3 x forward, each convolution at its *input* resolution| Tuyls            |
 
 Tests check `exact` against `torch.utils.flop_counter`. Kaplan et al. 2020; Tuyls et al. 2023, who
-use `6nd` for NetHack and the last one for Atari.
+use `6nd` for their recurrent policies and the last one for Atari.
 """
 
 from __future__ import annotations

@@ -34,8 +34,9 @@ def load(path: Path) -> Any:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     except zipfile.BadZipFile:
         raise DataError(f"{path}: not a torch-saved zip archive, or damaged") from None
-    except Exception as error:  # a damaged pickle can fail in any way; none of them is ours
-        raise DataError(f"{path}: damaged ({type(error).__name__})") from None
+    except Exception as error:  # a damaged pickle can fail in any way; PyTorch's text is long
+        said = f"refused: damaged, or beyond containers and tensors ({type(error).__name__})"
+        raise DataError(f"{path}: {said}") from None
 
 
 def _check_archive(path: Path) -> None:

@@ -1,8 +1,8 @@
 """Ablations: variants of one study, trained alike and set beside each other on a page.
 
-A Python file names the variants (see `studies/nethack_context.py`):
+A Python file names the variants (`docs/extending.md` shows one):
 
-    isoclone ablate studies/nethack_context.py --demos demos/aa
+    isoclone ablate studies/depth.py --demos demos/mine
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from isoclone.base.records import Point, Run, conform, shown
 from isoclone.base.schema import kinds
 from isoclone.base.store import write_rows
 from isoclone.demos import open_demos
-from isoclone.nethack.recordings import NldDemonstrations, select
 from isoclone.remote import address_of
 from isoclone.report.ablation import write_ablation
 from isoclone.report.measured import Measured
@@ -162,9 +161,13 @@ class Ablation:
 
     def _selected(self, out: Path, folder: str, demos: Path, where: str) -> Path:
         found = open_demos(demos, verify=False)
-        if not isinstance(found, NldDemonstrations):
-            raise SpecError("'where' chooses among imported NetHack games, and these are none")
-        return select(found, out / f"{folder}-demos", where).path.resolve()
+        select = getattr(found, "select", None)
+        if select is None:
+            raise SpecError(
+                f"--where filters recordings of whole games only; {demos} holds recorded frames"
+            )
+        chosen: Path = select(out / f"{folder}-demos", where).path
+        return chosen.resolve()
 
     def _jobs(self, label: str, study: Study, fingerprint: str) -> list[Job]:
         """A run for each seed passes all budgets; one a budget where its schedule ends there."""

@@ -147,12 +147,10 @@ class Study:
             raise DataError(
                 f"{demos.path} holds {demos.game_name}, the study is of {self.spec.game}"
             )
-        played, mine = (o.get("character") for o in (demos.game_options, the_game.options()))
-        if played and mine and "@" not in played + mine and played != mine:  # '@': anybody
-            raise DataError(
-                f"{demos.path} holds games of {played}, the study is of {mine}; give it "
-                f"game_options={{'character': '{played}'}}, or other demonstrations"
-            )
+        refuse = getattr(the_game, "fits_demonstrations", None)
+        reason = refuse(demos.game_options) if refuse else None
+        if reason:
+            raise DataError(f"{demos.path} {reason}")
         return demos
 
     def fetch_demos(self) -> None:

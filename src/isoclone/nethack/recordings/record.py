@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -287,6 +287,11 @@ def table_row(facts: dict[str, Any]) -> dict[str, Any]:
     ended = facts["death"] if facts["end"] == "terminated" else facts["end"]
     row = {**facts, "env_steps": facts["length"], "how_it_ended": ended}
     return {name: row.get(name) for name in COLUMNS}  # older recordings tell less
+
+
+def write_facts(path: Path, facts: Sequence[dict[str, Any]]) -> None:
+    """Write games.csv from what environments tell of the games they recorded there."""
+    write_table(path, [table_row(row) for row in facts])
 
 
 def write_table(path: Path, rows: list[dict[str, Any]]) -> None:

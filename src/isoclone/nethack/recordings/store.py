@@ -142,11 +142,6 @@ class StoredGames(Finished):
             counts += np.bincount(actions[actions >= 0], minlength=self.n_actions)
         return counts
 
-    def study_options(self) -> dict[str, Any]:
-        """Return the character, unless these are games of several ('@')."""
-        character = self.game_options.get("character", "@")
-        return {} if "@" in character else {"character": character}
-
     def _summary_of_kind(self) -> dict[str, Any]:
         frames = sum(info.frames for info in self.episodes)
         cuts = ("cut_opening", "cut_end_screens", "cut_quit", "cut_stuck", "unknown_keys")
