@@ -29,6 +29,7 @@ lint: install
 
 docs: install
 	$(BIN)/python -m isoclone.cli.reference > docs/cli.new && mv docs/cli.new docs/cli.md
+	$(BIN)/python tests/rooms.py
 
 bench: install
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

@@ -83,6 +83,19 @@ def test_no_files_import_each_other_in_a_circle():
         follow(name, ())
 
 
+def test_nothing_outside_its_wing_names_nethack():
+    """It comes in by the entry point that any package may use; the core needs no special case."""
+    word = re.compile(r"nethack|\bnld|\bnle\b|autoascend|ttyrec|\btty", re.IGNORECASE)
+    named = [
+        f"{path.relative_to(SOURCE)}:{number}: {line.strip()}"
+        for path in sorted(SOURCE.rglob("*"))
+        if path.is_file() and path.suffix != ".pyc" and "nethack" not in path.parts
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if word.search(line)
+    ]
+    assert not named, "\n".join(named)
+
+
 def test_the_page_shows_the_rooms():
     page = PAGE.read_text()
     assert page == with_table(page), "run: python tests/rooms.py"

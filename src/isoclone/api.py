@@ -352,7 +352,7 @@ def register_verb(words: str, function: Callable[..., None] | str) -> None:
     """Add a verb to the command line.
 
     Args:
-        words: what is typed after `isoclone`, as in "demos import nld": groups, then the verb.
+        words: what is typed after `isoclone`, as in "demos import csv": groups, then the verb.
         function: a typed function whose docstring is the help, or its name.
 
     Raises:

@@ -248,14 +248,14 @@ def load_plugins() -> None:
 # ---------------------------------------------------------------------- the command line's tables
 
 Verb = Callable[..., None]
-VERBS: dict[str, Verb | str] = {}  # words, as in "demos import nld" -> typed function, or its name
+VERBS: dict[str, Verb | str] = {}  # words, as in "demos import csv" -> typed function, or its name
 
 
 def add_verb(words: str, function: Verb | str) -> None:
     """Add a verb to the command line; a later one of the same words replaces the earlier.
 
     Args:
-        words: what is typed after `isoclone`, as in "demos import nld": groups, then the verb.
+        words: what is typed after `isoclone`, as in "demos import csv": groups, then the verb.
         function: a function whose parameters are typed and whose docstring is the help, or its
             name as "package.module:function", which is imported by the command line only.
 
