@@ -92,7 +92,7 @@ def driven(study: Study, session: Session | None = None) -> Iterator[None]:
         with study.remote.driven(lambda said: observer.phase("wait", said)):
             study.remote.pull()
             # Somebody else may have begun another study here meanwhile.
-            Study.open(study.path).refuse_other(study.spec)
+            Study.open(study.path).spec.refuse_other(study.spec, study.place)
             with study.remote.kept():
                 yield
 

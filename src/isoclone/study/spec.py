@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from isoclone.base.errors import IsocloneError, SpecError, SpecMismatchError
+from isoclone.base.errors import IsocloneError, SpecError, SpecMismatchError, UnknownNameError
 from isoclone.base.records import Run, conform, jsonable, shown
 from isoclone.base.store import read_json
+from isoclone.base.tables import EXPERTS
 from isoclone.demos import Demonstrations, demos_here
-from isoclone.experts import Expert
+from isoclone.experts import Expert, expert
 from isoclone.experts.scripted import scripted_variants
 from isoclone.games import Game, check_seed
 from isoclone.games import game as make_game
@@ -133,6 +134,22 @@ class StudySpec:
                 f"budgets_flops: {min(self.budgets_flops):.3g} is less than one batch of width "
                 f"{max(self.widths)} costs ({cost:.3g}); raise it or drop the width"
             )
+
+    def check_expert(self) -> None:
+        """Refuse an expert that is not there, unless demonstrations are given.
+
+        One that has to be loaded from a file or the hub is met when recording begins.
+
+        Raises:
+            UnknownNameError: no expert has that name.
+            SpecError: an option the expert does not have.
+        """
+        if self.demos is not None:
+            return
+        if EXPERTS.knows(self.expert):
+            expert(self.expert, self.make_game(), **self.expert_options)
+        elif not os.path.exists(self.expert) and "/" not in self.expert:
+            raise UnknownNameError("expert", self.expert, EXPERTS.names())
 
     def batch_flops(self, width: int) -> float:
         """What one training step of a width costs, the least that a budget can be.

@@ -7,18 +7,16 @@ it, see `isoclone.remote`.
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from isoclone.base.errors import DataError, SpecError, StoreError, TrustError, UnknownNameError
+from isoclone.base.errors import DataError, SpecError, StoreError, TrustError
 from isoclone.base.records import Forecast, Point, Run, shown
 from isoclone.base.results import Baseline, Reference, Savings, Tested
 from isoclone.base.store import is_free, read_json, write_json
 from isoclone.demos import Demonstrations, open_demos
 from isoclone.demos.demonstrations import DONE
-from isoclone.experts import expert, expert_names
 from isoclone.games import Game
 from isoclone.laws import FittedLaw, LawComparison
 from isoclone.remote import Remote, address_of, local, name_of, remote_of
@@ -68,12 +66,12 @@ class Study:
         place, path = address_of(path) or path, local(path, but=HEAVY)
         if (path / STUDY_FILE).exists():
             study = cls.open(path)
-            study.refuse_other(spec)
+            study.spec.refuse_other(spec, study.place)
             study._vouched = True
             return study
         if not is_free(path):
             raise SpecError(f"{place} is not empty and holds no study; choose another directory")
-        _check_expert(spec)
+        spec.check_expert()
         write_json(path / STUDY_FILE, {"format": FORMAT, "spec": spec.to_json()})
         return cls(path, spec)
 
@@ -97,10 +95,6 @@ class Study:
         study = cls(path, StudySpec.from_json(data["spec"]))
         study._vouched = False
         return study
-
-    def refuse_other(self, spec: StudySpec) -> None:
-        """Raise SpecMismatchError if another study than this one is wanted."""
-        self.spec.refuse_other(spec, self.place)
 
     def check_trust(self) -> None:
         """Refuse an expert made of somebody's code when nobody but the directory asks for it.
@@ -157,15 +151,6 @@ class Study:
         """Bring an object store's demonstrations here, unless they are here."""
         if self.remote and not self.spec.demos and not (self.folder.demos / DONE).exists():
             self.remote.pull(["demos"])
-
-    def recorded(self) -> Demonstrations | None:
-        """Open the demonstrations if there are any yet; ones from elsewhere must be there."""
-        try:
-            return self.demos()
-        except DataError:
-            if self.spec.demos:
-                raise
-            return None
 
     def runs(self) -> list[Run]:
         """Read every run that has a folder."""
@@ -236,8 +221,10 @@ class Study:
 
     def plan(self, workers: int = 1) -> Plan:
         """Return sizes x budgets x seeds, FLOPs, and the time expected on this machine."""
-        recorded = self.recorded()
-        if recorded is None:
+        recorded = None
+        if self.spec.demos or (self.folder.demos / DONE).exists():
+            recorded = self.demos()
+        else:
             self.check_trust()
         return plan(self.spec, recorded, len(self.points()), workers)
 
@@ -256,14 +243,3 @@ class Study:
     def forecast(self, flops: float | None = None) -> Forecast:
         """Forecast a budget (the study's own forecast budget if none is given)."""
         return self.laws().forecast(flops or self.spec.forecast_budget)
-
-
-def _check_expert(spec: StudySpec) -> None:
-    """Refuse an expert that is not there before the directory is taken.
-
-    One that has to be loaded from a file or the hub is met when recording begins.
-    """
-    if spec.demos is None and spec.expert in expert_names():
-        expert(spec.expert, spec.make_game(), **spec.expert_options)
-    elif spec.demos is None and not os.path.exists(spec.expert) and "/" not in spec.expert:
-        raise UnknownNameError("expert", spec.expert, expert_names())
