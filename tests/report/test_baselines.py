@@ -73,3 +73,6 @@ def test_how_games_went_is_told_where_the_game_tells(facts: Facts) -> None:
     text = went(dataclasses.replace(facts, went=summary(episodes))).html
     assert "killed by a &lt;jackal&gt; (100 %)" in text
     assert "<td>score</td>" in text
+    ended = [{"score": 5, "end": "truncated"}, {"score": 6, "end": "truncated"}]
+    text = went(dataclasses.replace(facts, went=summary(ended))).html
+    assert "How they ended: truncated (100 %)." in text

@@ -16,7 +16,7 @@ WHO = {
     "smallest": "the smallest agent of the sweep",
 }
 NUMBERS = {"depth": "deepest level", "length": "actions"}  # of an episode, in other words
-CAUSES = 8  # told at most
+MOST = 8  # ends of episodes that are told
 
 
 def baselines(facts: Facts) -> Section | None:
@@ -64,7 +64,11 @@ def went(facts: Facts) -> Section | None:
     ]
     if not rows:
         return None
-    count = sum(told["ends"].values())
-    causes = [(cause, n / count) for cause, n in list(told["deaths"].items())[:CAUSES]]
-    html = fill("went", rows=rows, causes=causes)
+    html = fill("went", rows=rows, causes=_shares(told, "deaths"), ends=_shares(told, "ends"))
     return Section("How its games went", html=html)
+
+
+def _shares(told: dict[str, Any], key: str) -> list[tuple[str, float]]:
+    """Return the most frequent ends of episodes, each with its share of all episodes."""
+    count = sum(told.get("ends", {}).values())
+    return [(end, n / count) for end, n in list(told.get(key, {}).items())[:MOST]]
