@@ -57,11 +57,11 @@ def fit_law(
         return default()
     try:
         fitted = fit_strictly(name, clean_table(table), **scores)
+        return PluggedLaw(name, fitted, Points.from_table(table), default)
     except FitError as error:
         laws = default()
         laws.status = (_failure(error), *laws.status)
         return laws
-    return PluggedLaw(name, fitted, Points.from_table(table), default)
 
 
 def fit_strictly(name: str, table: dict[str, Array], **scores: float | None) -> CanForecast:
@@ -114,7 +114,9 @@ class PluggedLaw:
     ):
         self.name, self.fitted, self.points_ = name, fitted, points
         self._default = default
-        self.status: tuple[Status, ...] = (*points.status, *getattr(fitted, "status", ()))
+        own = _called(name, lambda: list(getattr(fitted, "status", ())))
+        said = [s for s in own if isinstance(s, Status)]
+        self.status: tuple[Status, ...] = (*points.status, *said)
 
     @cached_property
     def default_(self) -> ScalingLaws:
