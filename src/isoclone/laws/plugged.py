@@ -120,7 +120,7 @@ class PluggedLaw:
 
     @cached_property
     def default_(self) -> ScalingLaws:
-        """The default law on the same table."""
+        """Return the default law on the same table."""
         return self._default()
 
     def forecast(self, flops: float) -> Forecast:
@@ -194,7 +194,7 @@ def _failure(error: FitError) -> Status:
 
 
 def _called(name: str, call: Callable[[], Any]) -> Any:
-    """The result of a user's code; whatever it raises becomes a FitError that names the law."""
+    """Call a user's code; turn whatever it raises into a FitError that names the law."""
     try:
         return call()
     except Exception as error:  # whatever is wrong with somebody's law
@@ -203,14 +203,14 @@ def _called(name: str, call: Callable[[], Any]) -> Any:
 
 
 def _accepted(law: Callable[..., Any], scores: dict[str, float | None]) -> dict[str, float | None]:
-    """Those of the scores that the law has a parameter for."""
+    """Return those of the scores that the law has a parameter for."""
     parameters = inspect.signature(law).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     return {name: v for name, v in scores.items() if takes_any or name in parameters}
 
 
 def _band(intervals: list[Interval]) -> Band:
-    """Intervals as arrays; an open end is drawn at the value."""
+    """Return intervals as arrays; an open end is drawn at the value."""
 
     def column(ends: list[float | None]) -> Array:
         return np.array([i.value if e is None else e for i, e in zip(intervals, ends, strict=True)])
@@ -223,5 +223,5 @@ def _band(intervals: list[Interval]) -> Band:
 
 
 def _rise(near: Interval, far: Interval) -> Interval:
-    """The slope over one decade, without an interval."""
+    """Return the slope over one decade, without an interval."""
     return Interval(float(np.log10(far.value / near.value)), None, None)

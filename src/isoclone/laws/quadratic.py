@@ -26,7 +26,7 @@ class QuadraticSurface:
     """The quadratic-in-logs surface. After `fit`: `coef_` by name, `sd_` of log residuals."""
 
     def fit(self, params: Any, samples: Any, loss: Any) -> Self:
-        """Least squares on N[n], D[n], loss[n]; raises `FitError` below 7 points or no bend."""
+        """Fit by least squares to N[n], D[n], loss[n]; raise `FitError` below 7 points."""
         n, d, y = (np.log(np.asarray(v, float)) for v in (params, samples, loss))
         design = self._design(n, d)
         if len(y) < 7 or np.linalg.matrix_rank(design) < 6:
@@ -42,7 +42,7 @@ class QuadraticSurface:
 
     @property
     def exponents_(self) -> tuple[float, float]:
-        """(a, b) of N_opt ~ C^a and D_opt ~ C^b under C = 6 N D."""
+        """Return (a, b) of N_opt ~ C^a and D_opt ~ C^b under C = 6 N D."""
         b = self.coef_
         bend = 2 * (b["bNN"] + b["bDD"] - b["bND"])
         a = (2 * b["bDD"] - b["bND"]) / bend

@@ -16,7 +16,10 @@ Array = np.ndarray
 
 
 def local_slope(x: Array, y: Array, memory: float) -> float:
-    """Mean slope between neighbours, weighted by exp(-age / memory); memory 0 is the last slope."""
+    """Return the mean slope between neighbours, weighted by exp(-age / memory).
+
+    With memory 0 it is the last slope.
+    """
     dx = np.diff(x)
     wide = dx > 1e-9
     dx, slopes, age = dx[wide], (np.diff(y)[wide] / dx[wide]), (x[-1] - x[1:])[wide]
@@ -25,5 +28,5 @@ def local_slope(x: Array, y: Array, memory: float) -> float:
 
 
 def damped(ahead: Array, damping: float) -> Array:
-    """The effective horizon (1 - exp(-damping h)) / damping; h itself at damping 0."""
+    """Return the effective horizon (1 - exp(-damping h)) / damping; h itself at damping 0."""
     return ahead if damping <= 0 else -np.expm1(-damping * ahead) / damping
