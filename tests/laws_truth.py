@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from isoclone.base.records import Status
+
 CHINCHILLA = {"E": 1.69, "A": 406.4, "B": 410.7, "a": 0.34, "b": 0.28}
+
+
+def codes(found: Iterable[Status]) -> set[str]:
+    """The codes of statuses."""
+    return {s.code for s in found}
 
 
 def loss(truth: dict[str, float], n: Any, d: Any) -> Any:

@@ -55,6 +55,7 @@ def registered():
         "no-loss": NoLoss,
         "near": Near,
         "absent": "isoclone.laws.nowhere:fit",
+        "odd-status": type("OddStatus", (HoffmannSlope,), {"status": lambda self: []}),
         "words": lambda table: type("W", (), {"forecast": lambda self, flops: "high"})(),
     }
     for name, law in {"mine": HoffmannSlope, **broken}.items():
@@ -126,6 +127,7 @@ def test_a_law_sees_clean_rows_and_the_scores_it_asks_for():
         ("raises", "ZeroDivisionError"),
         ("mute", "no method forecast"),
         ("absent", "cannot be imported"),
+        ("odd-status", "'method' object is not iterable"),
     ],
 )
 def test_the_default_stands_for_a_law_that_cannot_be_fitted(name, said):

@@ -1,16 +1,12 @@
-"""Power laws and isoFLOP curves on points whose law is known."""
+"""Power laws on points whose law is known."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from laws_truth import CHINCHILLA, best_size, study
 from scipy import stats
 
 from isoclone.base.errors import FitError
-from isoclone.laws.frontier.replay import pooled
-from isoclone.laws.isoflop import fit_isoflops, shared_curvature
-from isoclone.laws.points import Points, cluster_budgets
 from isoclone.laws.power import OffsetPowerLaw, PowerLaw
 
 
@@ -57,53 +53,7 @@ def test_one_point_is_no_law():
         PowerLaw().fit([1.0], [2.0])
 
 
-def test_isoflop_optimum_is_near_the_true_one():
-    for curve in fit_isoflops(Points.from_table(study())):
-        assert curve.interior
-        assert np.log10(curve.params / best_size(CHINCHILLA, curve.budget)) == pytest.approx(
-            0, abs=0.1
-        )
-
-
-def test_optimum_at_the_edge_is_flagged_not_used():
-    table = study()
-    small = max(table["params"]) / 4
-    kept = [i for i, n in enumerate(table["params"]) if n > small]
-    curves = fit_isoflops(Points.from_table({k: [v[i] for i in kept] for k, v in table.items()}))
-    assert not curves[0].interior
-    assert curves[0].edge == "low"
-
-
-def test_budgets_are_recovered_from_what_was_spent():
-    spent = np.array([1.0e10, 1.02e10, 0.99e10, 3.1e10, 3.2e10])
-    found = cluster_budgets(spent)
-    assert len(np.unique(found)) == 2
-    assert found[0] == found[2]
-
-
-def test_shared_curvature_gives_the_same_optima_on_like_curves():
-    curves = fit_isoflops(Points.from_table(study()))
-    shared = shared_curvature(curves)
-    assert shared is not None
-    for curve, size in zip(curves, shared["params"].values(), strict=True):
-        assert np.log10(size / curve.params) == pytest.approx(0, abs=0.1)
-
-
 def test_a_line_through_two_points_has_no_interval():
     law = PowerLaw().fit([1e9, 1e10], [2.0, 1.0]).to_json()
     assert (law["points"], law["exponent"]["low"], law["exponent"]["high"]) == (2, None, None)
     assert PowerLaw().fit([1, 10, 100], [3.0, 2.0, 1.0]).to_json()["points"] == 3
-
-
-@pytest.mark.filterwarnings("error")
-def test_returns_that_are_all_zero_are_known_to_be():
-    assert pooled(np.zeros(3), np.zeros(3)) == (0.0, 0.0)
-
-
-def test_pooled_returns_weigh_by_error_and_spread():
-    value, spread = pooled(np.array([10.0, 10.0, 100.0]), np.array([1.0, 1.0, 1000.0]))
-    assert value == pytest.approx(10.0, abs=0.1)
-    even, tau = pooled(np.array([0.0, 100.0]), np.array([1.0, 1.0]))
-    assert even == pytest.approx(50.0)
-    assert tau > 50  # the spread between runs, not their own errors
-    assert spread < tau

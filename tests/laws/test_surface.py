@@ -8,7 +8,6 @@ from laws_truth import CHINCHILLA, best_size, loss, study
 
 from isoclone.base.errors import FitError
 from isoclone.laws.flop_rule import FlopRule
-from isoclone.laws.quadratic import QuadraticSurface
 from isoclone.laws.surface import FORMS, Surface, bootstrap_weights
 
 
@@ -71,18 +70,6 @@ def test_bootstrap_keeps_runs_whole_and_spreads_around_the_fit():
 def test_too_few_points_is_an_error():
     with pytest.raises(FitError, match="needs 5 points"):
         Surface().fit([1e6, 2e6], [1e9, 2e9], [3.0, 2.9])
-
-
-def test_quadratic_optimum_by_lagrange_is_the_minimum_along_the_budget():
-    n, d, y = columns()
-    fitted = QuadraticSurface().fit(n, d, y)
-    best_n, best_d = fitted.optimum(1e20)
-    assert best_n * best_d * 6 == pytest.approx(1e20)
-    around = best_n * np.array([0.8, 1.0, 1.25])
-    along = fitted.predict(around, 1e20 / 6 / around)
-    assert along.argmin() == 1
-    grid_n, _ = fitted.optimum_under(1e20, FlopRule.six_nd())
-    assert grid_n == pytest.approx(float(best_n), rel=0.02)
 
 
 def test_loss_helper_is_the_textbook_formula():

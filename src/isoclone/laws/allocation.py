@@ -60,7 +60,7 @@ class Allocation:
         return self
 
     def _choose(self, evidence: Evidence) -> tuple[Surface | None, tuple[float, float] | None]:
-        """The surface of the widest adequate window, else of the best one; sets its rival too."""
+        """Return the surface of the widest adequate window, else of the best; set its rival too."""
         best: tuple[Surface | None, tuple[float, float] | None] = (None, None)
         self.rival_: Surface | None = None
         for spec in WINDOWS:
@@ -87,7 +87,7 @@ class Allocation:
             return None
 
     def log_params(self, flops: Any) -> tuple[Array, Array, Array]:
-        """log10 N_opt, its SD, and degrees of freedom, at C [m]."""
+        """Return log10 N_opt, its SD, and degrees of freedom, at C [m]."""
         flops = np.atleast_1d(np.asarray(flops, float))
         law = np.log10(self.law_.predict(flops))
         law_sd = self.law_.prediction_sd(flops, new_observation=self.interior_ < 3)
@@ -104,14 +104,14 @@ class Allocation:
         return self._sane(flops, middle), spread, np.where(alone, dof, np.minimum(dof, 10.0))
 
     def _sane(self, flops: Array, log_params: Array) -> Array:
-        """Kept within a decade of the sampled sizes, and one more per decade of compute beyond."""
+        """Clip to a decade around the sampled sizes, and one more per decade of compute beyond."""
         beyond = np.maximum(np.log10(flops / self._budgets[1]), 0.0)
         below = np.maximum(np.log10(self._budgets[0] / flops), 0.0)
         low, high = self._sizes[0] - 1.0 - below, self._sizes[1] + 1.0 + beyond
         return np.clip(log_params, low, high)
 
     def unsampled_gain(self, flops: Array, sizes: Array) -> Array:
-        """How much lower log loss is at the best size than at the best one within `sizes`, <= 0.
+        """Return how much lower log loss is at the best size than at the best within `sizes`, <= 0.
 
         Half of what the surface says where it is not adequate; 0 without a surface, and where
         the surface does not know its own optimum.
@@ -140,7 +140,7 @@ class Allocation:
         return value, float(np.hypot(spread, 0.5 * (rival - value)))
 
     def _delta_sd(self, flops: float) -> float:
-        """SD of log10 N_opt by the delta method, gradients by central differences."""
+        """Return SD of log10 N_opt by the delta method, gradients by central differences."""
         surface = self.surface_
         assert surface is not None
         step = 1e-2
@@ -157,14 +157,14 @@ class Allocation:
         return max(surface.points_ - len(surface.theta_), 3)
 
     def interval(self, flops: Any, level: float = 0.95) -> tuple[Array, Array, Array]:
-        """N_opt, low, high at C [m]."""
+        """Return N_opt, low, high at C [m]."""
         middle, sd, dof = self.log_params(flops)
         half = special.stdtrit(dof, 0.5 + level / 2) * sd
         return 10**middle, 10 ** (middle - half), 10 ** (middle + half)
 
 
 def _blend(a: Array, a_sd: Array, b: Array, b_sd: Array) -> tuple[Array, Array]:
-    """Precision-weighted mean of two opinions, and its SD with their disagreement in it."""
+    """Return the precision-weighted mean of two opinions, and an SD that holds their difference."""
     wa, wb = 1.0 / np.maximum(a_sd, 1e-6) ** 2, 1.0 / np.maximum(b_sd, 1e-6) ** 2
     share = wa / (wa + wb)
     between = np.sqrt(share * (1 - share)) * np.abs(a - b)
@@ -173,7 +173,7 @@ def _blend(a: Array, a_sd: Array, b: Array, b_sd: Array) -> tuple[Array, Array]:
 
 
 def optima_law(isoflops: list[IsoFlop]) -> tuple[PowerLaw, int]:
-    """N_opt ~ C^a through the interior optima (through best sizes where there is none)."""
+    """Fit N_opt ~ C^a to the interior optima (to the best sizes where there is none)."""
     inner = [c for c in isoflops if c.interior]
     curves = inner or isoflops
     sd = np.array([c.params_sd_log10 if c.interior else 0.3 for c in curves])

@@ -98,7 +98,7 @@ def _replayed(
     min_train: int,
     scores: dict[str, float | None],
 ) -> dict[int, _Record]:
-    """Records by horizon of one law, refitted at every origin."""
+    """Refit one law at every origin; return what it said, by horizon."""
     budgets = evidence.points.budgets
     records: dict[int, _Record] = {}
     for seen in range(min_train, len(budgets)):

@@ -37,7 +37,7 @@ FAR = 10.0  # times the evidence: an answer beyond was never checked
 
 
 def effective_samples(samples: Any, unique: Any, repeats: float) -> Array:
-    """D_eff for D[m] samples seen of U[m] unique ones; `repeats` is r*.
+    """Return D_eff for D[m] samples seen of U[m] unique ones; `repeats` is r*.
 
     >>> round(float(effective_samples(4e6, 1e6, 1e9)) / 1e6, 3)
     4.0
@@ -67,7 +67,7 @@ class DemosNeeded:
     status: tuple[Status, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """Return all of it as plain values."""
         out: dict[str, Any] = jsonable(self)
         return out
 
@@ -107,19 +107,19 @@ class DataLimitedLaw:
         return self
 
     def _bootstrap(self, fits: list[Surface], run: Any) -> list[tuple[Surface, float, Array]]:
-        """For each reweighting of the runs: the surface, r* and parameters that fit it best."""
+        """Return the surface, r* and parameters that fit each reweighting of the runs best."""
         weights = bootstrap_weights(np.asarray(run), self.bootstraps, self.seed)
         refits = [f.reweighted(weights) for f in fits]
         best = np.argmin(np.stack([cost for _, cost in refits]), axis=0)
         return [(fits[k], float(REPEATS[k]), refits[k][0][i : i + 1]) for i, k in enumerate(best)]
 
     def predict(self, params: Any, samples: Any, unique: Any) -> Array:
-        """L at N[m], D[m], U[m], nats."""
+        """Return L at N[m], D[m], U[m], nats."""
         effective = effective_samples(samples, unique, self._r)
         return self.surface_.predict(np.asarray(params, float), effective)
 
     def unique_needed(self, params: float, loss: float, epochs: float) -> float:
-        """Unique samples with which N parameters reach `loss` in so many epochs.
+        """Return the unique samples with which N parameters reach `loss` in so many epochs.
 
         Raises `SpecError` for impossible numbers, `FitError` where no number of samples suffices.
         """
@@ -135,7 +135,7 @@ class DataLimitedLaw:
     def demos_needed(
         self, flops: float, rule: FlopRule, loss: float | None = None, within: float = 0.01
     ) -> DemosNeeded:
-        """How many unique samples to collect, to spend `flops` well.
+        """Return how many unique samples to collect, to spend `flops` well.
 
         Enough to reach `loss` (nats), or, without one, a loss at most `within` (relative) above
         what the same FLOPs reach on samples never seen twice. `rule` gives FLOPs per sample.
@@ -190,7 +190,7 @@ class DataLimitedLaw:
         repeats: float,
         theta: Array | None,
     ) -> tuple[Array, Array]:
-        """Lowest log loss [u] over the sizes with each number of unique samples, and which size."""
+        """Return the lowest log loss [u] over the sizes for each U, and which size that is."""
         effective = effective_samples(seen[None, :], unique[:, None], repeats)
         many = np.broadcast_to(sizes, effective.shape)
         value = surface.log_loss(many.ravel(), effective.ravel(), theta).reshape(effective.shape)
@@ -211,14 +211,14 @@ class DataLimitedLaw:
 
 
 def _enough(reached: Array, unique: Array, loss: float | None, within: float) -> float:
-    """The smallest number of unique samples whose log loss is low enough; inf if none is."""
+    """Return the smallest number of unique samples whose log loss is low enough; inf if none is."""
     wanted = np.log(loss) if loss is not None else reached[-1] + np.log1p(within)
     enough = reached <= wanted
     return float(unique[np.argmax(enough)]) if enough.any() else np.inf
 
 
 def best_so_far(run: Any, samples: Any, loss: Any) -> Array:
-    """The lowest loss [n] of each run until then: repeats overfit, and early stopping helps."""
+    """Return the lowest loss [n] of each run until then, as early stopping would keep."""
     run, samples, loss = np.asarray(run), np.asarray(samples, float), np.asarray(loss, float)
     out = np.empty(len(loss))
     for one in np.unique(run):
@@ -229,7 +229,7 @@ def best_so_far(run: Any, samples: Any, loss: Any) -> Array:
 
 
 def fit_points(points: Points, bootstraps: int = 100, seed: int = 0) -> DataLimitedLaw:
-    """The law on the rows that say how many of their samples were unique.
+    """Fit the law to the rows that say how many of their samples were unique.
 
     Raises `FitError` where too few do.
     """

@@ -42,7 +42,7 @@ class NextRun:
 def next_runs(
     laws: ScalingLaws, target_flops: float, budget_flops: float, most: int = 8
 ) -> dict[str, Any]:
-    """{'loss_sd', 'params_sd_log10', 'runs'}: SDs now, and the runs in the order to do them.
+    """Choose the next runs: their order, and the forecast's SDs before them.
 
     Raises `SpecError` for a budget that is not positive, `FitError` without a surface.
     """
@@ -60,7 +60,7 @@ def next_runs(
 
 
 def goal_gradients(surface: Surface, flops: float, laws: ScalingLaws) -> Array:
-    """[2, P]: derivatives of log L_opt and log10 N_opt at C by the parameters, central."""
+    """Return the derivatives [2, P] of log L_opt and log10 N_opt at C by the parameters."""
     step, count = 1e-2, len(surface.theta_)
     moved = surface.theta_ + step * np.vstack([np.eye(count), -np.eye(count)])
     size, loss = surface.optimum(flops, laws.evidence_.rule, moved)
@@ -68,7 +68,7 @@ def goal_gradients(surface: Surface, flops: float, laws: ScalingLaws) -> Array:
 
 
 def run_gradients(surface: Surface, params: Array, samples: Array) -> Array:
-    """[m, P]: derivatives of log L at N[m], D[m] by the parameters."""
+    """Return the derivatives [m, P] of log L at N[m], D[m] by the parameters."""
     n = np.log(params) - surface.centre_[0]
     d = np.log(samples) - surface.centre_[1]
     model = LogSumExp(FORMS[surface.form], n, d)

@@ -24,15 +24,15 @@ class Device:
     note: str = ""
 
     def seconds(self, flops: float) -> float:
-        """Seconds to spend `flops` FLOPs."""
+        """Return the seconds to spend `flops` FLOPs."""
         return flops / (self.peak_flops * self.utilisation)
 
     def hours(self, flops: float) -> float:
-        """Hours to spend `flops` FLOPs."""
+        """Return the hours to spend `flops` FLOPs."""
         return self.seconds(flops) / 3600
 
     def cost(self, flops: float) -> float:
-        """US dollars to spend `flops` FLOPs."""
+        """Return US dollars to spend `flops` FLOPs."""
         return self.hours(flops) * self.price_per_hour
 
 
@@ -50,7 +50,7 @@ DEVICES = {
 def device(
     name: str, utilisation: float | None = None, price_per_hour: float | None = None
 ) -> Device:
-    """A device by name, with the user's own figures where given.
+    """Return a device by name, with the user's own figures where given.
 
     Raises `UnknownNameError` for a name not in `DEVICES`, `SpecError` for impossible figures.
     """

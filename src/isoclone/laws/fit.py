@@ -94,29 +94,31 @@ class ScalingLaws:
 
     @cached_property
     def replay_(self) -> Replay:
-        """The forecasters, fitted at every budget in turn, and their combination."""
+        """Return the forecasters, fitted at every budget in turn, and their combination."""
         return replay(self.evidence_, self.random_return, self.ceiling_, baselines=False)
 
     @cached_property
     def backtest_(self) -> list[dict[str, Any]]:
-        """Rows of the back-test of this group (see `backtest`)."""
+        """Return the rows of the back-test of this group (see `backtest`)."""
         played = replay(self.evidence_, self.random_return, self.ceiling_, best=True)
         return backtest(played, "", self.ceiling_)
 
     @property
     def ceiling_(self) -> float | None:
-        """The return that no forecast exceeds, or None."""
+        """Return the score that no forecast exceeds, or None."""
         return self.expert_return if self.ceiling == "expert" else self.ceiling  # type: ignore[return-value]
 
     @property
     def last_budget_(self) -> float:
-        """The largest budget with evidence, in FLOPs."""
+        """Return the largest budget with evidence, in FLOPs."""
         return float(self.points_.budgets[-1])
 
     # ---- asking --------------------------------------------------------------------------------
 
     def predict(self, X: Any, interval: float | None = None) -> Any:
-        """Loss in nats at rows (N, D) of X [m, 2]: the frontier's times the surface's excess.
+        """Predict the loss in nats at rows (N, D) of X [m, 2].
+
+        It is the frontier's loss times the surface's excess.
 
         With `interval`, (loss, low, high). Raises `FitError` where no surface could be fitted.
         """
@@ -151,7 +153,7 @@ class ScalingLaws:
         )
 
     def frontier(self, flops: Any, interval: float = LEVEL) -> tuple[Array, Array, Array]:
-        """(loss, low, high) of the best run at C [m], nats.
+        """Return (loss, low, high) of the best run at C [m], nats.
 
         Experts follow the sampled sizes; where the best size lies outside them, what the surface
         says it gains is added, and its whole size enters the interval.
@@ -165,7 +167,7 @@ class ScalingLaws:
         return np.exp(middle), np.exp(middle - half), np.exp(np.minimum(middle + half, 700))
 
     def returns(self, flops: Any, interval: float = LEVEL) -> tuple[Array, Array, Array] | None:
-        """(return, low, high) of a run near the frontier at C [m]; None without returns."""
+        """Return (return, low, high) of a run near the frontier at C [m]; None without returns."""
         series, measured = self.replay_.returns, self.replay_.series
         if series is None or measured is None:
             return None
@@ -181,7 +183,7 @@ class ScalingLaws:
     def forecast(
         self, flops: float, params: float | None = None, samples: float | None = None
     ) -> Forecast:
-        """What to train at `flops`, and what loss and return to expect of it.
+        """Forecast what to train at `flops`, and what loss and return to expect of it.
 
         With `params` (and `samples`, else what the FLOPs allow) the loss of that very run; its
         return is then None, since returns are only followed along the frontier.
@@ -221,7 +223,7 @@ class ScalingLaws:
 
     @property
     def method_(self) -> dict[str, Any]:
-        """Which methods the forecasts come from, with the experts' weights."""
+        """Return which methods the forecasts come from, with the forecasters' weights."""
         a = self.allocation_
         road = (
             "surface" if a.adequate_ else "surface and isoFLOP optima" if a.surface_ else "optima"
@@ -266,7 +268,7 @@ class ScalingLaws:
         return out
 
     def to_json(self) -> dict[str, Any]:
-        """Every law with its coefficients and intervals, as plain values."""
+        """Return every law with its coefficients and intervals, as plain values."""
         measured = self.replay_.series
         back = None
         if measured is not None and (measured.value > 0).all() and len(measured.x) > 2:
@@ -303,7 +305,7 @@ def fit(
     ceiling: float | str | None = "expert",
     seed: int = 0,
 ) -> ScalingLaws:
-    """`ScalingLaws` with these settings, fitted to a table of runs; see the class."""
+    """Fit `ScalingLaws` with these settings to a table of runs."""
     laws = ScalingLaws(
         expert_return=expert_return, random_return=random_return, ceiling=ceiling, seed=seed
     )
@@ -316,7 +318,7 @@ def _check_flops(flops: float) -> None:
 
 
 def _local_exponent(laws: ScalingLaws) -> Interval:
-    """d log D / d log C along N_opt: 1 - a (d log f / d log N), f the FLOPs per sample."""
+    """Return d log D / d log C along N_opt: 1 - a (d log f / d log N), f FLOPs per sample."""
     law, rule = laws.allocation_.law_, laws.evidence_.rule
     n = law.predict(laws.last_budget_) * np.array([0.8, 1.25])
     rise = float(np.diff(np.log(rule.per_sample(n)))[0] / np.diff(np.log(n))[0])

@@ -25,11 +25,11 @@ class FlopRule:
 
     @classmethod
     def six_nd(cls) -> FlopRule:
-        """The convention C = 6 N D of dense language models."""
+        """Return the convention C = 6 N D of dense language models."""
         return cls([1.0], [6.0])
 
     def per_sample(self, params: Any) -> Array:
-        """f(N), FLOPs per sample."""
+        """Return f(N), FLOPs per sample."""
         n = np.log(np.asarray(params, float))
         inside = np.interp(n, self._n, self._f)
         below = self._low * np.minimum(n - self._n[0], 0.0)
@@ -37,5 +37,5 @@ class FlopRule:
         return np.exp(np.clip(inside + below + above, -600.0, 600.0))
 
     def samples(self, flops: Any, params: Any) -> Array:
-        """D = C / f(N)."""
+        """Return D = C / f(N)."""
         return np.asarray(flops, float) / self.per_sample(params)

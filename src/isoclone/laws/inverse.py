@@ -15,7 +15,7 @@ STEPS = 400
 def flops_for(
     laws: ScalingLaws, loss: float | None = None, mean_return: float | None = None
 ) -> dict[str, float | None]:
-    """{'value', 'low', 'high'}: FLOPs at which the forecast, and each end of it, gets there.
+    """Return {'value', 'low', 'high'}: FLOPs at which the forecast and its ends get there.
 
     `low` is where the hopeful end of the interval does, `high` where the cautious end does; None
     where it does not within six decades beyond the evidence.
@@ -46,7 +46,7 @@ def _from_loss(laws: ScalingLaws, flops: Array, loss: float) -> dict[str, float 
 
 
 def _first(flops: Array, reached: Array) -> float | None:
-    """The first C from which on the target stays reached."""
+    """Return the first C from which on the target stays reached."""
     if not reached[-1]:
         return None
     missed = np.flatnonzero(~reached)

@@ -51,7 +51,7 @@ class IsoFlop:
 
     @property
     def vertex_params(self) -> float | None:
-        """Where the parabola turns, wherever that is; None if it bends downwards."""
+        """Return the size where the parabola turns; None if it bends downwards."""
         if self.coefficients is None or self.coefficients[2] <= 0:
             return None
         shift = -self.coefficients[1] / (2 * self.coefficients[2])
@@ -59,7 +59,7 @@ class IsoFlop:
 
     @property
     def vertex_loss(self) -> float | None:
-        """The parabola's lowest loss."""
+        """Return the parabola's lowest loss."""
         if self.vertex_params is None or self.coefficients is None:
             return None
         c = self.coefficients
@@ -67,11 +67,11 @@ class IsoFlop:
 
     @property
     def curvature(self) -> float | None:
-        """Second derivative of log L by log10 N."""
+        """Return the second derivative of log L by log10 N."""
         return None if self.coefficients is None else 2 * self.coefficients[2]
 
     def curve(self, count: int = 60) -> dict[str, Array]:
-        """The fitted parabola over the sizes it was fitted to, for drawing."""
+        """Return the fitted parabola over the sizes it was fitted to, for drawing."""
         inside = [s for s, u in zip(self.sizes, self.used, strict=True) if u]
         if self.coefficients is None or not inside:
             return {"params": np.array([]), "dev_loss": np.array([])}
@@ -80,17 +80,17 @@ class IsoFlop:
         return {"params": 10.0**n, "dev_loss": np.exp(c[0] + c[1] * dn + c[2] * dn**2)}
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, with the curvature."""
+        """Return all of it as plain values, with the curvature."""
         return {**jsonable(self), "curvature": self.curvature}
 
 
 def fit_isoflops(points: Points, local: bool = True) -> list[IsoFlop]:
-    """One `IsoFlop` per budget, budgets ascending. `local=False` is the paper's way."""
+    """Fit one `IsoFlop` per budget, budgets ascending. `local=False` is the paper's way."""
     return [_fit_one(points.keep(points.budget == b), float(b), local) for b in points.budgets]
 
 
 def scatter(curves: list[IsoFlop]) -> float | None:
-    """SD of log loss about the curves: the median over budgets, corrected for its few points.
+    """Return the SD of log loss about the curves: the median over budgets, corrected.
 
     The median of a chi-squared variable lies below its mean; the quotient undoes that. None when
     no budget has points to spare.
@@ -104,7 +104,7 @@ def scatter(curves: list[IsoFlop]) -> float | None:
 
 
 def shared_curvature(curves: list[IsoFlop]) -> dict[str, Any] | None:
-    """Diagnostic: the interior curves refitted with one common curvature.
+    """Refit the interior curves with one common curvature, as a diagnostic.
 
     {'curvature', 'residual_sd', 'residual_sd_free', 'params': {budget: N}}. If the shared fit's
     residuals are much larger than the free ones, the curves differ in width and one quadratic
@@ -141,7 +141,7 @@ def shared_curvature(curves: list[IsoFlop]) -> dict[str, Any] | None:
 
 
 def _by_size(points: Points) -> tuple[Array, Array, Array, Array]:
-    """Sizes ascending with geometric-mean loss, samples, and loss SE (relative) over replicas."""
+    """Return sizes ascending, with mean log loss, mean log samples, and relative loss SE."""
     sizes, group = np.unique(points.params, return_inverse=True)
     count = np.bincount(group)
     loss = np.bincount(group, np.log(points.loss)) / count
@@ -152,7 +152,7 @@ def _by_size(points: Points) -> tuple[Array, Array, Array, Array]:
 
 
 def _by_row(points: Points) -> tuple[Array, Array, Array, Array]:
-    """Every run a point of its own, as the paper has it."""
+    """Return every run as a point of its own, as the paper has it."""
     order = np.argsort(points.params, kind="stable")
     loss, samples = np.log(points.loss[order]), np.log(points.samples[order])
     return points.params[order], loss, samples, np.zeros(len(order))
@@ -201,7 +201,7 @@ def _fit_one(points: Points, budget: float, local: bool) -> IsoFlop:
 
 
 def _window(n: Array, loss: Array, best: int) -> Array:
-    """The sizes nearest the best one, by rank, at most `LOCAL_SIZES`; wild losses left out."""
+    """Return a mask of the `LOCAL_SIZES` sizes nearest the best; wild losses left out."""
     order = np.argsort(np.abs(np.arange(len(n)) - best), kind="stable")
     used = np.zeros(len(n), dtype=bool)
     used[order[:LOCAL_SIZES]] = True
@@ -214,7 +214,7 @@ def _window(n: Array, loss: Array, best: int) -> Array:
 def _parabola(
     n: Array, loss: Array, se: Array, ref: float
 ) -> tuple[Array, float, float | None] | None:
-    """Coefficients of log L around `ref`, delta-method SD of the vertex (log10 N), residual SD."""
+    """Return coefficients of log L around `ref`, SD of the vertex (log10 N), residual SD."""
     if len(np.unique(n)) < 3:
         return None
     dn = n - ref

@@ -16,7 +16,7 @@ MIN_LEFT = 3  # budgets that must be left
 
 
 def on_plateau(budget: Array, loss: Array) -> Array:
-    """Mask [n] of the rows at budgets where no run had learned anything yet."""
+    """Return a mask [n] of the rows at budgets where no run had learned anything yet."""
     budgets, group = np.unique(budget, return_inverse=True)
     best = np.full(len(budgets), np.inf)
     np.minimum.at(best, group, np.log(loss))

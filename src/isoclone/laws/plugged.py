@@ -57,11 +57,11 @@ def fit_law(
         return default()
     try:
         fitted = fit_strictly(name, clean_table(table), **scores)
+        return PluggedLaw(name, fitted, Points.from_table(table), default)
     except FitError as error:
         laws = default()
         laws.status = (_failure(error), *laws.status)
         return laws
-    return PluggedLaw(name, fitted, Points.from_table(table), default)
 
 
 def fit_strictly(name: str, table: dict[str, Array], **scores: float | None) -> CanForecast:
@@ -114,11 +114,13 @@ class PluggedLaw:
     ):
         self.name, self.fitted, self.points_ = name, fitted, points
         self._default = default
-        self.status: tuple[Status, ...] = (*points.status, *getattr(fitted, "status", ()))
+        own = _called(name, lambda: list(getattr(fitted, "status", ())))
+        said = [s for s in own if isinstance(s, Status)]
+        self.status: tuple[Status, ...] = (*points.status, *said)
 
     @cached_property
     def default_(self) -> ScalingLaws:
-        """The default law on the same table."""
+        """Return the default law on the same table."""
         return self._default()
 
     def forecast(self, flops: float) -> Forecast:
@@ -192,7 +194,7 @@ def _failure(error: FitError) -> Status:
 
 
 def _called(name: str, call: Callable[[], Any]) -> Any:
-    """The result of a user's code; whatever it raises becomes a FitError that names the law."""
+    """Call a user's code; turn whatever it raises into a FitError that names the law."""
     try:
         return call()
     except Exception as error:  # whatever is wrong with somebody's law
@@ -201,14 +203,14 @@ def _called(name: str, call: Callable[[], Any]) -> Any:
 
 
 def _accepted(law: Callable[..., Any], scores: dict[str, float | None]) -> dict[str, float | None]:
-    """Those of the scores that the law has a parameter for."""
+    """Return those of the scores that the law has a parameter for."""
     parameters = inspect.signature(law).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     return {name: v for name, v in scores.items() if takes_any or name in parameters}
 
 
 def _band(intervals: list[Interval]) -> Band:
-    """Intervals as arrays; an open end is drawn at the value."""
+    """Return intervals as arrays; an open end is drawn at the value."""
 
     def column(ends: list[float | None]) -> Array:
         return np.array([i.value if e is None else e for i, e in zip(intervals, ends, strict=True)])
@@ -221,5 +223,5 @@ def _band(intervals: list[Interval]) -> Band:
 
 
 def _rise(near: Interval, far: Interval) -> Interval:
-    """The slope over one decade, without an interval."""
+    """Return the slope over one decade, without an interval."""
     return Interval(float(np.log10(far.value / near.value)), None, None)

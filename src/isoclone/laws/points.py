@@ -49,16 +49,16 @@ class Points:
 
     @property
     def budgets(self) -> Array:
-        """The distinct budgets, ascending, in FLOPs."""
+        """Return the distinct budgets, ascending, in FLOPs."""
         return np.unique(self.budget)
 
     def keep(self, mask: Array) -> Points:
-        """The rows where `mask` holds."""
+        """Return the rows where `mask` holds."""
         return replace(self, **{name: getattr(self, name)[mask] for name in _ARRAYS})
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> Points:
-        """Points from columns; rows no law can use are left out and counted by reason.
+        """Make points from columns; rows no law can use are left out and counted by reason.
 
         So are the first budgets where nothing was learned (see `plateau`).
         Needs `params`, `samples`, `dev_loss`, and `flops` or `budget_flops`. Optional: `run_id`,
@@ -73,7 +73,7 @@ _ARRAYS = tuple(f.name for f in fields(Points) if f.name not in ("dropped", "sta
 
 
 def to_float(column: Any) -> Array:
-    """A column as float64, with NaN for what is missing or is not a number."""
+    """Return a column as float64, with NaN for what is missing or is not a number."""
     try:
         return np.asarray(column, dtype=float)
     except (TypeError, ValueError, OverflowError):
@@ -114,7 +114,7 @@ def _from_table(table: Mapping[str, Any]) -> Points:
 
 
 def _usable(table: Mapping[str, Any]) -> tuple[dict[str, Array], Array, dict[str, int]]:
-    """The figures of the usable rows, which rows those are, and why how many others are not."""
+    """Return the figures of the usable rows, a mask of them, and the others' count by reason."""
     missing = [name for name in REQUIRED if name not in table]
     if missing:
         raise DataError(f"the table lacks the column {missing[0]}; it has: {_names(table)}")
@@ -142,7 +142,7 @@ def _names(table: Mapping[str, Any]) -> str:
 
 
 def _reasons(table: Mapping[str, Any], columns: dict[str, Array], rows: int) -> Array:
-    """Why each row cannot be used; the first reason wins; empty text for a usable row."""
+    """Return why each row cannot be used, the first reason only; empty for a usable row."""
     reasons = np.full(rows, "", dtype=object)
 
     def drop(mask: Array, reason: str) -> None:
@@ -169,7 +169,7 @@ def _reasons(table: Mapping[str, Any], columns: dict[str, Array], rows: int) -> 
 
 
 def _codes(run_ids: Any, rows: int) -> Array:
-    """Integer codes of run ids; without ids, every row is a run of its own."""
+    """Return the integer codes of run ids; without ids, every row is a run of its own."""
     if run_ids is None:
         return np.arange(rows)
     names = [str(r) if r is not None else f"\0{i}" for i, r in enumerate(run_ids)]
@@ -207,7 +207,7 @@ def _assemble(
 
 
 def _beyond_plateau(points: Points) -> Points:
-    """Without the first budgets if nothing was learned at them; counted, and said."""
+    """Leave out the first budgets if nothing was learned at them; count them, and say so."""
     flat = on_plateau(points.budget, points.loss)
     count = int(flat.sum())
     if not count:
@@ -223,7 +223,7 @@ def _beyond_plateau(points: Points) -> Points:
 
 
 def _budgets(columns: dict[str, Array], status: list[Status]) -> Array:
-    """Nominal budgets where given, else clusters of spent FLOPs; at most `MANY_BUDGETS` of them."""
+    """Return nominal budgets where given, else clusters of spent FLOPs; at most `MANY_BUDGETS`."""
     nominal = columns["budget_flops"]
     usable = np.isfinite(nominal) & (nominal > 0)
     budget, width = nominal, SAME_BUDGET_DECADES
@@ -240,7 +240,7 @@ def _budgets(columns: dict[str, Array], status: list[Status]) -> Array:
 
 
 def condensed(points: Points) -> Points:
-    """One row per size and budget (logs averaged), thinned to `MANY_ROWS` if still more.
+    """Average to one row per size and budget, thinned to `MANY_ROWS` if still more.
 
     The status says so; no row is dropped silently.
     """
@@ -278,7 +278,7 @@ def condensed(points: Points) -> Points:
 
 
 def _thinned(points: Points) -> Points:
-    """`MANY_ROWS` rows by chance, with a status; the best of every budget among them."""
+    """Draw `MANY_ROWS` rows by chance, the best of every budget among them; say so."""
     order = np.lexsort([points.loss, points.budget])
     best = order[np.unique(points.budget[order], return_index=True)[1]]
     chosen = np.random.default_rng(0).permutation(len(points))[: MANY_ROWS - len(best)]
@@ -290,7 +290,7 @@ def _thinned(points: Points) -> Points:
 
 
 def cluster_budgets(flops: Array, width: float = SAME_BUDGET_DECADES) -> Array:
-    """A nominal budget for each row: runs of spent FLOPs with no gap share their geometric mean.
+    """Return a nominal budget for each row: FLOPs without a gap share their geometric mean.
 
     Two neighbours in sorted log10 FLOPs belong together when they are closer than `width` decades
     and the cluster stays narrower than twice that (so that a dense cloud is cut, not swallowed).
@@ -313,7 +313,7 @@ def cluster_budgets(flops: Array, width: float = SAME_BUDGET_DECADES) -> Array:
 
 
 def _sanity(columns: dict[str, Array]) -> list[Status]:
-    """Soft trouble that the units betray."""
+    """Return the statuses that the units give reason for."""
     found = []
     ratio = columns["flops"] / (columns["params"] * columns["samples"])
     middle = float(np.median(np.log10(ratio)))

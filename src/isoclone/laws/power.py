@@ -59,14 +59,14 @@ class PowerLaw:
         return self
 
     def exponent_interval(self, level: float = 0.95) -> Interval:
-        """k with its t-interval; without ends where a line through two points says no more."""
+        """Return k with its t-interval; without ends where only two points lie on the line."""
         if self.points_ <= 2 and self.sd_ < EXACT:
             return Interval(self.exponent_, None, None, level)
         half = self._t(level) * float(np.sqrt(self.covariance_[1, 1]))
         return Interval(self.exponent_, self.exponent_ - half, self.exponent_ + half, level)
 
     def predict(self, x: Any, interval: float | None = None) -> Any:
-        """y at x; with `interval`, (y, low, high) of a new observation at that level."""
+        """Return y at x; with `interval`, (y, low, high) of a new observation at that level."""
         dx = np.log10(np.asarray(x, float)) - self.x_ref_
         middle = self.level_ + self.exponent_ * dx
         if interval is None:
@@ -75,7 +75,7 @@ class PowerLaw:
         return 10.0**middle, 10.0 ** (middle - half), 10.0 ** (middle + half)
 
     def prediction_sd(self, x: Any, new_observation: bool = True) -> Array:
-        """Standard error of log10 y at x, with or without the spread of a new observation."""
+        """Return the standard error of log10 y at x, of the line or of a new observation."""
         dx = np.log10(np.asarray(x, float)) - self.x_ref_
         variance = self.covariance_[0, 0] + dx**2 * self.covariance_[1, 1]
         return np.sqrt(variance + (self.sd_**2 if new_observation else 0.0))
@@ -84,7 +84,7 @@ class PowerLaw:
         return float(special.stdtrit(self.dof_, 0.5 + level / 2))
 
     def to_json(self) -> dict[str, Any]:
-        """Coefficients as plain values."""
+        """Return the coefficients as plain values."""
         return {
             "formula": "y = 10^log10_factor * x^exponent",
             "exponent": self.exponent_interval().to_json(),
@@ -132,11 +132,11 @@ class OffsetPowerLaw:
         return self
 
     def predict(self, x: Any) -> Any:
-        """y at x."""
+        """Return y at x."""
         return self.factor_ * np.asarray(x, float) ** self.exponent_ + self.offset_
 
     def to_json(self) -> dict[str, Any]:
-        """Coefficients as plain values."""
+        """Return the coefficients as plain values."""
         return {
             "formula": "y = factor * x^exponent + offset",
             "factor": self.factor_,

@@ -23,7 +23,7 @@ NEAR = 1.3  # times the budget's best loss: so near its vertex, an isoFLOP curve
 
 
 def published_way(points: Points, from_flops: float = 0.0) -> dict[str, Any]:
-    """Every law of the paper on these points, as plain values.
+    """Fit every law of the paper to these points; return plain values.
 
     `from_flops` drops smaller budgets from the power laws (the paper's windows are by eye; here
     the window is stated). `parabola` uses every run of a budget, `parabola_near` those within
@@ -60,7 +60,7 @@ def _law(x: Any, y: Any) -> dict[str, Any] | None:
 
 
 def _by_parabola(curves: list[IsoFlop], points: Points) -> dict[str, Any]:
-    """Vertices of log L against log N for N, of log L against log D for D."""
+    """Fit laws to the vertices of log L against log N for N, against log D for D."""
     x = [c.budget for c in curves if c.vertex_params]
     return {
         "params": _law(x, [c.vertex_params for c in curves if c.vertex_params]),
@@ -94,7 +94,7 @@ def _by_best(curves: list[IsoFlop], points: Points) -> dict[str, Any]:
 
 
 def _returns(points: Points) -> dict[str, Any] | None:
-    """The best return per budget against C, and all returns against 1 / loss."""
+    """Fit the best return per budget against C, and all returns against 1 / loss."""
     known = points.keep(np.isfinite(points.returns))
     if len(known) < 3:
         return None

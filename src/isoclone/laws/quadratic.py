@@ -17,7 +17,6 @@ from typing import Any, Self
 import numpy as np
 
 from isoclone.base.errors import FitError
-from isoclone.laws.flop_rule import FlopRule
 
 Array = np.ndarray
 NAMES = ("b0", "bN", "bD", "bNN", "bND", "bDD")
@@ -27,7 +26,7 @@ class QuadraticSurface:
     """The quadratic-in-logs surface. After `fit`: `coef_` by name, `sd_` of log residuals."""
 
     def fit(self, params: Any, samples: Any, loss: Any) -> Self:
-        """Least squares on N[n], D[n], loss[n]; raises `FitError` below 7 points or no bend."""
+        """Fit by least squares to N[n], D[n], loss[n]; raise `FitError` below 7 points."""
         n, d, y = (np.log(np.asarray(v, float)) for v in (params, samples, loss))
         design = self._design(n, d)
         if len(y) < 7 or np.linalg.matrix_rank(design) < 6:
@@ -41,34 +40,10 @@ class QuadraticSurface:
     def _design(n: Array, d: Array) -> Array:
         return np.column_stack([np.ones_like(n), n, d, n**2, n * d, d**2])
 
-    def predict(self, params: Any, samples: Any) -> Array:
-        """L at N[m], D[m], nats."""
-        n, d = np.log(np.asarray(params, float)), np.log(np.asarray(samples, float))
-        coef = np.array([self.coef_[name] for name in NAMES])
-        return np.exp(self._design(np.atleast_1d(n), np.atleast_1d(d)) @ coef)
-
     @property
     def exponents_(self) -> tuple[float, float]:
-        """(a, b) of N_opt ~ C^a and D_opt ~ C^b under C = 6 N D."""
+        """Return (a, b) of N_opt ~ C^a and D_opt ~ C^b under C = 6 N D."""
         b = self.coef_
         bend = 2 * (b["bNN"] + b["bDD"] - b["bND"])
         a = (2 * b["bDD"] - b["bND"]) / bend
         return a, 1 - a
-
-    def optimum(self, flops: Any) -> tuple[Array, Array]:
-        """(N, D) of the lowest loss under C = 6 N D; raises `FitError` if the bend is downwards."""
-        b = self.coef_
-        bend = 2 * (b["bNN"] + b["bDD"] - b["bND"])
-        if bend <= 0:
-            raise FitError("the quadratic surface bends downwards: it has no optimum")
-        total = np.log(np.asarray(flops, float) / 6)
-        n = ((2 * b["bDD"] - b["bND"]) * total + b["bD"] - b["bN"]) / bend
-        return np.exp(n), np.exp(total - n)
-
-    def optimum_under(self, flops: float, rule: FlopRule) -> tuple[float, float]:
-        """(N, D) of the lowest loss under another FLOP rule, on a grid of N within the data's
-        usual span (1 to 1e12 parameters)."""
-        n = np.logspace(0, 12, 2401)
-        d = rule.samples(flops, n)
-        best = int(np.argmin(self.predict(n, d)))
-        return float(n[best]), float(d[best])

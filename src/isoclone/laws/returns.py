@@ -28,7 +28,7 @@ Curve = Callable[[Array], Array]
 MEMORY, LOG_MEMORY, LOG_DAMPING = 0.3, 0.6, 0.4  # decades, decades, per decade
 LOSS_MEMORY = 0.3  # decades over which returns are related to losses
 KAPPA = 0.5  # relative error of a return's slope
-SHARPNESS = 2.0  # of the experts' weights: returns are noisy, and so are past errors
+SHARPNESS = 2.0  # of the forecasters' weights: returns are noisy, and so are past errors
 MIN_RELATIVE_NOISE = 0.05
 
 
@@ -48,12 +48,12 @@ class ReturnSeries:
     ceiling: float | None
 
     def until(self, count: int, loss: Curve) -> ReturnSeries:
-        """The first `count` budgets, with the loss forecast made from them."""
+        """Return the first `count` budgets, with the loss forecast made from them."""
         x, value, se, log_loss = (v[:count] for v in (self.x, self.value, self.se, self.log_loss))
         return ReturnSeries(x, value, se, log_loss, loss, self.floor, self.ceiling)
 
     def noise(self, seen: int) -> float:
-        """SD of one return after `seen` budgets: stated SEs, at least 5 % of the last returns."""
+        """Return the SD of one return after `seen` budgets: at least 5 % of the last returns."""
         late = slice(max(seen - 3, 0), seen)  # the noise of untrained policies is no guide
         size = np.maximum(np.abs(self.value[late]), 1e-9)
         known = (self.se[late] / size)[np.isfinite(self.se[late])]
@@ -63,7 +63,7 @@ class ReturnSeries:
 
     @property
     def base(self) -> float | None:
-        """What is subtracted before logs are taken; None when logs cannot be taken."""
+        """Return what is subtracted before logs are taken; None when they cannot be taken."""
         low = float(self.value.min())
         if self.floor is not None and self.floor < low:
             return self.floor
@@ -71,14 +71,14 @@ class ReturnSeries:
 
     @property
     def top(self) -> float | None:
-        """The ceiling, never below what was reached."""
+        """Return the ceiling, never below what was reached."""
         if self.ceiling is None:
             return None
         return max(float(self.ceiling), float(self.value.max()))
 
 
 def paper(s: ReturnSeries) -> Curve:
-    """The published way; persistence where a return is not positive."""
+    """Fit the published law; forecast no change where a return is not positive."""
     if (s.value <= 0).any():
         return lambda x: np.full(np.shape(x), s.value[-1])
     slope, level = np.polyfit(s.x, np.log(s.value), 1)
@@ -86,35 +86,35 @@ def paper(s: ReturnSeries) -> Curve:
 
 
 def persistence(s: ReturnSeries) -> Curve:
-    """The last return."""
+    """Forecast the last return, unchanged."""
     return lambda x: np.full(np.shape(x), s.value[-1])
 
 
 def last_slope(s: ReturnSeries) -> Curve:
-    """The line through the last two returns."""
+    """Continue the line through the last two returns."""
     return _local(s, s.value, lambda v: v, 0.0, 0.0)
 
 
 def linear(s: ReturnSeries) -> Curve:
-    """Local trend of R."""
+    """Continue the local trend of R."""
     return _local(s, s.value, lambda v: v, MEMORY, 0.0)
 
 
 def root(s: ReturnSeries) -> Curve:
-    """Local trend of sqrt(R - floor)."""
+    """Continue the local trend of sqrt(R - floor)."""
     base = _base(s)
     return _local(s, np.sqrt(s.value - base), lambda v: base + np.maximum(v, 0) ** 2, MEMORY, 0.0)
 
 
 def log(s: ReturnSeries) -> Curve:
-    """Damped local trend of log(R - floor)."""
+    """Continue the damped local trend of log(R - floor)."""
     base = _base(s)
     back = lambda v: base + np.exp(np.minimum(v, 700.0))  # noqa: E731
     return _local(s, np.log(s.value - base), back, LOG_MEMORY, LOG_DAMPING)
 
 
 def logit(s: ReturnSeries) -> Curve:
-    """Local trend of the log odds between floor and ceiling."""
+    """Continue the local trend of the log odds between floor and ceiling."""
     assert s.top is not None
     low = float(s.value.min())
     base = s.base if s.base is not None else low - 0.05 * (s.top - low)
@@ -125,7 +125,7 @@ def logit(s: ReturnSeries) -> Curve:
 
 
 def by_loss(s: ReturnSeries) -> Curve:
-    """log(R - floor) against the loss, near the last budget."""
+    """Follow log(R - floor) against the loss, near the last budget."""
     base, loss = _base(s), np.exp(s.log_loss)
     y = np.log(s.value - base)
     weight = np.exp(-(s.x[-1] - s.x) / LOSS_MEMORY)
@@ -163,8 +163,8 @@ def _capped(s: ReturnSeries, value: Array) -> Array:
 BASELINES = {"paper": paper, "persistence": persistence, "last-slope": last_slope}
 
 
-def experts(s: ReturnSeries) -> dict[str, Callable[[ReturnSeries], Curve]]:
-    """The experts that the whole series allows: see the module's text for the conditions."""
+def forecasters(s: ReturnSeries) -> dict[str, Callable[[ReturnSeries], Curve]]:
+    """Return the forecasters that the series allows, under the conditions given above."""
     if s.base is None:
         return {"linear": linear} if s.top is None else {"linear": linear, "logit": logit}
     if s.top is None:

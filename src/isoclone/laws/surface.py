@@ -48,7 +48,7 @@ class Form:
 
     @property
     def terms(self) -> int:
-        """How many monomials the sum has."""
+        """Return how many monomials the sum has."""
         return 1 + max(term for _, term, _ in self.entries)
 
 
@@ -89,16 +89,16 @@ class LogSumExp:
         self.design = np.ascontiguousarray(design.reshape(-1, len(form.parameters)).T)
 
     def terms(self, p: Array) -> Array:
-        """exp(z) [S, K, n]."""
+        """Return exp(z) [S, K, n]."""
         z = (p @ self.design).reshape(len(p), self.form.terms, self.size)
         return np.exp(np.minimum(z, 300.0, out=z), out=z)
 
     def value(self, p: Array) -> Array:
-        """log L [S, n]."""
+        """Return log L [S, n]."""
         return np.log(self.terms(p).sum(1))
 
     def value_and_jacobian(self, p: Array) -> tuple[Array, Array]:
-        """log L [S, n] and its derivatives [S, P, n]."""
+        """Return log L [S, n] and its derivatives [S, P, n]."""
         terms = self.terms(p)
         total = terms.sum(1)
         terms /= total[:, None, :]
@@ -121,14 +121,14 @@ class _Problem:
     huber: float
 
     def cost(self, p: Array, weights: Array, residual: Array) -> Array:
-        """Half the robust sum of squares [S]; weights are 1 / variance."""
+        """Return half the robust sum of squares [S]; weights are 1 / variance."""
         u = np.abs(residual) * np.sqrt(weights)
         robust = np.where(u <= self.huber, 0.5 * u**2, self.huber * (u - 0.5 * self.huber))
         return robust.sum(1) + 0.5 * ((p - self.prior) ** 2 * self.precision).sum(1)
 
 
 def _lm(problem: _Problem, weights: Array, start: Array, steps: int, tol: float) -> Any:
-    """Levenberg-Marquardt for S starts and S weightings at once; converged ones drop out.
+    """Run Levenberg-Marquardt for S starts and weightings at once; converged ones drop out.
 
     weights [S, n] (or [1, n]), start [S, P] -> parameters [S, P], cost [S].
     """
@@ -168,7 +168,7 @@ def _normal_equations(problem: _Problem, w: Array, p: Array) -> tuple[Array, Arr
 
 
 def _step(problem: _Problem, p: Array, hessian: Array, gradient: Array, damping: Array) -> Array:
-    """One damped step inside the box; parameters pressed against it are held there."""
+    """Take one damped step inside the box; parameters pressed against it are held there."""
     pressed = ((p <= problem.low) & (gradient > 0)) | ((p >= problem.high) & (gradient < 0))
     free = ~pressed
     h = hessian * (free[:, :, None] & free[:, None, :])
@@ -224,7 +224,7 @@ class Surface:
         return self
 
     def covariance(self) -> Array:
-        """Covariance [P, P] of `theta_`: inverse curvature, scaled to the residuals' spread.
+        """Return the covariance [P, P] of `theta_`: inverse curvature times the residuals' spread.
 
         Parameters pressed against their box are held.
         """
@@ -238,18 +238,18 @@ class Surface:
         return out
 
     def refit(self, weights: Array, steps: int = 12, tol: float = 1e-4) -> Array:
-        """Parameters [S, P] under S reweightings [S, n] of the points, started from the fit."""
+        """Refit under S reweightings [S, n] of the points; return parameters [S, P]."""
         start = np.repeat(self.theta_[None], len(weights), axis=0)
         return _lm(self._problem, weights * self._weights, start, steps, tol)[0]
 
     def reweighted(self, weights: Array) -> tuple[Array, Array]:
-        """Reweighted refits [S, P] and their robust cost [S], to compare forms on equal draws."""
+        """Return reweighted refits [S, P] and their cost [S], to compare forms on equal draws."""
         theta = self.refit(weights)
         residual = self._problem.model.value(theta) - self._problem.y
         return theta, self._problem.cost(theta, weights * self._weights, residual)
 
     def log_loss(self, params: Any, samples: Any, theta: Array | None = None) -> Array:
-        """log L at N[m], D[m]; with theta [S, P] the result is [S, m]."""
+        """Return log L at N[m], D[m]; with theta [S, P] the result is [S, m]."""
         n = np.log(np.asarray(params, float)) - self.centre_[0]
         d = np.log(np.asarray(samples, float)) - self.centre_[1]
         many = self.theta_[None] if theta is None else theta
@@ -257,13 +257,13 @@ class Surface:
         return value[0] if theta is None else value
 
     def predict(self, params: Any, samples: Any) -> Array:
-        """L at N[m], D[m], nats."""
+        """Return L at N[m], D[m], nats."""
         return np.exp(self.log_loss(params, samples))
 
     def optimum(
         self, flops: float, rule: FlopRule, theta: Array | None = None
     ) -> tuple[Array, Array]:
-        """(log10 N, log L) of the lowest loss at C under the rule; arrays [S] for theta [S, P]."""
+        """Return (log10 N, log L) of the lowest loss at C; arrays [S] for theta [S, P]."""
         many = self.theta_[None] if theta is None else theta
         n = np.linspace(0.0, 14.0, 561)
         size = 10.0**n
@@ -278,11 +278,11 @@ class Surface:
 
     @property
     def params_(self) -> dict[str, float]:
-        """Coefficients in natural units (N in parameters, D in samples, loss in nats)."""
+        """Return coefficients in natural units (N in parameters, D in samples, loss in nats)."""
         return {k: float(v[0]) for k, v in self.natural(self.theta_[None]).items()}
 
     def natural(self, theta: Array) -> dict[str, Array]:
-        """Coefficients [S] in natural units for theta [S, P]."""
+        """Return the coefficients [S] in natural units for theta [S, P]."""
         names = FORMS[self.form].parameters
         raw = {name: theta[:, i] for i, name in enumerate(names)}
         n0, d0 = self.centre_
@@ -324,7 +324,7 @@ _GRID = np.array([(a, b) for a in (0.15, 0.35, 0.6, 1.0) for b in (0.15, 0.35, 0
 
 
 def _starts(form: Form, model: LogSumExp, y: Array, weights: Array, count: int) -> Array:
-    """The best of a grid of exponents, E, A and B projected out by weighted least squares."""
+    """Return the best of a grid of exponents; E, A and B by weighted least squares."""
     regressors = {r: c for _, _, r in form.entries for c in [_column(model, r)]}
     ones = regressors["1"]
     feature = np.stack(
@@ -357,7 +357,7 @@ def _column(model: LogSumExp, name: str) -> Array:
 
 
 def bootstrap_weights(run: Array, count: int, seed: int) -> Array:
-    """Cluster bootstrap by run: how often each row is drawn, [count, n].
+    """Draw a cluster bootstrap by run: how often each row is drawn, [count, n].
 
     Whole runs are drawn, since checkpoints of one run share its luck. Weights are exponential
     (Bayesian bootstrap, Rubin 1981): smooth, so that no draw loses all but two sizes.

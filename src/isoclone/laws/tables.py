@@ -34,7 +34,7 @@ class RunsTable:
         return len(next(iter(self.columns.values()), []))
 
     def groups(self) -> dict[str, dict[str, Any]]:
-        """The columns of each group, in order of appearance; one group '' without the column."""
+        """Return the columns of each group, in order of appearance; one named '' if none is."""
         if "group" not in self.columns:
             return {NO_GROUP: self.columns}
         names = [NO_GROUP if g is None else str(g) for g in self.columns["group"]]
@@ -45,12 +45,12 @@ class RunsTable:
 
 
 def take(columns: Mapping[str, Any], rows: list[int]) -> dict[str, Any]:
-    """Some rows of a table."""
+    """Return some rows of a table."""
     return {name: np.asarray(values, dtype=object)[rows] for name, values in columns.items()}
 
 
 def read(path: str | Path) -> RunsTable:
-    """The table in `path` (.csv, .tsv or .parquet).
+    """Read the table in `path` (.csv, .tsv or .parquet).
 
     Raises `UsageError` if there is no such file, `DataError` if it is empty, damaged, of another
     kind, or lacks a column that every law needs.
@@ -82,7 +82,7 @@ def _raw(path: Path) -> dict[str, list[Any]]:
 
 
 def _read_csv(path: Path, delimiter: str) -> dict[str, list[Any]]:
-    """Every cell as text, so that one bad cell does not turn a column or the file unreadable."""
+    """Read every cell as text, so that one bad cell does not make the file unreadable."""
     import pyarrow
     from pyarrow import csv
 
@@ -103,7 +103,7 @@ _NULL = ["", "null", "NULL", "None", "NA", "N/A", "nan", "NaN", "-"]
 
 
 def from_columns(raw: Mapping[str, Any], where: str = "table") -> RunsTable:
-    """A checked table from columns of any kind; `where` names it in messages."""
+    """Check columns of any kind; return them as a table. `where` names it in messages."""
     columns = {str(name).strip(): values for name, values in raw.items()}
     missing = [name for name in REQUIRED if name not in columns]
     if not missing and not {"flops", "budget_flops"} & set(columns):
@@ -133,7 +133,7 @@ def _absent(value: Any) -> bool:
 
 
 def _numbers(values: Any) -> tuple[np.ndarray, list[Any]]:
-    """Floats with NaN for what is missing, and the cells that should have been numbers."""
+    """Return floats, NaN where missing, and the cells that should have been numbers."""
     out, bad = np.full(len(values), np.nan), []
     for row, value in enumerate(values):
         if _absent(value):

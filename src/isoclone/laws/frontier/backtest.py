@@ -6,7 +6,7 @@ square error (in the target's own units, and of logs for losses), how often the 
 the truth, and how wide it was (log width for losses, width over the truth for returns).
 
 Methods: `paper` (straight line in logs through all budgets, t prediction interval), the baselines
-`persistence` and `last-slope`, every expert by itself, and `default`, their combination. The
+`persistence` and `last-slope`, every forecaster by itself, and `default`, their combination. The
 weights of the combination at budget i come from errors made up to i, so that the choice of method
 is inside the test and not after it (a nested back-test).
 """
@@ -30,7 +30,7 @@ HORIZONS = (1, 2, 3)  # budgets ahead
 def backtest(
     played: Replay, group: str, ceiling: float | None = None, min_train: int = MIN_TRAIN
 ) -> list[dict[str, Any]]:
-    """Rows {group, target, horizon, method, n, rmse, rmse_ratio_to_paper, ...} of one group.
+    """Return rows {group, target, horizon, method, n, rmse, rmse_ratio_to_paper, ...}.
 
     `played` is the group's `replay` with `best=True`. Empty when there are too few budgets for a
     single forecast.
@@ -93,7 +93,7 @@ def paper_half_width(
     said: Array,
     ceiling: float | None,
 ) -> Array:
-    """Half of the 95 % t prediction interval of the straight line in logs (NaN if R <= 0)."""
+    """Return half of the line's 95 % t prediction interval, in logs (NaN if R <= 0)."""
     half = np.full(len(pairs), np.nan)
     for row, (seen, target) in enumerate(pairs):
         y = np.exp(series.y[:seen]) if logs else series.y[:seen]
@@ -124,7 +124,7 @@ def _score(truth: Array, said: Array, half: Array | None, logs: bool) -> dict[st
 
 
 def chosen(played: Replay) -> dict[str, Any]:
-    """Weights of the experts at the last budget, per target."""
+    """Return the weights of the forecasters at the last budget, per target."""
     out = {"dev_loss": played.loss.to_json()}
     if played.returns is not None:
         out["return_mean"] = played.returns.to_json()
@@ -132,7 +132,7 @@ def chosen(played: Replay) -> dict[str, Any]:
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Geometric means of the RMSE ratios, and mean coverage and width, over groups."""
+    """Return the geometric means of the RMSE ratios, and mean coverage and width, over groups."""
     keys = sorted({(r["target"], r["horizon"], r["method"]) for r in rows})
     out = []
     for target, horizon, method in keys:

@@ -1,19 +1,20 @@
-"""Experts combined by how well each would have done so far, with intervals that hold.
+"""Combine forecasters by how well each would have done so far, with intervals that hold.
 
-At every past budget each expert is asked for the budgets that followed. An error e at a horizon of
-h decades is measured against the change that really came, u = e / (share |change| + noise), so
-that easy and hard stretches count alike. Expert k, of prior weight p_k, gets the weight
+At every past budget each forecaster is asked for the budgets that followed. An error e at a
+horizon of h decades is measured against the change that really came,
+u = e / (share |change| + noise), so that easy and hard stretches count alike. Forecaster k, of
+prior weight p_k, gets the weight
 
     w_k ~ p_k ((c + sum_t u_t^2) / (c + T))^-sharpness   over T past errors, c = `PRIOR_ERRORS`,
 
 the prior's for a young study and sharper as it grows. Nothing after the moment of forecasting
 enters: the weights used at budget i come from budgets up to i. What was said from fewer than
-`SCORED_FROM` budgets does not count: it says little of what an expert is worth later.
+`SCORED_FROM` budgets does not count: it says little of what a forecaster is worth later.
 
 The interval is conformal in spirit: past errors of the combination, each divided by its scale
-s_h = youth sqrt(noise^2 + (kappa |slope| h^1.5)^2 + spread^2), with spread the experts' weighted
-standard deviation, say by how much s_h must be stretched; few errors are eked out by those of
-published studies (`PRIOR_SCALES` errors with a stretch of 1).
+s_h = youth sqrt(noise^2 + (kappa |slope| h^1.5)^2 + spread^2), with spread the forecasters'
+weighted standard deviation, say by how much s_h must be stretched. `PRIOR_SCALES` errors with a
+stretch of 1, those of published studies, are added to them.
 """
 
 from __future__ import annotations
@@ -41,11 +42,12 @@ DOF = 20.0  # of the t-distribution that turns a scale into an interval
 
 
 class Ensemble:
-    """Experts fitted at every origin of a series, and their combination at the last one.
+    """Forecasters fitted at every origin of a series, and their combination at the last one.
 
-    `origins` maps how many budgets were seen to the curves of the experts fitted on them; `x`, `y`
-    are the series itself, `noise` [b + 1] the SD of one y as it was known after each budget,
-    `prior` the experts' names and prior weights, `kappa` and `sharpness` as in the formulas.
+    `origins` maps how many budgets were seen to the curves of the forecasters fitted on them;
+    `x`, `y` are the series itself, `noise` [b + 1] the SD of one y as it was known after each
+    budget, `prior` the forecasters' names and prior weights, `kappa` and `sharpness` as in the
+    formulas.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Ensemble:
         self._history: dict[int, list[Curve]] = {}
 
     def replay(self, fit: Callable[[int], list[Curve]], first: int) -> None:
-        """Fit all experts at every origin from `first` budgets on, and remember what they said."""
+        """Fit all forecasters at every origin from `first` budgets on; keep what they said."""
         for seen in range(first, len(self.x) + 1):
             self._curves = fit(seen)
             self._history[seen] = self._curves
@@ -74,13 +76,13 @@ class Ensemble:
                 self._said[seen, ahead] = self._guard(np.array(values), seen)
 
     def _guard(self, values: Array, seen: int) -> Array:
-        """A wild or missing forecast is replaced by the last value: no change is expected."""
+        """Replace a wild or missing forecast by the last value: no change is expected."""
         span = WILD * max(float(np.ptp(self.y[:seen])), 1e-9)
         sane = np.isfinite(values) & (np.abs(values - self.y[seen - 1]) <= span)
         return np.where(sane, values, self.y[seen - 1])
 
     def weights(self, seen: int) -> Array:
-        """Weights of the experts when the first `seen` budgets are known."""
+        """Return the forecasters' weights when the first `seen` budgets are known."""
         total, count = np.zeros(len(self.names)), 0
         for (origin, target), said in self._said.items():
             if target >= seen or target - origin >= STEPS or origin < SCORED_FROM:
@@ -93,15 +95,15 @@ class Ensemble:
         return weight / weight.sum()
 
     def said(self, name: str, seen: int, target: int) -> float:
-        """One expert's forecast of y[target] from the first `seen` budgets."""
+        """Return one forecaster's forecast of y[target] from the first `seen` budgets."""
         return float(self._said[seen, target][self.names.index(name)])
 
     def combined(self, seen: int, target: int) -> float:
-        """The combination's forecast of y[target] from the first `seen` budgets."""
+        """Return the combination's forecast of y[target] from the first `seen` budgets."""
         return float(self.weights(seen) @ self._said[seen, target])
 
     def curve(self, seen: int) -> Curve:
-        """The combination as it stood when `seen` budgets were known."""
+        """Return the combination as it stood when `seen` budgets were known."""
         if seen not in self._history:
             return lambda x: np.full(np.shape(x), self.y[seen - 1])
         curves, weights = self._history[seen], self.weights(seen)
@@ -113,7 +115,7 @@ class Ensemble:
         return at
 
     def predict(self, x: Array) -> Array:
-        """The combination at log10 C; interpolated inside the evidence."""
+        """Return the combination at log10 C; interpolated inside the evidence."""
         x = np.atleast_1d(np.asarray(x, float))
         inside = np.interp(x, self.x, self.y)
         beyond = x > self.x[-1]
@@ -123,14 +125,14 @@ class Ensemble:
         return inside
 
     def _ask(self, x: Array) -> Array:
-        """What each expert says at x beyond the evidence, [x, experts]."""
+        """Return what each forecaster says at x beyond the evidence, [x, forecasters]."""
         said = np.array([np.ravel(curve(x)) for curve in self._curves])
         return np.array([self._guard(column, len(self.x)) for column in said.T])
 
     # ---- intervals -----------------------------------------------------------------------------
 
     def scale(self, seen: int, said: Array, horizon: Array) -> Array:
-        """s_h before stretching, for forecasts said [m, experts] at horizons [m] in decades."""
+        """Return s_h before stretching, for forecasts [m, k] at horizons [m] in decades."""
         step = self.x[seen - 1] - self.x[seen - 2]
         last = abs(self.y[seen - 1] - self.y[seen - 2]) / max(step, 1e-9)
         weights = self.weights(seen)
@@ -146,7 +148,7 @@ class Ensemble:
         return float(self.scale(seen, self._said[seen, target][None], horizon)[0])
 
     def stretch(self, seen: int) -> float:
-        """Root mean square of past errors over their scales, eked out by the prior (which is 1)."""
+        """Return the RMS of past errors over their scales, with the prior's errors (of 1) added."""
         total, count = PRIOR_SCALES, PRIOR_SCALES
         for origin, target in self._said:
             if target >= seen or target - origin >= STEPS:
@@ -157,7 +159,7 @@ class Ensemble:
         return float(np.sqrt(total / count))
 
     def half_width(self, x: Array, level: float = 0.95) -> Array:
-        """Half the width of the interval around `predict(x)`."""
+        """Return half the width of the interval around `predict(x)`."""
         x = np.atleast_1d(np.asarray(x, float))
         half = np.full(len(x), self.noise[-1])
         beyond = x > self.x[-1]
@@ -167,11 +169,11 @@ class Ensemble:
         return quantile(level) * self.stretch(len(self.x)) * half
 
     def past_half_width(self, seen: int, target: int, level: float = 0.95) -> float:
-        """The half-width that would have been stated for y[target] from `seen` budgets."""
+        """Return the half-width that would have been stated for y[target] from `seen` budgets."""
         return quantile(level) * self.stretch(seen) * self._past_scale(seen, target)
 
     def to_json(self) -> dict[str, Any]:
-        """Weights and stretch at the last budget."""
+        """Return the weights and stretch at the last budget."""
         weights = self.weights(len(self.x))
         return {
             "weights": {n: round(float(w), 4) for n, w in zip(self.names, weights, strict=True)},
@@ -180,7 +182,7 @@ class Ensemble:
 
 
 def youth(seen: int) -> float:
-    """How much larger errors are, for their scale, when only `seen` budgets are known.
+    """Return how much larger errors are, for their scale, when `seen` budgets are known.
 
     Read off the same published studies, cut short: 2 to 5 times after three budgets, 1.2 to 1.9
     times after four or five, little after eight.
@@ -190,5 +192,5 @@ def youth(seen: int) -> float:
 
 
 def quantile(level: float) -> float:
-    """Two-sided t-quantile, wider than the normal one: the scale is itself an estimate."""
+    """Return the two-sided t-quantile: the scale is itself an estimate."""
     return float(special.stdtrit(DOF, 0.5 + level / 2))

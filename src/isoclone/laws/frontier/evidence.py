@@ -31,19 +31,19 @@ class Evidence:
 
     @cached_property
     def x(self) -> Array:
-        """log10 budgets, ascending."""
+        """Return log10 budgets, ascending."""
         return np.log10(self.points.budgets)
 
     @cached_property
     def best(self) -> Array:
-        """Log of the lowest loss at each budget."""
+        """Return the log of the lowest loss at each budget."""
         best = np.full(len(self.x), np.inf)
         np.minimum.at(best, self._column, np.log(self.points.loss))
         return best
 
     @cached_property
     def y(self) -> Array:
-        """Log of the frontier's loss at each budget: the lowest loss, freed of its luck.
+        """Return the log of the frontier's loss at each budget: the lowest, corrected for luck.
 
         The lowest of several noisy losses is too low. So far as stated SEs explain the scatter
         about the isoFLOP curves, the curve's own minimum is taken instead; without SEs, the
@@ -60,7 +60,7 @@ class Evidence:
 
     @cached_property
     def _stated_noise(self) -> float:
-        """Median relative SE of the losses, 0 where none is given."""
+        """Return the median relative SE of the losses, 0 where none is given."""
         relative = (self.points.loss_se / self.points.loss)[np.isfinite(self.points.loss_se)]
         return float(np.median(relative)) if len(relative) else 0.0
 
@@ -70,12 +70,12 @@ class Evidence:
 
     @cached_property
     def sizes(self) -> Array:
-        """Sampled sizes, ascending."""
+        """Return the sampled sizes, ascending."""
         return np.unique(self.points.params)
 
     @cached_property
     def curves(self) -> Array:
-        """Mean log loss [size, budget]."""
+        """Return the mean log loss [size, budget]."""
         row = np.searchsorted(self.sizes, self.points.params)
         total, count = np.zeros((2, len(self.sizes), len(self.x)))
         np.add.at(total, (row, self._column), np.log(self.points.loss))
@@ -84,17 +84,17 @@ class Evidence:
 
     @cached_property
     def rule(self) -> FlopRule:
-        """FLOPs per sample by size."""
+        """Return FLOPs per sample by size."""
         return FlopRule(self.points.params, self.points.flops / self.points.samples)
 
     @cached_property
     def isoflops(self) -> list[IsoFlop]:
-        """The local isoFLOP fits."""
+        """Return the local isoFLOP fits."""
         return fit_isoflops(self.points)
 
     @cached_property
     def noise(self) -> float:
-        """SD of log loss of a single run: stated SEs, and a quarter of the isoFLOP curves' scatter.
+        """Return the SD of log loss of one run: stated SEs, and a quarter of the curves' scatter.
 
         A quarter, because most of that scatter is the parabola's own misfit: with half of it,
         one-step intervals held every one of 51 published budgets, and were too wide.
@@ -104,5 +104,5 @@ class Evidence:
         )
 
     def until(self, count: int) -> Evidence:
-        """The evidence of the first `count` budgets."""
+        """Return the evidence of the first `count` budgets."""
         return Evidence(self.points.keep(self._column < count))

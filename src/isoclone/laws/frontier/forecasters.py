@@ -35,23 +35,23 @@ GRID = 60  # sizes among which the kriged surface's lowest loss is sought
 
 
 def paper(evidence: Evidence) -> Curve:
-    """log L = c + k log10 C by least squares over all budgets."""
+    """Fit log L = c + k log10 C by least squares over all budgets."""
     slope, level = np.polyfit(evidence.x, evidence.y, 1)
     return lambda x: level + slope * x
 
 
 def persistence(evidence: Evidence) -> Curve:
-    """The last best loss."""
+    """Forecast the last best loss, unchanged."""
     return lambda x: np.full(np.shape(x), evidence.y[-1])
 
 
 def last_slope(evidence: Evidence) -> Curve:
-    """The line through the last two budgets."""
+    """Continue the line through the last two budgets."""
     return _trend(evidence, damping=0.0)
 
 
 def trend(evidence: Evidence) -> Curve:
-    """The last slope of the frontier, damped."""
+    """Continue the last slope of the frontier, damped."""
     return _trend(evidence, TREND_DAMPING)
 
 
@@ -62,7 +62,7 @@ def _trend(evidence: Evidence, damping: float) -> Curve:
 
 
 def envelope(evidence: Evidence) -> Curve:
-    """The soft lower edge of the damped learning curves of the sizes near the frontier."""
+    """Follow the soft lower edge of the damped learning curves near the frontier."""
     ends, slopes = _contenders(evidence)
 
     def curve(x: Array) -> Array:
@@ -73,7 +73,7 @@ def envelope(evidence: Evidence) -> Curve:
 
 
 def kriging(evidence: Evidence) -> Curve:
-    """The lowest loss of the kriged surface between the sampled sizes."""
+    """Follow the lowest loss of the kriged surface between the sampled sizes."""
     try:
         surface = Kriging().fit(evidence.points)
     except FitError:
@@ -93,13 +93,13 @@ BASELINES: dict[str, Forecaster] = {
     "persistence": persistence,
     "last-slope": last_slope,
 }
-EXPERTS: dict[str, Forecaster] = {"trend": trend, "envelope": envelope, "kriging": kriging}
+FORECASTERS: dict[str, Forecaster] = {"trend": trend, "envelope": envelope, "kriging": kriging}
 # Before any error is known: half to the view of the whole surface, half to the last stretch.
 PRIOR_WEIGHTS = {"trend": 0.25, "envelope": 0.25, "kriging": 0.5}
 
 
 def _contenders(evidence: Evidence) -> tuple[Array, Array]:
-    """Last log loss and last slope of the curves near the frontier at the last budget."""
+    """Return last log loss and last slope of the curves near the frontier at the last budget."""
     ends, slopes = [], []
     best = np.nanmin(evidence.curves[:, -1])
     for row in evidence.curves:
@@ -113,7 +113,7 @@ def _contenders(evidence: Evidence) -> tuple[Array, Array]:
 
 
 def _lower_edge(evidence: Evidence, ends: Array, ahead: Array) -> Array:
-    """Soft minimum over curves, moved so that it starts at the last best loss."""
+    """Return the soft minimum over curves, moved to start at the last best loss."""
 
     def soft(values: Array) -> Array:
         low = values.min(0)

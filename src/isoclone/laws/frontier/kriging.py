@@ -70,7 +70,7 @@ class Kriging:
         return self
 
     def log_loss(self, params: Array, samples: Array) -> Array:
-        """log L at N[m], D[m]."""
+        """Return log L at N[m], D[m]."""
         to = np.log([params, samples])
         square = (to[:, :, None] - self._at[:, None, :]) ** 2
         covariance = sum(part for part, _ in _parts(square, self.theta_))
@@ -81,7 +81,7 @@ class Kriging:
         return linalg.cho_solve(factor, self._residual)
 
     def _covariance(self, theta: Array) -> tuple[Array, list[Array]]:
-        """Covariance of the points [n, n], and its derivatives by the first five of theta."""
+        """Return the points' covariance [n, n], and its derivatives by the first five of theta."""
         total = np.diag(self._variance + np.exp(2 * theta[5]))
         slopes = [np.zeros_like(total) for _ in range(5)]
         parts = _parts(self._square, theta)
@@ -94,7 +94,7 @@ class Kriging:
         return total, slopes
 
     def _cost(self, theta: Array) -> tuple[float, Array]:
-        """Minus the log posterior of theta, up to a constant, and its gradient."""
+        """Return minus the log posterior of theta, up to a constant, and its gradient."""
         covariance, slopes = self._covariance(theta)
         factor = np.linalg.cholesky(covariance)
         half = linalg.solve_triangular(factor, np.eye(len(factor)), lower=True, check_finite=False)
@@ -109,7 +109,7 @@ class Kriging:
 
 
 def _parts(square: Array, theta: Array) -> list[tuple[Array, Array]]:
-    """For g, h and k: the covariance at squared distances [2, m, n], and -2 d / d (r^2) of it."""
+    """Return for g, h, k the covariance at squared distances [2, m, n], and -2 d/d(r^2) of it."""
     scaled = square * np.exp(-2 * theta[3:5])[:, None, None]
     out = []
     for amplitude, use in zip(np.exp(2 * theta[:3]), KERNELS, strict=True):
@@ -120,7 +120,7 @@ def _parts(square: Array, theta: Array) -> list[tuple[Array, Array]]:
 
 
 def above_best(points: Points) -> Array:
-    """How far each run's log loss lies above the best of its budget [n]."""
+    """Return how far each run's log loss lies above the best of its budget [n]."""
     budgets, group = np.unique(points.budget, return_inverse=True)
     best = np.full(len(budgets), np.inf)
     log_loss = np.log(points.loss)

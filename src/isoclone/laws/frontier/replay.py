@@ -46,7 +46,9 @@ def replay(
     noise = np.array([evidence.until(max(seen, 1)).noise for seen in steps])
     loss = Ensemble(evidence.x, evidence.y, noise, forecasters.PRIOR_WEIGHTS)
     first = min(FIRST_ORIGIN, len(evidence.x))
-    loss.replay(lambda seen: [f(evidence.until(seen)) for f in forecasters.EXPERTS.values()], first)
+    loss.replay(
+        lambda seen: [f(evidence.until(seen)) for f in forecasters.FORECASTERS.values()], first
+    )
     said = {}
     if baselines:
         for name, make in forecasters.BASELINES.items():
@@ -80,7 +82,7 @@ def _walk(x: Array, fit: Callable[[int], Curve], first: int) -> dict[tuple[int, 
 def _replay_returns(
     series: ReturnSeries, loss: Ensemble, first: int, baselines: bool
 ) -> tuple[Ensemble, dict[str, dict[tuple[int, int], float]]]:
-    chosen = returns.experts(series)
+    chosen = returns.forecasters(series)
     noise = np.array([series.noise(max(seen, 1)) for seen in range(len(series.x) + 1)])
     prior = dict.fromkeys(chosen, 1 / len(chosen))
     whole = Ensemble(series.x, series.value, noise, prior, returns.KAPPA, returns.SHARPNESS)
@@ -104,7 +106,7 @@ def return_series(
     best: bool,
     loss: Ensemble,
 ) -> ReturnSeries | None:
-    """The frontier's returns, or None with fewer than two consecutive budgets at the end."""
+    """Return the frontier's returns; None with fewer than two consecutive budgets at the end."""
     rows = [_best(evidence, b) if best else _near(evidence, b) for b in evidence.points.budgets]
     value, se = np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
     missing = np.flatnonzero(~np.isfinite(value))
@@ -126,7 +128,7 @@ def _best(evidence: Evidence, budget: float) -> tuple[float, float]:
 
 
 def _near(evidence: Evidence, budget: float) -> tuple[float, float]:
-    """Mean return of the runs whose loss is within 5 % of the budget's best, and its SE."""
+    """Return the mean return of runs within 5 % of the budget's best loss, and its SE."""
     points = evidence.points
     here = (points.budget == budget) & np.isfinite(points.returns)
     if not here.any():
@@ -138,7 +140,7 @@ def _near(evidence: Evidence, budget: float) -> tuple[float, float]:
 
 
 def pooled(value: Array, se: Array) -> tuple[float, float]:
-    """Mean of returns with weights 1 / (SE^2 + tau^2), and the SD of a further one.
+    """Return the mean with weights 1 / (SE^2 + tau^2), and the SD of a further return.
 
     tau^2, the spread between runs beyond their own errors, is estimated by the method of moments
     (DerSimonian & Laird 1986). Unknown errors count as the median of the known ones.

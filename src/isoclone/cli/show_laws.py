@@ -1,0 +1,182 @@
+"""Print what the verbs on tables of runs found.
+
+Light on purpose: a table is answered without loading torch.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from isoclone.base.records import jsonable
+
+STDOUT = Console(highlight=False)
+
+
+def print_json(body: Any) -> None:
+    """Print one JSON document on stdout."""
+    sys.stdout.write(json.dumps(jsonable(body), indent=2, allow_nan=False) + "\n")
+
+
+def _table(titles: list[str]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for position, title in enumerate(titles):
+        table.add_column(title, justify="left" if position == 0 else "right")
+    return table
+
+
+def _number(value: float | None, spec: str = ".3g") -> str:
+    return "-" if value is None else f"{value:{spec}}"
+
+
+def _interval(row: dict[str, Any] | None, spec: str = ".3g") -> str:
+    if row is None:
+        return "-"
+    return f"{row['value']:{spec}} [{_number(row['low'], spec)}, {_number(row['high'], spec)}]"
+
+
+def _show_status(status: list[dict[str, str]]) -> None:
+    for row in status:
+        line = f"  [yellow]{escape(row['code'])}[/yellow]: {escape(row['message'])}"
+        STDOUT.print(line, soft_wrap=True)
+
+
+ROADS = {
+    "isoflop_optima": "isoFLOP optima",
+    "surface_6nd": "surface (6ND)",
+    "forecasts": "a decade of its forecasts",
+}
+
+
+def show_laws(name: str, body: dict[str, Any]) -> None:
+    """Print one group's exponents by each way of fitting them, its surface and its status."""
+    STDOUT.print(f"[bold]{escape(name or 'all runs')}[/bold]")
+    if "exponents" in body:
+        by_road = body["exponents"]
+        table = _table(["exponent against C", *(ROADS.get(road, road) for road in by_road)])
+        for key, label in (("params", "N_opt"), ("samples", "D_opt")):
+            table.add_row(label, *(_interval(road[key]) for road in by_road.values()))
+        for key, label in (("dev_loss", "best dev loss"), ("return_mean", "return")):
+            if body["laws"].get(key):
+                table.add_row(label, _interval(body["laws"][key]["exponent"]))
+        STDOUT.print(table)
+    if body.get("surface"):
+        terms = body["surface"]["coefficients"].items()
+        text = ", ".join(f"{k} {_interval(v)}" for k, v in terms)
+        STDOUT.print(f"  {body['surface']['formula']}: {text}", soft_wrap=True)
+    _show_status(body["status"])
+
+
+def show_forecast(name: str, row: dict[str, Any]) -> None:
+    """Print one group's forecast."""
+    if "flops" in row:
+        STDOUT.print(f"[bold]{escape(name or 'forecast')}[/bold] at {row['flops']:.3g} FLOPs")
+        table = _table(["", "value [95 % interval]"])
+        labels = ("parameters", "samples", "dev loss, nats", "mean return")
+        for key, label in zip(
+            ("params", "samples", "dev_loss", "return_mean"), labels, strict=True
+        ):
+            table.add_row(label, _interval(row[key]))
+        STDOUT.print(table)
+    _show_status(row["status"])
+
+
+def show_demos_needed(body: dict[str, Any]) -> None:
+    """Print how many unique samples to collect, and what fewer would reach."""
+    many = _interval(body["unique_samples"])
+    STDOUT.print(f"[bold]{many}[/bold] unique samples to collect for {body['flops']:.3g} FLOPs")
+    reached = f"dev loss {body['dev_loss']:.4g}, and {body['dev_loss_unlimited']:.4g} without limit"
+    worth = f"repeats are worth at most {_interval(body['repeats'])} times once through"
+    STDOUT.print(f"{reached}; {worth}", soft_wrap=True)
+    table = _table(["unique samples", "parameters", "epochs", "dev loss, nats"])
+    for row in body["curve"]:
+        keys = ("unique_samples", "params", "epochs", "dev_loss")
+        table.add_row(*(_number(row[key]) for key in keys))
+    STDOUT.print(table)
+    _show_status(body["status"])
+
+
+def show_backtest(
+    totals: list[dict[str, Any]],
+    status: list[dict[str, str]],
+    laws: list[dict[str, Any]] | None = None,
+) -> None:
+    """Print errors and coverage by method and horizon, and by law where laws were compared."""
+    names = ["target", "ahead", "method", "groups", "RMSE / paper's", "95 % held", "log width"]
+    table = _table(names)
+    for r in totals:
+        figures = (r["rmse_ratio_to_paper"], r["coverage"], r["mean_log_width"])
+        head = (r["target"], str(r["horizon"]), r["method"], str(r["groups"]))
+        table.add_row(*head, *(_number(v) for v in figures))
+    STDOUT.print(table)
+    if laws:
+        _show_comparison(laws)
+    _show_status(status)
+
+
+def _show_comparison(laws: list[dict[str, Any]]) -> None:
+    titles = ["law", "group", "ahead", "decades", "forecasts", "RMS log error", "95 % held"]
+    table = _table(titles)
+    for r in laws:
+        head = (escape(r["law"]), escape(r["group"]), str(r["horizon"]))
+        figures = (_number(r[key]) for key in ("rms_log_error", "coverage"))
+        table.add_row(*head, _number(r["horizon_decades"]), str(r["forecasts"]), *figures)
+    STDOUT.print(table)
+    reasons = [row["reason"] for row in laws if row["reason"]]
+    _show_status(list({reason["message"]: reason for reason in reasons}.values()))
+
+
+def show_recount(results: dict[str, Any], to: str) -> None:
+    """Print the exponents under both FLOP conventions."""
+    table = _table(["group", "exponent of", "as given", f"as {to}", "change"])
+    for name, result in results.items():
+        for key, row in result["exponents"].items():
+            change = f"{row['change']:+.3f}"
+            figures = (_interval(row["before"]), _interval(row["after"]), change)
+            table.add_row(escape(name), key, *figures)
+    STDOUT.print(table)
+
+
+def show_published(body: dict[str, Any]) -> None:
+    """Print a published study's exponents and back-test beside its authors'."""
+    from isoclone.published.report import window_text
+
+    table = _table(["game", "exponent", "published", "paper's way here", "isoclone", "exact FLOPs"])
+    for row in body["exponents"]:
+        head = (row["group"], row["of"], _number(row["published"]), _interval(row["paper_way"]))
+        ours = (_interval(row["fitted"]), _interval(row["exact_flops"]))
+        table.add_row(*head, *ours)
+    STDOUT.print(table)
+    for over in dict.fromkeys(map(window_text, body["exponents"])):
+        games = dict.fromkeys(r["group"] for r in body["exponents"] if window_text(r) == over)
+        STDOUT.print(f"  paper's way, {', '.join(games)}: {over}", soft_wrap=True)
+    show_backtest([r for r in body["backtest"] if r["method"] in _SHOWN], body["status"])
+
+
+_SHOWN = ("default", "paper", "persistence", "last-slope")
+
+
+def show_plan(body: dict[str, Any]) -> None:
+    """Print what a target takes, and the runs that would sharpen the forecast most."""
+    forecast_row, device = body["forecast"], body["device"]
+    table = _table(["", "value [95 % interval]"])
+    table.add_row("FLOPs", _interval(body["flops"]))
+    for key, label in (("params", "parameters"), ("samples", "samples")):
+        table.add_row(label, _interval(forecast_row[key]))
+    for key, label in (("dev_loss", "dev loss, nats"), ("return_mean", "mean return")):
+        table.add_row(label, _interval(forecast_row[key]))
+    table.add_row(f"hours on {device['name']}", _interval(device["hours"]))
+    table.add_row("dollars", _interval(device["dollars"]))
+    STDOUT.print(table)
+    if body["next_runs"]:
+        runs = _table(["next run", "N", "D", "FLOPs", "SD of log loss then"])
+        for number, run in enumerate(body["next_runs"]["runs"], start=1):
+            figures = (run.params, run.samples, run.flops, run.loss_sd_after)
+            runs.add_row(str(number), *(_number(v) for v in figures))
+        STDOUT.print(runs)
+    _show_status(forecast_row["status"])
