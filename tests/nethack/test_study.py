@@ -43,7 +43,7 @@ def test_a_point_of_a_study_of_whole_games(study, nethack_demos):
     assert 2e7 <= small.flops < 2e7 + 48 * small.flops / small.samples
     assert 0 <= small.dev_accuracy <= small.dev_accuracy_top3 <= 1
     assert small.dev_loss_se > 0
-    assert study.references()["expert"]["mean"] == nethack_demos.score()[0]
+    assert study.references()["expert"].mean == nethack_demos.score()[0]
     told = read_json(study.folder.run(small.run_id).episodes(2e7))
     assert [row["length"] for row in told] == [25, 25] or all(row["death"] for row in told)
 
