@@ -14,7 +14,7 @@ from isoclone.base.records import Run
 from isoclone.demos import FrameDemonstrations
 from isoclone.demos.feed import dev_rows
 from isoclone.evaluation.dev_loss import dev_loss, mean_by_episode
-from isoclone.evaluation.rollout import random_returns, rollout
+from isoclone.evaluation.rollout import random_returns, rollout, summary
 from isoclone.games import FrameSpec, game
 from isoclone.games.base import slot_seeds
 from isoclone.policies.sampling import Sampling
@@ -208,3 +208,15 @@ def test_what_cannot_be_played_is_refused(policy):
         rollout(policy, game("toy"), 0)
     with pytest.raises(SpecError, match="sampling must be 'sample', 'argmax' or"):
         rollout(policy, game("toy"), 1, sampling="guess")
+
+
+def test_numbers_of_episodes_have_a_mean_and_texts_are_counted():
+    rows = [{"score": 4, "end": "won", "who": None}, {"score": 8.0, "end": "lost"}, {"end": "lost"}]
+    assert summary(rows) == {
+        "score": {"mean": 6.0, "se": 2.0},
+        "ends": {"lost": 2, "won": 1},
+        "whos": {},
+    }
+    assert list(summary(rows, ("end", "score"))) == ["ends", "score"]
+    assert summary(rows[:1], ("score",)) == {"score": {"mean": 4.0, "se": None}}
+    assert summary([]) == {}

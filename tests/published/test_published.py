@@ -216,3 +216,21 @@ def exponent_by_hand(points, from_flops, within):
         bend, slope, _ = np.polyfit(n, loss, 2)
         x, y = [*x, np.log10(budget)], [*y, -slope / (2 * bend)]
     return np.polyfit(x, y, 1)[0]
+
+
+def test_a_family_of_somebody_else_is_read(tmp_path):
+    def read(folder, found):
+        for k, budget in enumerate((1e12, 2e12, 4e12)):
+            row = {"params": 100 + k, "samples": 10 + k, "budget_flops": budget, "flops": budget}
+            tuyls2023.append(found.points, **row, **tuyls2023.checked(1.0 / (k + 1)), group="go")
+
+    (tmp_path / "board").mkdir()
+    tuyls2023.FAMILIES.add("board", tuyls2023.Family(read, {"go": {"params": 0.5}}))
+    try:
+        found = tuyls2023.read(tmp_path)
+        with pytest.raises(DataError, match="neither atari/ nor board/ nor"):
+            tuyls2023.read(tmp_path / "board")
+    finally:
+        tuyls2023.FAMILIES.remove("board")
+    assert found.groups() == ["go"]
+    assert found.families["go"].exponents["go"] == {"params": 0.5}

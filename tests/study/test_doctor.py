@@ -81,6 +81,22 @@ def test_what_is_missing_or_of_the_wrong_version_is_named(monkeypatch):
     assert "pip install 'isoclone[ray]'" in extra.remedy
 
 
+def test_a_package_that_is_there_but_cannot_be_imported_is_missing(monkeypatch):
+    monkeypatch.setattr(doctor.metadata, "requires", lambda _: ['rich>=1; extra == "shine"'])
+    assert found(list(examine()), "extra shine")[0].level == "ok"
+    monkeypatch.setattr(doctor, "find_spec", lambda _: None)
+    (extra,) = found(list(examine()), "extra shine")
+    assert (extra.level, extra.found) == (NOTE, "no rich")
+
+
+def test_a_plugin_that_cannot_be_loaded_is_a_problem(monkeypatch):
+    monkeypatch.setitem(doctor.BROKEN_PLUGINS, "theirs", "ImportError: no module named nonsuch")
+    (plugin,) = found(list(examine()), "plugin theirs")
+    assert plugin.level == PROBLEM
+    assert "no module named nonsuch" in plugin.found
+    assert "uninstall" in plugin.remedy
+
+
 def test_a_place_that_cannot_be_written(roomy, tmp_path, monkeypatch, capsys):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")

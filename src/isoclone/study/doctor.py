@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from isoclone.base.formatting import duration
 from isoclone.base.records import Record
+from isoclone.base.registry import BROKEN_PLUGINS, load_plugins
 from isoclone.executors import check_workers
 from isoclone.study.study import Plan, Study
 
@@ -50,6 +52,7 @@ def examine(study: Study | None = None, workers: int | None = None) -> Iterator[
     count, place = check_workers(workers), study.path if study else Path.cwd()
     yield from _software()
     yield from _extras()
+    yield from _plugins()
     yield from _devices()
     yield _memory()
     yield from _disk(place)
@@ -88,16 +91,46 @@ def _extras() -> Iterator[Finding]:
             yield Finding(OK, f"extra {name}", found)
 
 
+def _plugins() -> Iterator[Finding]:
+    """Yield the installed packages that add to isoclone but could not be loaded."""
+    load_plugins()
+    for name, reason in BROKEN_PLUGINS.items():
+        remedy = "what it adds is unknown here: mend or uninstall the package that brings it"
+        yield Finding(PROBLEM, f"plugin {name}", f"not loaded: {reason}", remedy)
+
+
 def _requirements() -> Iterator[tuple[str | None, str, str | None]]:
-    """(extra or None, requirement, installed version or None) of everything isoclone names."""
+    """Yield (extra or None, requirement, installed version or None) of all that isoclone names.
+
+    What is installed but cannot be found by Python's import counts as not installed.
+    """
+    modules = _modules()
     for text in metadata.requires("isoclone") or ():
         wanted, _, marker = text.partition(";")
         extra = re.search(r"extra == [\"']([^\"']+)", marker)
+        package = _package(wanted)
         try:
-            have: str | None = metadata.version(_package(wanted))
+            have: str | None = metadata.version(package)
         except metadata.PackageNotFoundError:
             have = None
+        brought = modules.get(_canonical(package), [])
+        if brought and not any(find_spec(module) for module in brought):
+            have = None
         yield (extra.group(1) if extra else None), wanted.strip(), have
+
+
+def _modules() -> dict[str, list[str]]:
+    """Return the top-level modules that each installed package brings."""
+    brought: dict[str, list[str]] = {}
+    for module, packages in metadata.packages_distributions().items():
+        for package in packages if module.isidentifier() else ():
+            brought.setdefault(_canonical(package), []).append(module)
+    return brought
+
+
+def _canonical(package: str) -> str:
+    """Return a package's name as the index compares it."""
+    return re.sub(r"[-_.]+", "-", package).lower()
 
 
 def _package(wanted: str) -> str:
