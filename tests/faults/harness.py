@@ -3,13 +3,13 @@
     python tests/faults/harness.py [--kills 100] [--seed 0] [--only NAME ...] [--json]
 
 A life is one `isoclone run` of the study in `toystudy.py`, or in `nethackstudy.py` for a part of
-the kills. While it lasts somebody dies at a random
-moment: the driver, a worker, the process an environment lives in, or all of them at once as in a
-power cut; or the disk is full; or a file is cut short between write and read; or the clock runs
-backwards. After each blow and at each end of a life, what stands under its final name must be,
-byte for byte, what an undisturbed study holds there, and nothing finished may have gone. A study
-that is complete is compared as a whole. Lives are forked from this process, which has imported
-everything and computed nothing, so that a life does not begin with seconds of imports.
+the kills. While it lasts, somebody dies at a random moment: the driver, a worker, the process an
+environment lives in, or all of them at once as in a power cut. Or the disk is full, a file is cut
+short between write and read, the clock runs backwards. Or files of a finished study are torn, and
+it is repaired. After each fault and at each end of a life, what stands under its final name must
+be, byte for byte, what an undisturbed study holds there, and nothing finished may have gone. A
+study that is complete is compared as a whole. Lives are forked from this process, which has
+imported everything and computed nothing, so that a life does not begin with seconds of imports.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ import isoclone.study.worker
 import isoclone.testing
 import isoclone.training.loop
 from isoclone.cli import main
+from isoclone.study.repair import repair
+from isoclone.study.study import Study
 
 torch.set_num_threads(1)
 
@@ -349,7 +351,7 @@ def strike(bench: Bench, life: Life, study: Path) -> bool:
 def nethack_kills(bench: Bench, times: int) -> None:
     """The same of a study of NetHack, on games of the scripted player."""
     folder = bench.folder / "nethack"
-    words = ["record", "nethack", "--games", "4", "--max-steps", "150", "--out", folder]
+    words = ["demos", "record", "nethack", "--games", "4", "--max-steps", "150", "--out", folder]
     subprocess.run([sys.executable, "-m", "isoclone", *words], check=True, capture_output=True)
     os.environ["ISOCLONE_FAULT_DEMOS"] = str(folder / "demos")
     kills(Bench(folder, bench.rng.randrange(1_000), NETHACK, bench.verdict), times)
@@ -428,6 +430,31 @@ def _tear(rng: random.Random) -> None:
     os.replace = replace  # type: ignore[assignment]
 
 
+def torn_when_finished(bench: Bench, times: int = 3) -> None:
+    """Files of a finished study are cut short or deleted, and it is repaired."""
+    study = bench.folder / "repaired"
+    for _ in range(times):
+        shutil.copytree(bench.whole, study)
+        given = ("demos", "study.json", "seconds", ".driver.lock")
+        files = [p for p in sorted(study.rglob("*")) if p.is_file()]
+        files = [p for p in files if not set(given) & set(p.relative_to(study).parts)]
+        for path in bench.rng.sample(files, 8):
+            if bench.rng.random() < 0.5:
+                path.unlink()
+            else:
+                os.truncate(path, bench.rng.randrange(max(1, path.stat().st_size)))
+            bench.verdict.blows["files torn in finished studies"] += 1
+        life = bench.live(study, "serial", 1, partial(_repair, bench.file, study))
+        bench.end(life, study, 0)
+        bench.complete(study)
+
+
+def _repair(file: Path, study: Path) -> None:
+    runpy.run_path(str(file))
+    for each in repair(Study.open(study)):
+        print(each.says)
+
+
 def backward_clock(bench: Bench) -> None:
     """The wall clock runs backwards, in the driver and in its workers, over a kill as well."""
     study = bench.folder / "clock"
@@ -493,6 +520,7 @@ def faults(
         "disk": partial(full_disk, times=disk_count),
         "files": short_files,
         "torn": torn_states,
+        "repair": torn_when_finished,
         "clock": backward_clock,
         "drivers": two_drivers,
         "die": partial(hopeless_run, how="die"),
