@@ -148,9 +148,9 @@ def document(capsys, *words):
 
 def test_every_verb_on_tables_prints_one_document(tmp_path, capsys):
     path = write(tmp_path / "runs.csv")
-    assert document(capsys, "fit", path, "--json")["groups"]
-    assert document(capsys, "forecast", path, "--flops", "1e14", "--json")["dev_loss"]
-    assert document(capsys, "backtest", path, "--min-train", "3", "--json")["rows"]
+    assert document(capsys, "laws", "fit", path, "--json")["groups"]
+    assert document(capsys, "laws", "forecast", path, "--flops", "1e14", "--json")["dev_loss"]
+    assert document(capsys, "laws", "backtest", path, "--min-train", "3", "--json")["rows"]
 
 
 def repeated(path: Path) -> Path:
@@ -169,7 +169,7 @@ def repeated(path: Path) -> Path:
 
 def test_how_many_demonstrations_are_needed(tmp_path, capsys):
     path = repeated(tmp_path / "runs.csv")
-    body = document(capsys, "demos", "needed", path, "--flops", "3e10", "--json")
+    body = document(capsys, "laws", "needed", path, "--flops", "3e10", "--json")
     many = body["unique_samples"]
     assert 1e4 < many["value"] < 1e7
     assert many["low"] <= many["value"]
@@ -190,10 +190,10 @@ def test_demonstrations_needed_say_what_the_table_lacks(tmp_path):
 def test_a_table_that_fails_is_said_once(tmp_path, capsys):
     path = tmp_path / "one.csv"
     path.write_text("flops,params,samples,dev_loss\n1e10,1e3,1e6,1\n1e10,1e4,1e5,2\n")
-    assert main(["fit", str(path)]) == 1
+    assert main(["laws", "fit", str(path)]) == 1
     said = capsys.readouterr().err
     assert said.count("two budgets") == 1
-    skipped = document(capsys, "backtest", path, "--json")["status"][0]["message"]
+    skipped = document(capsys, "laws", "backtest", path, "--json")["status"][0]["message"]
     assert "only one budget: a back-test needs at least three" in skipped
 
 

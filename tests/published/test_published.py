@@ -161,7 +161,7 @@ def test_published_and_recount_print_one_document(tmp_path, capsys):
     assert body["exponents"][0]["window"]["to_flops"] == 2e16
     assert (out / "report.html").exists()
     table = str(out / "points.csv")
-    assert main(["recount", table, "--to", "exact", "--json"]) == 0
+    assert main(["laws", "recount", table, "--to", "exact", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["groups"]["Toy"]["exponents"]
     assert main(["published", "tuyls2023", str(folder)]) == 0
     assert "best run" in capsys.readouterr().out
