@@ -95,7 +95,7 @@ def test_a_group_of_a_table_is_never_markup(group, finished_study, tmp_path, cap
     lines = (finished_study / "points.csv").read_text().splitlines()
     rows = [f"{lines[0]},group", *(f'{line},"{group}"' for line in lines[1:])]
     (tmp_path / "runs.csv").write_text("\n".join(rows) + "\n")
-    assert main(["fit", str(tmp_path / "runs.csv")]) == 0
+    assert main(["laws", "fit", str(tmp_path / "runs.csv")]) == 0
     assert group in capsys.readouterr().out
 
 

@@ -87,7 +87,7 @@ def test_episodes_beyond_the_last_one_needed_are_not_kept(tmp_path, toy_demos):
 
 def test_killed_and_started_again_records_the_same(tmp_path):
     """kill -9 of the whole group at several moments, then the same command."""
-    words = ["record", "toy", "--samples", "30000", "--workers", "2", "--json", "--out"]
+    words = ["demos", "record", "toy", "--samples", "30000", "--workers", "2", "--json", "--out"]
     command = [sys.executable, "-m", "isoclone", *words]
     whole = json.loads(subprocess.check_output([*command, str(tmp_path / "whole")]))
     path = tmp_path / "killed"

@@ -351,7 +351,7 @@ def strike(bench: Bench, life: Life, study: Path) -> bool:
 def nethack_kills(bench: Bench, times: int) -> None:
     """The same of a study of NetHack, on games of the scripted player."""
     folder = bench.folder / "nethack"
-    words = ["demos", "record", "nethack", "--games", "4", "--max-steps", "150", "--out", folder]
+    words = ["demos", "record", "nethack", "--episodes", "4", "--max-steps", "150", "--out", folder]
     subprocess.run([sys.executable, "-m", "isoclone", *words], check=True, capture_output=True)
     os.environ["ISOCLONE_FAULT_DEMOS"] = str(folder / "demos")
     kills(Bench(folder, bench.rng.randrange(1_000), NETHACK, bench.verdict), times)

@@ -339,14 +339,14 @@ demos show {demos}
 evaluate {weights} --episodes 1 --seed 3 --sampling argmax --json
 evaluate {weights} --episodes 1 --demos {demos}
 play {weights} --out {work}/play.mp4 --json
-record toy --out {work}/new --expert scripted --samples 40 --max-steps 20 --executor serial --json
+demos record toy --out {work}/new --expert scripted --samples 40 --max-steps 20 --executor serial --json
 games toy --json
 expert score scripted toy --episodes 1 --max-steps 20 --json
-fit {study}/points.csv --json
-forecast {study}/points.csv --flops 1e8 --json
-backtest {study}/points.csv --cap none --json
-recount {study}/points.csv --to 6nd --json
-plan {study}/points.csv --target-loss 0.9 --json
+laws fit {study}/points.csv --json
+laws forecast {study}/points.csv --flops 1e8 --json
+laws backtest {study}/points.csv --cap none --json
+laws recount {study}/points.csv --to 6nd --json
+laws plan {study}/points.csv --target-loss 0.9 --json
 train {study} --width 2 --flops 1e6 --seed 0 --json
 run {study} --executor serial --json
 run toy --samples 50 --widths 2 3 4 --budgets 1e6 2e6 --out {study}
@@ -358,7 +358,7 @@ nan inf -inf -1 0 1 2 3.5 1e-9 1e400 0x10 -- - --json --help --out --demos --see
 mps sample argmax exact lean paper None True [] {} ; * . .. / ~ /etc/passwd /dev/null /nowhere
 {study} {demos} {weights} {work} {study}/study.json {study}/points.parquet {study}/report.html
 {demos}/demonstrations.json {demos}/episodes/000000.parquet atari/Nowhere gym/Nowhere-v0
-sb3/nobody <b> é １ plan status fit toy.py
+sb3/nobody <b> é １ plan status laws fit toy.py
 """
 
 

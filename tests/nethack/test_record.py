@@ -175,7 +175,7 @@ def test_mistakes_are_one_line_and_leave_no_trace(tmp_path):
         (NldRecordRequest(games=0), "games must be at least 1"),
         (NldRecordRequest(games=1, game="toy"), "toy is not NetHack"),
         (NldRecordRequest(games=1, game_options={"character": "xyz-a-b-c"}), "no role 'xyz'"),
-        (NldRecordRequest(games=1, expert="autoascend"), "--autoascend PATH"),
+        (NldRecordRequest(games=1, expert="autoascend"), "--options path=PATH"),
     ):
         with pytest.raises(SpecError, match=said):
             record_nld(request, tmp_path / "g")
@@ -208,16 +208,18 @@ def test_a_failing_expert_and_a_dying_process_harm_no_other_game(tmp_path, monke
 
 def test_the_verb_records_imports_and_goes_on(tmp_path, capsys):
     out = tmp_path / "demos"
-    words = ["record", "nethack", "--out", str(out), "--max-steps", "60", "--executor", "serial"]
-    assert main([*words, "--games", "2", "--json"]) == 0
+    words = ["demos", "record", "nethack", "--out", str(out), "--max-steps", "60"]
+    words += ["--executor", "serial"]
+    assert main([*words, "--episodes", "2", "--json"]) == 0
     first = json.loads(capsys.readouterr().out)
     assert [game["seed"] for game in first["games"]] == [0, 1]
-    assert main([*words, "--games", "3", "--json"]) == 0
+    assert main([*words, "--episodes", "3", "--json"]) == 0
     more = json.loads(capsys.readouterr().out)
     assert len(more["episodes"]) == 3
     assert more["fingerprint"] != first["fingerprint"]
     next((out / "demos").rglob("*.arrow")).unlink()
-    assert main([*words, "--games", "3"]) == 0
+    again = ["demos", "import", "nld", str(out / "recordings"), "--out", str(out / "demos")]
+    assert main([*again, "--expert", "scripted", "--executor", "serial"]) == 0
     assert "damaged, and made again: 1" in capsys.readouterr().err
     assert main(["demos", "show", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fingerprint"] == more["fingerprint"]
@@ -226,19 +228,22 @@ def test_the_verb_records_imports_and_goes_on(tmp_path, capsys):
 def test_mistakes_of_the_verb(tmp_path, capsys):
     out = ["--out", str(tmp_path / "demos")]
     for words, said in (
-        (["nethack", "--games", "1"], "games must be at least 2"),
-        (["nethack", "--samples", "9"], "give --games"),
+        (["nethack", "--episodes", "1"], "--episodes must be at least 2"),
+        (["nethack", "--samples", "0"], "samples must be at least 1"),
         (
-            ["nethack", "--seed", "9223372036854775807", "--games", "2"],
+            ["nethack", "--seed", "9223372036854775807", "--episodes", "2"],
             "--seed 9223372036854775807:",
         ),
         (["nethack", "--seed", "-1"], "--seed -1:"),
-        (["nethack", "--autoascend", "/tmp"], "--autoascend is for --expert autoascend"),
-        (["nethack", "--character", "xyz-hum-neu-mal"], "no role 'xyz'"),
-        (["nethack", "--expert", "autoascend", "--autoascend", "nowhere"], "--autoascend"),
-        (["toy", "--games", "3"], "--games is for NetHack"),
+        (["nethack", "--options", "path=/tmp"], "keyword argument 'path'"),
+        (["nethack", "--game-options", "character=xyz-hum-neu-mal"], "no role 'xyz'"),
+        (
+            ["nethack", "--expert", "autoascend", "--options", "path=nowhere"],
+            "--options path=nowhere",
+        ),
+        (["toy", "--options", "games=3"], "keyword argument 'games'"),
     ):
-        assert main(["record", *words, *out]) == 2
+        assert main(["demos", "record", *words, *out]) == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "demos").exists()
 

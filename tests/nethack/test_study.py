@@ -80,8 +80,9 @@ def test_baselines(study, nethack_demos):
 def test_demonstrations_bring_their_character(tmp_path, capfd):
     """Into a ready-made study; one that says who is played refuses games of somebody else."""
     valkyrie = "val-dwa-law-fem"
-    words = f"record nethack --expert random --games 3 --max-steps 40 --character {valkyrie} --out"
-    assert main([*words.split(), str(tmp_path / "val")]) == 0
+    words = "demos record nethack --expert random --episodes 3 --max-steps 40 --game-options"
+    settings = [f"character={valkyrie}", "--out", str(tmp_path / "val")]
+    assert main([*words.split(), *settings]) == 0
     ready = planned_study("nethack", None, Changes(demos=tmp_path / "val"))
     assert ready.spec.game_options == {"character": valkyrie, "max_steps": 10_000}
     assert len(ready.demos().episodes) == 3
@@ -90,9 +91,9 @@ def test_demonstrations_bring_their_character(tmp_path, capfd):
         demos=str(tmp_path / "val" / "demos"), game_options={"character": "@"}
     )
     assert Study.create(tmp_path / "anybody", anybody).demos().episodes
-    for log in (tmp_path / "val" / "nld").rglob("*xlogfile"):
+    for log in (tmp_path / "val" / "recordings").rglob("*xlogfile"):
         log.unlink()
-    nobody = import_nld(tmp_path / "val" / "nld", tmp_path / "nobody", without_log=True)
+    nobody = import_nld(tmp_path / "val" / "recordings", tmp_path / "nobody", without_log=True)
     assert nobody.game_options == {"character": "@"}
     unknown = planned_study("nethack", None, Changes(demos=tmp_path / "nobody"))
     assert unknown.spec.game_options["character"] == "mon-hum-neu-mal"

@@ -96,9 +96,13 @@ def _plainly(message: str) -> str:
     >>> _plainly("Error parsing --workers: no type matching INT could be instantiated from ['x']."
     ...          " Got errors: - <class 'int'>: invalid literal for int() with base 10: 'x'")
     "--workers wants a whole number, not 'x'"
+    >>> _plainly("Unrecognized or misplaced options: x (applied to isoclone demos) Arguments are"
+    ...          " applied to the directly preceding subcommand, so ordering can matter")
+    'Unrecognized or misplaced options: x'
     >>> _plainly("Error parsing --seed: invalid literal for int() with base 10: '1.5'")
     "--seed wants a whole number, not '1.5'"
     """
+    message = re.sub(r" \(applied to [^)]*\)|,? ?Arguments are applied to .*$", "", message)
     flag = re.match(r"Error parsing (--\S+):", message)
     given = re.search(r"from \[(.*?)\]\. Got|(?:base 10|to float): ('.*')$", message)
     wanted = next((words for sign, words in WANTED.items() if sign in message), None)

@@ -87,7 +87,8 @@ def check_checkout(path: Path) -> None:
     source = path / "autoascend" / "agent.py"
     if not source.is_file():
         raise SpecError(
-            f"--options path={path}: no {source.relative_to(path)} there; give a checkout of {KNOWN}"
+            f"--options path={path}: no {source.relative_to(path)} there; "
+            f"give a checkout of {KNOWN}"
         )
     wrong = f"--options path={path}: not the version this adapter drives"
     try:

@@ -186,6 +186,8 @@ def record_as_demonstrations(
     progress: Progress | None = None,
 ) -> NldDemonstrations:
     """Record as many games as a request takes; see `demos.record_demonstrations`."""
+    if request.samples < 1:
+        raise SpecError(f"samples must be at least 1, not {request.samples}")
     return record_enough(
         NldRecordRequest(
             games=request.episodes or 2,
