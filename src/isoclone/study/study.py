@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from isoclone.base.errors import DataError, SpecError, StoreError, TrustError, UnknownNameError
 from isoclone.base.records import Forecast, Point, Run, shown
+from isoclone.base.registry import is_reference
 from isoclone.base.results import Baseline, Reference, Savings, Tested
 from isoclone.base.store import is_free, read_json, write_json
 from isoclone.demos import Demonstrations, open_demos
@@ -63,7 +64,7 @@ class Study:
         """
         if spec is None:
             spec = spec_from_fields(name_of(path), game, demos, fields)
-        spec.check()
+        spec.trust().check()
         spec = with_precision(spec, device)
         place, path = address_of(path) or path, local(path, but=HEAVY)
         if (path / STUDY_FILE).exists():
@@ -263,7 +264,7 @@ def _check_expert(spec: StudySpec) -> None:
 
     One that has to be loaded from a file or the hub is met when recording begins.
     """
-    if spec.demos is None and spec.expert in expert_names():
+    if spec.demos is None and (spec.expert in expert_names() or is_reference(spec.expert)):
         expert(spec.expert, spec.make_game(), **spec.expert_options)
     elif spec.demos is None and not os.path.exists(spec.expert) and "/" not in spec.expert:
         raise UnknownNameError("expert", spec.expert, expert_names())
