@@ -423,11 +423,11 @@ def check_law(fit: Callable[..., Any], name: str = "") -> None:
         _demand(interval is not None, who, f"its forecast has no `{part}`")
         ordered = (interval.low or 0) <= interval.value <= (interval.high or np.inf)
         _demand(ordered, who, f"`{part}`: value {interval.value} lies outside its own interval")
-    is_record = isinstance(forecast, Forecast)
-    _demand(is_record, who, f"its forecast is a {type(forecast).__name__}, not an ic.Forecast")
     truth = _truth(1e15)
     miss = abs(np.log(forecast.dev_loss.value / truth))
     _demand(miss < 0.1, who, f"dev loss {forecast.dev_loss.value:.4f} at 1e15, truth {truth:.4f}")
+    is_record = isinstance(forecast, Forecast)
+    _demand(is_record, who, f"its forecast is a {type(forecast).__name__}, not an ic.Forecast")
 
 
 def _surface(params: Any, samples: Any) -> Any:

@@ -129,7 +129,7 @@ def test_no_worker_outlives_its_driver(tmp_path, how):
     pids = tmp_path / "pids"
     pids.mkdir()
     script = tmp_path / "driver.py"
-    script.write_text(WAITING.format(here=str(Path(__file__).parents[1]), pids=str(pids)))
+    script.write_text(WAITING.format(here=str(Path(__file__).parent), pids=str(pids)))
     driver = subprocess.Popen(
         [sys.executable, script], stderr=subprocess.DEVNULL, preexec_fn=heed_interrupts
     )

@@ -124,10 +124,14 @@ def _holds_study(source: str, asked: bool) -> bool:
 
 
 def _named_spec(source: str) -> Any:
+    from isoclone.base.registry import trust_typed
     from isoclone.study.builtins import builtin
     from isoclone.study.spec import StudySpec
 
-    return object_in(source, "study", StudySpec) if source.endswith(".py") else builtin(source)
+    if source.endswith(".py"):
+        return object_in(source, "study", StudySpec).trust()
+    trust_typed(source)
+    return builtin(source).trust()
 
 
 def object_in(file: str, name: str, kind: type[T]) -> T:

@@ -10,6 +10,7 @@ from typing import Any
 
 from isoclone.base.errors import IsocloneError, SpecError, SpecMismatchError, UnknownNameError
 from isoclone.base.records import Run, conform, jsonable, shown
+from isoclone.base.registry import trust_typed
 from isoclone.base.store import read_json
 from isoclone.base.tables import EXPERTS
 from isoclone.demos import Demonstrations, demos_here
@@ -25,6 +26,7 @@ from isoclone.study.folder import StudyFolder
 from isoclone.training.recipes import LEAN, Recipe, recipe
 
 FORECAST_FACTOR = 10 / 3
+NAMES = ("game", "expert", "policy", "law")  # fields that may be "package.module:Name"
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,15 @@ class StudySpec:
                 "the directory alone to resume it"
             )
 
+    def trust(self) -> StudySpec:
+        """Trust the modules of its names "package.module:Name"; for specifications a user wrote.
+
+        Raises:
+            SpecError: one of them cannot be imported.
+        """
+        trust_typed(*(getattr(self, field) for field in NAMES))
+        return self
+
     def check(self) -> None:
         """Refuse what cannot be studied.
 
@@ -199,6 +210,7 @@ class StudySpec:
             spec = dataclasses.replace(self, **changes)
         except TypeError as error:
             raise SpecError(f"study specification: {error}") from error
+        trust_typed(*(changes.get(field) for field in NAMES))
         spec.check()
         return spec
 
