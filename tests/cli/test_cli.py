@@ -279,7 +279,7 @@ def test_recording_whole_episodes_with_settings_of_game_and_expert(call, tmp_pat
 
 def test_settings_of_game_and_expert_are_a_studys(call):
     words = ["plan", "toy", "--game-options", "max_steps=50", "--json"]
-    code, out, err = call(*words)
+    code, _, err = call(*words)
     assert code == 0, err
     code, _, err = call("plan", "toy", "--options", "nonsense=1")
     assert code == 2

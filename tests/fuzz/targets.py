@@ -339,7 +339,7 @@ demos show {demos}
 evaluate {weights} --episodes 1 --seed 3 --sampling argmax --json
 evaluate {weights} --episodes 1 --demos {demos}
 play {weights} --out {work}/play.mp4 --json
-demos record toy --out {work}/new --expert scripted --samples 40 --max-steps 20 --executor serial --json
+demos record toy --out {work}/new --samples 40 --max-steps 20 --executor serial --json
 games toy --json
 expert score scripted toy --episodes 1 --max-steps 20 --json
 laws fit {study}/points.csv --json

@@ -14,6 +14,7 @@ from isoclone.experts import CallableExpert, score_expert
 from isoclone.games import FrameSpec, make_env, vector_env
 
 MADE: list[object] = []
+VECTOR = FrameSpec((3,), "float32", 1)
 
 
 class Env:
@@ -56,7 +57,7 @@ class Ill:
     ill: str = ""
     name: str = "ill"
     n_actions: int = 2
-    frame: FrameSpec = FrameSpec((3,), "float32", 1)
+    frame: FrameSpec = VECTOR
     max_steps: int = 20
     random_score: float | None = None
     expert_score: float | None = None

@@ -1,4 +1,4 @@
-"""The pipeline: what is begun anew and what is not, what a failure leaves, what is written first."""
+"""The pipeline: what begins anew, what a failure leaves, what is written first."""
 
 from __future__ import annotations
 
