@@ -25,6 +25,7 @@ def run(
     changes: Annotated[Changes, FLAT] = CHANGES,
     crew: Annotated[Crew, FLAT] = CREW,
     device: str = "cpu",
+    repair: bool = False,
     json: bool = False,
 ) -> None:
     """Carry out a whole study: demonstrations, sweep, laws, forecast, agent, report.
@@ -37,12 +38,14 @@ def run(
         isoclone run breakout --workers 2
         isoclone run atari/Pong --samples 20000     # look-ahead plays; the plan says the cost
         isoclone run studies-out/breakout           # go on with it
+        isoclone run studies-out/breakout --repair  # and make again what is missing or torn
 
     Args:
         study: the name of a ready-made study (`isoclone games` lists them), atari/<Name>, a Python
             file with a `study` object, or a study directory to resume.
         out: where to put it; studies-out/<name> unless said.
         device: cpu, cuda or mps.
+        repair: make again, to the same bits, whatever is missing or torn and can be made again.
         json: print one JSON document instead of the closing table.
     """
     from isoclone.base.records import jsonable
@@ -56,7 +59,11 @@ def run(
     plan = the_study.plan(pool.workers)
     show_plan(plan)
     with ConsoleObserver(plan) as observer:
-        pipeline.run(the_study, Session(pool, observer, device))
+        session = Session(pool, observer, device)
+        if repair:
+            _repair(the_study, session)
+        else:
+            pipeline.run(the_study, session)
     laws, tested = read_json(the_study.folder.laws), the_study.tested().to_json()
     if json:
         print_json(
@@ -74,6 +81,26 @@ def run(
         show_result(the_study, laws, tested)
     if tested["point"]["status"] == "failed":
         raise ExecutionError(f"the forecast agent failed: {tested['point']['reason']}")
+    _refuse_harm(the_study)
+
+
+def _repair(the_study: Any, session: Any) -> None:
+    """Make again what can be made again, and say what became of each file."""
+    from isoclone.cli.console import STDERR
+    from isoclone.study.repair import repair
+
+    for repaired in repair(the_study, session):
+        STDERR.print(repaired.says, markup=False, soft_wrap=True)
+
+
+def _refuse_harm(the_study: Any) -> None:
+    """Raise ExecutionError if something of a finished study is missing or torn."""
+    from isoclone.study.repair import examine
+
+    harms = examine(the_study.path)
+    if harms:
+        more = f" (and {len(harms) - 1} more files: isoclone status)" if len(harms) > 1 else ""
+        raise ExecutionError(f"{harms[0].says}{more}")
 
 
 def _study(source: str, out: Path | None, changes: Changes, device: str) -> Any:
@@ -205,13 +232,16 @@ def status(
         json: print one JSON document.
     """
     from isoclone.base.provenance import mixtures
+    from isoclone.base.records import jsonable
     from isoclone.cli.console import STDOUT, point_line, print_json, read_progress
+    from isoclone.study.repair import examine
     from isoclone.study.study import Study
 
     the_study = Study.open(study)
     if how is not None:
         _show_how(the_study, how, json)
         return
+    harms = examine(the_study.path)
     points, sweep, here = the_study.points(None), the_study.sweep(), the_study.path
     state = {
         "path": here.resolve().as_posix(),
@@ -227,6 +257,7 @@ def status(
         and the_study.tested().point is not None,
         "report": (here / "report.html").exists(),
         "mixtures": mixtures(points),
+        "harms": jsonable(harms),
         **{k: v for k, v in the_study.savings().to_json().items() if k != "decisions"},
     }
     if json:
@@ -236,7 +267,7 @@ def status(
         STDOUT.print(point_line(point))
     for name in ("demos", "sweep_complete", "laws", "forecast_tested", "report"):
         STDOUT.print(f"{name.replace('_', ' ')}: {'yes' if state[name] else 'no'}")
-    for said in state["mixtures"]:
+    for said in [*state["mixtures"], *(harm.says for harm in harms)]:
         STDOUT.print(f"note: {said}", soft_wrap=True, markup=False)
     for row in state["running"]:
         STDOUT.print(f"running: {row['label']} to {row['budget_flops']:.3g} FLOPs, {row['phase']}")
@@ -255,22 +286,24 @@ def _show_how(study: Any, run_id: str, json: bool) -> None:
     runs = [run.id for run in study.runs()]
     if run_id not in runs:
         raise UnknownNameError("run", run_id, runs)
-    rows = [
-        {
-            "budget_flops": point.budget_flops,
-            "role": point.role,
-            "file": study.folder.run(run_id).point(point.budget_flops).as_posix(),
-            "command": f"isoclone train {shlex.quote(study.place)} --run-id {run_id} "
-            f"--flops {point.budget_flops!r}",
-        }
-        for point in study.points(None)
-        if point.run_id == run_id
-    ]
+    rows = [_how(study, point) for point in study.points(None) if point.run_id == run_id]
     if json:
         print_json({"run_id": run_id, "points": rows})
         return
     for row in rows:
-        print_plain(f"{row['command']}  # the {row['role']}'s {row['file']}")
+        print_plain(f"{row['command']}  # {row['role']}")
+
+
+def _how(study: Any, point: Any) -> dict[str, Any]:
+    """Return the command that measures a point again: its file goes, and `train` makes it."""
+    file = study.folder.run(point.run_id).point(point.budget_flops).as_posix()
+    train = f"isoclone train {shlex.quote(study.place)} --run-id {point.run_id}"
+    return {
+        "budget_flops": point.budget_flops,
+        "role": point.role,
+        "file": file,
+        "command": f"rm {shlex.quote(file)} && {train} --flops {point.budget_flops!r}",
+    }
 
 
 def report(study: Positional[Path], *, json: bool = False) -> None:
