@@ -1,4 +1,4 @@
-"""The code on the pages runs: the tutorial as it stands, each file of the extending page in a study."""
+"""The code on the pages runs: the tutorial, and each file of the extending page as a study."""
 
 from __future__ import annotations
 
