@@ -1,26 +1,69 @@
-"""The code on the tutorial's and the extending page runs, from top to bottom."""
+"""The code on the pages runs: the tutorial, and each file of the extending page as a study."""
 
+from __future__ import annotations
+
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from isoclone.policies.base import POLICIES
-
 DOCS = Path(__file__).parent.parent / "docs"
+LONGEST = 30  # lines of an example, blank ones aside
 
 
-def code_of(page: str) -> str:
+def blocks_of(page: str) -> list[str]:
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
     assert blocks, f"{page} has no code"
-    return "\n".join(blocks)
+    return blocks
 
 
-@pytest.mark.parametrize("page", ["tutorial.md", "extending.md"])
-def test_the_page_runs(page, tmp_path, monkeypatch, capsys):
+FILES = {
+    re.match(r"# (\w+\.py)\n", block)[1]: block  # type: ignore[index]
+    for block in blocks_of("extending.md")
+}
+SCRIPTS = {"make_arrays.py": "arrays.py"}  # a script, and the study that needs what it makes
+STUDIES = sorted(FILES.keys() - SCRIPTS.keys() - {"rates.py"})
+
+
+def test_the_tutorial_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(POLICIES, "_makers", dict(POLICIES._makers))
-    exec(compile(code_of(page), page, "exec"), {"__name__": "docs"})
-    if page == "tutorial.md":
-        assert (tmp_path / "studies/toy/report.html").exists()
-        assert "dev loss" in capsys.readouterr().out
+    code = "\n".join(blocks_of("tutorial.md"))
+    exec(compile(code, "tutorial.md", "exec"), {"__name__": "docs"})
+    assert (tmp_path / "studies/toy/report.html").exists()
+    assert "dev loss" in capsys.readouterr().out
+
+
+def python(folder: Path, *words: str, **variables: str) -> str:
+    """Run Python in a folder as a user would; returns what it prints."""
+    command, there = [sys.executable, *words], {**os.environ, **variables}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=there)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_examples_are_short():
+    for name, code in FILES.items():
+        lines = [line for line in code.splitlines()[1:] if line.strip()]
+        assert len(lines) <= LONGEST, f"{name} has {len(lines)} lines"
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_an_example_is_a_whole_study(name, tmp_path):
+    for script in [s for s, needed_by in SCRIPTS.items() if needed_by == name]:
+        (tmp_path / script).write_text(FILES[script])
+        python(tmp_path, script)
+    (tmp_path / name).write_text(FILES[name])
+    planned = json.loads(python(tmp_path, "-m", "isoclone", "plan", name, "--json"))
+    assert planned["points"] == 6
+    crew = ("--executor", "processes", "--workers", "2")
+    run = json.loads(
+        python(tmp_path, "-m", "isoclone", "run", name, "--out", "out", *crew, "--json")
+    )
+    assert run["point"]["status"] == "ok"
+    words = ("-m", "isoclone", "evaluate", "out", "--episodes", "2", "--json")
+    played = json.loads(python(tmp_path, *words, ISOCLONE_STUDY_FILE=name))
+    assert played

@@ -9,7 +9,7 @@ How big a model, how many demonstrations, what score, before the compute is spen
     study = ic.Study.create("studies/toy", game=game, demos=demos, policy="mlp",
                             widths=[2, 4, 8, 16], budgets_flops=[1e8, 2e8, 5e8, 1e9], seeds=[0])
     study.plan()
-    study.run()
+    ic.run(study)
     law = ic.fit(study.points())
     forecast = law.forecast(flops=1e10)
 
@@ -32,10 +32,12 @@ _ROOMS = {
     "FrameSpec": "isoclone.games",
     "Interval": "isoclone.base.records",
     "IsocloneError": "isoclone.base.errors",
+    "Observer": "isoclone.study.session",
     "Point": "isoclone.base.records",
     "Recipe": "isoclone.training.recipes",
     "Run": "isoclone.base.records",
     "ScalingLaws": "isoclone.laws",
+    "Session": "isoclone.study.session",
     "Study": "isoclone.study.study",
     "StudySpec": "isoclone.study.spec",
     "TrainedPolicy": "isoclone.training.checkpoint",
@@ -60,7 +62,9 @@ _ROOMS = {
     "register_study": "isoclone.api",
     "register_verb": "isoclone.api",
     "rollout": "isoclone.api",
+    "run": "isoclone.api",
     "score_expert": "isoclone.experts",
+    "train": "isoclone.api",
     "train_expert": "isoclone.experts",
     "width_for": "isoclone.api",
 }
@@ -86,6 +90,8 @@ if TYPE_CHECKING:
     from isoclone.api import register_study as register_study
     from isoclone.api import register_verb as register_verb
     from isoclone.api import rollout as rollout
+    from isoclone.api import run as run
+    from isoclone.api import train as train
     from isoclone.api import width_for as width_for
     from isoclone.base.errors import IsocloneError as IsocloneError
     from isoclone.base.records import Forecast as Forecast
@@ -101,6 +107,8 @@ if TYPE_CHECKING:
     from isoclone.laws import ScalingLaws as ScalingLaws
     from isoclone.study.ablation import Ablation as Ablation
     from isoclone.study.fit import fit as fit
+    from isoclone.study.session import Observer as Observer
+    from isoclone.study.session import Session as Session
     from isoclone.study.spec import StudySpec as StudySpec
     from isoclone.study.study import Study as Study
     from isoclone.training.checkpoint import TrainedPolicy as TrainedPolicy

@@ -17,6 +17,7 @@ from isoclone.base.registry import Registry, add_verb, is_reference, trust_typed
 if TYPE_CHECKING:
     import torch
 
+    from isoclone.base.records import Forecast, Point
     from isoclone.demos import Demonstrations
     from isoclone.evaluation.dev_loss import DevLoss
     from isoclone.evaluation.rollout import Returns
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from isoclone.games import Game
     from isoclone.laws import Law
     from isoclone.report.sections import Render
+    from isoclone.study.session import Session
     from isoclone.study.spec import StudySpec
+    from isoclone.study.study import Study
     from isoclone.training.checkpoint import TrainedPolicy
     from isoclone.training.recipes import Recipe
 
@@ -116,7 +119,34 @@ def record(
         return record_demonstrations(request, path, workers)
 
 
-# ---------------------------------------------------------------------- policies
+# ---------------------------------------------------------------------- studies and policies
+
+
+def run(study: Study, session: Session | None = None) -> Study:
+    """Carry out a whole study, from demonstrations to report; what is done is not done again.
+
+    Args:
+        study: of `Study.create` or `Study.open`.
+        session: who does the work; this process alone, on the CPU, unless said.
+
+    Raises:
+        StoreError: another process is at work on this study, or the disk is full.
+        ExecutionError: recording failed, or every size failed at a budget.
+    """
+    from isoclone.study import pipeline
+
+    return pipeline.run(study, session)
+
+
+def train(study: Study, forecast: Forecast, session: Session | None = None) -> Point:
+    """Train the agent that a forecast describes, and measure it.
+
+    Raises:
+        ExecutionError: the forecast's size costs more than its budget in a single batch.
+    """
+    from isoclone.study import pipeline
+
+    return pipeline.train_forecast(study, forecast, session)
 
 
 def load(checkpoint: str | Path, device: str = "cpu") -> TrainedPolicy:

@@ -4,12 +4,15 @@ from isoclone.demos.base import Demonstrations, Source
 from isoclone.demos.cache import FrameCache, open_cache
 from isoclone.demos.demonstrations import FrameDemonstrations
 from isoclone.demos.encode import FrameEncoder
+from isoclone.demos.episode import Episode, EpisodeInfo
 from isoclone.demos.open import DEMONSTRATIONS, demos_here, open_demos
 from isoclone.demos.record import RecordRequest, record, record_demonstrations
 
 __all__ = [
     "DEMONSTRATIONS",
     "Demonstrations",
+    "Episode",
+    "EpisodeInfo",
     "FrameCache",
     "FrameDemonstrations",
     "FrameEncoder",

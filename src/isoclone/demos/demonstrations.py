@@ -243,6 +243,46 @@ class FrameDemonstrations(Finished):
         """Where the episode's frames are."""
         return self.path / "episodes" / f"{index:06d}.parquet"
 
+    @classmethod
+    def of_files(
+        cls, path: Path, game: Game, expert_name: str, count: int, dev_fraction: float = 0.1
+    ) -> Self:
+        """Return the demonstrations that a subclass reads from files of its own kind.
+
+        Every file is read once; rows, split and fingerprint follow from what is in them.
+
+        Args:
+            path: the directory.
+            game: what was played.
+            expert_name: who played.
+            count: how many episodes there are; `episode_path` says where each is.
+            dev_fraction: share of the episodes that is held out.
+
+        Raises:
+            DataError: fewer than two episodes, so nothing can be held out.
+        """
+        demos = cls(
+            path=path,
+            game_name=game.name,
+            game_options=game.options(),
+            expert_name=expert_name,
+            frame=game.frame,
+            n_actions=game.n_actions,
+            episodes=(),
+            file_sha256=(),
+            dev_episodes=frozenset(),
+            fingerprint="",
+        )
+        rows = tuple(_row(index, demos.read(index)) for index in range(count))
+        dev = choose_dev(rows, dev_fraction)
+        return dataclasses.replace(
+            demos,
+            episodes=rows,
+            file_sha256=tuple(sha256_file(demos.episode_path(row.index)) for row in rows),
+            dev_episodes=frozenset(dev),
+            fingerprint=fingerprint(game.name, game.options(), rows, dev),
+        )
+
     def source(self, frames: str, layout: str, progress: Progress | None = None) -> Source:
         """Expand the frames for policies of a layout, once; see `base.Demonstrations`."""
         from isoclone.demos.feed import FrameSource
@@ -251,9 +291,12 @@ class FrameDemonstrations(Finished):
 
     def action_counts(self, split: str) -> np.ndarray:
         """Count how often the expert took each action in a split, (n_actions,) int64."""
-        paths = [self.episode_path(info.index) for info in self.in_split(split)]
-        actions = np.concatenate([read_actions(path) for path in paths])
-        return np.bincount(actions, minlength=self.n_actions)
+        actions = [self._actions(info.index) for info in self.in_split(split)]
+        return np.bincount(np.concatenate(actions), minlength=self.n_actions)
+
+    def _actions(self, index: int) -> np.ndarray:
+        path = self.episode_path(index)
+        return read_actions(path) if path.suffix == ".parquet" else self.read(index).actions
 
     def _summary_of_kind(self) -> dict[str, Any]:
         ends = [info.end for info in self.episodes]
@@ -277,6 +320,13 @@ class FrameDemonstrations(Finished):
 
     def __iter__(self) -> Iterator[Episode]:
         return (self.read(info.index) for info in self.episodes)
+
+
+def _row(index: int, episode: Episode) -> EpisodeInfo:
+    """Return the row of an episode of which nothing but the contents is known."""
+    total = float(episode.rewards.sum(dtype=np.float64))
+    contents = episode.content_sha256()
+    return EpisodeInfo(index, 0, len(episode.actions), total, "terminated", contents)
 
 
 def _read(path: Path) -> Any:

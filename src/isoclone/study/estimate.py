@@ -241,8 +241,9 @@ def _expert_speed(spec: StudySpec) -> float:
     """Agent steps per second and core of the expert, playing for itself."""
     from isoclone.games import game
 
-    options = {**spec.game_options, "max_steps": 200}
-    the_game = game(spec.game, **options)
+    the_game = spec.make_game()
+    if "max_steps" in the_game.options():  # shorter episodes, where they can be had
+        the_game = game(spec.game, **{**spec.game_options, "max_steps": 200})
     player = expert(spec.expert, the_game, **spec.expert_options)
     begun, steps = time.perf_counter(), 0
     with ExitStack() as stack:
