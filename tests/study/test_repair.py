@@ -294,3 +294,12 @@ def test_a_run_that_is_known_by_nothing_but_its_place_in_the_grid_is_declared_ag
 def test_repairing_a_sound_study_changes_nothing(study_copy, finished_study):
     assert repair(Study.open(study_copy)) == []
     assert contents(study_copy) == contents(finished_study)
+
+
+def test_a_stray_file_among_the_points_is_cleared_away(study_copy, finished_study):
+    stray = sorted(study_copy.glob("runs/*/points"))[0] / "copy.json"
+    cut(stray)
+    (repaired,) = repair(Study.open(study_copy))
+    assert not repaired.made
+    assert not stray.exists()
+    assert contents(study_copy) == contents(finished_study)

@@ -572,7 +572,9 @@ class _Repair:
         """Return the point that a file belongs to, None if to none."""
         if path.parent.name not in OF_A_POINT or path.parents[2] != self.study.path / "runs":
             return None
-        return path.parents[1].name, float(path.stem)
+        with suppress(ValueError):  # a name of somebody else's
+            return path.parents[1].name, float(path.stem)
+        return None
 
     def _before(self, key: Key) -> Row | None:
         """Return the row of a point as it was, from wherever it is still told."""
