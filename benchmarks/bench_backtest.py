@@ -10,11 +10,10 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from isoclone.laws.frontier.backtest import backtest, summary
+from isoclone.laws.frontier.backtest import BacktestRow, backtest, summary
 from isoclone.laws.frontier.evidence import Evidence
 from isoclone.laws.frontier.replay import Replay, replay
 from isoclone.laws.points import Points
@@ -30,21 +29,21 @@ def games(folder: Path) -> dict[str, Points]:
     return {name: Points.from_table(table) for name, table in found.items()}
 
 
-def show(title: str, rows: list[dict[str, Any]]) -> None:
+def show(title: str, rows: list[BacktestRow]) -> None:
     print(f"\n{title}")
     print(f"{'target':12s} {'ahead':>5s} {'method':14s} {'ratio':>7s} {'held':>6s} {'width':>6s}")
     for r in summary(rows):
-        keys = ("rmse_ratio_to_paper", "coverage", "mean_log_width")
-        figures = " ".join("     -" if r[k] is None else f"{r[k]:6.3f}" for k in keys)
-        print(f"{r['target']:12s} {r['horizon']:5d} {r['method']:14s}  {figures}")
+        values = (r.rmse_ratio_to_paper, r.coverage, r.mean_log_width)
+        figures = " ".join("     -" if v is None else f"{v:6.3f}" for v in values)
+        print(f"{r.target:12s} {r.horizon:5d} {r.method:14s}  {figures}")
 
 
-def log_rows(rows: list[dict[str, Any]]) -> None:
+def log_rows(rows: list[BacktestRow]) -> None:
     """Ratios of RMSE of log loss, geometric mean over games."""
     for horizon in (1, 2, 3):
-        pick = [r for r in rows if (r["target"], r["horizon"]) == ("dev_loss", horizon)]
-        base = {r["group"]: r["rmse_log"] for r in pick if r["method"] == "paper"}
-        ours = [r["rmse_log"] / base[r["group"]] for r in pick if r["method"] == "default"]
+        pick = [r for r in rows if (r.target, r.horizon) == ("dev_loss", horizon)]
+        base = {r.group: r.rmse_log for r in pick if r.method == "paper"}
+        ours = [r.rmse_log / base[r.group] for r in pick if r.method == "default"]
         print(f"log loss, {horizon} ahead: ratio {np.exp(np.mean(np.log(ours))):.3f}")
 
 
@@ -74,8 +73,8 @@ def main(folder: Path) -> None:
             known = points.returns[np.isfinite(points.returns)]
             cap = float(known.max()) if capped and len(known) else None
             rows += backtest(replay(Evidence(points), None, cap, best=True), name, cap)
-        atari = [r for r in rows if r["group"] != "nethack"]
-        show(f"Atari, returns {label}", [r for r in atari if r["method"] in METHODS])
+        atari = [r for r in rows if r.group != "nethack"]
+        show(f"Atari, returns {label}", [r for r in atari if r.method in METHODS])
         if capped:
             log_rows(atari)
             show("all groups, every method", rows)

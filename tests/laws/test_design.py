@@ -13,11 +13,11 @@ from isoclone.laws.surface import Surface
 def test_next_runs_beat_a_uniform_grid_in_simulation(fitted):
     """The designed runs shrink the variance more than evenly spread ones of equal cost."""
     plan = next_runs(fitted, 1e22, 1e20, most=5)
-    spent = sum(run.flops for run in plan["runs"])
+    spent = sum(run.flops for run in plan.runs)
     assert 0 < spent <= 1e20
-    assert plan["runs"][-1].params_sd_log10_after < plan["params_sd_log10"]
-    designed = _spread(fitted, [(r.params, r.samples) for r in plan["runs"]])
-    sizes = np.geomspace(*np.quantile(fitted.points_.params, [0.1, 0.9]), len(plan["runs"]))
+    assert plan.runs[-1].params_sd_log10_after < plan.params_sd_log10
+    designed = _spread(fitted, [(r.params, r.samples) for r in plan.runs])
+    sizes = np.geomspace(*np.quantile(fitted.points_.params, [0.1, 0.9]), len(plan.runs))
     uniform = _spread(fitted, [(n, spent / len(sizes) / 6 / n) for n in sizes])
     assert designed <= uniform * 1.05
 

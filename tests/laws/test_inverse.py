@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from laws_truth import study
 
-from isoclone.base.errors import FitError
+from isoclone import laws
+from isoclone.base.errors import FitError, SpecError
 from isoclone.laws.inverse import flops_for
 
 
 def test_a_target_is_inverted(fitted):
     wanted = fitted.forecast(1e21).dev_loss.value
     flops = flops_for(fitted, loss=wanted)
-    assert flops["value"] == pytest.approx(1e21, rel=0.1)
-    assert flops["low"] < flops["value"] < (flops["high"] or np.inf)
+    assert flops.value == pytest.approx(1e21, rel=0.1)
+    assert flops.low < flops.value < (flops.high or np.inf)
     with pytest.raises(FitError, match="not reached"):
         flops_for(fitted, loss=0.01)
+
+
+def test_a_return_is_inverted_and_one_target_is_needed(fitted):
+    wanted = fitted.forecast(1e21).return_mean.value
+    assert flops_for(fitted, mean_return=wanted).value == pytest.approx(1e21, rel=0.1)
+    with pytest.raises(SpecError, match="exactly one target"):
+        flops_for(fitted)
+    with pytest.raises(SpecError, match="must be positive"):
+        flops_for(fitted, loss=-1.0)
+    with pytest.raises(FitError, match="no returns"):
+        flops_for(laws.fit(study()), mean_return=1.0)

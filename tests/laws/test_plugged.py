@@ -126,7 +126,7 @@ def test_a_law_sees_clean_rows_and_the_scores_it_asks_for():
     [
         ("raises", "ZeroDivisionError"),
         ("mute", "no method forecast"),
-        ("absent", "cannot be imported"),
+        ("absent", "module isoclone.laws.nowhere cannot be imported"),
         ("odd-status", "'method' object is not iterable"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -15,6 +16,7 @@ from isoclone.base.errors import DataError, FitError, SpecError, UnknownNameErro
 if TYPE_CHECKING:
     from isoclone.laws import FittedLaw, ScalingLaws
     from isoclone.laws.devices import Device
+    from isoclone.laws.frontier.backtest import BacktestRow
 
 T = TypeVar("T")
 Columns = dict[str, Any]
@@ -158,7 +160,7 @@ def backtest(
         body |= {"laws": compared} if law is not None else {}
         show.print_json({**body, "notices": notices})
         return
-    show.show_backtest(totals, status, compared)
+    show.show_backtest([row.to_json() for row in totals], status, compared)
 
 
 def plan(
@@ -207,13 +209,12 @@ def plan(
     laws = _fitted(runs, {"": columns}, _default_law(expert_return, random_return, seed))[""]
     assert not isinstance(laws, FitError)
     flops = flops_for(laws, target_loss, target_return)
-    assert flops["value"] is not None
     body: dict[str, Any] = {"target": {"loss": target_loss, "return": target_return}}
-    body |= {"flops": flops, "forecast": laws.forecast(flops["value"]).to_json()}
-    body["device"] = _costs(chosen, flops)
+    body |= {"flops": asdict(flops), "forecast": laws.forecast(flops.value).to_json()}
+    body["device"] = _costs(chosen, asdict(flops))
     try:
-        budget = sharpen_flops or flops["value"] / 10
-        body["next_runs"] = next_runs(laws, flops["value"], budget, most_runs)
+        budget = sharpen_flops or flops.value / 10
+        body["next_runs"] = asdict(next_runs(laws, flops.value, budget, most_runs))
     except FitError as error:
         body["next_runs"] = None
         notices.append(str(error))
@@ -469,7 +470,7 @@ def _backtest_one(
     ceiling: float | None,
     cap: str,
     min_train: int,
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+) -> tuple[list[BacktestRow], dict[str, Any]]:
     """Return the back-test's rows of one group, and the weights of its forecasters."""
     import numpy as np
 

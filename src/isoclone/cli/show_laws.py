@@ -176,7 +176,7 @@ def show_plan(body: dict[str, Any]) -> None:
     if body["next_runs"]:
         runs = _table(["next run", "N", "D", "FLOPs", "SD of log loss then"])
         for number, run in enumerate(body["next_runs"]["runs"], start=1):
-            figures = (run.params, run.samples, run.flops, run.loss_sd_after)
-            runs.add_row(str(number), *(_number(v) for v in figures))
+            keys = ("params", "samples", "flops", "loss_sd_after")
+            runs.add_row(str(number), *(_number(run[key]) for key in keys))
         STDOUT.print(runs)
     _show_status(forecast_row["status"])

@@ -14,7 +14,6 @@ checkpoints on the way; only the last one is counted here, so real gains are lar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -39,9 +38,16 @@ class NextRun:
     params_sd_log10_after: float
 
 
-def next_runs(
-    laws: ScalingLaws, target_flops: float, budget_flops: float, most: int = 8
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Design:
+    """The runs to do next, in order, and the forecast's SDs at the target before them."""
+
+    loss_sd: float  # of log L
+    params_sd_log10: float
+    runs: tuple[NextRun, ...]
+
+
+def next_runs(laws: ScalingLaws, target_flops: float, budget_flops: float, most: int = 8) -> Design:
     """Choose the next runs: their order, and the forecast's SDs before them.
 
     Raises `SpecError` for a budget that is not positive, `FitError` without a surface.
@@ -56,7 +62,7 @@ def next_runs(
     covariance = surface.covariance()
     now = np.sqrt(np.diag(goals @ covariance @ goals.T))
     runs = _greedy(surface, goals, covariance, candidates, budget_flops, most, now)
-    return {"loss_sd": float(now[0]), "params_sd_log10": float(now[1]), "runs": runs}
+    return Design(float(now[0]), float(now[1]), tuple(runs))
 
 
 def goal_gradients(surface: Surface, flops: float, laws: ScalingLaws) -> Array:

@@ -14,7 +14,7 @@ from isoclone.base.records import Forecast, Interval, Status, jsonable
 from isoclone.laws import diagnostics
 from isoclone.laws.allocation import Allocation
 from isoclone.laws.base import DEFAULT_LAW, Band, Curves, Exponents
-from isoclone.laws.frontier.backtest import backtest, chosen
+from isoclone.laws.frontier.backtest import BacktestRow, backtest, chosen
 from isoclone.laws.frontier.evidence import Evidence
 from isoclone.laws.frontier.replay import Replay, replay
 from isoclone.laws.isoflop import IsoFlop, shared_curvature
@@ -98,7 +98,7 @@ class ScalingLaws:
         return replay(self.evidence_, self.random_return, self.ceiling_, baselines=False)
 
     @cached_property
-    def backtest_(self) -> list[dict[str, Any]]:
+    def backtest_(self) -> list[BacktestRow]:
         """Return the rows of the back-test of this group (see `backtest`)."""
         played = replay(self.evidence_, self.random_return, self.ceiling_, best=True)
         return backtest(played, "", self.ceiling_)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from isoclone.base.errors import FitError, SpecError
@@ -12,13 +14,24 @@ REACH_DECADES = 6.0  # how far beyond the evidence is looked
 STEPS = 400
 
 
+@dataclass(frozen=True)
+class FlopsNeeded:
+    """FLOPs at which the forecast reaches a target, and each end of its interval does.
+
+    `low` is where the hopeful end reaches it, `high` where the cautious end does; None where it
+    does not within six decades beyond the evidence.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+
+
 def flops_for(
     laws: ScalingLaws, loss: float | None = None, mean_return: float | None = None
-) -> dict[str, float | None]:
-    """Return {'value', 'low', 'high'}: FLOPs at which the forecast and its ends get there.
+) -> FlopsNeeded:
+    """Return the FLOPs at which the forecast, and each end of its interval, reach a target.
 
-    `low` is where the hopeful end of the interval does, `high` where the cautious end does; None
-    where it does not within six decades beyond the evidence.
     Raises `SpecError` unless exactly one finite target is given; `FitError` when even the forecast
     itself does not get there, or no returns were measured.
     """
@@ -37,7 +50,7 @@ def flops_for(
     return _answer(crossing, f"a return of {mean_return:g}", f"{best:.4g}", laws)
 
 
-def _from_loss(laws: ScalingLaws, flops: Array, loss: float) -> dict[str, float | None]:
+def _from_loss(laws: ScalingLaws, flops: Array, loss: float) -> FlopsNeeded:
     if not (np.isfinite(loss) and loss > 0):
         raise SpecError(f"the target loss must be positive; got {loss!r}")
     middle, low, high = laws.frontier(flops)
@@ -53,12 +66,11 @@ def _first(flops: Array, reached: Array) -> float | None:
     return float(flops[0] if not len(missed) else flops[missed[-1] + 1])
 
 
-def _answer(
-    crossing: list[float | None], what: str, best: str, laws: ScalingLaws
-) -> dict[str, float | None]:
-    if crossing[0] is None:
+def _answer(crossing: list[float | None], what: str, best: str, laws: ScalingLaws) -> FlopsNeeded:
+    value, low, high = crossing
+    if value is None:
         raise FitError(
             f"{what} is not reached within {REACH_DECADES:g} decades beyond the evidence "
             f"({laws.last_budget_:.3g} FLOPs); the forecast levels off at {best}"
         )
-    return dict(zip(("value", "low", "high"), crossing, strict=True))
+    return FlopsNeeded(value, low, high)

@@ -16,6 +16,7 @@ import numpy as np
 
 from isoclone.base.errors import FitError, SpecError
 from isoclone.base.records import Forecast, Interval, Status, jsonable
+from isoclone.base.registry import is_reference
 from isoclone.laws.base import (
     DEFAULT_LAW,
     LAWS,
@@ -73,8 +74,10 @@ def fit_strictly(name: str, table: dict[str, Array], **scores: float | None) -> 
     """
     try:
         call, first = LAWS.find(name)
-    except (ImportError, AttributeError) as error:
-        raise FitError(f"law '{name}' cannot be imported: {error}") from error
+    except SpecError as error:
+        if is_reference(name):  # the user's mistake; a registered law is somebody else's
+            raise
+        raise FitError(f"law '{name}' failed: {error}") from error
     wanted = _called(name, lambda: _accepted(call, scores))
     fitted: CanForecast = _called(name, lambda: call(*first, table, **wanted))
     if not callable(getattr(fitted, "forecast", None)):

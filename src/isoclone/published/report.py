@@ -9,7 +9,7 @@ import numpy as np
 
 from isoclone.base.errors import DataError
 from isoclone.laws import ScalingLaws
-from isoclone.laws.frontier.backtest import backtest, chosen, summary
+from isoclone.laws.frontier.backtest import BacktestRow, backtest, chosen, summary
 from isoclone.laws.frontier.replay import replay
 from isoclone.laws.points import Points
 from isoclone.laws.published_way import published_way
@@ -25,7 +25,8 @@ def build(found: Tuyls2023, cap_returns: bool) -> dict[str, Any]:
     the game's highest return, for want of the expert's score.
     """
     body: dict[str, Any] = {"exponents": [], "groups": {}, "status": [], "chosen": {}}
-    body["notices"], rows = list(found.notices), []
+    body["notices"] = list(found.notices)
+    rows: list[BacktestRow] = []
     for name, table in from_columns(found.points).groups().items():
         try:
             group, tested = _group(name, table, found.families[name], cap_returns)
@@ -35,13 +36,16 @@ def build(found: Tuyls2023, cap_returns: bool) -> dict[str, Any]:
         body["groups"][name], body["chosen"][name] = group, group.pop("chosen")
         body["exponents"] += _exponent_rows(name, group, found.families[name])
         rows += tested
-    atari = [r for r in rows if found.families[r["group"]].cnn]
-    return {**body, "rows": rows, "backtest": summary(rows), "backtest_atari": summary(atari)}
+    atari = [r for r in rows if found.families[r.group].cnn]
+    body["rows"] = [row.to_json() for row in rows]
+    body["backtest"] = [row.to_json() for row in summary(rows)]
+    body["backtest_atari"] = [row.to_json() for row in summary(atari)]
+    return body
 
 
 def _group(
     name: str, table: dict[str, Any], family: Family, cap_returns: bool
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+) -> tuple[dict[str, Any], list[BacktestRow]]:
     points = Points.from_table(table)
     known = points.returns[np.isfinite(points.returns)]
     cap = float(known.max()) if cap_returns and len(known) else None

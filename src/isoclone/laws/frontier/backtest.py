@@ -13,11 +13,13 @@ is inside the test and not after it (a nested back-test).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from isoclone.base.errors import SpecError
+from isoclone.base.records import Record
 from isoclone.laws.frontier.ensemble import Ensemble
 from isoclone.laws.frontier.replay import FIRST_ORIGIN, Replay
 from isoclone.laws.power import PowerLaw
@@ -27,10 +29,45 @@ MIN_TRAIN = 6  # budgets, as in the paper's cross-validation
 HORIZONS = (1, 2, 3)  # budgets ahead
 
 
+@dataclass(frozen=True)
+class BacktestRow(Record):
+    """How well one method forecast one target so many budgets ahead, in one group of runs.
+
+    `n` forecasts were made; `coverage` is the share of 95 % intervals that held the truth. A figure
+    is None where the method states no interval, or the target has none of that kind.
+    """
+
+    group: str
+    target: str  # 'dev_loss' or 'return_mean'
+    horizon: int  # budgets ahead
+    method: str
+    n: int
+    rmse_ratio_to_paper: float | None
+    rmse: float  # in the target's own units
+    rmse_log: float | None
+    coverage: float | None
+    mean_log_width: float | None
+    mean_relative_width: float | None
+
+
+@dataclass(frozen=True)
+class BacktestSummary(Record):
+    """One method at one horizon over all groups: means, of the RMSE ratio a geometric one."""
+
+    target: str
+    horizon: int
+    method: str
+    groups: int
+    rmse_ratio_to_paper: float | None
+    coverage: float | None
+    mean_log_width: float | None
+    mean_relative_width: float | None
+
+
 def backtest(
     played: Replay, group: str, ceiling: float | None = None, min_train: int = MIN_TRAIN
-) -> list[dict[str, Any]]:
-    """Return rows {group, target, horizon, method, n, rmse, rmse_ratio_to_paper, ...}.
+) -> list[BacktestRow]:
+    """Return how well each method forecast, one row per target, horizon and method.
 
     `played` is the group's `replay` with `best=True`. Empty when there are too few budgets for a
     single forecast.
@@ -54,7 +91,7 @@ def _rows(
     baselines: dict[str, dict[tuple[int, int], float]],
     min_train: int,
     ceiling: float | None,
-) -> list[dict[str, Any]]:
+) -> list[BacktestRow]:
     logs = target == "dev_loss"
     rows = []
     for horizon in HORIZONS:
@@ -68,8 +105,7 @@ def _rows(
         scores = {name: _score(truth, value, half.get(name), logs) for name, value in said.items()}
         for name, score in scores.items():
             ratio = score["rmse"] / scores["paper"]["rmse"] if scores["paper"]["rmse"] else None
-            head = {"group": group, "target": target, "horizon": horizon, "method": name}
-            rows.append({**head, "n": len(pairs), "rmse_ratio_to_paper": ratio, **score})
+            rows.append(BacktestRow(group, target, horizon, name, len(pairs), ratio, **score))
     return rows
 
 
@@ -131,19 +167,28 @@ def chosen(played: Replay) -> dict[str, Any]:
     return out
 
 
-def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the geometric means of the RMSE ratios, and mean coverage and width, over groups."""
-    keys = sorted({(r["target"], r["horizon"], r["method"]) for r in rows})
-    out = []
-    for target, horizon, method in keys:
-        here = [
-            r for r in rows if (r["target"], r["horizon"], r["method"]) == (target, horizon, method)
-        ]
-        ratios = [r["rmse_ratio_to_paper"] for r in here if r["rmse_ratio_to_paper"]]
-        entry = {"target": target, "horizon": horizon, "method": method, "groups": len(here)}
-        entry["rmse_ratio_to_paper"] = float(np.exp(np.mean(np.log(ratios)))) if ratios else None
-        for name in ("coverage", "mean_log_width", "mean_relative_width"):
-            known = [r[name] for r in here if r[name] is not None]
-            entry[name] = float(np.mean(known)) if known else None
-        out.append(entry)
-    return out
+def summary(rows: list[BacktestRow]) -> list[BacktestSummary]:
+    """Return geometric means of the RMSE ratios, and mean coverage and width, over groups."""
+    together: dict[tuple[str, int, str], list[BacktestRow]] = {}
+    for row in rows:
+        together.setdefault((row.target, row.horizon, row.method), []).append(row)
+    return [_summed(*key, together[key]) for key in sorted(together)]
+
+
+def _summed(target: str, horizon: int, method: str, rows: list[BacktestRow]) -> BacktestSummary:
+    ratios = [r.rmse_ratio_to_paper for r in rows if r.rmse_ratio_to_paper]
+    return BacktestSummary(
+        target=target,
+        horizon=horizon,
+        method=method,
+        groups=len(rows),
+        rmse_ratio_to_paper=float(np.exp(np.mean(np.log(ratios)))) if ratios else None,
+        coverage=_mean([r.coverage for r in rows]),
+        mean_log_width=_mean([r.mean_log_width for r in rows]),
+        mean_relative_width=_mean([r.mean_relative_width for r in rows]),
+    )
+
+
+def _mean(figures: list[float | None]) -> float | None:
+    known = [figure for figure in figures if figure is not None]
+    return float(np.mean(known)) if known else None
