@@ -25,7 +25,8 @@ from isoclone.cli import main
 from isoclone.demos import open_demos
 from isoclone.remote import Remote, address_of, lease, local, objects, remote_of
 from isoclone.study import pipeline
-from isoclone.study.repair import examine, repair
+from isoclone.study.examine import examine
+from isoclone.study.repair import repair
 from isoclone.study.session import Observer, Session
 from isoclone.study.study import Study
 

@@ -16,8 +16,9 @@ from isoclone.base.records import Point
 from isoclone.base.store import read_json, write_json
 from isoclone.executors import SerialExecutor
 from isoclone.study import pipeline
+from isoclone.study.examine import Harm, examine
 from isoclone.study.folder import StudyFolder
-from isoclone.study.repair import Harm, examine, repair
+from isoclone.study.repair import repair
 from isoclone.study.session import Session
 from isoclone.study.study import Study
 

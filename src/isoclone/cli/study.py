@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from tyro.conf import Positional
 
-from isoclone.base.errors import ExecutionError, SpecError, UnknownNameError
+from isoclone.base.errors import ExecutionError, SpecError, StoreError, UnknownNameError
 from isoclone.cli.flags import CHANGES, CREW, FLAT, Changes, Crew
 
 OUT = Path("studies-out")
@@ -95,7 +95,7 @@ def _repair(the_study: Any, session: Any) -> None:
 
 def _refuse_harm(the_study: Any) -> None:
     """Raise ExecutionError if something of a finished study is missing or torn."""
-    from isoclone.study.repair import examine
+    from isoclone.study.examine import examine
 
     harms = examine(the_study.path)
     if harms:
@@ -234,15 +234,17 @@ def status(
     from isoclone.base.provenance import mixtures
     from isoclone.base.records import jsonable
     from isoclone.cli.console import STDOUT, point_line, print_json, read_progress
-    from isoclone.study.repair import examine
+    from isoclone.study.examine import examine
     from isoclone.study.study import Study
 
     the_study = Study.open(study)
     if how is not None:
         _show_how(the_study, how, json)
         return
-    harms = examine(the_study.path)
-    points, sweep, here = the_study.points(None), the_study.sweep(), the_study.path
+    here = the_study.path
+    running = [row for row in read_progress(here) if row["live"]]
+    harms = [] if running else examine(here)  # what is being written is neither whole nor torn
+    points, sweep = _readable(the_study, harms), the_study.sweep()
     state = {
         "path": here.resolve().as_posix(),
         "place": the_study.place,
@@ -250,7 +252,7 @@ def status(
         "points": len(points),
         "sweep_complete": sweep.complete,
         "next": [vars(cell) for cell in sweep.cells],
-        "running": [row for row in read_progress(here) if row["live"]],
+        "running": running,
         "troubled": [p.to_json() for p in points if p.status != "ok"],
         "laws": (here / "laws.json").exists(),
         "forecast_tested": (here / "forecast.json").exists()
@@ -273,6 +275,14 @@ def status(
         STDOUT.print(f"running: {row['label']} to {row['budget_flops']:.3g} FLOPs, {row['phase']}")
     for cell in sweep.cells:
         STDOUT.print(f"next: width {cell.width} seed {cell.seed} to {cell.budget_flops:.3g} FLOPs")
+
+
+def _readable(study: Any, harms: list[Any]) -> Any:
+    """Return a study's points; if one is torn, say of every file what is wrong, not of it alone."""
+    try:
+        return study.points(None)
+    except StoreError as error:
+        raise StoreError("; ".join(harm.says for harm in harms) or str(error)) from error
 
 
 def _show_how(study: Any, run_id: str, json: bool) -> None:

@@ -1,0 +1,466 @@
+"""Find what is missing or torn in a study.
+
+A study's files are functions of its specification and its demonstrations, with few exceptions, so a
+lost one is trained, measured or drawn again, to the same bits. The exceptions are named: the
+specification, the demonstrations, and how long training took.
+
+Points are kept three times (in their own file, in points.parquet and in points.csv); checkpoints,
+training states and demonstrations carry digests. A changed byte is seen there. Other files are
+checked for being whole.
+
+What is not checked, and why:
+
+- `state.safetensors` when it is missing: the run starts from its beginning if it goes on.
+- `progress.json`, `restarted.json` and `failure.txt` when missing: they are notes for people.
+- `demos/cache`: has hashes of its own, and is made again when they do not fit.
+- `.driver.lock`: holds a lock, no data.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from isoclone.base.errors import DataError, IsocloneError, SpecError
+from isoclone.base.records import Point, Run
+from isoclone.base.results import Tested
+from isoclone.base.store import read_json
+from isoclone.demos import Demonstrations, open_demos
+from isoclone.demos.demonstrations import DONE, REQUEST
+from isoclone.demos.open import FRAMES
+from isoclone.demos.record import episode_rows
+from isoclone.remote import address_of, remote_of
+from isoclone.study.folder import RunFolder, StudyFolder
+from isoclone.study.plan import next_cells
+from isoclone.study.spec import StudySpec
+from isoclone.study.study import Study
+from isoclone.training.checkpoint import load_tensors
+
+MISSING, TORN, UNREADABLE, ELSEWHERE = "missing", "torn", "unreadable", "belongs elsewhere"
+RUN, REPAIR = "run", "repair"
+ROLES = ("sweep", "forecast", "extra")
+OF_A_POINT = ("points", "checkpoints", "episodes")  # lost together, made together
+WHEN_NEEDED = ("state.safetensors", "progress.json", "restarted.json")
+MAY_CHANGE = "role"  # a forecast's agent becomes an 'extra' point when its forecast falls
+T = TypeVar("T")
+Key = tuple[str, float]  # a point: its run's id, its budget in FLOPs
+Row = dict[str, str]  # a point as in points.csv
+
+
+@dataclass(frozen=True)
+class Harm:
+    """What is wrong with one file of a study.
+
+    Attributes:
+        path: the file.
+        what: 'missing'; 'torn', which is cut short or changed since it was written; 'unreadable',
+            which the system does not hand out; or 'belongs elsewhere'.
+        made_again_by: 'run' if `isoclone run STUDY` makes it again, 'repair' if it takes
+            `--repair`, None if it cannot be made again.
+        says: one sentence for people: the file, what is wrong, and what to do.
+    """
+
+    path: Path
+    what: str
+    made_again_by: str | None
+    says: str
+
+
+class Unsound(Exception):
+    """A file is not as it should be: what, and how a sentence about it goes on."""
+
+    def __init__(self, what: str, why: str):
+        super().__init__(what, why)
+        self.what, self.why = what, why
+
+
+# ---------------------------------------------------------------------- looking
+
+
+def examine(study: Path) -> list[Harm]:
+    """Return everything that is missing or torn in a study's directory; nothing is written.
+
+    Demonstrations and checkpoints are hashed, so the time it takes grows with their size. What an
+    unfinished study has not come to yet is not missing.
+
+    Raises:
+        SpecError: there is no study, or its specification is refused.
+    """
+    folder = StudyFolder(study)
+    found = _Findings(folder)
+    if found.check(folder.spec, _spec_file, None, "restore it from a copy") is None:
+        if found.harms[0].what == MISSING:
+            raise SpecError(f"{study} holds no study (no {folder.spec.name})")
+        return found.harms
+    spec = StudySpec.from_json(_spec_file(folder.spec))
+    return _Examination(folder, spec, found).harms()
+
+
+class _Findings:
+    """Harms as they are found, and every file that was looked at."""
+
+    def __init__(self, folder: StudyFolder):
+        self.folder, self.harms, self.seen = folder, list[Harm](), set[Path]()
+
+    def check(
+        self, path: Path, read: Callable[[Path], T], by: str | None, remedy: str = ""
+    ) -> T | None:
+        """Read a file; return what is in it, or note the harm and return None."""
+        self.seen.add(path)
+        try:
+            return read_whole(path, read)
+        except Unsound as unsound:
+            self.add(path, unsound.what, unsound.why, by, remedy)
+            return None
+
+    def add(self, path: Path, what: str, why: str, by: str | None, remedy: str = "") -> None:
+        """Note a harm, unless the file has one already."""
+        if any(harm.path == path for harm in self.harms):
+            return
+        home = self.folder.path
+        name = path.relative_to(home) if path.is_relative_to(home) else path
+        if by:
+            flag = " --repair" if by == REPAIR else ""
+            remedy = f"`isoclone run {home}{flag}` makes it again{remedy}"
+        self.harms.append(Harm(path, what, by, f"{name} {why}; {remedy}"))
+
+
+def read_whole(path: Path, read: Callable[[Path], T]) -> T:
+    """Read a file. Raises Unsound."""
+    try:
+        with open(path, "rb") as file:
+            empty = not file.read(1)
+    except FileNotFoundError as error:
+        raise Unsound(MISSING, "is missing") from error
+    except OSError as error:
+        raise Unsound(UNREADABLE, f"cannot be read ({error.strerror})") from error
+    if empty:
+        raise Unsound(TORN, "is empty")
+    try:
+        return read(path)
+    except Unsound:
+        raise
+    except (IsocloneError, OSError, TypeError, ValueError, LookupError, AttributeError) as error:
+        raise Unsound(TORN, "is damaged") from error
+
+
+class _Examination:
+    """One look at a study whose specification is sound."""
+
+    def __init__(self, folder: StudyFolder, spec: StudySpec, found: _Findings):
+        self.folder, self.study, self.found = folder, Study(folder.path, spec), found
+        self.points: dict[Key, Point] = {}  # the sound ones
+        self.tables: dict[Path, dict[Key, Row]] = {}  # the whole ones
+
+    def harms(self) -> list[Harm]:
+        """Return all that is found."""
+        for path in sorted((self.folder.path / "runs").glob("*")):
+            self._run(self.folder.run(path.name))
+        self._tables()
+        self._results()
+        self._demos()
+        self._rest()
+        return self.found.harms
+
+    # -------------------------------------------------------------- runs
+
+    def _run(self, run: RunFolder) -> None:
+        check = self.found.check
+        stems = sorted(
+            {p.stem for kind in OF_A_POINT for p in run.path.glob(f"{kind}/*") if _is_named(p)}
+        )
+        if stems or run.file.exists():
+            check(run.file, lambda path: _run_in(path, run), REPAIR)
+        for path in sorted(run.path.glob("points/*.json")):
+            point = check(path, self._point_in, REPAIR)
+            if point is not None:
+                self.points[point.run_id, point.budget_flops] = point
+                self._beside(run, point)
+        for path in run.path.glob("checkpoints/*"):
+            self.found.seen.add(path)  # of a point that is being measured: not complete
+        for path in (run.state, run.progress, run.restarted):
+            if path.exists():
+                read: Callable[[Path], Any] = load_tensors if path == run.state else read_json
+                check(path, read, REPAIR, " when it is needed" if path == run.state else "")
+        self.found.seen.add(run.failure)
+
+    def _point_in(self, path: Path) -> Point:
+        point = Point.from_json(read_json(path))
+        if path not in self.folder.places(point):
+            raise Unsound(ELSEWHERE, "belongs to another run or budget")
+        if point.role not in ROLES:
+            raise ValueError
+        return point
+
+    def _beside(self, run: RunFolder, point: Point) -> None:
+        """Check what there must be beside a point."""
+        if point.checkpoint is None:
+            return
+        budget = point.budget_flops
+        self.found.check(run.checkpoint(budget), lambda path: _weights_of(path, point), REPAIR)
+        remedy = "how long that training took is not known any more; --repair notes that"
+        self.found.check(run.seconds(budget), _seconds, None, remedy)
+        games_tell = any((self.folder.path / "runs").glob("*/episodes/*.json"))
+        if point.episodes and games_tell:
+            self.found.check(run.episodes(budget), _list, REPAIR)
+
+    # -------------------------------------------------------------- tables
+
+    def _tables(self) -> None:
+        """Compare the points with their two tables, and say which of the three is wrong."""
+        for suffix in (".parquet", ".csv"):
+            path = self.folder.points.with_suffix(suffix)
+            if path.exists() or self._concluded():
+                rows = self.found.check(path, read_points, RUN)
+                if rows is not None:
+                    self.tables[path] = rows
+        known: dict[Key, list[Row]] = {}
+        for rows in self.tables.values():
+            for key, row in rows.items():
+                if row["status"] != "failed":  # those are tried again
+                    known.setdefault(key, []).append(row)
+        for key, told in known.items():
+            self._compare(key, told)
+        wanted = known.keys() | (self.points.keys() if self._concluded() else set())
+        for path, rows in self.tables.items():
+            pairs = [(self.points[key], row) for key, row in rows.items() if key in self.points]
+            if wanted - rows.keys():
+                self.found.add(path, TORN, "lacks points", RUN)
+            elif any(differing(point, row) for point, row in pairs):
+                self.found.add(path, TORN, "has other figures than the points", RUN)
+
+    def _compare(self, key: Key, rows: list[Row]) -> None:
+        """Note a point that the tables have, and whose file is gone or tells other figures."""
+        path = self.folder.run(key[0]).point(key[1])
+        if not path.exists():
+            self.found.add(path, MISSING, "is missing", REPAIR)
+        elif key in self.points and not any(_agree(self.points[key], row) for row in rows):
+            self.found.add(path, TORN, "has other figures than the tables of points", REPAIR)
+            del self.points[key]
+
+    # -------------------------------------------------------------- what follows from the points
+
+    def _concluded(self) -> bool:
+        """Return whether the study has come to its forecast's test, and the sweep is over."""
+        folder = self.folder
+        tested = any(point.role == "forecast" for point in self.points.values())
+        return tested or any(p.exists() for p in (folder.forecast, folder.video, folder.baselines))
+
+    def _results(self) -> None:
+        folder, study, check = self.folder, self.study, self.found.check
+        over = self._concluded()
+        lost = any(harm.path.parent.name == "points" for harm in self.found.harms)
+        if over and not lost:
+            self._unknown_points()
+        if folder.references.exists() or self.points:
+            by = REPAIR if folder.references.exists() else RUN
+            check(folder.references, lambda path: study.references(), by)
+        if over or folder.laws.exists():
+            check(folder.laws, _table, RUN)
+        tested: Tested | None = None
+        if over:
+            by = REPAIR if folder.forecast.exists() else RUN
+            tested = check(folder.forecast, lambda path: study.tested(), by)
+        agent = tested.point if tested is not None else None  # None until it is trained
+        if agent is not None:
+            self._tested(agent)
+        if folder.baselines.exists() or (agent and study.spec.forecast_episodes):
+            by = REPAIR if folder.baselines.exists() else RUN
+            check(folder.baselines, lambda path: study.baselines(), by)
+        if folder.video.exists() or (agent and agent.checkpoint):
+            check(folder.video, _film, REPAIR if folder.video.exists() else RUN)
+        if folder.report.exists() or agent:
+            check(folder.report, _page, RUN)
+
+    def _unknown_points(self) -> None:
+        """Note points that no table knows, and the sweep must have had."""
+        points = [point for point in self.points.values() if point.role == "sweep"]
+        fingerprints = {run.demos for run in self._sound_runs()}
+        for cell in next_cells(self.study.spec, points).cells if fingerprints else ():
+            declared = (cell.width, cell.seed, min(fingerprints), cell.budget_flops)
+            run = self.folder.run(self.study.spec.run_for(*declared).id)
+            self.found.add(run.point(cell.budget_flops), MISSING, "is missing", RUN)
+
+    def _sound_runs(self) -> Iterable[Run]:
+        bad = {harm.path for harm in self.found.harms}
+        paths = (self.folder.path / "runs").glob("*/run.json")
+        return (Run.from_json(read_json(path)) for path in paths if path not in bad)
+
+    def _tested(self, point: Point) -> None:
+        """Compare the point in forecast.json with the point's own file."""
+        key = point.run_id, point.budget_flops
+        own = self.folder.run(key[0]).point(key[1])
+        if key in self.points and not _agree(point, row_of(self.points[key])):
+            why = "has other figures than its agent's point"
+            self.found.add(self.folder.forecast, TORN, why, REPAIR)
+        elif not own.exists():
+            self.found.add(own, MISSING, "is missing", REPAIR)
+
+    # -------------------------------------------------------------- demonstrations
+
+    def _demos(self) -> None:
+        spec, home = self.study.spec, self.folder.demos
+        away = Path(spec.demos) if spec.demos and address_of(spec.demos) is None else None
+        place = home if home.exists() or away is None else away
+        if not (place / DONE).exists() and (not self.points or remote_of(self.folder.path)):
+            return  # not recorded yet, or in the object store alone
+        demos = self._sound_demos(place)
+        if place != home:
+            return
+        self.found.seen |= set(home.glob("episodes/*"))
+        if demos is None or spec.demos:
+            return
+        if not _are_frames(place):
+            remedy = f"restore it from a copy, or delete {home}: it is made of the recordings"
+            self.found.check(home / REQUEST, read_json, None, remedy)
+        else:
+            self.found.check(home / REQUEST, read_json, REPAIR)
+            wanted = [_texts(row) for row in episode_rows(demos.episodes, demos.dev_episodes)]
+            for suffix in (".parquet", ".csv"):
+                path = home / f"episodes{suffix}"
+                self.found.check(path, lambda p: _rows_in(p) == wanted or _refuse(), REPAIR)
+
+    def _sound_demos(self, place: Path) -> Demonstrations | None:
+        """Note what is wrong with the demonstrations; return them if that is nothing."""
+        done, remedy = place / DONE, "restore it from a copy"
+        if not self.study.spec.demos:
+            name = done.relative_to(self.folder.path)
+            remedy += f", or delete it and {name}: `isoclone run` then has the expert play it again"
+        if self.found.check(done, read_json, None, remedy) is None:
+            return None
+        paths: list[Path] = []
+        try:
+            demos = open_demos(place, verify=False)
+            paths = [demos.episode_path(info.index) for info in demos.episodes]
+            sound = [self.found.check(path, Path.stat, None, remedy) for path in paths]
+            return open_demos(place) if all(sound) else None
+        except DataError as error:
+            named = next((path for path in paths if f"{path} " in str(error)), done)
+            self.found.add(named, TORN, "is not as it was recorded", None, remedy)
+            return None
+
+    def _rest(self) -> None:
+        """Note files of no known kind that are empty, and JSON that is none."""
+        for path in sorted(self.folder.path.rglob("*")):
+            parts = path.relative_to(self.folder.path).parts
+            hidden = "cache" in parts or any(part.startswith(".") for part in parts)
+            if hidden or path in self.found.seen or not path.is_file():
+                continue
+            read = read_json if path.suffix == ".json" else Path.stat
+            self.found.check(path, read, None, "restore it from a copy, or delete it")
+
+
+# ---------------------------------------------------------------------- what files must hold
+
+
+def _spec_file(path: Path) -> Any:
+    found = read_json(path)
+    return found["spec"] if isinstance(found["format"], int) else _refuse()
+
+
+def _refuse() -> Any:
+    raise ValueError
+
+
+def _run_in(path: Path, folder: RunFolder) -> Run:
+    run = Run.from_json(read_json(path))
+    if run.id != folder.path.name:
+        raise Unsound(ELSEWHERE, f"declares another run ({run.id})")
+    return run
+
+
+def _weights_of(path: Path, point: Point) -> bool:
+    _, about = load_tensors(path)
+    if Run.from_json(about["run"]).id != point.run_id or about["samples"] != point.samples:
+        raise Unsound(ELSEWHERE, "belongs to another run or budget")
+    return True
+
+
+def _seconds(path: Path) -> bool:
+    return isinstance(read_json(path), float | None) or _refuse()
+
+
+def _list(path: Path) -> list[Any]:
+    found = read_json(path)
+    return found if isinstance(found, list) else _refuse()
+
+
+def _table(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    return found if isinstance(found, dict) and found else _refuse()
+
+
+def _page(path: Path) -> bool:
+    return path.read_bytes().rstrip().endswith(b"</html>") or _refuse()
+
+
+def _film(path: Path) -> bool:
+    """Follow an mp4's boxes: each tells its length, and together they must be the file."""
+    boxes, size = [], path.stat().st_size
+    with open(path, "rb") as file:
+        while file.tell() < size:
+            start, head = file.tell(), file.read(8)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:
+                length = int.from_bytes(file.read(8), "big")
+            if length < 8 or start + length > size:
+                raise ValueError
+            boxes.append(head[4:])
+            file.seek(start + length)
+    return (boxes[0] == b"ftyp" and {b"moov", b"mdat"} <= set(boxes)) or _refuse()
+
+
+def _rows_in(path: Path) -> list[Row]:
+    """Read a table, each value as it is written in CSV."""
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        return [_texts(row) for row in pq.read_table(path).to_pylist()]
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    if any(None in row or None in row.values() for row in rows):
+        raise ValueError
+    return rows
+
+
+def read_points(path: Path) -> dict[Key, Row]:
+    """Read a table of points.
+
+    Raises:
+        ValueError, KeyError, OSError: it is damaged.
+    """
+    rows = _rows_in(path)
+    found = {(row["run_id"], float(row["budget_flops"])): row for row in rows}
+    return found if len(found) == len(rows) else _refuse()
+
+
+def _texts(row: Mapping[str, Any]) -> Row:
+    return {name: "" if value is None else str(value) for name, value in row.items()}
+
+
+def row_of(point: Point) -> Row:
+    """Return a point as a row of text, as in points.csv."""
+    return _texts(point.to_json())
+
+
+def differing(point: Point, row: Row) -> list[str]:
+    """Return the columns in which a point differs from a row; an older table may have fewer."""
+    mine = row_of(point)
+    return [name for name in mine if name in row and mine[name] != row[name]]
+
+
+def _agree(point: Point, row: Row) -> bool:
+    """Return whether a point and a row are of the same measurement; its role may have changed."""
+    return set(differing(point, row)) <= {MAY_CHANGE}
+
+
+def _is_named(path: Path) -> bool:
+    return not path.name.startswith(".")
+
+
+def _are_frames(demos: Path) -> bool:
+    """Return whether demonstrations are episodes of frames, as isoclone itself records them."""
+    return read_json(demos / DONE).get("kind", FRAMES) == FRAMES
