@@ -17,6 +17,7 @@ from isoclone import __version__
 from isoclone.base import registry
 from isoclone.base.errors import SpecError
 from isoclone.base.store import read_json, write_json
+from isoclone.base.tables import VIEWERS
 from isoclone.cli import groups_of, main, reference, verbs
 from isoclone.study.spec import FORECAST_FACTOR
 from isoclone.study.study import Study
@@ -257,7 +258,7 @@ class Wall:
 
 
 def test_play_hands_what_a_viewer_accepts_to_it(call, study_copy, tmp_path, monkeypatch):
-    monkeypatch.setattr(registry.VIEWERS, "_makers", {"wall": Wall})
+    monkeypatch.setattr(VIEWERS, "_makers", {"wall": Wall})
     assert call("play", tmp_path / "a.wall", "--at", 3)[:2] == (0, "a.wall False 3\n")
     weights = last_checkpoint(study_copy)
     assert call("play", weights)[:2] == (0, f"{weights.name} True 0\n")
@@ -408,10 +409,10 @@ def test_ctrl_c_in_a_study_file_is_ctrl_c(call, tmp_path):
 
 
 def test_a_family_of_names_is_not_proposed_for_itself(call):
-    for words in (("run", "atari/"), ("demos", "record", "atari/", "--out", "x")):
-        code, _, err = call(*words)
+    for words, kind in (("run",), "study"), (("demos", "record"), "game"):
+        code, _, err = call(*words, "atari/", "--out", "x")
         assert code == 2
-        assert err.endswith("isoclone: unknown game 'atari/'; did you mean atari/<name>?\n")
+        assert err.endswith(f"isoclone: unknown {kind} 'atari/'; did you mean atari/<name>?\n")
 
 
 def test_a_policy_that_crashes_is_named_with_its_width(call, tmp_path):
