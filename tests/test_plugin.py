@@ -1,4 +1,4 @@
-"""A package of somebody else's is installed by pip; its study runs in worker processes and on Ray."""
+"""A package of somebody else's is installed by pip; its study runs in workers and on Ray."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,16 +15,24 @@ import pytest
 EXAMPLE = Path(__file__).parent / "plugin_example"
 
 
+ROOT = Path(__file__).resolve().parents[1]
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the plugin into a folder, as pip would into an environment."""
     folder = tmp_path_factory.mktemp("plugin")
     source = shutil.copytree(EXAMPLE, folder / "source")  # building leaves files beside it
-    words = ("--no-deps", "--no-index", "--no-build-isolation", "--no-compile", "--target")
-    command = [sys.executable, "-m", "pip", "install", "-q", *words, folder / "site", source]
+    pip("install", "--no-compile", "--target", folder / "site", source)
+    return folder / "site"
+
+
+def pip(verb: str, *words: str | Path) -> None:
+    """Have pip do something without asking any index."""
+    alone = ("-q", "--no-deps", "--no-index", "--no-build-isolation")
+    command = [sys.executable, "-m", "pip", verb, *alone, *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return folder / "site"
 
 
 def isoclone(site: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -83,3 +92,19 @@ def test_registering_is_light(site):
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, env=there)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_wheel_holds_every_file(tmp_path):
+    """Templates, styles and `py.typed` too: they are found by their names, not imported."""
+    source = tmp_path / "source"
+    unneeded = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(ROOT / "src", source / "src", ignore=unneeded)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip("wheel", "--wheel-dir", tmp_path, source)
+    (wheel,) = tmp_path.glob("*.whl")
+    shipped = {n for n in zipfile.ZipFile(wheel).namelist() if n.startswith("isoclone/")}
+    files = (p for p in (ROOT / "src").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    there = {p.relative_to(ROOT / "src").as_posix() for p in files}
+    assert shipped == {name for name in there if name.startswith("isoclone/")}
+    assert "isoclone/py.typed" in shipped

@@ -10,6 +10,7 @@ import numpy as np
 from isoclone.games import FrameSpec
 
 LANTERNS, FLICKER = 3, 0.3
+LIGHTS = FrameSpec((LANTERNS,), "float32", 1)
 
 
 class Street:
@@ -40,7 +41,7 @@ class Lanterns:
     max_steps: int = 20
     name: str = "lanterns"
     n_actions: int = LANTERNS
-    frame: FrameSpec = FrameSpec((LANTERNS,), "float32", 1)
+    frame: FrameSpec = LIGHTS
     random_score: float | None = None
     expert_score: float | None = None
 
