@@ -1,4 +1,4 @@
-"""Demonstrations: record, open, expand, and hand out batches."""
+"""Demonstrations: record them, open them, expand their frames, and make batches of them."""
 
 from isoclone.demos.base import Demonstrations, Source
 from isoclone.demos.cache import FrameCache, open_cache

@@ -1,4 +1,4 @@
-"""What demonstrations of every kind offer: the protocols that training and evaluation know."""
+"""The protocols of demonstrations: all that training and evaluation know of any kind of them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Progress = Callable[[str, float, float], None]
 
 
 class Batch(NamedTuple):
-    """One step's worth of training.
+    """The samples of one training step.
 
     `inputs` are the policy's arguments, its state aside; `targets` int64 actions, `MASKED` where
-    there is nothing to learn; `samples` how many are left, over all processes of a run;
+    there is nothing to learn; `samples` how many have a target, over all processes of a run;
     `axis` the dimension of every tensor along which samples are independent of each other.
     """
 
@@ -61,7 +61,7 @@ class DevBatch(NamedTuple):
 
 
 class Feed(Protocol):
-    """Hands out training batches; to each of several processes its share of every batch.
+    """Training batches by number; each of several processes gets its share of every batch.
 
     `lanes` are the episodes side by side whose state the policy carries from batch to batch (0
     where batches have nothing to do with each other).
@@ -77,7 +77,7 @@ class Feed(Protocol):
 class Source(Protocol):
     """Demonstrations made ready for one way of showing frames to a policy.
 
-    `encoder` is how frames become the policy's input, in rollouts too.
+    `encoder` turns frames into the policy's input, in rollouts too.
     """
 
     encoder: FrameEncoder
@@ -105,7 +105,7 @@ class Source(Protocol):
 
 
 class Demonstrations(Protocol):
-    """What an expert did in a game: immutable, split by episode, fingerprinted.
+    """Recorded play of an expert in one game: immutable, split by episode, fingerprinted.
 
     A row of `episodes` has an `index`, a `length`, an `end` and an `episode_return`. Kinds may
     also define `select(out, where)`, which makes demonstrations of some of the episodes.
@@ -128,12 +128,12 @@ class Demonstrations(Protocol):
 
     @property
     def expert_name(self) -> str:
-        """Who played."""
+        """Name of the expert that played."""
         ...
 
     @property
     def frame(self) -> FrameSpec:
-        """What one frame is."""
+        """Shape, dtype and stack of the frames."""
         ...
 
     @property
@@ -194,7 +194,7 @@ class Demonstrations(Protocol):
         ...
 
     def summary(self) -> dict[str, Any]:
-        """Return what there is to know, the table of episodes included, as JSON values."""
+        """Return a description, the table of episodes included, as JSON values."""
         ...
 
     def lines(self) -> list[str]:

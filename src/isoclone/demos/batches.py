@@ -1,4 +1,4 @@
-"""Batches for training: which rows, in what order, and how their stacks are gathered."""
+"""Batches for training: the order of the rows, and gathering their stacks of frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from isoclone.demos.encode import FrameEncoder
 
 
 class Batches:
-    """Gathers observations from a cache as tensors of codes.
+    """Observations gathered from a cache, as tensors of codes.
 
     On a CUDA or MPS device the frames are copied there once, if they fit; otherwise, and on a
     CPU, they are gathered from the memory-mapped file.
@@ -93,7 +93,7 @@ class Order:
         self._epoch, self._shuffled = -1, rows
 
     def take(self, start: int, count: int) -> np.ndarray:
-        """Rows of samples `start` to `start + count`, (count,) int64."""
+        """Return the rows of samples `start` to `start + count`, (count,) int64."""
         parts: list[Any] = []
         while count:
             epoch, offset = divmod(start, len(self._rows))

@@ -29,7 +29,7 @@ CHUNK = 32  # frames encoded at a time: their float32 copy stays in a core's cac
 
 
 class Recorded(Protocol):
-    """Recorded frames, as far as they are expanded here."""
+    """The part of recorded demonstrations that is needed to expand their frames."""
 
     @property
     def path(self) -> Path: ...
@@ -74,7 +74,7 @@ class FrameCache:
     dev: np.ndarray
 
     def stack_rows(self, rows: np.ndarray) -> np.ndarray:
-        """(b,) rows -> (b, stack) rows of the frames that make their observations."""
+        """Return the rows of the frames that make the observations of (b,) rows, (b, stack)."""
         return stack_indices(rows, self.starts[rows], self.encoder.spec.stack)
 
 
@@ -84,7 +84,7 @@ def open_cache(
     layout: str,
     progress: Callable[[str, float, float], None] | None = None,
 ) -> FrameCache:
-    """The cache for one way of encoding, made first if it is not there.
+    """Open the cache for one way of encoding; it is made first if it is not there.
 
     Args:
         frames: 'unit' or 'standardise', see `demos.encode`.
@@ -96,7 +96,7 @@ def open_cache(
     encoder = _load_encoder(demos, frames, layout, folder)
     lengths = np.array([info.length for info in demos.episodes])
     is_dev = np.repeat([info.index in demos.dev_episodes for info in demos.episodes], lengths)
-    # Copy-on-write: torch wants memory it could write to, the file stays as it is.
+    # Copy-on-write: torch asks for writable memory; the file itself is never changed.
     codes = np.memmap(
         folder / "codes.bin", encoder.dtype, "c", shape=(len(is_dev), demos.frame.size)
     )
@@ -118,7 +118,10 @@ def _expand(
     folder: Path,
     progress: Callable[[str, float, float], None] | None,
 ) -> None:
-    """Every core decodes and encodes: Arrow and NumPy let go of Python's lock while they work."""
+    """Write the codes of all frames, decoding and encoding on every core.
+
+    Threads are enough for that: Arrow and NumPy release Python's lock while they work.
+    """
     actions, written = [], 0
     with ThreadPoolExecutor(default_workers()) as threads:
         encoder = fit_encoder(frames, layout, demos.frame, _statistics_frames(demos, threads.map))
@@ -143,7 +146,7 @@ def _expand(
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a cache is there as it was written; one that is not is made again."""
+    """Return whether a cache is complete and unchanged; one that is not is made again."""
     try:
         return bool(read_json(folder / DONE)["files"] == _facts(folder))
     except (StoreError, OSError, KeyError, TypeError):
@@ -151,28 +154,28 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    """What must not change: hashes of the small files, and the size of the large one."""
+    """Return what must not change: hashes of the small files, and the size of the large one."""
     hashes = {name: sha256_file(folder / f"{name}.npy") for name in ("actions", *STATISTICS)}
     return {**hashes, "codes_bytes": (folder / "codes.bin").stat().st_size}
 
 
 def _expand_episode(episode: Episode, encoder: FrameEncoder, file: int, first: int) -> np.ndarray:
-    """Write an episode's codes where they belong, from row `first` on; returns its actions."""
+    """Write an episode's codes into the file, from row `first` on; return its actions."""
     for start in range(0, len(episode.frames), CHUNK):
         codes = encoder.encode(episode.frames[start : start + CHUNK])
         if os.pwrite(file, codes.data, (first + start) * codes[0].nbytes) < codes.nbytes:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # only part of it had room
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # the disk is full
     return episode.actions
 
 
 def first_rows(demos: Recorded) -> np.ndarray:
-    """The row of each episode's first frame, (episodes,) int64."""
+    """Return the row of each episode's first frame, (episodes,) int64."""
     lengths = np.array([info.length for info in demos.episodes])
     return lengths.cumsum() - lengths
 
 
 def _statistics_frames(demos: Recorded, apply: Callable[..., Iterable[Any]]) -> np.ndarray:
-    """Training frames, evenly thinned to about `STATISTICS_FRAMES`."""
+    """Return training frames, evenly thinned to about `STATISTICS_FRAMES`."""
     every = max(1, demos.samples_in("train") // STATISTICS_FRAMES)
     train = [info.index for info in demos.in_split("train")]
     return np.concatenate(

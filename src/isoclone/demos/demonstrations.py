@@ -1,4 +1,4 @@
-"""Demonstrations: what an expert did. Immutable, split by episode, fingerprinted.
+"""Recorded play of an expert: immutable, split by episode, fingerprinted.
 
 demos/
   request.json           what was asked for; written first
@@ -35,7 +35,7 @@ HELD = "other demonstrations", "demonstrations"  # what `store.claim` says of a 
 
 @dataclass(frozen=True)
 class Finished:
-    """What finished demonstrations of every kind have in common; rows of `episodes` differ.
+    """The common part of finished demonstrations of every kind; rows of `episodes` differ.
 
     Every row has an index, a length and an episode_return.
     """
@@ -53,14 +53,14 @@ class Finished:
 
     format: ClassVar[int]
     row: ClassVar[type]
-    command: ClassVar[str]  # that makes them, in messages: 'record'
+    command: ClassVar[str]  # the verb that makes them, for messages: 'record'
     unfinished: ClassVar[str]
 
     @classmethod
     def open(cls, path: str | Path, verify: bool = True) -> Self:
         """Open finished demonstrations and check every file against its recorded hash.
 
-        `verify=False` leaves the check out, for those who come after one who has made it.
+        `verify=False` leaves the check out, for callers that know it was made already.
 
         Raises:
             DataError: none there, unfinished, of another kind or a newer format, or a file damaged
@@ -112,7 +112,7 @@ class Finished:
 
     @classmethod
     def _fields_of_kind(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """The fields that only this kind has."""
+        """Return the fields that only this kind has."""
         return {}
 
     def verify(self) -> None:
@@ -126,7 +126,7 @@ class Finished:
                 raise DataError(f"{harm}; restore it or {self.command} again")
 
     def harms(self) -> Iterator[tuple[Any, str | None]]:
-        """Every episode's row, and what became of its file since it was made, if anything did.
+        """Yield every episode's row, with a sentence on what is wrong with its file, or None.
 
         Raises:
             DataError: there are not as many hashes as episodes.
@@ -142,18 +142,18 @@ class Finished:
                 yield info, None if sound else f"{path} is damaged or was edited"
 
     def episode_path(self, index: int) -> Path:
-        """Where the episode's frames are."""
+        """Return the file that holds an episode."""
         raise NotImplementedError
 
     def game(self) -> Game:
-        """The game that was played, with its options; it now knows its expert's score."""
+        """Return the game that was played, with its options and its expert's score."""
         played = game(self.game_name, **self.game_options)
         if dataclasses.is_dataclass(played) and not isinstance(played, type):
             return dataclasses.replace(played, expert_score=self.score()[0])
         return played
 
     def samples_of(self, info: Any) -> int:
-        """Samples of an episode."""
+        """Count the samples of an episode."""
         return int(info.length)
 
     @property
@@ -162,25 +162,25 @@ class Finished:
         return sum(self.samples_of(info) for info in self.episodes)
 
     def split_of(self, info: Any) -> str:
-        """'train' or 'dev'."""
+        """Return 'train' or 'dev', the split of an episode's row."""
         return "dev" if info.index in self.dev_episodes else "train"
 
     def in_split(self, split: str) -> list[Any]:
-        """The episodes of 'train' or of 'dev'."""
+        """Return the episodes of 'train' or of 'dev'."""
         return [info for info in self.episodes if self.split_of(info) == split]
 
     def samples_in(self, split: str) -> int:
-        """Samples of 'train' or of 'dev'."""
+        """Count the samples of 'train' or of 'dev'."""
         return sum(self.samples_of(info) for info in self.in_split(split))
 
     def score(self) -> tuple[float, float]:
-        """The expert's mean return over all episodes, and its standard error."""
+        """Return the expert's mean return over all episodes, and its standard error."""
         returns = np.array([info.episode_return for info in self.episodes])
         spread = returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else float("nan")
         return float(returns.mean()), float(spread)
 
     def summary(self) -> dict[str, Any]:
-        """Return what there is to know, the table of episodes included, as JSON values."""
+        """Return a description, the table of episodes included, as JSON values."""
         mean, se = self.score()
         return jsonable(
             {
@@ -200,7 +200,7 @@ class Finished:
         )
 
     def _summary_of_kind(self) -> dict[str, Any]:
-        """Return what only this kind has to tell."""
+        """Return the part of the summary that only this kind has."""
         return {}
 
     def lines(self) -> list[str]:
@@ -240,7 +240,7 @@ class FrameDemonstrations(Finished):
             )
 
     def episode_path(self, index: int) -> Path:
-        """Where the episode's frames are."""
+        """Return the file that holds an episode."""
         return self.path / "episodes" / f"{index:06d}.parquet"
 
     @classmethod
@@ -323,7 +323,7 @@ class FrameDemonstrations(Finished):
 
 
 def _row(index: int, episode: Episode) -> EpisodeInfo:
-    """Return the row of an episode of which nothing but the contents is known."""
+    """Make an episode's row from its contents alone."""
     total = float(episode.rewards.sum(dtype=np.float64))
     contents = episode.content_sha256()
     return EpisodeInfo(index, 0, len(episode.actions), total, "terminated", contents)
@@ -337,7 +337,7 @@ def _read(path: Path) -> Any:
 
 
 class Contents(Protocol):
-    """What the split and the fingerprint look at in a row of an episode table."""
+    """The fields of an episode's row that the split and the fingerprint depend on."""
 
     @property
     def index(self) -> int: ...
@@ -352,22 +352,22 @@ def fingerprint(
     episodes: Sequence[Contents],
     dev_episodes: list[int],
 ) -> str:
-    """16 hex digits over the game, every episode's contents, and which of them are held out."""
+    """Return 16 hex digits over the game, every episode's contents, and the split."""
     contents = [info.content_sha256 for info in episodes]
     known = {"game": game_name, "options": game_options, "episodes": contents}
     return stable_id({**known, "dev": sorted(dev_episodes)}, 16)
 
 
 def table_digest(data: dict[str, Any]) -> str:
-    """16 hex digits over everything in the table but themselves, so that an edit shows."""
+    """Return 16 hex digits over the table, themselves aside; an edited table has others."""
     rest = {name: value for name, value in data.items() if name != "table_digest"}
     return stable_id(jsonable(rest), 16)
 
 
 def choose_dev(episodes: Sequence[Contents], fraction: float) -> list[int]:
-    """Which episodes are held out: a fixed pseudo-random share, at least two (one of two).
+    """Choose the episodes to hold out: a pseudo-random share, at least two (one of two).
 
-    An episode's turn depends on its contents alone, so the split is the same on every machine.
+    The choice depends on the episodes' contents alone, so it is the same on every machine.
 
     Raises:
         DataError: fewer than two episodes, so nothing can be held out.

@@ -1,4 +1,4 @@
-"""From a game's frames to the numbers a policy is fed, one frame at a time.
+"""Encoding: from a game's frames to the numbers that a policy reads, one frame at a time.
 
 Done once for each recorded frame when the cache is expanded, and once for each new frame in a
 rollout; never again for the same frame, however many stacks it is part of.
@@ -8,9 +8,9 @@ rollout; never again for the same frame, however many stacks it is part of.
 | `unit`        | the byte itself, worth byte / 255                       | as they are       |
 | `standardise` | int8, worth code x 10/127: (byte - mean) / SD per pixel | (x - mean) / SD   |
 
-Mean and SD are those of the training frames, the SD floored (10 grey levels for images) so that a
-pixel that hardly ever changes does not shout, and the result is clipped at +-10. An int8 step is
-.079 SD, finer than the grey level that a pixel at the floor can tell apart (.1 SD).
+Mean and SD are those of the training frames. The SD is at least 10 grey levels for images, so that
+a pixel that hardly ever changes does not get large values; the result is clipped at +-10. An int8
+step is .079 SD, less than one grey level of a pixel with the smallest SD (.1 SD).
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ SD_FLOOR = {"uint8": 10.0, "float32": 1e-3}
 
 @dataclass(frozen=True)
 class FrameEncoder:
-    """Encodes frames; everything needed to do it again is in its fields.
+    """Encoder of frames; its fields hold everything that is needed to make it again.
 
     `layout` 'rows' keeps a frame's own order; 'blocks4' turns an image of (h, w) into
-    (h/4, w/4, 16): 4x4 blocks side by side, the order in which a convolution of stride 4 wants
-    to read it (see `policies/cnn.py`); 'raw' leaves frames as they are, for policies that read
-    them by themselves.
+    (h/4, w/4, 16): 4x4 blocks side by side, the order in which a convolution of stride 4 reads
+    it (see `policies/cnn.py`); 'raw' leaves frames as they are, for policies that encode them by
+    themselves.
     """
 
     kind: str
@@ -54,13 +54,13 @@ class FrameEncoder:
 
     @property
     def scale(self) -> float:
-        """What one step of a code is worth to the policy."""
+        """The number by which the policy multiplies a code."""
         if not self.spec.is_image:
             return 1.0
         return 1 / 255 if self.kind == "unit" else CLIP / STEPS
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
-        """(n, *shape) frames -> (n, size) codes of `dtype`, in `layout`'s order."""
+        """Return the codes of (n, *shape) frames, (n, size) of `dtype`, in `layout`'s order."""
         codes = self._codes(frames)
         if self.layout == "blocks4":
             h, w = self.spec.shape
@@ -86,7 +86,7 @@ def raw_encoder(spec: FrameSpec) -> FrameEncoder:
 
 
 def fit_encoder(kind: str, layout: str, spec: FrameSpec, frames: np.ndarray) -> FrameEncoder:
-    """The encoder for a game, with the statistics of training frames (n, *shape).
+    """Make the encoder for a game, with the statistics of training frames (n, *shape).
 
     Raises:
         SpecError: unknown kind or layout, or frames that cannot be cut into 4x4 blocks.

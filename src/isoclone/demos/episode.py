@@ -1,7 +1,7 @@
-"""One episode, on disk: a zstd Parquet file of single frames, actions and rewards.
+"""One episode on disk: a zstd Parquet file of single frames, actions and rewards.
 
-Frames are stored once each, in the order they were seen; zstd finds what consecutive frames share
-within a page, which is why pages are large. Stacks are made later, when they are needed.
+Each frame is stored once, in the order of play. Pages are large, since zstd compresses what
+consecutive frames have in common only within a page. Stacks are made later, when they are needed.
 """
 
 from __future__ import annotations
@@ -41,15 +41,17 @@ class EpisodeInfo:
 
 @dataclass(frozen=True)
 class Episode:
-    """Frames (t, *shape), actions (t,) int16, rewards (t,) float32: row t is what was seen, what
-    the expert meant to do about it, and what that step brought."""
+    """Frames (t, *shape), actions (t,) int16, rewards (t,) float32.
+
+    Row t holds the frame that was seen, the action that the expert chose, and the reward for it.
+    """
 
     frames: np.ndarray
     actions: np.ndarray
     rewards: np.ndarray
 
     def content_sha256(self) -> str:
-        """Hash of the contents, the same whatever the file format or its version."""
+        """Return a hash of the contents, which does not depend on the file format."""
         digest = hashlib.sha256()
         for array in (self.frames, self.actions, self.rewards):
             digest.update(np.ascontiguousarray(array).data)
@@ -81,7 +83,7 @@ def write_episode(path: Path, episode: Episode, info: EpisodeInfo) -> None:
 
 
 def read_info(path: Path) -> EpisodeInfo:
-    """The episode's row, from the file's own metadata.
+    """Read the episode's row from the file's own metadata.
 
     Raises:
         DataError: the file is damaged or not an episode.

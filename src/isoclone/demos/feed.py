@@ -1,4 +1,4 @@
-"""Recorded frames as batches to train on and to judge by.
+"""Batches of recorded frames, for training and for the dev loss.
 
 Batch k is a function of the demonstrations, the seed and k alone. Policies without memory get
 shuffled single observations; recurrent ones get unrolls of many episodes side by side.
@@ -20,7 +20,7 @@ from isoclone.demos.unrolls import LaneOrder, Piece, deal, walk
 from isoclone.policies import is_recurrent
 
 DEV_BATCH = 512
-DEV_LANES, DEV_STEPS = 16, 128  # episodes that are judged side by side, and steps at a time
+DEV_LANES, DEV_STEPS = 16, 128  # of dev batches: episodes side by side, steps at a time
 
 
 class FrameSource:

@@ -1,4 +1,4 @@
-"""Demonstrations of any kind, opened by what their directory says they are."""
+"""Open demonstrations of any kind; their directory says which kind they are."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from isoclone.demos.base import Demonstrations
 from isoclone.demos.demonstrations import DONE, FrameDemonstrations
 from isoclone.remote import Remote, address_of
 
-FRAMES = "frames"  # the kind of demonstrations whose table names none
+FRAMES = "frames"  # the kind of demonstrations whose table does not name one
 # kind -> opener(path, verify)
 DEMONSTRATIONS.add(FRAMES, FrameDemonstrations.open)
 
 
 def demos_here(place: str | Path) -> Path:
-    """Return the directory of demonstrations that a place means; an object store's are copied once.
+    """Return the directory of demonstrations; those in an object store are copied here once.
 
     Raises:
         StoreError: the object store cannot be read.
@@ -26,13 +26,13 @@ def demos_here(place: str | Path) -> Path:
     if address is None:
         return Path(place)
     remote = Remote(address)
-    if not (remote.path / DONE).exists():  # what is finished never changes
+    if not (remote.path / DONE).exists():  # finished demonstrations never change
         remote.pull()
     return remote.path
 
 
 def open_demos(path: str | Path, verify: bool = True) -> Demonstrations:
-    """Open finished demonstrations of whatever kind: recorded frames, or what a plugin reads.
+    """Open finished demonstrations of any kind: recorded frames, or a kind of a plugin.
 
     `path` may be in an object store, as in 's3://bucket/demos/aa'.
     `verify=False` leaves out the check of every file against its recorded hash.

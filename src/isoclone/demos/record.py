@@ -1,6 +1,6 @@
-"""Recording: an expert plays, in parallel, and every finished episode is kept.
+"""Recording: an expert plays episodes in parallel, and finished ones are written to disk.
 
-Episodes are numbered; number i has the seed of number i, whoever plays it. Recording ends with
+Episodes are numbered; an episode's seed depends on its number alone. Recording ends with
 the first episode by which the wanted number of samples is reached, so which episodes make up the
 demonstrations does not depend on the number of workers, nor on where recording was interrupted.
 """
@@ -40,12 +40,12 @@ from isoclone.experts import Expert, View, expert
 from isoclone.games import Env, Game, check_seed, game, make_env
 
 PROGRESS_SECONDS = 1.0
-PLAYING = "playing"  # the folder in which players tell how far unfinished episodes are
+PLAYING = "playing"  # folder of the step counts of unfinished episodes
 
 
 @dataclass(frozen=True)
 class RecordRequest:
-    """What to record: whole episodes until there are enough samples, and enough episodes.
+    """A request to record whole episodes until there are enough samples, and enough episodes.
 
     `expert` is a name (or a live expert, which only this process can play).
     """
@@ -60,7 +60,7 @@ class RecordRequest:
     episodes: int = 0
 
     def check(self) -> None:
-        """Raise SpecError for a value that cannot be."""
+        """Raise SpecError for a value out of its range."""
         if self.samples < 1:
             raise SpecError(f"samples must be at least 1, not {self.samples}")
         if self.episodes < 0 or self.episodes == 1:
@@ -70,10 +70,10 @@ class RecordRequest:
             raise SpecError(f"dev_fraction must be above 0 and at most .5, not {self.dev_fraction}")
 
     def declared(self) -> dict[str, Any]:
-        """The request as JSON values, for the directory."""
+        """Return the request as JSON values, for the directory."""
         name = self.expert if isinstance(self.expert, str) else self.expert.name
         values = {**self.__dict__, "expert": name, "format": FORMAT}
-        if not self.episodes:  # as recordings before there was such a field
+        if not self.episodes:  # as in recordings made before this field existed
             del values["episodes"]
         return jsonable(values)
 
@@ -94,11 +94,11 @@ def record(
     request.check()
     if (path / DONE).exists():
         claim(path, REQUEST, request.declared(), HELD)
-    else:  # a name that means nothing must not leave its mark on the directory
+    else:  # before the directory is claimed: the name may be unknown
         the_game = game(request.game, **request.game_options)
         player = _player(request, the_game)
         claim(path, REQUEST, request.declared(), HELD)
-        workers = executor or SerialExecutor()  # whoever made it will free its workers
+        workers = executor or SerialExecutor()  # an executor that was given is closed by the caller
         count = _play_until_enough(path, request, player, workers, progress)
         _finish(path, request, the_game, player, count)
     return FrameDemonstrations.open(path)
@@ -135,12 +135,12 @@ def _play_until_enough(
     workers: Executor,
     progress: Progress | None,
 ) -> int:
-    """Play groups of episodes in turn; returns how many episodes make up the demonstrations."""
+    """Play groups of episodes in turn; return how many episodes make up the demonstrations."""
     lengths: dict[int, int] = {}
     shutil.rmtree(path / PLAYING, ignore_errors=True)  # left by a recording that was killed
 
     def enough() -> int | None:
-        """Episodes needed, once the unbroken run of finished ones is long enough."""
+        """Return how many episodes are needed; None while earlier ones are unfinished."""
         total = 0
         for index in range(len(lengths)):
             if index not in lengths:
@@ -161,7 +161,7 @@ def _play_until_enough(
 
     def told() -> None:
         if progress:
-            with turn:  # who counted last speaks last, the timer or we
+            with turn:  # so that the timer's count and ours are told in order
                 if request.episodes:
                     progress("record", min(len(lengths), request.episodes), request.episodes)
                     return
@@ -188,7 +188,7 @@ def _episode_path(path: Path, index: int) -> Path:
 
 
 def _files(path: Path, indices: Sequence[int]) -> Files:
-    """What `play_group` reads, if the episodes are there already, and writes."""
+    """Return the files that `play_group` reads, if they are there already, and writes."""
     there = {p.relative_to(path).as_posix(): p for p in (_episode_path(path, i) for i in indices)}
     return Files(path, {name: p for name, p in there.items() if p.exists()}, tuple(there))
 
@@ -211,7 +211,7 @@ def play_group(path: Path, request: RecordRequest, indices: Sequence[int]) -> li
     if key not in _LIVE:
         the_game = game(request.game, **request.game_options)
         _LIVE[key] = the_game, _player(request, the_game), [make_env(the_game) for _ in indices]
-    the_game, player, envs = _LIVE.pop(key)  # if they fail, nobody meets them again
+    the_game, player, envs = _LIVE.pop(key)  # put back only if nothing fails
     telling = _Telling(path / PLAYING / f"{indices[0]:06d}.json")
     infos = [
         _keep(path, index, seed, episode, end)
@@ -225,24 +225,24 @@ def play_group(path: Path, request: RecordRequest, indices: Sequence[int]) -> li
 
 
 class _Telling:
-    """Tells whoever watches how far episodes in progress are: an episode can take minutes."""
+    """Progress of unfinished episodes, in a file: one episode can take minutes."""
 
     def __init__(self, path: Path):
         self._path, self._next = path, time.monotonic() + PROGRESS_SECONDS
 
     def steps(self, count: int) -> None:
-        """So many steps of unfinished episodes have been played; written down now and then."""
+        """Write how many steps of unfinished episodes have been played, if it is time to."""
         if time.monotonic() > self._next:
             self._next = time.monotonic() + PROGRESS_SECONDS
             write_json(self._path, {"steps": count})
 
     def done(self) -> None:
-        """The episodes are finished and speak for themselves."""
+        """Delete the file: the episodes are finished and written."""
         self._path.unlink(missing_ok=True)
 
 
 def steps_in_progress(path: Path) -> int:
-    """Steps of episodes that are being played, as far as their players have told."""
+    """Return the steps of unfinished episodes, as last written by the workers."""
     steps = 0
     for file in (path / PLAYING).glob("*.json"):
         with contextlib.suppress(StoreError, OSError):  # finished or being replaced just now
@@ -255,7 +255,7 @@ def _already_played(path: Path, indices: Sequence[int]) -> list[EpisodeInfo] | N
         return None
     try:
         return [read_info(_episode_path(path, index)) for index in indices]
-    except DataError:  # written by a crash we could not guard against: play it again
+    except DataError:  # the file is damaged: play the episode again
         return None
 
 
@@ -273,7 +273,7 @@ def _keep(path: Path, index: int, seed: int, episode: Episode, end: str) -> Epis
 
 
 def episode_seed(seed: int, index: int) -> int:
-    """The 31-bit seed of episode `index` of a recording."""
+    """Return the 31-bit seed of episode `index` of a recording."""
     return int(np.random.SeedSequence((seed, index)).generate_state(1)[0] >> 1)
 
 
@@ -295,7 +295,7 @@ class _Live:
         if terminated or truncated:
             self.end = "terminated" if terminated else "truncated"
         else:
-            self.view.frames.append(np.array(frame))  # games may hand out one array for ever
+            self.view.frames.append(np.array(frame))  # games may reuse the array
 
     def episode(self) -> Episode:
         return Episode(
@@ -313,10 +313,10 @@ def play(
     envs: Sequence[Env] | None = None,
     tell: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[int, int, Episode, str]]:
-    """Play episodes side by side; yields (index, seed, episode, end) in the order they end.
+    """Play episodes side by side; yield (index, seed, episode, end) in the order they end.
 
     `envs` are environments of the game to play in, one for each episode; fresh ones if not given.
-    `tell` is told after every round how many steps the unfinished episodes have come.
+    `tell` is called after every step with the number of steps of the unfinished episodes.
 
     Raises:
         DataError: the expert chose an action the game does not have.

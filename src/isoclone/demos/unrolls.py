@@ -21,8 +21,11 @@ from isoclone.base.errors import SpecError
 
 
 class Piece(NamedTuple):
-    """`size` steps from `first` of an episode (its place in the list), which the lane `enters`
-    here or goes on with."""
+    """A part of an episode that one lane reads: `size` steps from step `first` on.
+
+    `episode` is its place in the list; `enters` is whether the lane starts to read the episode
+    here, instead of going on with it.
+    """
 
     episode: int
     first: int
@@ -31,7 +34,7 @@ class Piece(NamedTuple):
 
 
 class LaneOrder:
-    """Which pieces of which episodes each lane reads in training.
+    """The pieces of episodes that each lane reads in training.
 
     Args:
         lengths: steps of each episode.

@@ -32,7 +32,7 @@ __all__ = [
 
 
 def policy_names() -> list[str]:
-    """Every registered name."""
+    """Return every registered name."""
     return POLICIES.names()
 
 

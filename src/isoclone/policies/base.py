@@ -24,8 +24,8 @@ What observations are depends on the module's `layout`:
 | `raw`            | what the module's `observe(frames (..., stack, size))` makes of frames|
 |                  | as the game emits them                                                |
 
-A module whose input is none of the plain ones has `example()`: arguments for one forward pass, and
-how many samples they are.
+A module that takes any other input has `example()`, which returns arguments for one forward pass
+and how many samples they are.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Maker = Callable[..., "torch.nn.Module"]
 def make_policy(
     name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any
 ) -> torch.nn.Module:
-    """A fresh policy module with torch's current seed.
+    """Make a policy module, its weights drawn with torch's current seed.
 
     Raises:
         UnknownNameError: no such policy.
@@ -66,7 +66,7 @@ def make_policy(
 def _measured(
     name: str, width: int, frame: FrameSpec, n_actions: int, options: tuple[tuple[str, Any], ...]
 ) -> tuple[int, float]:
-    """(parameters, forward FLOPs per sample), counted by torch on a module without storage."""
+    """Return (parameters, forward FLOPs per sample), counted on a module without storage."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -80,7 +80,7 @@ def _measured(
 
 
 def _example(module: torch.nn.Module, frame: FrameSpec) -> tuple[tuple[Any, ...], int]:
-    """Arguments for one forward pass, and the samples they are."""
+    """Return arguments for one forward pass, and how many samples they are."""
     import torch
 
     example: Callable[[], tuple[tuple[Any, ...], int]] | None = getattr(module, "example", None)
@@ -101,7 +101,7 @@ def is_recurrent(module: torch.nn.Module) -> bool:
 
 
 def input_shape(module: torch.nn.Module, frame: FrameSpec) -> tuple[int, ...]:
-    """Shape of one observation as the module wants it."""
+    """Return the shape of one observation in the module's layout."""
     if layout_of(module) == "rows":
         return (frame.stack, *frame.shape)
     h, w = frame.shape
@@ -109,12 +109,12 @@ def input_shape(module: torch.nn.Module, frame: FrameSpec) -> tuple[int, ...]:
 
 
 def layout_of(module: torch.nn.Module) -> str:
-    """The module's `layout`, 'rows' if it does not say."""
+    """Return the module's `layout`, 'rows' if it has none."""
     return str(getattr(module, "layout", "rows"))
 
 
 def policy_layout(name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any) -> str:
-    """The layout a policy wants to be fed in, asked of a module without storage."""
+    """Return a policy's layout, read from a module without storage."""
     import torch
 
     with torch.device("meta"):
@@ -122,7 +122,7 @@ def policy_layout(name: str, width: int, frame: FrameSpec, n_actions: int, **opt
 
 
 def policy_params(name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any) -> int:
-    """Trainable parameters of a policy, without building it."""
+    """Count a policy's trainable parameters, without storage for them."""
     return _measured(name, width, frame, n_actions, tuple(sorted(options.items())))[0]
 
 
@@ -134,7 +134,7 @@ def policy_flops(
     convention: str = "exact",
     **options: Any,
 ) -> float:
-    """FLOPs to train a policy on one sample, forward and backward.
+    """Return the FLOPs to train a policy on one sample, forward and backward.
 
     Raises:
         SpecError: the convention is not defined for this policy.
@@ -153,7 +153,7 @@ def policy_flops(
 
 
 def width_for(params: float, name: str, frame: FrameSpec, n_actions: int, **options: Any) -> int:
-    """The width whose parameter count is nearest to `params` in log space (at least 1).
+    """Return the width whose parameter count is nearest to `params` in log space (at least 1).
 
     Raises:
         SpecError: `params` is not a positive number.

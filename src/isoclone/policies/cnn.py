@@ -1,4 +1,4 @@
-"""`cnn`: the network of Tuyls et al. for Atari, with `width` as its one dial.
+"""`cnn`: the network of Tuyls et al. for Atari; `width` alone sets its size.
 
 Conv(stack, w, 8, stride 4) - ReLU - Conv(w, 2w, 4, stride 2) - ReLU - Conv(2w, 2w, 3) - ReLU -
 Linear(., actions).
@@ -25,7 +25,7 @@ from isoclone.policies.flops import Linear, cnn_layers
 
 
 class Cnn(nn.Module):
-    """The paper's CNN on frames cut into 4x4 blocks; `input_scale` is what one code is worth."""
+    """The paper's CNN on frames cut into 4x4 blocks; codes are multiplied by `input_scale`."""
 
     layout = "blocks4"
     input_scale = 1.0
@@ -51,7 +51,7 @@ class Cnn(nn.Module):
         return self.head(self.features(blocks))
 
     def features(self, blocks: torch.Tensor) -> torch.Tensor:
-        """Return what the convolutions make of codes (b, h/4, w/4, stack x 16): (b, size)."""
+        """Return the last activations (b, size) for codes (b, h/4, w/4, stack x 16)."""
         x = functional.conv2d(blocks.permute(0, 3, 1, 2), self._block_kernel(), self.conv1.bias)
         x = functional.relu(self.conv2(functional.relu(x)))
         x = functional.relu(self.conv3(x))
@@ -63,7 +63,7 @@ class Cnn(nn.Module):
         return self
 
     def _block_kernel(self) -> torch.Tensor:
-        """conv1's weights (w, stack, 8, 8) as (w, stack x 16, 2, 2) over 4x4 blocks of codes."""
+        """Return conv1's weights (w, stack, 8, 8) as (w, stack x 16, 2, 2) over 4x4 blocks."""
         weight = self.conv1.weight
         width, stack = weight.shape[:2]
         parts = weight.view(width, stack, 2, 4, 2, 4).permute(0, 1, 3, 5, 2, 4)

@@ -45,7 +45,7 @@ class Conv2d:
         return self.out_channels * (self.in_channels * self.kernel**2 + 1)
 
     def forward_flops(self, convention: str = "exact") -> int:
-        """2 x positions x out x in x kernel^2, positions counted as the convention says."""
+        """Return 2 x positions x out x in x kernel^2; the convention counts the positions."""
         h, w = self.in_size if convention == "tuyls2023-atari" else self.out_size
         return 2 * h * w * self.out_channels * self.in_channels * self.kernel**2
 
@@ -63,7 +63,7 @@ class Linear:
         return self.out_features * (self.in_features + 1)
 
     def forward_flops(self, convention: str = "exact") -> int:
-        """2 x in x out, whatever the convention."""
+        """Return 2 x in x out, the same under every convention."""
         return 2 * self.in_features * self.out_features
 
 
@@ -71,12 +71,12 @@ Layer = Conv2d | Linear
 
 
 def count_params(layers: Sequence[Layer]) -> int:
-    """Trainable parameters of a stack of layers."""
+    """Count the trainable parameters of a stack of layers."""
     return sum(layer.params for layer in layers)
 
 
 def flops_per_sample(layers: Sequence[Layer], convention: str = "exact") -> float:
-    """FLOPs to train on one sample (forward + backward).
+    """Return the FLOPs to train on one sample (forward + backward).
 
     Raises:
         UnknownNameError: the convention is not one of `CONVENTIONS`.
@@ -91,7 +91,7 @@ def flops_per_sample(layers: Sequence[Layer], convention: str = "exact") -> floa
 def cnn_layers(
     width: int, n_actions: int, frame: tuple[int, int] = (84, 84), stack: int = 4
 ) -> list[Layer]:
-    """The network of Tuyls et al. (after Mnih et al. 2015, without its hidden layer).
+    """Return the layers of Tuyls et al. (after Mnih et al. 2015, without its hidden layer).
 
     Conv(stack, w, 8, stride 4), Conv(w, 2w, 4, stride 2), Conv(2w, 2w, 3), Linear(., actions).
     """
@@ -103,7 +103,7 @@ def cnn_layers(
 
 
 def cnn_params(width: int, n_actions: int, stack: int = 4) -> int:
-    """Parameters of the paper's CNN on 84x84 frames.
+    """Count the parameters of the paper's CNN on 84x84 frames.
 
     >>> cnn_params(1, 4), cnn_params(23, 4), cnn_params(266, 4)
     (725, 50995, 4985110)
@@ -118,7 +118,7 @@ def cnn_flops_per_sample(
     frame: tuple[int, int] = (84, 84),
     stack: int = 4,
 ) -> float:
-    """FLOPs to train the paper's CNN on one sample.
+    """Return the FLOPs to train the paper's CNN on one sample.
 
     >>> ratio = cnn_flops_per_sample(1, 4, "tuyls2023-atari") / cnn_flops_per_sample(1, 4)
     >>> round(ratio, 1)

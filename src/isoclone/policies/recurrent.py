@@ -24,12 +24,12 @@ class Recurrent(nn.Module):
     """A trunk for single observations, a core over steps, a linear head.
 
     Args:
-        trunk: what is made of a single observation; its own head is dropped.
+        trunk: the network that reads a single observation; its own head is dropped.
         hidden: numbers that stand for a step.
         core: 'lstm', 'transformer' or 'mamba'.
         layers: depth of the core; 1 for the LSTM and 2 for the others unless said.
         unroll: steps that are trained in one piece. FLOPs are counted for it.
-        context: steps a transformer sees; nothing to the other cores.
+        context: steps a transformer sees; not used by the other cores.
 
     Raises:
         SpecError: layers, unroll or context below 1.
@@ -59,7 +59,7 @@ class Recurrent(nn.Module):
 
     @property
     def input_scale(self) -> float:
-        """What one code of an observation is worth."""
+        """The number by which the policy multiplies a code of an observation."""
         return getattr(self.trunk, "input_scale", 1.0)
 
     @input_scale.setter

@@ -1,5 +1,4 @@
-"""How an action is chosen from logits: `sample`, `argmax`, or settings such as
-`temperature=0.7,top_p=0.9`."""
+"""Choose actions from logits: `sample`, `argmax`, or settings as `temperature=0.7,top_p=0.9`."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from isoclone.base.errors import SpecError
 
-COLD = 1e-30  # a temperature below is none: float32 knows no logits so close to each other
+COLD = 1e-30  # lower temperatures act as 0: float32 logits are never so close
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Sampling:
 
     @classmethod
     def parse(cls, text: str) -> Sampling:
-        """A way of sampling from its text.
+        """Read a way of sampling from text.
 
         Raises:
             SpecError: an unknown setting, or a value it cannot have.
@@ -59,7 +58,7 @@ class Sampling:
         return chosen
 
     def choose(self, logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-        """(n, actions) logits and (n,) uniform draws from [0, 1) -> (n,) actions."""
+        """Choose (n,) actions from (n, actions) logits and (n,) uniform draws from [0, 1)."""
         if self.temperature < COLD:
             return logits.argmax(1)
         below = logits - logits.max(1, keepdims=True)
@@ -72,7 +71,7 @@ class Sampling:
         return np.minimum(drawn, logits.shape[1] - 1)
 
     def _likely(self, shares: np.ndarray) -> np.ndarray:
-        """Which actions are left after `top_k` and `top_p`; always the likeliest."""
+        """Return which actions `top_k` and `top_p` leave; always the likeliest."""
         order = np.argsort(-shares, axis=1, kind="stable")
         ranked = np.take_along_axis(shares, order, 1)
         rank = np.arange(shares.shape[1])

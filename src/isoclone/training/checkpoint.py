@@ -41,7 +41,7 @@ class TrainedPolicy:
 
     @property
     def is_recurrent(self) -> bool:
-        """Whether the policy carries a state from step to step."""
+        """Return whether the policy carries a state from step to step."""
         return is_recurrent(self.module)
 
     @torch.inference_mode()
@@ -68,7 +68,7 @@ class TrainedPolicy:
 def policy_for(
     encoder: FrameEncoder, name: str, width: int, n_actions: int, /, **options: Any
 ) -> torch.nn.Module:
-    """A fresh policy for an encoder's frames, told what a code is worth if it wants to know."""
+    """Make the policy for an encoder's frames; its `input_scale` is set if it has one."""
     module = make_policy(name, width, encoder.spec, n_actions, **options)
     if hasattr(module, "input_scale"):
         module.input_scale = encoder.scale  # type: ignore[assignment]
@@ -87,7 +87,7 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[st
 
 
 def _digest(tensors: dict[str, torch.Tensor], metadata: Any) -> str:
-    """SHA-256 over everything in the file: safetensors itself does not see a flipped bit."""
+    """Return a SHA-256 of all contents: safetensors itself does not notice a changed bit."""
     digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
@@ -96,7 +96,7 @@ def _digest(tensors: dict[str, torch.Tensor], metadata: Any) -> str:
 
 
 def _disk_error(error: SafetensorError) -> OSError:
-    """The operating system's error inside safetensors' own: '... (os error 28)'."""
+    """Return the operating system's error that safetensors quotes: '... (os error 28)'."""
     number = re.search(r"os error (\d+)", str(error))
     code = int(number[1]) if number else errno.EIO
     return OSError(code, os.strerror(code))
@@ -142,7 +142,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: str | Path, device: str = "cpu") -> TrainedPolicy:
-    """A trained policy from a checkpoint file.
+    """Load a trained policy from a checkpoint file.
 
     Raises:
         CheckpointError: the file is damaged, of a newer format, or its weights do not fit the

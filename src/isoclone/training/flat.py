@@ -1,8 +1,8 @@
 """All parameters of a module as one vector.
 
 The optimiser, the average of the weights and the saved state each deal with one long vector
-instead of many short tensors: for networks this small, half of a step's overhead. Whoever needs a
-sum over machines adds up one vector too.
+instead of many short tensors: for networks this small, that halves a step's overhead. Several
+processes also add up their gradients as one vector.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class FlatParameters:
             p.data, p.grad = views[name], gradients[name]
 
     def views(self, vector: torch.Tensor) -> dict[str, torch.Tensor]:
-        """A vector (n,) as the module's parameters, by name and sharing its memory."""
+        """Return a vector (n,) as the module's parameters: views of it, by name."""
         return {
             name: vector.as_strided(shape, stride, vector.storage_offset() + start)
             for name, shape, stride, start in self._layout
         }
 
     def zero_grad(self) -> None:
-        """Forget the gradients; they stay where they are."""
+        """Set the gradients to zero, in place."""
         assert self.values.grad is not None
         self.values.grad.zero_()

@@ -1,4 +1,4 @@
-"""Train one run: build its parts, go on from its saved state, step by step to a budget.
+"""Train one run: build its parts, resume from its saved state, and train to a budget.
 
 A constant-rate run passes through all its budgets and leaves a checkpoint at each. Everything
 that happens at step t is a function of the run's declared fields and t, and the whole state is
@@ -36,7 +36,7 @@ from isoclone.training.flat import FlatParameters
 from isoclone.training.recipes import Recipe
 
 SAVE_SECONDS = 20.0
-LOSS_AVERAGE = 8.0  # the reported training loss weighs step s as s^8
+LOSS_AVERAGE = 8.0  # the reported training loss gives step s the weight s^8
 
 Progress = Callable[[int], None]
 State = dict[str, torch.Tensor]
@@ -50,15 +50,15 @@ class Diverged(Exception):
 class TrainProgress:
     """Training progress: steps, samples, averaged loss, seconds.
 
-    `train_loss` is in nats per action, averaged as weights can be. `seconds` is the time the run
-    took, restarts included and lost work left out: of the processor on CPUs, so that a busy machine
-    does not spoil it, and of the clock elsewhere.
+    `train_loss` is in nats per action, a power-law average over the steps. `seconds` is the time
+    the run took, restarts included and lost work left out: processor time on CPUs, so that other
+    work on the machine does not count, and wall time elsewhere.
     """
 
     step: int = 0
     samples: int = 0
     train_loss: float = 0.0
-    seconds: float = field(default=0.0, compare=False)  # never twice the same
+    seconds: float = field(default=0.0, compare=False)  # differs each time
 
 
 class Trainer:
@@ -68,7 +68,7 @@ class Trainer:
         run: what to train.
         source: what to train on.
         n_actions: the game's action count.
-        folder: where the run keeps its state; `resume` goes on from what is there.
+        folder: where the run keeps its state; `resume` loads it.
         device: 'cpu', 'cuda', 'mps'.
 
     Raises:
@@ -188,7 +188,7 @@ class Trainer:
         return logits, {name: value.detach() for name, value in state.items()}
 
     def _clip(self) -> None:
-        """Shorten the gradient to the recipe's longest."""
+        """Scale the gradient down to the recipe's largest norm, if it is longer."""
         gradient, longest = self.flat.values.grad, self.recipe.clip_norm
         if longest and gradient is not None:
             gradient.mul_((longest / gradient.norm()).clamp(max=1.0))
@@ -214,11 +214,11 @@ class Trainer:
         share = _share_of_last(self.progress.step, self.recipe.average)
         self.average.lerp_(self.flat.values, share)
 
-    # ------------------------------------------------------------------ what comes of it
+    # ------------------------------------------------------------------ results
 
     @property
     def flops(self) -> float:
-        """What has been spent so far, under the run's convention."""
+        """FLOPs spent so far, under the run's convention."""
         return self.progress.samples * self.flops_per_sample
 
     def weights(self) -> State:
@@ -257,10 +257,10 @@ class Trainer:
             },
         )
 
-    # ------------------------------------------------------------------ stopping and going on
+    # ------------------------------------------------------------------ saving and resuming
 
     def save(self) -> None:
-        """Save the whole state, to go on from after a stop at any moment and on any processes."""
+        """Save the whole state; any number of processes can resume from it."""
         tensors = {f"weights.{k}": v for k, v in self.module.state_dict().items()}
         tensors["average"] = self.average
         for state in self.optimiser.state.values():
@@ -273,7 +273,7 @@ class Trainer:
             save_tensors(self.state_path, tensors, metadata)
 
     def resume(self) -> Trainer:
-        """Go on from the saved state, if there is one.
+        """Load the saved state, if there is one.
 
         Raises:
             CheckpointError: it is damaged, or of another run. Nothing has been changed then.
@@ -286,8 +286,8 @@ class Trainer:
     def _checked(self, tensors: State, metadata: dict[str, Any]) -> TrainProgress:
         """Return the progress in a saved state, once the state is found to be this run's.
 
-        Only the file is to blame for what is found here; whatever goes wrong later, for want of
-        memory say, is no reason to throw a run's progress away.
+        An error here means that the file is unusable. Later errors, such as a lack of memory, do
+        not, and must not cost the run its progress.
         """
         if metadata.get("run_id") != self.run.id:
             raise CheckpointError(f"{self.state_path} belongs to another run; delete it")

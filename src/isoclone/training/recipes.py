@@ -1,4 +1,4 @@
-"""Named training recipes: every hidden default in one place, each with where it comes from."""
+"""Named training recipes: every default in one place, with its source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LATER = {"clip_norm": 0.0, "accumulate": 1}
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a run is trained; all of it is part of the run's identity.
+    """The settings of training; all of them are part of a run's identity.
 
     `learning_rate` holds at `width_base` and falls as (width / width_base)^-`width_power`.
     `average` is the exponent of a power-law average of the weights along the way (0: none): the
@@ -29,8 +29,8 @@ class Recipe:
     run, which then has one budget only.
     `frames` is how frames are encoded (see `demos.encode`).
     `clip_norm` is the largest norm of a gradient; longer ones are shortened to it (0: none are).
-    `accumulate` cuts a batch into so many parts whose gradients are added up, for memory's sake:
-    what is learned is the same but for rounding.
+    `accumulate` cuts a batch into so many parts whose gradients are added up, to save memory: the
+    result is the same except for rounding.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Recipe:
                 raise SpecError(f"recipe '{self.name}': {field} cannot be {getattr(self, field)!r}")
 
     def rate_at(self, width: int) -> float:
-        """Peak learning rate for a width."""
+        """Return the peak learning rate for a width."""
         return self.learning_rate * (width / self.width_base) ** -self.width_power
 
     @property
@@ -86,17 +86,17 @@ class Recipe:
         return self.schedule == "cosine"
 
     def to_json(self) -> dict[str, Any]:
-        """The recipe as JSON values.
+        """Return the recipe as JSON values.
 
-        Fields that came later are left out where they change nothing, so that recipes keep the
-        identity they had before.
+        Fields that were added later are left out at their defaults, so that recipes keep their
+        identity.
         """
         fields = {**dataclasses.asdict(self), "betas": list(self.betas)}
         return {k: v for k, v in fields.items() if k not in LATER or v != LATER[k]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Recipe:
-        """A recipe from `to_json`'s result.
+        """Return a recipe from the result of `to_json`.
 
         Raises:
             SpecError: a field that no recipe has, or a value it cannot take.
@@ -112,8 +112,8 @@ class Recipe:
 # Tuyls et al. 2023, Atari: Adam at a constant rate, bytes over 255, no averaging.
 PAPER = Recipe("paper", learning_rate=1e-4, batch_size=128, precision="float32")
 
-# Found here on Breakout (docs/log.md): standardised pixels, a rate that falls with the root of the
-# samples wherever the run will end, averaged weights.
+# Measured on Breakout (docs/log.md): standardised pixels, a rate that falls with the root of the
+# samples, whatever the run's last budget, and averaged weights.
 LEAN = Recipe(
     "lean",
     learning_rate=3.5e-3,

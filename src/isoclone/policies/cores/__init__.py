@@ -1,4 +1,4 @@
-"""Cores: what a recurrent policy remembers with (LSTM, transformer, Mamba)."""
+"""Cores: the part of a recurrent policy that carries its memory (LSTM, transformer, Mamba)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cores share: each turns (steps, lanes, width) into the same, and carries a state.
+"""The interface of cores: each maps (steps, lanes, width) to the same shape, and carries a state.
 
 A state is a dict of tensors whose first dimension is the lane (one game being read or played).
 Reading many steps at once and reading them one by one give the same outputs and the same state; a

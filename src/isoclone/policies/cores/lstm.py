@@ -9,7 +9,7 @@ from isoclone.policies.cores.base import State
 
 
 class Lstm(nn.Module):
-    """x (steps, lanes, width) -> the same shape; state 'h' and 'c', (lanes, layers, width) each."""
+    """LSTM layers on (steps, lanes, width); state 'h' and 'c', (lanes, layers, width) each."""
 
     def __init__(self, width: int, layers: int):
         super().__init__()
@@ -22,10 +22,10 @@ class Lstm(nn.Module):
         for layer in self.inputs:
             assert isinstance(layer, nn.Linear)
             nn.init.zeros_(layer.bias)
-            nn.init.ones_(layer.bias[width : 2 * width])  # remember at first
+            nn.init.ones_(layer.bias[width : 2 * width])  # the forget gate is open at first
 
     def initial_state(self, lanes: int) -> State:
-        """Zeros."""
+        """Return a state of zeros."""
         some = next(self.parameters()).detach()
         zeros = some.new_zeros(lanes, self.layers, self.width)
         return {"h": zeros, "c": zeros.clone()}
@@ -33,7 +33,10 @@ class Lstm(nn.Module):
     def forward(
         self, x: torch.Tensor, starts: torch.Tensor, state: State
     ) -> tuple[torch.Tensor, State]:
-        """`starts` (steps, lanes) bool: a game's first screen forgets what was before."""
+        """Return the output, in the shape of `x`, and the new state.
+
+        Where `starts` (steps, lanes) is True, a game begins and the state before is forgotten.
+        """
         keep = (~starts).to(x.dtype)[..., None].unbind(0)
         last_h, last_c = [], []
         for i in range(self.layers):

@@ -25,7 +25,7 @@ CARRY = 0.01  # dt of the steps that put a state in: exp(CARRY |A| STATE) stays 
 
 
 class Mamba(nn.Module):
-    """x (steps, lanes, width) -> the same shape.
+    """Mamba layers on (steps, lanes, width).
 
     State: 'h' (lanes, layers, 2 width, 16) and 'taps' (lanes, layers, 3, 2 width), float32.
     """
@@ -36,7 +36,7 @@ class Mamba(nn.Module):
         self.layers = nn.ModuleList(_Layer(width) for _ in range(layers))
 
     def initial_state(self, lanes: int) -> State:
-        """Zeros."""
+        """Return a state of zeros."""
         some = next(self.parameters()).detach()
         h = some.new_zeros(lanes, len(self.layers), self.inner, STATE)
         return {"h": h, "taps": some.new_zeros(lanes, len(self.layers), TAPS - 1, self.inner)}
@@ -44,7 +44,10 @@ class Mamba(nn.Module):
     def forward(
         self, x: torch.Tensor, starts: torch.Tensor, state: State
     ) -> tuple[torch.Tensor, State]:
-        """`starts` (steps, lanes) bool: a game's first screen forgets what was before."""
+        """Return the output, in the shape of `x`, and the new state.
+
+        Where `starts` (steps, lanes) is True, a game begins and the state before is forgotten.
+        """
         hs, taps = [], []
         for i, layer in enumerate(self.layers):
             x, h, t = layer(x, starts, state["h"][:, i], state["taps"][:, i])
@@ -68,7 +71,7 @@ class _Layer(nn.Module):
         self.out = nn.Linear(inner, width, bias=False)
         dt = torch.exp(torch.rand(inner) * math.log(100) + math.log(1e-3))  # .001 to .1, as theirs
         with torch.no_grad():
-            self.dt.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # softplus gives it back
+            self.dt.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # the inverse of softplus
 
     def forward(
         self, x: torch.Tensor, starts: torch.Tensor, h: torch.Tensor, taps: torch.Tensor
@@ -84,7 +87,7 @@ class _Layer(nn.Module):
     def _convolve(
         self, u: torch.Tensor, starts: torch.Tensor, taps: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """A causal convolution, channel by channel, that ends at a game's start."""
+        """Convolve each channel over the steps before it, as far back as the game's start."""
         steps = len(u)
         long = torch.cat([taps.transpose(0, 1), u])
         same = torch.ones_like(starts)
@@ -98,9 +101,9 @@ class _Layer(nn.Module):
         return functional.silu(total), self._last_taps(long, starts)
 
     def _last_taps(self, long: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
-        """The last inputs, with zeros for those of an earlier game."""
+        """Return the last inputs, with zeros for those of an earlier game."""
         padded = functional.pad(starts, (0, 0, TAPS - 1, 0))
-        later = padded.flip(0).cumsum(0).flip(0) - padded.long()  # starts after each step
+        later = padded.flip(0).cumsum(0).flip(0) - padded.long()  # games begun after each step
         return (long * (later == 0)[..., None])[1 - TAPS :].transpose(0, 1)
 
 
@@ -116,7 +119,7 @@ def scan(
     starts: torch.Tensor,
     h: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The selective scan, step by step.
+    """Compute the selective scan, step by step.
 
     Args:
         u, dt: (steps, lanes, channels); dt is above 0.
@@ -147,7 +150,7 @@ def scan_by_kernel(
     starts: torch.Tensor,
     h: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`scan` by a kernel with the signature of mamba-ssm's `selective_scan_fn`.
+    """Compute `scan` by a kernel with the signature of mamba-ssm's `selective_scan_fn`.
 
     The state to begin with is put in by 16 steps before the first, the n-th of which writes number
     n of every channel. Where games start within the unroll every step is preceded by one without
@@ -174,12 +177,12 @@ def scan_by_kernel(
 
 
 def _before_each(before: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """before[0], x[0], before[1], x[1], ..."""
+    """Return before[0], x[0], before[1], x[1], ..."""
     return torch.stack([before, x], 1).flatten(0, 1)
 
 
 def scan_for(x: torch.Tensor) -> Scan:
-    """mamba-ssm's kernel for data on CUDA where it is installed; the plain scan elsewhere."""
+    """Return mamba-ssm's kernel for data on CUDA if it is installed, else the plain scan."""
     if x.is_cuda and importlib.util.find_spec("mamba_ssm") is not None:
         from functools import partial
 

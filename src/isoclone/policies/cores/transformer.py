@@ -15,15 +15,15 @@ from torch.nn import functional
 
 from isoclone.policies.cores.base import State
 
-HEAD = 32  # about so many numbers for each head
+HEAD = 32  # numbers for each head, roughly
 ROTARY_BASE = 10_000.0
 
 
 class Transformer(nn.Module):
-    """x (steps, lanes, width) -> the same shape.
+    """Transformer layers on (steps, lanes, width).
 
     State: 'keys' and 'values' (lanes, layers, context - 1, heads x head), and 'age' (lanes,)
-    int64, how many of them belong to the game at hand.
+    int64, how many of them belong to the present game.
     """
 
     def __init__(self, width: int, layers: int, context: int):
@@ -32,7 +32,7 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(_Layer(width) for _ in range(layers))
 
     def initial_state(self, lanes: int) -> State:
-        """An empty cache."""
+        """Return an empty cache of keys and values."""
         first = self.layers[0]
         assert isinstance(first, _Layer)
         size = (lanes, len(self.layers), self.context - 1, first.heads * first.head)
@@ -43,7 +43,10 @@ class Transformer(nn.Module):
     def forward(
         self, x: torch.Tensor, starts: torch.Tensor, state: State
     ) -> tuple[torch.Tensor, State]:
-        """`starts` (steps, lanes) bool; see the module's first lines."""
+        """Return the output, in the shape of `x`, and the new state.
+
+        Where `starts` (steps, lanes) is True, a game begins and the state before is forgotten.
+        """
         x = x.transpose(0, 1)
         seen, age = self._seen(starts.T, state["age"])
         keys, values = [], []
@@ -55,7 +58,7 @@ class Transformer(nn.Module):
         return x.transpose(0, 1), new
 
     def _seen(self, starts: torch.Tensor, age: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which keys each step sees, (lanes, 1, steps, context - 1 + steps) bool; the new age."""
+        """Return the keys each step sees, (lanes, 1, steps, context - 1 + steps) bool; new age."""
         steps, back = starts.shape[1], self.context - 1
         query = torch.arange(steps, device=starts.device)
         key = torch.arange(-back, steps, device=starts.device)
@@ -86,7 +89,10 @@ class _Layer(nn.Module):
         old_values: torch.Tensor,
         seen: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """x (lanes, steps, width) -> the same, and all keys and values (lanes, context + ...)."""
+        """Return the output (lanes, steps, width), and all keys and values.
+
+        Both are (lanes, context - 1 + steps, heads x head).
+        """
         q, k, v = self.qkv(self.norm(x)).chunk(3, 2)
         keys = torch.cat([old_keys, k.to(old_keys.dtype)], 1)
         values = torch.cat([old_values, v.to(old_values.dtype)], 1)
@@ -100,14 +106,15 @@ class _Layer(nn.Module):
         return x, keys, values
 
     def _apart(self, x: torch.Tensor) -> torch.Tensor:
-        """(lanes, steps, heads x head) -> (lanes, heads, steps, head)."""
+        """Split heads: return (lanes, steps, heads x head) as (lanes, heads, steps, head)."""
         return x.unflatten(2, (self.heads, self.head)).transpose(1, 2)
 
 
 def rotate(x: torch.Tensor, first: int) -> torch.Tensor:
-    """Rotary position embedding (Su et al. 2021) of (..., steps, head), steps counted from `first`.
+    """Apply rotary position embedding (Su et al. 2021) to (..., steps, head).
 
-    Numbers i and i + head/2 are turned together, by position x base^(-2i/head).
+    Steps are counted from `first`. Numbers i and i + head/2 are rotated as a pair, by the angle
+    position x base^(-2i/head).
     """
     half = x.shape[-1] // 2
     speeds = ROTARY_BASE ** (-torch.arange(half, device=x.device) / half)
