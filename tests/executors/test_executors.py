@@ -114,14 +114,9 @@ sys.path.insert(0, {here!r})
 from isoclone.executors import Task, executor
 if __name__ == "__main__":
     with executor("processes", 2) as workers:
-        from executors.test_executors import announce
+        from light_tasks import announce
         list(workers.run([Task(announce, ({pids!r},)), Task(announce, ({pids!r},))]))
 """
-
-
-def announce(folder):
-    (Path(folder) / str(os.getpid())).touch()
-    time.sleep(300)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
@@ -129,7 +124,7 @@ def test_no_worker_outlives_its_driver(tmp_path, how):
     pids = tmp_path / "pids"
     pids.mkdir()
     script = tmp_path / "driver.py"
-    script.write_text(WAITING.format(here=str(Path(__file__).parent), pids=str(pids)))
+    script.write_text(WAITING.format(here=str(Path(__file__).parents[1]), pids=str(pids)))
     driver = subprocess.Popen(
         [sys.executable, script], stderr=subprocess.DEVNULL, preexec_fn=heed_interrupts
     )
