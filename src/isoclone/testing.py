@@ -32,8 +32,8 @@ Maker = Callable[..., Any]
 Args = tuple[Any, ...]
 Options = dict[str, Any]
 
-STEPS = 100  # of an episode that a game is watched for
-MOVES = 20  # of an episode that an expert is watched for
+STEPS = 100  # of the episode in which a game is checked
+MOVES = 20  # of the episode in which an expert is checked
 SAME = 1e-4  # largest difference of two logits that count as equal
 
 
@@ -44,7 +44,7 @@ def _demand(holds: bool, who: str, what: str) -> None:
 
 @contextmanager
 def _naming(who: str, what: str) -> Iterator[None]:
-    """Turn whatever the user's own code raises into a SpecError that says whose code it was."""
+    """Turn any error of the user's own code into a SpecError that names the code."""
     try:
         yield
     except IsocloneError:
@@ -94,7 +94,7 @@ def _check_declared(game: Game, who: str) -> None:
 
 @contextmanager
 def _environment(game: Game, who: str) -> Iterator[Env]:
-    """An environment of the game that is closed whatever happens."""
+    """Yield an environment of the game, and close it even after an error."""
     with _naming(who, "make_env()"):
         env = game.make_env()
     itself = "make_env() returned the game itself; it must make a new environment at each call"
@@ -102,7 +102,7 @@ def _environment(game: Game, who: str) -> Iterator[Env]:
     try:
         yield env
     except BaseException:
-        with suppress(Exception):  # the first error is the one to tell
+        with suppress(Exception):  # the first error is raised
             games.close(env)
         raise
     with _naming(who, "close()"):
@@ -118,7 +118,7 @@ class _Playing:
         with _naming(who, "reset()"):
             self.frame = env.reset(seed)
         self.over = False
-        # What was seen: copies, since an environment may hand out the same array every time.
+        # Copies of the frames, since an environment may give the same array every time.
         self.seen: list[tuple[bytes, float, bool, bool]] = []
         self._see("reset()", 0.0, False, False)
 
@@ -279,7 +279,7 @@ def _check_policy(
     import torch
 
     who, sizes = f"policy '{name}'", []
-    # Whoever asked may be about to draw weights, without storage or without gradients.
+    # The caller may be about to draw weights, or be in a mode without storage or gradients.
     with torch.random.fork_rng(devices=()), torch.device("cpu"), torch.enable_grad():
         torch.manual_seed(0)
         for width in widths:
@@ -307,7 +307,7 @@ def _check_module(module: torch.nn.Module, frame: FrameSpec, n_actions: int, who
 
 
 def _forward(module: torch.nn.Module, who: str, *inputs: Any) -> Any:
-    """Call the module; what goes wrong inside is said with the shape it was given."""
+    """Call the module; an error inside is raised with the shape of its input."""
     try:
         return module(*inputs)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -350,7 +350,7 @@ def _check_recurrent(module: Any, frame: FrameSpec, n_actions: int, who: str) ->
     seen = _observations(module, frame, steps, lanes)
     previous = torch.randint(n_actions, (steps, lanes))
     starts = torch.zeros(steps, lanes, dtype=torch.bool)
-    starts[0], starts[3, 1] = True, True  # an episode begins in mid-way in one of the lanes
+    starts[0], starts[3, 1] = True, True  # in one lane an episode begins midway
     previous[starts] = n_actions
     training = module.training
     module.eval()  # dropout would make every comparison differ
@@ -405,7 +405,7 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def check_law(fit: Callable[..., Any], name: str = "") -> None:
-    """Give a law points from a known surface and hold its forecast to it.
+    """Give a law points from a known surface, and compare its forecast with the truth.
 
     `fit(table)` gets the columns of a points table, see `isoclone.laws.clean_table`, and returns
     something with `forecast(flops) -> Forecast`. The truth is L = .1 + 40 / N^.4 + 60 / D^.4 under
@@ -524,7 +524,7 @@ def _check_targets(targets: torch.Tensor, n_actions: int, who: str) -> None:
 
 
 def check_executor(executor: Executor, name: str) -> None:
-    """Look whether an executor has all that the protocol asks for; it is given nothing to do.
+    """Check that an executor has all members of the protocol; it is given no task.
 
     Raises:
         SpecError: the first promise that is broken.
