@@ -1,6 +1,6 @@
 """Checks for what users add: a game, an expert, a policy, a law, demonstrations, an executor.
 
-Each plays or computes for a moment and raises SpecError naming the culprit and the broken promise.
+Each plays or computes for a moment and raises SpecError naming the culprit and the broken rule.
 The doors of `isoclone.api` call them: a callable is checked when it is registered, and a name
 "package.module:Name" before its first use in each process.
 
@@ -58,12 +58,12 @@ def _naming(who: str, what: str) -> Iterator[None]:
 
 
 def check_game(game: Game) -> None:
-    """Play a game for a moment and hold it to the protocol.
+    """Play a game for a moment and check it against the protocol.
 
     Five short episodes are played in two environments, which are closed again.
 
     Raises:
-        SpecError: the first promise that is broken.
+        SpecError: the first rule of the protocol that is broken.
     """
     who = f"game {getattr(game, 'name', type(game).__name__)!r}"
     _check_declared(game, who)
@@ -110,7 +110,7 @@ def _environment(game: Game, who: str) -> Iterator[Env]:
 
 
 class _Playing:
-    """An episode in progress, each frame and answer held to the protocol."""
+    """An episode in progress, with checks of each frame and answer."""
 
     def __init__(self, env: Env, game: Game, who: str, seed: int):
         self._env, self._game, self._who = env, game, who
@@ -188,13 +188,13 @@ def _check_apart(one: Env, two: Env, game: Game, who: str, alone: list[Any]) -> 
 
 
 def check_expert(expert: Expert, game: Game) -> None:
-    """Let an expert act in a game for a moment and hold it to the protocol.
+    """Let an expert act in a game for a moment and check it against the protocol.
 
     Its actions in an episode may depend on nothing outside of it: not on what was played before or
     is played beside it.
 
     Raises:
-        SpecError: the first promise that is broken.
+        SpecError: the first rule of the protocol that is broken.
     """
     who = f"expert {getattr(expert, 'name', type(expert).__name__)!r}"
     for name in ("name", "lockstep", "act"):
@@ -260,7 +260,7 @@ def check_policy(
         options: the policy's own.
 
     Raises:
-        SpecError: the first promise that is broken.
+        SpecError: the first rule of the protocol that is broken.
     """
     the_game = games.game(game) if isinstance(game, str) else game
     name = policy if isinstance(policy, str) else getattr(policy, "__name__", "policy")
@@ -463,7 +463,7 @@ def _known_surface() -> dict[str, np.ndarray]:
 
 
 def check_demonstrations(demos: Demonstrations, policy: str = "mlp", batch_size: int = 64) -> None:
-    """Open, split and feed demonstrations to a policy, and hold them to the protocol.
+    """Open, split and feed demonstrations to a policy, and check them against the protocol.
 
     Args:
         demos: opened demonstrations; their frames are expanded, in their directory.
@@ -471,7 +471,7 @@ def check_demonstrations(demos: Demonstrations, policy: str = "mlp", batch_size:
         batch_size: samples of each batch, a multiple of a recurrent policy's `unroll`.
 
     Raises:
-        SpecError: the first promise that is broken.
+        SpecError: the first rule of the protocol that is broken.
     """
     import torch
 
@@ -527,7 +527,7 @@ def check_executor(executor: Executor, name: str) -> None:
     """Check that an executor has all members of the protocol; it is given no task.
 
     Raises:
-        SpecError: the first promise that is broken.
+        SpecError: the first rule of the protocol that is broken.
     """
     for member in ("workers", "run", "__enter__", "__exit__"):
         _demand(hasattr(executor, member), f"executor '{name}'", f"has no `{member}`")

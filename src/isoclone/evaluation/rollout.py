@@ -43,7 +43,7 @@ class Returns:
 
 
 def summary(facts: Sequence[dict[str, Any]], names: Sequence[str] | None = None) -> dict[str, Any]:
-    """Sum up a game's facts about episodes: numbers have a mean, texts are counted.
+    """Summarise a game's facts about episodes: numbers have a mean, texts are counted.
 
     Args:
         facts: the game's facts about each episode; None is left out.

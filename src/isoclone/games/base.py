@@ -99,8 +99,8 @@ class Game(Protocol):
     | `frames_per_second: int` | agent steps a second in films; 30 |
     | `episode_summary: tuple[str, ...]` | which of `episode_facts` are summed up; all |
 
-    What a vector environment may define: `episode_facts(slot) -> dict`, how the slot's last
-    episode went; a row for a table.
+    A vector environment may define `episode_facts(slot) -> dict`: facts about the slot's last
+    episode, as a row for a table.
     """
 
     name: str

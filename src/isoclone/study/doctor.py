@@ -95,7 +95,7 @@ def _plugins() -> Iterator[Finding]:
     """Yield the installed packages that add to isoclone but could not be loaded."""
     load_plugins()
     for name, reason in BROKEN_PLUGINS.items():
-        remedy = "what it adds is unknown here: mend or uninstall the package that brings it"
+        remedy = "nothing of it can be used: repair or uninstall the package"
         yield Finding(PROBLEM, f"plugin {name}", f"not loaded: {reason}", remedy)
 
 
@@ -344,7 +344,7 @@ def _gpu_room(frames: int) -> Iterator[Finding]:
         free, _ = torch.cuda.mem_get_info(i)
         fits = frames < 0.6 * free
         found = f"frames {_gib(frames)}, {_gib(free)} free"
-        remedy = "" if fits else "frames stay on the host: slower; use fewer --samples"
+        remedy = "" if fits else "frames stay in main memory: slower; use fewer --samples"
         yield Finding(OK if fits else NOTE, f"frames on cuda:{i}", found, remedy)
 
 

@@ -62,7 +62,7 @@ def run(study: Study, session: Session | None = None) -> Study:
 
 
 def carry_out(study: Study, session: Session) -> None:
-    """Do what `run` does, for whoever drives the study already."""
+    """Do what `run` does, for a caller that is the study's driver already."""
     sweep_leftovers(study.path)
     record(study, session)
     sweep(study, session)

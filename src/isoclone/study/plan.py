@@ -161,7 +161,7 @@ def _se(points: Sequence[Point]) -> float:
 
 
 def flops_spent(points: Iterable[Point]) -> float:
-    """Sum the training FLOPs of all runs, each up to its last point."""
+    """Add up the training FLOPs of all runs, each up to its last point."""
     furthest: dict[str, float] = {}
     for p in points:
         furthest[p.run_id] = max(furthest.get(p.run_id, 0.0), p.flops)
@@ -169,5 +169,5 @@ def flops_spent(points: Iterable[Point]) -> float:
 
 
 def grid_flops(spec: StudySpec, widths: Sequence[int] | None = None) -> float:
-    """Sum the FLOPs of a plain grid: every size (the spec's, or those given) to every budget."""
+    """Return the FLOPs of a plain grid: every size (the spec's, or those given) to all budgets."""
     return len(widths or spec.widths) * len(spec.seeds) * max(spec.budgets_flops)
