@@ -1,8 +1,8 @@
-"""Were the constants tuned to the studies they are reported on? A nested answer.
+"""Test whether the constants are tuned to the studies they are reported on, by nested validation.
 
 Each study (four Atari games, and NetHack up to 1e17 FLOPs) is left out in turn. On the others alone
-the constants of the experts and of their weights are chosen, by the mean log RMSE ratio at one, two
-and three budgets ahead, in nats and in logs; then those of the interval, by the interval score
+the constants of the forecasters and of their weights are chosen, by the mean log RMSE ratio at one,
+two and three budgets ahead, in nats and in logs; then those of the interval, by the interval score
 (Gneiting & Raftery 2007: width, and 40 times what is missed). Only then is the study looked at,
 and for NetHack what lies beyond 1e17. python benchmarks/bench_nested.py [FOLDER]
 """
@@ -34,7 +34,7 @@ SHIPPED = ((0.2, 0.2, 6.0), 0.2, 0.5, 6.0), (0.16, 1.5)
 
 
 class Study:
-    """One group: what every expert says under every setting, and its scores."""
+    """One group: the forecasts of every forecaster under every setting, and their scores."""
 
     def __init__(self, evidence: Evidence, known: int):
         self.evidence, self.known = evidence, known  # `known` budgets may be chosen on

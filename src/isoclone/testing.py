@@ -1,6 +1,6 @@
 """Checks for what users add: a game, an expert, a policy, a law, demonstrations, an executor.
 
-Each plays or computes for a moment and raises SpecError naming the culprit and the broken promise.
+Each plays or computes for a moment and raises SpecError naming the culprit and the broken rule.
 The doors of `isoclone.api` call them: a callable is checked when it is registered, and a name
 "package.module:Name" before its first use in each process.
 
@@ -32,8 +32,8 @@ Maker = Callable[..., Any]
 Args = tuple[Any, ...]
 Options = dict[str, Any]
 
-STEPS = 100  # of an episode that a game is watched for
-MOVES = 20  # of an episode that an expert is watched for
+STEPS = 100  # of the episode in which a game is checked
+MOVES = 20  # of the episode in which an expert is checked
 SAME = 1e-4  # largest difference of two logits that count as equal
 
 
@@ -44,7 +44,7 @@ def _demand(holds: bool, who: str, what: str) -> None:
 
 @contextmanager
 def _naming(who: str, what: str) -> Iterator[None]:
-    """Turn whatever the user's own code raises into a SpecError that says whose code it was."""
+    """Turn any error of the user's own code into a SpecError that names the code."""
     try:
         yield
     except IsocloneError:
@@ -58,12 +58,12 @@ def _naming(who: str, what: str) -> Iterator[None]:
 
 
 def check_game(game: Game) -> None:
-    """Play a game for a moment and hold it to the protocol.
+    """Play a game for a moment and check it against the protocol.
 
     Five short episodes are played in two environments, which are closed again.
 
     Raises:
-        SpecError: the first promise that is broken.
+        SpecError: the first rule of the protocol that is broken.
     """
     who = f"game {getattr(game, 'name', type(game).__name__)!r}"
     _check_declared(game, who)
@@ -94,7 +94,7 @@ def _check_declared(game: Game, who: str) -> None:
 
 @contextmanager
 def _environment(game: Game, who: str) -> Iterator[Env]:
-    """An environment of the game that is closed whatever happens."""
+    """Yield an environment of the game, and close it even after an error."""
     with _naming(who, "make_env()"):
         env = game.make_env()
     itself = "make_env() returned the game itself; it must make a new environment at each call"
@@ -102,7 +102,7 @@ def _environment(game: Game, who: str) -> Iterator[Env]:
     try:
         yield env
     except BaseException:
-        with suppress(Exception):  # the first error is the one to tell
+        with suppress(Exception):  # the first error is raised
             games.close(env)
         raise
     with _naming(who, "close()"):
@@ -110,7 +110,7 @@ def _environment(game: Game, who: str) -> Iterator[Env]:
 
 
 class _Playing:
-    """An episode in progress, each frame and answer held to the protocol."""
+    """An episode in progress, with checks of each frame and answer."""
 
     def __init__(self, env: Env, game: Game, who: str, seed: int):
         self._env, self._game, self._who = env, game, who
@@ -118,7 +118,7 @@ class _Playing:
         with _naming(who, "reset()"):
             self.frame = env.reset(seed)
         self.over = False
-        # What was seen: copies, since an environment may hand out the same array every time.
+        # Copies of the frames, since an environment may give the same array every time.
         self.seen: list[tuple[bytes, float, bool, bool]] = []
         self._see("reset()", 0.0, False, False)
 
@@ -188,13 +188,13 @@ def _check_apart(one: Env, two: Env, game: Game, who: str, alone: list[Any]) -> 
 
 
 def check_expert(expert: Expert, game: Game) -> None:
-    """Let an expert act in a game for a moment and hold it to the protocol.
+    """Let an expert act in a game for a moment and check it against the protocol.
 
     Its actions in an episode may depend on nothing outside of it: not on what was played before or
     is played beside it.
 
     Raises:
-        SpecError: the first promise that is broken.
+        SpecError: the first rule of the protocol that is broken.
     """
     who = f"expert {getattr(expert, 'name', type(expert).__name__)!r}"
     for name in ("name", "lockstep", "act"):
@@ -260,7 +260,7 @@ def check_policy(
         options: the policy's own.
 
     Raises:
-        SpecError: the first promise that is broken.
+        SpecError: the first rule of the protocol that is broken.
     """
     the_game = games.game(game) if isinstance(game, str) else game
     name = policy if isinstance(policy, str) else getattr(policy, "__name__", "policy")
@@ -279,7 +279,7 @@ def _check_policy(
     import torch
 
     who, sizes = f"policy '{name}'", []
-    # Whoever asked may be about to draw weights, without storage or without gradients.
+    # The caller may be about to draw weights, or be in a mode without storage or gradients.
     with torch.random.fork_rng(devices=()), torch.device("cpu"), torch.enable_grad():
         torch.manual_seed(0)
         for width in widths:
@@ -307,7 +307,7 @@ def _check_module(module: torch.nn.Module, frame: FrameSpec, n_actions: int, who
 
 
 def _forward(module: torch.nn.Module, who: str, *inputs: Any) -> Any:
-    """Call the module; what goes wrong inside is said with the shape it was given."""
+    """Call the module; an error inside is raised with the shape of its input."""
     try:
         return module(*inputs)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -350,7 +350,7 @@ def _check_recurrent(module: Any, frame: FrameSpec, n_actions: int, who: str) ->
     seen = _observations(module, frame, steps, lanes)
     previous = torch.randint(n_actions, (steps, lanes))
     starts = torch.zeros(steps, lanes, dtype=torch.bool)
-    starts[0], starts[3, 1] = True, True  # an episode begins in mid-way in one of the lanes
+    starts[0], starts[3, 1] = True, True  # in one lane an episode begins midway
     previous[starts] = n_actions
     training = module.training
     module.eval()  # dropout would make every comparison differ
@@ -405,7 +405,7 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def check_law(fit: Callable[..., Any], name: str = "") -> None:
-    """Give a law points from a known surface and hold its forecast to it.
+    """Give a law points from a known surface, and compare its forecast with the truth.
 
     `fit(table)` gets the columns of a points table, see `isoclone.laws.clean_table`, and returns
     something with `forecast(flops) -> Forecast`. The truth is L = .1 + 40 / N^.4 + 60 / D^.4 under
@@ -463,7 +463,7 @@ def _known_surface() -> dict[str, np.ndarray]:
 
 
 def check_demonstrations(demos: Demonstrations, policy: str = "mlp", batch_size: int = 64) -> None:
-    """Open, split and feed demonstrations to a policy, and hold them to the protocol.
+    """Open, split and feed demonstrations to a policy, and check them against the protocol.
 
     Args:
         demos: opened demonstrations; their frames are expanded, in their directory.
@@ -471,7 +471,7 @@ def check_demonstrations(demos: Demonstrations, policy: str = "mlp", batch_size:
         batch_size: samples of each batch, a multiple of a recurrent policy's `unroll`.
 
     Raises:
-        SpecError: the first promise that is broken.
+        SpecError: the first rule of the protocol that is broken.
     """
     import torch
 
@@ -524,10 +524,10 @@ def _check_targets(targets: torch.Tensor, n_actions: int, who: str) -> None:
 
 
 def check_executor(executor: Executor, name: str) -> None:
-    """Look whether an executor has all that the protocol asks for; it is given nothing to do.
+    """Check that an executor has all members of the protocol; it is given no task.
 
     Raises:
-        SpecError: the first promise that is broken.
+        SpecError: the first rule of the protocol that is broken.
     """
     for member in ("workers", "run", "__enter__", "__exit__"):
         _demand(hasattr(executor, member), f"executor '{name}'", f"has no `{member}`")

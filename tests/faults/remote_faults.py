@@ -185,7 +185,7 @@ def refusing(bench: Bench, address: str, gate: Path) -> None:
     life = place.live(0)
     place.wait_for_points(life, 2)
     gate.write_text("refusing")
-    place.end(life, 1, saying="run the same command again when it is mended")
+    place.end(life, 1, saying="run the same command again when the store works")
     measured = {p: p.stat().st_mtime_ns for p in place.copy(0).glob("runs/*/points/*.json")}
     if len(measured) <= len(place.points):
         bench.verdict.trouble.append("nothing was measured while the server refused")

@@ -151,7 +151,7 @@ def test_what_an_ablation_cannot_do_is_said(nethack_demos, tmp_path, asked):
         ({"a": {"budgets_flops": (2e7, "x")}}, "variant 'a'.*must be numbers, not 'x'"),
         ({"a": {"seeds": (1, 2)}}, "'seeds' is the same for all variants"),
         ({"a": {"episodes": 5}}, "'episodes' is the same for all variants"),
-        ({"a": {"widths": (1, 2, 3)}}, "'widths' means nothing here"),
+        ({"a": {"widths": (1, 2, 3)}}, "'widths' cannot be set in a variant"),
         ({"a": {"budgets_flops": (1.0,)}}, "variant 'a'.*batch"),
         ({"a": {"policy_options": {"core": "lstn"}}}, "variant 'a'.*lstn"),
         ({"a": None}, "variant 'a'.*must be a dictionary"),

@@ -488,7 +488,7 @@ def test_names_that_cannot_be_files_here_are_refused(place, odd, tmp_path, monke
     with pytest.raises(StoreError, match="delete it there") as refusal:
         Remote(place).pull()
     assert str(refusal.value).isprintable()
-    with pytest.raises(StoreError, match="is no name for a file"):  # moto has none of these
+    with pytest.raises(StoreError, match="has no valid file name"):  # moto has none of these
         Remote(place)._objects._refuse_odd("new\nline", ())
     assert not list(tmp_path.rglob("x"))
 

@@ -1,1 +1,1 @@
-"""What every room stands on: errors, records, atomic files, names, timers, process groups."""
+"""The base of all rooms: errors, records, atomic files, names, timers, process groups."""

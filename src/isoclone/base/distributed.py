@@ -1,8 +1,8 @@
-"""Train one run by several processes (torchrun): which of them this is, and sums over all.
+"""Train one run by several processes (torchrun): the number of this one, and sums over all.
 
-Every process, a *rank*, holds the whole policy, computes the gradient of its own share of each
-batch, and adds it to the others'; so all take the same steps. Rank 0 leads: it alone writes files.
-A process by itself is rank 0 of 1, and nothing is communicated.
+Every process holds the whole policy, computes the gradient of its own share of each batch, and adds
+it to the others'; so all take the same steps. Process 0 leads: it alone writes files. A process
+without torchrun has number 0 of 1, and nothing is communicated.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-PATIENCE = timedelta(days=2)  # of ranks that wait while rank 0 evaluates
+PATIENCE = timedelta(days=2)  # of processes that wait while process 0 evaluates
 
 
 def size() -> int:
-    """Return the number of ranks."""
+    """Return how many processes train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
@@ -35,20 +35,20 @@ def leads() -> bool:
 
 
 def share(count: int) -> slice:
-    """Return this rank's part of `count` things in a row; the first take what is left."""
+    """Return this process's part of `count` things in a row; the first ones get one more."""
     each, left = divmod(count, size())
     start = rank() * each + min(rank(), left)
     return slice(start, start + each + (rank() < left))
 
 
 def add_up(tensor: torch.Tensor) -> None:
-    """Replace a tensor by its sum over all ranks, the same bits on each."""
+    """Replace a tensor by its sum over all processes, the same bits on each."""
     if size() > 1:
         dist.all_reduce(tensor)
 
 
 def total(value: float) -> float:
-    """Return the sum of a number over all ranks."""
+    """Return the sum of a number over all processes."""
     if size() == 1:
         return value
     summed = torch.tensor([value], dtype=torch.float64, device=_device())
@@ -57,12 +57,12 @@ def total(value: float) -> float:
 
 
 def any_of(flag: bool) -> bool:
-    """Return whether a flag is set on any rank."""
+    """Return whether a flag is set in any process."""
     return total(float(flag)) > 0
 
 
 def gather(tensor: torch.Tensor) -> torch.Tensor:
-    """Return all ranks' tensors one after the other, along dimension 0."""
+    """Return all processes' tensors one after the other, along dimension 0."""
     if size() == 1:
         return tensor
     parts: list[torch.Tensor | None] = [None] * size()
@@ -71,7 +71,7 @@ def gather(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def wait() -> None:
-    """Wait until every rank has called this."""
+    """Wait until every process has called this."""
     any_of(False)
 
 
@@ -81,12 +81,12 @@ def _device() -> str:
 
 @contextmanager
 def joined(device: str) -> Iterator[str]:
-    """Join torchrun's group if this is one of its processes; yield the device of this rank.
+    """Join torchrun's group if this is one of its processes; yield the device of this process.
 
     At the end the group is left, and its threads stop. `torch.distributed.nn`, which the first
     optimizer imports, keeps the group that exists at that time as a default argument. It is
-    imported before the group is made; otherwise gloo's threads run until the interpreter ends,
-    where one that asks for its lock aborts the process.
+    imported before the group is made; otherwise gloo's threads run until the interpreter ends, and
+    a thread that asks for the interpreter's lock then aborts the process.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield device

@@ -1,11 +1,11 @@
 """Every error isoclone raises on purpose.
 
     IsocloneError                 exit code 1: something failed; nothing finished is lost
-    ├── UsageError                exit code 2: what was asked for cannot be done as asked
+    ├── UsageError                exit code 2: the request cannot be carried out as given
     │   ├── UnknownNameError      no game, expert, policy, recipe, law or study of that name
     │   ├── SpecError             a field of a study, plan or recipe has a value it cannot have
     │   ├── SpecMismatchError     the directory holds a study with a different specification
-    │   ├── TrustError            the file is pickled, and nobody said to trust it
+    │   ├── TrustError            the file is pickled, and the user has not said to trust it
     │   └── MissingExtraError     the feature needs an optional dependency
     ├── DataError                 demonstrations, tables or recordings are damaged or unfit
     │   └── FitError              too little usable data for the law that was asked for
@@ -25,17 +25,17 @@ class IsocloneError(Exception):
     exit_code = 1
 
     def __init__(self, message: str = ""):
-        super().__init__(" ".join(message.splitlines()))  # whatever it quotes, it is one line
+        super().__init__(" ".join(message.splitlines()))  # a quoted text may have several
 
 
 class UsageError(IsocloneError):
-    """What was asked for cannot be done as asked."""
+    """The request cannot be carried out as given."""
 
     exit_code = 2
 
 
 class UnknownNameError(UsageError):
-    """A name that no registry knows. Says what is known, nearest first."""
+    """A name that is not registered. The message lists known names, the nearest first."""
 
     def __init__(self, kind: str, name: str, known: list[str]):
         import difflib

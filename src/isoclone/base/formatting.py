@@ -1,4 +1,4 @@
-"""Numbers and times as people read them: pure functions, for the terminal and for messages."""
+"""Format numbers and times for people: pure functions, for the terminal and for messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What made a point: versions, device and precision. They say nothing about which run it is."""
+"""Versions, device and precision that made a point; they are not part of a run's identity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import metadata
 from isoclone.base.records import Point
 from isoclone.base.version import VERSION
 
-UNKNOWN = "unknown"  # points of before these were recorded
+UNKNOWN = "unknown"  # of points older than these columns
 MADE_BY = {  # column -> how a sentence about it begins
     "isoclone_version": "points were made by isoclone",
     "torch_version": "points were made with torch",
@@ -19,7 +19,7 @@ MADE_BY = {  # column -> how a sentence about it begins
 
 
 def made_by(device: str, precision: str) -> dict[str, str]:
-    """Return the columns of a point that say what made it, without importing torch.
+    """Return the columns of a point for versions, device and precision, without importing torch.
 
     Args:
         device: such as 'cpu' or 'cuda:1'; only its kind is kept.
@@ -34,9 +34,9 @@ def made_by(device: str, precision: str) -> dict[str, str]:
 
 
 def mixtures(points: Iterable[Point]) -> list[str]:
-    """Return a sentence for each of the four in which a study's points differ, with counts.
+    """Return a sentence for each of the four columns in which points differ, with counts.
 
-    Failed points are left out: nothing made them. The most frequent value comes first.
+    Failed points are left out. The most frequent value comes first.
     """
     made = [point for point in points if point.status != "failed"]
     said = []

@@ -156,8 +156,7 @@ class Checked(Record):
 class Run(Checked):
     """One planned training. Its id is the hash of these fields and of nothing else.
 
-    Device, paths and log settings are not among them: they change where a run is made, not what it
-    is.
+    Device, paths and log settings are not among them: they do not change the result.
     `horizon_flops` is set only when the recipe's schedule depends on where training ends
     (a cosine per budget); a constant-rate run crosses any number of budgets under one id.
     """
@@ -275,7 +274,7 @@ class Status(Checked):
 
 @dataclass(frozen=True)
 class Forecast(Record):
-    """What a law expects at a compute budget.
+    """A law's forecast at a compute budget.
 
     `decades_beyond` is log10 of the budget over the largest budget with evidence (0 inside it).
     `params` and `samples` are intervals too: their `.value` is what to train.

@@ -1,4 +1,4 @@
-"""Name -> maker tables, one for each kind of thing that can be added.
+"""Registries: tables from names to makers, one for each kind of thing that can be added.
 
 A maker is a callable, or the name of one as "package.module:Name", which is imported when it is
 first used. Packages that are installed add theirs through the entry-point group `isoclone.plugins`.
@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Protocol
 from isoclone.base.errors import IsocloneError, SpecError, UnknownNameError
 
 PLUGINS = "isoclone.plugins"  # entry-point group; each entry is a function without arguments
-MODULES_VARIABLE = "ISOCLONE_IMPORT"  # modules, comma-separated, that a study's names may be of
+MODULES_VARIABLE = "ISOCLONE_IMPORT"  # modules, comma-separated, that names may refer to
 
 Maker = Callable[..., Any]
 
@@ -31,12 +31,11 @@ class Registry:
     Args:
         kind: what the makers make, in messages.
         first: "package.module:Name" of `first(name, maker, args, options)`, which makes the first
-            product of a maker from outside, and raises SpecError if it is unfit. It is named and
-            not imported: the checks stand above all rooms, and whoever uses built-in makers alone
-            does not need them.
+            product of a maker from outside, and raises SpecError if it is unfit. It is imported
+            only when needed: the checks import all rooms, and built-in makers do not need them.
     """
 
-    KINDS: ClassVar[set[str]] = set()  # what a user's file can register
+    KINDS: ClassVar[set[str]] = set()  # kinds that a user's file can register
 
     def __init__(self, kind: str, first: str = ""):
         self.kind = kind
@@ -92,7 +91,7 @@ class Registry:
         raise UnknownNameError(self.kind, name, known)
 
     def check(self, name: str, maker: Maker, *args: Any, **options: Any) -> None:
-        """Check a maker from outside by what it makes of these arguments.
+        """Check a maker from outside by its product for these arguments.
 
         Raises:
             SpecError: it is unfit, or fails.
@@ -101,7 +100,7 @@ class Registry:
             resolved(self._first)(name, maker, args, options)
         except IsocloneError:
             raise
-        except Exception as error:  # whatever is wrong with somebody's code
+        except Exception as error:  # foreign code may raise anything
             said = " ".join(str(error).split())[:160]
             what = f"{type(error).__name__}: {said}"
             raise SpecError(f"{self.kind} '{name}': making it raised {what}") from error
@@ -154,12 +153,12 @@ def resolved(maker: Any) -> Any:
 
 
 def trusted_modules() -> tuple[str, ...]:
-    """Return the modules that names "package.module:Name" may be of."""
+    """Return the modules that names "package.module:Name" may refer to."""
     return tuple(m for m in os.environ.get(MODULES_VARIABLE, "").split(",") if m)
 
 
 def trust_modules(names: Iterable[str]) -> None:
-    """Let names "package.module:Name" be of these modules, here and in worker processes."""
+    """Allow names "package.module:Name" of these modules, here and in worker processes."""
     known = trusted_modules()
     wanted = tuple(dict.fromkeys([*known, *names]))
     if wanted != known:
@@ -178,7 +177,7 @@ def trust_typed(*names: str | None) -> None:
 def import_modules(names: Iterable[str]) -> None:
     """Import modules that a user typed, and trust them: workers will import them too.
 
-    Whatever they register when they are imported is known from then on.
+    They may register makers when they are imported.
 
     Raises:
         SpecError: one of them cannot be imported.
@@ -189,13 +188,13 @@ def import_modules(names: Iterable[str]) -> None:
 
 
 def _imported(module: str) -> ModuleType:
-    if not {"", os.getcwd()} & set(sys.path):  # a console script does not look there
+    if not {"", os.getcwd()} & set(sys.path):  # not on the path of a console script
         sys.path.append(os.getcwd())
     try:
         return importlib.import_module(module)
     except IsocloneError:
         raise
-    except Exception as error:  # whatever is wrong with somebody's module
+    except Exception as error:  # foreign code may raise anything
         said = " ".join(str(error).split())[:200]
         raise SpecError(
             f"module {module} cannot be imported: {type(error).__name__}: {said}"
@@ -232,12 +231,12 @@ def load_plugins() -> None:
         for entry in sorted(metadata.entry_points(group=PLUGINS), key=lambda entry: entry.name):
             try:
                 entry.load()()
-            except Exception as error:  # whatever is wrong with somebody's package
+            except Exception as error:  # foreign code may raise anything
                 said = " ".join(str(error).split())[:200]
                 BROKEN_PLUGINS[entry.name] = f"{type(error).__name__}: {said}"
     for module in trusted_modules():
         if module not in _IMPORTED:
-            _IMPORTED.add(module)  # first: what it registers when imported comes back here
+            _IMPORTED.add(module)  # first, as the module may call this
             try:
                 _imported(module)
             except IsocloneError:
@@ -260,7 +259,7 @@ def add_verb(words: str, function: Verb | str) -> None:
             name as "package.module:function", which is imported by the command line only.
 
     Raises:
-        SpecError: words that nobody could type, or a function without a docstring.
+        SpecError: `words` are not lower case, or the function has no docstring.
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]*( [a-z][a-z0-9-]*)*", words):
         raise SpecError(f"verb '{words}': give lower-case words with one blank between them")
@@ -270,7 +269,7 @@ def add_verb(words: str, function: Verb | str) -> None:
 
 
 class Viewer(Protocol):
-    """Shows games in the terminal that no film shows well, for `isoclone play`."""
+    """A viewer of games in the terminal, for `isoclone play`."""
 
     def accepts(self, source: Path, game_name: str | None) -> bool:
         """Return whether this viewer shows `source`.

@@ -1,6 +1,6 @@
-"""What a study says it found besides its points: references, savings, baselines, a tested forecast.
+"""The results of a study besides its points: references, savings, baselines, a tested forecast.
 
-Each goes to JSON and back without loss, and refuses what is not of its declared type.
+Each goes to JSON and back without loss, and raises TypeError for a value not of its declared type.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Decision(Checked):
 
 @dataclass(frozen=True)
 class Savings(Checked):
-    """What a plain grid over the same sizes would have cost, what was spent, and every decision."""
+    """The FLOPs of a plain grid over the same sizes, those that were spent, and every decision."""
 
     grid_flops: float
     spent_flops: float

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-KINDS = (str, int, float)  # what a cell can be, besides missing
+KINDS = (str, int, float)  # types of a cell that is not missing
 COLUMN = "column"  # key of a field's metadata
 
 

@@ -3,7 +3,7 @@
 Every file is written under a temporary name and then renamed, so that a file that exists is
 complete. The rename counts as done once the folder is flushed to disk as well: until then, a power
 cut can take the new name away again. A temporary file is left behind only by a writer that was
-killed; nobody reads it. Its name tells the host and the process that wrote it, since several hosts
+killed; it is never read. Its name tells the host and the process that wrote it, since several hosts
 may share the disk.
 """
 
@@ -33,7 +33,7 @@ from isoclone.base.records import jsonable, shown
 LEFTOVER = ".*.tmp"
 FOREIGN_SECONDS = 24 * 3600.0  # a living writer writes to its file more often than once a day
 HOST_LENGTH = 24
-NO_FOLDER_FLUSH = {errno.EINVAL, errno.EBADF, errno.ENOTSUP}  # "no folders", say some file systems
+NO_FOLDER_FLUSH = {errno.EINVAL, errno.EBADF, errno.ENOTSUP}  # where folders cannot be flushed
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Call a function at intervals, from a thread, while other work goes on."""
+"""Call a function at intervals, from a thread, while other work is done."""
 
 from __future__ import annotations
 

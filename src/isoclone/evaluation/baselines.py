@@ -1,7 +1,8 @@
-"""Baselines: whom the forecast agent of a study is measured against.
+"""Baselines: the players that a study's forecast agent is compared with.
 
-`marginal` looks at nothing and draws actions as often as the expert; `smallest` is the sweep's
-smallest policy at the largest budget it was trained to. Both play as many episodes as the agent.
+`marginal` ignores the frames and draws each action as often as the expert takes it; `smallest` is
+the sweep's smallest policy at the largest budget it was trained to. Both play as many episodes as
+the agent.
 """
 
 from __future__ import annotations

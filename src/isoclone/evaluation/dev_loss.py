@@ -32,7 +32,7 @@ class DevLoss:
 
 
 class _Judged(NamedTuple):
-    """Dev samples: loss in nats, how many actions were thought likelier, episode; (n,) each."""
+    """Dev samples: loss in nats, rank of the expert's action from 0, episode; (n,) each."""
 
     losses: np.ndarray
     ranks: np.ndarray
@@ -53,7 +53,7 @@ def dev_loss(policy: TrainedPolicy, source: Source, samples: int = 20_000) -> De
             steps, or all that it has.
 
     Raises:
-        SpecError: not a single sample is asked for.
+        SpecError: `samples` is below 1.
     """
     if samples < 1:
         raise SpecError(f"dev_samples must be at least 1, not {samples}")
@@ -91,7 +91,7 @@ def _judge(logits: torch.Tensor, actions: torch.Tensor, episodes: np.ndarray) ->
 
 
 def mean_by_episode(values: np.ndarray, episodes: np.ndarray) -> tuple[float, float | None]:
-    """Mean over samples and its SE with the episode as the unit; no SE from a single episode.
+    """Return the mean over samples, and its SE over episodes; None for a single episode.
 
     >>> mean_by_episode(np.array([1.0, 1.0, 3.0, 3.0]), np.array([0, 0, 1, 1]))
     (2.0, 1.0)

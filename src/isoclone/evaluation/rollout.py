@@ -27,7 +27,7 @@ class Returns:
     returns: np.ndarray
     lengths: np.ndarray
     truncated: np.ndarray
-    facts: tuple[dict[str, Any], ...] = ()  # what the game tells of each, if it tells anything
+    facts: tuple[dict[str, Any], ...] = ()  # the game's facts about each, if it has any
 
     @property
     def mean(self) -> float:
@@ -43,10 +43,10 @@ class Returns:
 
 
 def summary(facts: Sequence[dict[str, Any]], names: Sequence[str] | None = None) -> dict[str, Any]:
-    """Sum up how episodes went, of which a game tells: numbers have a mean, texts are counted.
+    """Summarise a game's facts about episodes: numbers have a mean, texts are counted.
 
     Args:
-        facts: what the game tells of each episode; None is left out.
+        facts: the game's facts about each episode; None is left out.
         names: the facts to sum up; all that are there unless said.
 
     Returns:
@@ -82,7 +82,7 @@ def rollout(
 ) -> Returns:
     """Play whole episodes with a policy, many side by side in one forward pass.
 
-    Episode numbers are handed out as slots fall free and every episode begun is finished and
+    A slot that is free begins the next episode number, and every episode begun is finished and
     counted, so short episodes are not over-represented.
 
     Args:
@@ -109,7 +109,7 @@ def rollout(
 
 
 def check_fits(policy: TrainedPolicy, game: Game) -> None:
-    """Raise CheckpointError if a policy sees other frames, or has other actions, than a game."""
+    """Raise CheckpointError if a policy's frames or actions are not those of a game."""
     sees, shows = policy.encoder.spec, game.frame
     if (sees, policy.n_actions) != (shows, game.n_actions):
         raise CheckpointError(
@@ -120,7 +120,7 @@ def check_fits(policy: TrainedPolicy, game: Game) -> None:
 
 
 def random_returns(game: Game, episodes: int, seed: int = 0, slots: int = 8) -> Returns:
-    """Whole episodes of uniformly random play: the floor of every score."""
+    """Play whole episodes at random, all actions alike: the floor of every score."""
 
     def act(live: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
         return (uniforms * game.n_actions).astype(np.int64)
@@ -131,7 +131,7 @@ def random_returns(game: Game, episodes: int, seed: int = 0, slots: int = 8) -> 
 def marginal_returns(
     game: Game, shares: np.ndarray, episodes: int, seed: int = 0, slots: int = 8
 ) -> Returns:
-    """Whole episodes of a player that looks at nothing and draws actions as often as the expert.
+    """Play whole episodes, drawing each action as often as the expert takes it, without looking.
 
     Args:
         shares: (n_actions,) how often the expert takes each.

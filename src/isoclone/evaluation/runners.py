@@ -1,4 +1,4 @@
-"""Runners: what policies see of games played side by side; one forward pass serves all slots."""
+"""Runners: policies that play games side by side, with one forward pass for all slots."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from isoclone.demos.batches import observe
 from isoclone.training.checkpoint import TrainedPolicy
 
-SMALL = 500_000  # parameters up to which a few dozen games are played in float32, see `unmixed`
+SMALL = 500_000  # parameters of the largest policy played in float32, see `unmixed`
 
 
 class Runner(Protocol):
-    """Follows the games in a number of slots and says what the policy makes of them."""
+    """A policy that plays the games of several slots: takes their frames, gives logits."""
 
     def start(self, slots: np.ndarray, frames: np.ndarray) -> None:
         """Begin new episodes in `slots`, with these first frames."""
@@ -30,7 +30,7 @@ class Runner(Protocol):
         ...
 
     def chose(self, slots: np.ndarray, actions: np.ndarray) -> None:
-        """Take note of the actions that were taken."""
+        """Receive the actions that were taken."""
         ...
 
 

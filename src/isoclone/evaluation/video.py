@@ -1,4 +1,4 @@
-"""A policy at play, filmed."""
+"""Films of a policy at play."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FORMATS: dict[str, dict[str, Any]] = {
 def play_episode(
     policy: TrainedPolicy, game: Game, seed: int, sampling: str
 ) -> Iterator[tuple[Callable[[], np.ndarray], float]]:
-    """Play one episode; yields (draw, reward) for each step.
+    """Play one episode; yield (draw, reward) for each step.
 
     `draw()` makes the picture, (h, w, 3) uint8; it shows this step until the next is asked for.
     """
@@ -74,7 +74,7 @@ def _picture(game: Game, env: object, frame: np.ndarray) -> np.ndarray:
 
 
 def _bars(vector: np.ndarray) -> np.ndarray:
-    """A vector as a row of bars, for games without a picture."""
+    """Draw a vector as a row of bars, for games without a picture."""
     heights = (160 + 150 * np.tanh(vector)).astype(int)
     picture = np.full((320, 40 * len(vector), 3), 255, np.uint8)
     for i, height in enumerate(heights):
@@ -89,7 +89,7 @@ def write_video(
     """Film the median one of a few episodes, as an mp4 or a gif; returns its return.
 
     Raises:
-        SpecError: the name is that of neither, or a seed below 0.
+        SpecError: the name ends neither in .mp4 nor in .gif, or the seed is below 0.
         CheckpointError: the policy was trained on frames or actions of another game.
     """
     check_fits(policy, game)
@@ -113,7 +113,7 @@ def _encode(steps: Iterator[tuple[Callable[[], np.ndarray], float]], path: Path,
     first = next(pictures)
     size = (first.shape[1], first.shape[0])
     with replacing(path) as temporary:
-        temporary.touch()  # a place that cannot be written is told here, in one line
+        temporary.touch()  # raises in one line if the folder cannot be written
         writer = write_frames(
             str(temporary),
             size,

@@ -1,4 +1,4 @@
-"""Executors: who calls the functions of a study.
+"""Executors: they call the functions of a study, here or on other machines.
 
 serial      this process, one task after the other
 processes   processes on this machine
@@ -37,7 +37,7 @@ __all__ = [
 _SIZED_BY_CLUSTER = (
     "ray",
     "slurm",
-)  # by its own room, not by this machine's cores
+)  # by the cluster's room, not by this machine's cores
 _PLAIN = (int, float, str, bool)  # types that an option's value is checked against
 
 EXECUTORS.add("serial", lambda workers: SerialExecutor())
@@ -90,7 +90,7 @@ def executor(name: str = "processes", workers: int | None = None, **options: Any
 
 
 def _check(maker: Callable[..., Executor], workers: int, options: dict[str, Any]) -> None:
-    """Raise TypeError for an option that the maker does not have, or not of the kind it says."""
+    """Raise TypeError for an option that the maker does not have, or that is of another type."""
     try:
         signature = inspect.signature(maker, eval_str=True)
     except Exception:  # a user's maker may have hints that cannot be evaluated here

@@ -54,7 +54,7 @@ class Outcome:
 
 
 class Executor(Protocol):
-    """Calls the functions of tasks. A context manager: leaving it frees the workers."""
+    """Caller of the functions of tasks. A context manager: leaving it frees the workers."""
 
     @property
     def workers(self) -> int:

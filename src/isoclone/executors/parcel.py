@@ -49,5 +49,5 @@ def unpack(parcel: Parcel, home: Path, allowed: Iterable[str]) -> None:
     for name, data in parcel:
         path = PurePosixPath(name)
         if ".." in path.parts or not any(path.is_relative_to(root) for root in roots):
-            raise DataError(f"a worker sent '{name}', which is not for it to write")
+            raise DataError(f"a worker sent '{name}', a file that its task may not write")
         write_bytes(home / path, data)

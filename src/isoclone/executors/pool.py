@@ -1,4 +1,4 @@
-"""What pools of workers have in common: tasks are taken lazily, lost ones started again."""
+"""The common part of pools of workers: tasks are taken lazily, lost ones started again."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Pool(ABC):
 
     @abstractmethod
     def outcome(self, handle: Hashable, task: Task) -> Outcome:
-        """Return how a task that has ended went.
+        """Return the outcome of a task that has ended.
 
         Raises:
             WorkerLost: its worker died; the message says how, as far as known.

@@ -110,7 +110,7 @@ class ProcessExecutor(Pool):
     def __exit__(self, *exception: object) -> None:
         workers, self._slots, self._idle, self._busy = list(self._slots), {}, [], {}
         for worker in workers:
-            if exception and exception[0] is not None:  # what still runs is not wanted any more
+            if exception and exception[0] is not None:  # the tasks that still run are not needed
                 for process in list((worker._processes or {}).values()):
                     process.terminate()
             worker.shutdown(wait=False, cancel_futures=True)

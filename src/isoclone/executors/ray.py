@@ -29,9 +29,9 @@ from isoclone.executors.setup import STUDY_FILE_VARIABLE
 from isoclone.remote import CLAIMS, PATIENCE_SECONDS, Remote, remote_of
 
 OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray started here: frames are read from disk, not from it
-WAIT_SECONDS = 5.0  # before the cluster is asked anew how large it is
+WAIT_SECONDS = 5.0  # between two looks at the size of the cluster
 KNOCK_SECONDS = 10.0
-HEAD_SECONDS = 30.0  # for a head to come back; after 60 s without one Ray ends this process
+HEAD_SECONDS = 30.0  # of waiting for the head; after 60 s without one Ray ends this process
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0" binds Ray to the loopback address alone
 
 
@@ -96,7 +96,7 @@ class RayExecutor(Pool):
             except OSError as error:
                 if time.monotonic() > until:
                     raise ExecutionError(
-                        f"the Ray cluster's head at {self._head} is gone; start the cluster anew, "
+                        f"the Ray cluster's head at {self._head} is gone; start the cluster again, "
                         "and the same command goes on from here"
                     ) from error
             time.sleep(1.0)
@@ -221,7 +221,7 @@ class RayExecutor(Pool):
         if ray is None:
             return
         under_way, self._under_way = self._under_way, set()
-        for handle in under_way:  # their results are not wanted any more
+        for handle in under_way:  # their results are not needed
             ray.cancel(handle, force=True)
         self._parcels.clear()
         if self._ours:

@@ -1,4 +1,4 @@
-"""What a Ray worker does with a task, on its own machine."""
+"""Do a task in a Ray worker, on the worker's own machine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a worker needs to know of the driver: working directory, study file, what is sent."""
+    """The driver's working directory, its study file, and what is sent to workers."""
 
     cwd: str
     study_file: list[Any]  # the reference of (path, text), or of None
@@ -113,7 +113,7 @@ def _scratch() -> Path:
     folder = Path(tempfile.gettempdir()) / f"isoclone-{os.getuid()}"
     folder.mkdir(exist_ok=True, mode=0o700)
     if folder.stat().st_uid != os.getuid():
-        raise ExecutionError(f"{folder} belongs to somebody else; set TMPDIR on that machine")
+        raise ExecutionError(f"{folder} belongs to another user; set TMPDIR on that machine")
     return folder
 
 

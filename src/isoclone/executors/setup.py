@@ -1,4 +1,4 @@
-"""What every worker process does before its first task, wherever it runs."""
+"""Set up a worker process before its first task, on any machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STUDY_FILE_VARIABLE = "ISOCLONE_STUDY_FILE"  # a user's Python file that each wo
 
 
 def use_one_thread() -> None:
-    """Set libraries to one thread each: tasks run in parallel, so their insides need not."""
+    """Set libraries to one thread each, since tasks already run in parallel."""
     os.environ["OMP_NUM_THREADS"] = "1"
     import cv2
 

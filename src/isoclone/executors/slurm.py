@@ -22,8 +22,8 @@ from isoclone.executors.pool import Pool, WorkerLost
 from isoclone.executors.serial import call, one_line
 from isoclone.executors.setup import run_study_file, use_one_thread
 
-JOBS = 64  # that run at once, unless said otherwise
-TIMES_OUT = 1000  # how often a job may run out of time: it goes on from where it was
+JOBS = 64  # default number of jobs at once
+TIMES_OUT = 1000  # how often a job may run out of time: it resumes each time
 
 
 class SlurmExecutor(Pool):
@@ -151,7 +151,7 @@ class SlurmExecutor(Pool):
 
     def __exit__(self, *exception: object) -> None:
         jobs, self._under_way = self._under_way, set()
-        for job in jobs:  # their results are not wanted any more
+        for job in jobs:  # their results are not needed
             job.cancel(check=False)
 
 

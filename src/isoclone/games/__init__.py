@@ -42,7 +42,7 @@ GAMES.add("gym/", "isoclone.games.gym:Gym.named")
 def game(name: str, **options: Any) -> Game:
     """Return a game by name: 'toy', 'atari/Breakout', 'gym/CartPole-v1', a registered one.
 
-    A name "package.module:Name" is a maker's, of a module that is trusted (see `base.registry`).
+    A name "package.module:Name" is that of a maker in a trusted module (see `base.registry`).
 
     Raises:
         UnknownNameError: no such game.
@@ -55,13 +55,13 @@ def game(name: str, **options: Any) -> Game:
     if type(made.max_steps) is not int or made.max_steps < 1:
         steps = shown(made.max_steps)
         raise SpecError(f"game '{name}': max_steps must be a whole number from 1 on, not {steps}")
-    if is_reference(name):  # what makes it again is its name, in demonstrations and in studies
+    if is_reference(name):  # demonstrations and studies make it again by its name
         object.__setattr__(made, "name", name)
     return made
 
 
 def game_names() -> list[str]:
-    """Every name `game` accepts, families spelled out where they can be listed."""
+    """Return every name that `game` accepts, those of a family one by one where known."""
     from isoclone.games.atari import rom_names
 
     roms = [f"atari/{rom}" for rom in rom_names()]

@@ -4,10 +4,10 @@
 sticky actions of .25, whole episodes (a lost life does not end one), raw rewards, no no-ops and
 no automatic FIRE at the start.
 
-Experts and rollouts play the same emulators (`AtariEnv`), kept for the next who asks. Frames,
-rewards and ends are bit-identical to those of ale-py's vector environment with its defaults
-overridden (tested), and so is the speed; but seeding that one loads the ROM once more for every
-slot (160 ms with making it), which cost more than half of the time of a rollout of short episodes.
+Experts and rollouts play the same emulators (`AtariEnv`), which are reused. Frames, rewards and
+ends are bit-identical to those of ale-py's vector environment with its defaults overridden
+(tested), at the same speed. But seeding ale-py's loads the ROM once more for every slot (160 ms
+with making it), which took more than half of the time of a rollout of short episodes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FRAME = FrameSpec((SIDE, SIDE), "uint8", 4)
 
 @cache
 def rom_names() -> dict[str, str]:
-    """CamelCase name -> ale-py's rom id, for every ROM that the emulator can play.
+    """Return {CamelCase name: ale-py's rom id} of every ROM that the emulator can play.
 
     ale-py also brings four games for two players only; loading one would end the process.
     """
@@ -65,7 +65,7 @@ def _shrink(screen: np.ndarray) -> np.ndarray:
 
 
 def _load(rom: str) -> Any:
-    """An emulator without chance of its own, the ROM loaded (70 ms)."""
+    """Make an emulator without randomness of its own, and load the ROM (70 ms)."""
     from ale_py import ALEInterface
 
     _quiet()
@@ -83,9 +83,9 @@ _IDLE: dict[str, list[Any]] = {}  # loaded emulators that `AtariEnv.close` has g
 class AtariEnv:
     """One emulator. `ale` (emulator state), `ram()` and `actions` are open to experts.
 
-    Sticky actions are drawn here, one chance for every emulator frame as the console's own option
-    does it, and the emulator itself stays free of chance. Seeding the emulator instead would
-    reload the ROM for every episode: 80 ms, as long as 200 steps of play.
+    Sticky actions are drawn here, once for every emulator frame as the emulator's own option does
+    it, and the emulator itself is deterministic. Seeding the emulator instead would reload the ROM
+    for every episode: 80 ms, as long as 200 steps of play.
     """
 
     def __init__(self, rom: str, max_steps: int, sticky: float = STICKY):
@@ -119,16 +119,16 @@ class AtariEnv:
         return _shrink(np.maximum(*self._screens)), float(reward), terminated, truncated
 
     def close(self) -> None:
-        """Leave the emulator to the next who asks; this environment is of no more use then."""
+        """Give the emulator back for reuse; this environment cannot be used after that."""
         self._idle.append(self.ale)
         del self.ale
 
     def ram(self) -> np.ndarray:
-        """The 128 bytes of console memory."""
+        """Return the 128 bytes of console memory."""
         return self.ale.getRAM()
 
     def screen_rgb(self) -> np.ndarray:
-        """The full-size colour picture, (height, width, 3) uint8."""
+        """Return the full-size colour picture, (height, width, 3) uint8."""
         return self.ale.getScreenRGB()
 
 
@@ -146,7 +146,7 @@ class Atari:
 
     @classmethod
     def named(cls, name: str, max_steps: int = 27_000) -> Atari:
-        """The game behind 'Breakout' (or ale-py's 'breakout').
+        """Return the game of the name 'Breakout' (or ale-py's 'breakout').
 
         Raises:
             UnknownNameError: no such ROM is installed.
@@ -164,11 +164,11 @@ class Atari:
         return cls(title, rom, _action_count(rom), max_steps, random_score=chance)
 
     def make_env(self) -> AtariEnv:
-        """A fresh single emulator."""
+        """Make a single environment."""
         return AtariEnv(self.rom, self.max_steps)
 
     def options(self) -> dict[str, Any]:
-        """Settings beside the name."""
+        """Return the settings beside the name."""
         return {"max_steps": self.max_steps}
 
 

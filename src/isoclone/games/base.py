@@ -1,4 +1,4 @@
-"""What a game is: a frame specification, an action count, single and vectorised environments.
+"""The protocol of games: a frame specification, an action count, single and vector environments.
 
 A game hands out *single* frames. Stacking is done in one place for demonstrations, training and
 rollouts alike (`stack_indices`), so a policy sees the same stack wherever the frame came from.
@@ -14,7 +14,7 @@ import numpy as np
 
 from isoclone.base.errors import SpecError
 
-SEEDS = 2**62  # and what is counted on from one fits into 63 bits
+SEEDS = 2**62  # seeds counted on from one still fit into 63 bits
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,15 @@ class FrameSpec:
 class Env(Protocol):
     """One environment. Experts that need more (RAM, emulator state) find it on the class itself.
 
-    One that holds something dear may also define `close()`.
+    One that holds a process or much memory may also define `close()`.
     """
 
     def reset(self, seed: int) -> np.ndarray:
-        """Start the episode that belongs to `seed`; returns the first frame."""
+        """Start the episode that belongs to `seed`; return the first frame."""
         ...
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool]:
-        """Act once; returns (frame, reward, terminated, truncated)."""
+        """Act once; return (frame, reward, terminated, truncated)."""
         ...
 
 
@@ -64,13 +64,13 @@ class VectorEnv(Protocol):
     n: int
 
     def reset(self, slots: np.ndarray) -> np.ndarray:
-        """Start the next episode in each of `slots`; returns first frames, (len(slots), *shape)."""
+        """Start the next episode in each of `slots`; return first frames, (len(slots), *shape)."""
         ...
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Act in all slots: (frames (n, *shape), rewards (n,), terminated (n,), truncated (n,)).
 
-        What an idle slot returns is meaningless and has both flags False.
+        Values of an idle slot have no meaning; both of its flags are False.
         """
         ...
 
@@ -99,8 +99,8 @@ class Game(Protocol):
     | `frames_per_second: int` | agent steps a second in films; 30 |
     | `episode_summary: tuple[str, ...]` | which of `episode_facts` are summed up; all |
 
-    What a vector environment may define: `episode_facts(slot) -> dict`, how the slot's last
-    episode went; a row for a table.
+    A vector environment may define `episode_facts(slot) -> dict`: facts about the slot's last
+    episode, as a row for a table.
     """
 
     name: str
@@ -111,11 +111,11 @@ class Game(Protocol):
     expert_score: float | None
 
     def make_env(self) -> Env:
-        """A fresh single environment."""
+        """Make a single environment."""
         ...
 
     def options(self) -> dict[str, Any]:
-        """The settings that, with the name, make this game again."""
+        """Return the settings that, with the name, make this game again."""
         ...
 
 
@@ -150,7 +150,7 @@ class SerialVector:
         self._live = np.zeros(self.n, bool)
 
     def close(self) -> None:
-        """Have the environments give back what they hold."""
+        """Close the environments."""
         for env in self._envs:
             close(env)
 
@@ -172,14 +172,14 @@ class SerialVector:
         return self._frames.copy(), rewards, ends[0], ends[1]
 
     def episode_facts(self, slot: int) -> dict[str, Any]:
-        """What the game tells about the slot's last episode; nothing, for most games."""
+        """Return the game's facts about the slot's last episode; most games have none."""
         tell = getattr(self._envs[slot], "episode_facts", dict)
         facts: dict[str, Any] = tell()
         return facts
 
 
 def close(env: Env | VectorEnv) -> None:
-    """Close an environment, if there is anything to close."""
+    """Close an environment, if it has `close()`."""
     give_back = getattr(env, "close", None)
     if give_back is not None:
         give_back()
@@ -192,12 +192,12 @@ def check_seed(seed: int) -> None:
 
 
 def slot_seeds(seed: int, n: int) -> np.ndarray:
-    """One 31-bit seed for each of `n` slots, (n,) int64; neighbouring seeds share none."""
+    """Return one 31-bit seed for each of `n` slots, (n,) int64; neighbouring seeds share none."""
     return np.random.SeedSequence(seed).generate_state(n, np.uint32).astype(np.int64) >> 1
 
 
 def stack_indices(times: np.ndarray, starts: np.ndarray, stack: int) -> np.ndarray:
-    """Rows of the frames that make each observation, oldest first.
+    """Return the rows of the frames that make each observation, oldest first.
 
     Args:
         times: row of the newest frame, (b,) int64.

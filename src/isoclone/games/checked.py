@@ -1,8 +1,8 @@
-"""Environments whose every frame and reward is copied and checked where it comes in.
+"""Checked environments: every frame is copied, and every frame and reward is checked.
 
-A game may hand out one array that it writes over, values that are no numbers, or frames of another
-shape than it declared; it may fail when it is made, reset or stepped. Here that is met once, for
-every kind of game and everybody who plays: recordings, rollouts, scores of experts, films.
+A game may write over an array that it gave out, give values that are not finite or frames of
+another shape than declared, or fail when it is made, reset or stepped. It is checked here once, for
+every kind of game and every use: recordings, rollouts, scores of experts, films.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def vector_env(game: Game, n: int, seed: int) -> VectorEnv:
 
 
 class CheckedEnv:
-    """One environment of a game. What else the environment has is reached through this one.
+    """One environment of a game; its other attributes are reached through this one.
 
     `reset` and `step` raise ExecutionError, naming the step and the reason, if the environment
     raises, or gives a frame or reward that the game does not declare.
@@ -50,7 +50,7 @@ class CheckedEnv:
             return self._game.make_env()
         except IsocloneError:
             raise
-        except Exception as error:  # whatever is wrong with somebody's environment
+        except Exception as error:  # foreign code may raise anything
             raise self._failure("cannot be made", error) from error
 
     def reset(self, seed: int) -> np.ndarray:
@@ -79,7 +79,7 @@ class CheckedEnv:
         return self._copied(frame), paid, bool(terminated), bool(truncated)
 
     def close(self) -> None:
-        """Give back what the environment holds."""
+        """Close the environment."""
         give_back = getattr(self._env, "close", None)
         if give_back is not None:
             give_back()

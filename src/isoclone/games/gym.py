@@ -58,7 +58,7 @@ def _make(env_id: str) -> Any:
     except gymnasium.error.UnregisteredEnv as error:
         known = [f"gym/{name}" for name in gymnasium.registry]
         raise UnknownNameError("Gymnasium game", f"gym/{env_id}", known) from error
-    except Exception as error:  # whatever is wrong with somebody's environment
+    except Exception as error:  # foreign code may raise anything
         said = " ".join(str(error).split())[:200]
         raise SpecError(f"gym/{env_id} cannot be made: {type(error).__name__}: {said}") from error
 
@@ -77,7 +77,7 @@ class Gym:
 
     @classmethod
     def named(cls, env_id: str, max_steps: int = 27_000) -> Gym:
-        """Look at the environment's spaces and wrap it.
+        """Check the environment's spaces and wrap it.
 
         Raises:
             UnknownNameError: Gymnasium does not know the id.
@@ -97,11 +97,11 @@ class Gym:
         )
 
     def make_env(self) -> GymEnv:
-        """A fresh environment."""
+        """Make an environment."""
         return GymEnv(self.env_id, self.max_steps, self.frame.is_image)
 
     def options(self) -> dict[str, Any]:
-        """Settings beside the name."""
+        """Return the settings beside the name."""
         return {"max_steps": self.max_steps}
 
 

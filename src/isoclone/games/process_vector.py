@@ -1,8 +1,8 @@
 """Environments spread over processes, for games that are slow and do not vectorise themselves.
 
-Each process steps a block of slots in turn. Frames, rewards and ends lie in memory that all of them
-share; a step is one byte to each process and one short answer back. A process that dies takes the
-episodes it was playing with it, as truncated, and is replaced.
+Each process steps a block of slots in turn. Frames, rewards and ends lie in shared memory; for a
+step each process gets one byte and sends one short answer. If a process dies, its episodes end as
+truncated, and it is replaced.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from isoclone.base.errors import ExecutionError
 from isoclone.games.base import Env, FrameSpec, SerialVector
 
 TRIES = 3
-DIED = "died"  # an episode's 'end' whose process did
+DIED = "died"  # 'end' of an episode whose process died
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def _serve(
     n: int,
     slots: slice,
 ) -> None:
-    """A worker's life: step when told 'None', reset the slots it is told, end with its parent."""
+    """Serve as a worker: step at None, reset the slots of another message; end with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     mine = _Shared.over(buffers, n, frame).block(slots)
     envs = SerialVector(make_env, seeds, frame, begun, mine.frames)
@@ -165,7 +165,7 @@ class ProcessVector:
         return shared.frames.copy(), rewards, ends[0], ends[1]
 
     def _replace(self, worker: int) -> None:
-        """A worker died: its live episodes end with the step, as truncated."""
+        """Replace a worker that died; its live episodes end with this step, as truncated."""
         block = self._blocks[worker]
         for slot in range(block.start, block.stop):
             if self._live[slot]:
@@ -174,7 +174,7 @@ class ProcessVector:
         self._workers[worker] = self._start(block)
 
     def episode_facts(self, slot: int) -> dict[str, Any]:
-        """What the game tells about the slot's last episode; only its 'end' if its process died."""
+        """Return the game's facts about the slot's last episode; only 'end' if its process died."""
         facts = self._facts[slot]
         assert facts is not None, "no episode of this slot has ended"
         return facts

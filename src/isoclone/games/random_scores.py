@@ -1,7 +1,7 @@
-"""What uniformly random play scores, measured here: `python benchmarks/random_scores.py` writes it.
+"""Measured scores of uniformly random play; `python benchmarks/random_scores.py` writes this file.
 
 Each row: mean, its standard error, whole episodes played, and how many of those were cut short by
-the time allowed to a game. A row with cut episodes is kept for the record and gives no score.
+the time limit of a game. A row with cut episodes is kept, but its score is not used.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class RandomScore(NamedTuple):
 
 
 def random_score(name: str) -> float | None:
-    """The mean score of random play in a game, or None where no whole episodes were measured."""
+    """Return the mean score of random play in a game, None if no whole episodes were measured."""
     row = RANDOM_SCORES.get(name)
     return row.mean if row is not None and row.cut == 0 else None
 

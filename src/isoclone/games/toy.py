@@ -1,4 +1,4 @@
-"""`toy`: catch falling balls. Trains in seconds; ships for users' own tests.
+"""`toy`: catch falling balls. It trains in seconds, and users may test with it.
 
 A 12x12 picture. A ball falls one row a step and drifts sideways, bouncing off the walls; now and
 then the wind turns its drift. A paddle three pixels wide moves left, stays, or moves right.
@@ -18,7 +18,7 @@ from isoclone.games.random_scores import RANDOM_SCORES
 
 SIZE = 12
 BALLS = 8
-WIND = 0.15  # chance per step that the drift is drawn anew
+WIND = 0.15  # probability per step that the drift is drawn again
 SPECKS = 6  # pixels of each frame that light up at random
 FRAME = FrameSpec((SIZE, SIZE), "uint8", 2)
 
@@ -81,9 +81,9 @@ class Toy:
     expert_score: float | None = None
 
     def make_env(self) -> ToyEnv:
-        """A fresh game of catch."""
+        """Make an environment."""
         return ToyEnv(self.max_steps)
 
     def options(self) -> dict[str, Any]:
-        """Settings other than the defaults."""
+        """Return the settings that differ from the defaults."""
         return {"max_steps": self.max_steps}

@@ -155,8 +155,8 @@ class ScalingLaws:
     def frontier(self, flops: Any, interval: float = LEVEL) -> tuple[Array, Array, Array]:
         """Return (loss, low, high) of the best run at C [m], nats.
 
-        Experts follow the sampled sizes; where the best size lies outside them, what the surface
-        says it gains is added, and its whole size enters the interval.
+        The forecasters follow the sampled sizes. Where the best size lies outside them, the gain by
+        the surface is added, and the interval is widened by it, in quadrature.
         """
         flops = np.atleast_1d(np.asarray(flops, float))
         x = np.log10(flops)

@@ -1,4 +1,4 @@
-"""What a policy is: a torch module made for a width, and what it costs.
+"""The protocol of policies: a torch module made for a width; and the cost of one.
 
 A policy is a maker `maker(width, frame, n_actions, **options) -> torch.nn.Module`.
 

@@ -3,11 +3,11 @@
 Conv(stack, w, 8, stride 4) - ReLU - Conv(w, 2w, 4, stride 2) - ReLU - Conv(2w, 2w, 3) - ReLU -
 Linear(., actions).
 
-The first convolution reads 8x8 patches every 4 pixels of 4 channels: few channels, which CPUs and
-GPUs do badly. Cut into 4x4 blocks the same frames have 16 x stack channels, and the same
+The first convolution reads 8x8 patches every 4 pixels of 4 channels: CPUs and GPUs are slow with so
+few channels. Cut into 4x4 blocks the same frames have 16 x stack channels, and the same
 convolution is one of 2x2 blocks with stride 1: the same sums, the same FLOPs, two to three times
-as fast. The weights are kept in the usual order; only a view of them is rearranged. What a code
-is worth is multiplied into that view, so the codes themselves are only converted, which is exact.
+as fast. The weights are kept in the usual order; only a view of them is rearranged. `input_scale`
+is multiplied into that view, so the codes are only converted to floats, which is exact.
 
 The last layer reads the activations place by place, as they lie in memory: the same network, its
 inputs in another order.

@@ -1,4 +1,4 @@
-"""Choose actions from logits: `sample`, `argmax`, or settings as `temperature=0.7,top_p=0.9`."""
+"""Choose actions from logits: `sample`, `argmax`, or settings (`temperature=0.7,top_p=0.9`)."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Readers of other people's studies."""
+"""Readers of published studies."""

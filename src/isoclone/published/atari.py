@@ -28,7 +28,7 @@ def read_atari(folder: Path, found: Tuyls2023) -> None:
 
 
 def _nested(path: Path, found: Tuyls2023) -> dict[tuple[str, int], float]:
-    """{(budget, params): number} of one file; empty, with a notice, if missing or damaged."""
+    """Read {(budget, params): number} of a file; empty, with a notice, if missing or damaged."""
     if not path.exists():
         found.notices.append(f"{path.name} is missing")
         return {}
@@ -86,7 +86,7 @@ def _read_game(folder: Path, game: str, found: Tuyls2023) -> None:
 def _read_seeds(
     folder: Path, game: str, returns: dict[tuple[str, int], float], found: Tuyls2023
 ) -> dict[tuple[str, int], float]:
-    """Fill the table of seeds; the SD between seeds of every point with two or more."""
+    """Fill the table of seeds; return the SD between seeds of every point with two or more."""
     seeds: dict[str, dict[tuple[str, int], float]] = {"main": returns} if returns else {}
     for path in in_order((folder / "eval_return").glob(f"eval_return_{game}_*.tar")):
         seeds[path.stem.rsplit("_", 1)[1]] = _nested(path, found)
@@ -106,7 +106,7 @@ def _read_seeds(
 
 
 def recover_widths(sizes: set[int], n_actions: int | None = None) -> tuple[dict[int, int], int]:
-    """{params: width} and the number of actions, recovered from the sizes themselves.
+    """Return {params: width} and the number of actions, both found from the sizes alone.
 
     The action count is the one under which most sizes are parameter counts of the paper's CNN;
     sizes that fit none are left out.
@@ -121,7 +121,7 @@ def recover_widths(sizes: set[int], n_actions: int | None = None) -> tuple[dict[
 
 
 def _invert(size: int, actions: int) -> int | None:
-    """The width whose parameter count is exactly `size`, by bisection."""
+    """Find the width whose parameter count is exactly `size`, by bisection; None if none has."""
     low, high = 1, MAX_WIDTH
     while low < high:
         middle = (low + high) // 2
@@ -134,7 +134,7 @@ def _invert(size: int, actions: int) -> int | None:
 
 ATARI = Family(
     read_atari,
-    exponents={  # a game that the paper gives no number for is absent
+    exponents={  # the paper has numbers for these games only
         "Breakout": {"params": 0.74, "samples": 0.46},
         "BattleZone": {"params": 0.58, "samples": 0.51},
     },

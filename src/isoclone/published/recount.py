@@ -1,7 +1,7 @@
-"""The same points under another FLOP convention, and what that does to the exponents.
+"""Count the FLOPs of published points by another convention, and compare the exponents.
 
 N and D of a point do not depend on how FLOPs are counted; C does, and with it which points share a
-budget. So C is recomputed from N and D, and the isoFLOP curves are drawn anew: along each size's
+budget. So C is recomputed from N and D, and the isoFLOP curves are made again: along each size's
 own learning curve, the loss at the new budgets is interpolated in log-log (a constant-rate run
 passes through every compute on its way).
 """
@@ -20,14 +20,17 @@ from isoclone.policies.flops import cnn_flops_per_sample
 from isoclone.published.atari import recover_widths
 
 Array = np.ndarray
-PER_DECADE = 3  # new budgets
+PER_DECADE = 3  # new budgets per decade of FLOPs
 
 
 def recount_table(table: dict[str, Any], to: str, n_actions: int | None = None) -> dict[str, Any]:
-    """{'table', 'n_actions', 'unknown_sizes', 'ratio', 'exponents'} of one group.
+    """Return {'table', 'n_actions', 'unknown_sizes', 'ratio', 'exponents'} of one group.
 
     `table` is the input with `flops` recounted (missing for sizes that are not the CNN's) and no
-    nominal budget; `ratio` {size: new FLOPs / old}. Raises `DataError` when no size is the CNN's.
+    nominal budget; `ratio` is {size: new FLOPs / old}.
+
+    Raises:
+        DataError: no size is the CNN's.
     """
     points = Points.from_table(table)
     sizes = {int(n) for n in np.unique(points.params)}
@@ -48,7 +51,7 @@ def recount_table(table: dict[str, Any], to: str, n_actions: int | None = None) 
 
 
 def on_new_budgets(points: Points, flops: Array) -> Points:
-    """The points' learning curves read at common budgets of the new count."""
+    """Interpolate the points' learning curves at common budgets of the new count."""
     low, high = np.log10(flops.min()), np.log10(flops.max())
     budgets = np.arange(np.ceil(low * PER_DECADE), np.floor(high * PER_DECADE) + 1) / PER_DECADE
     rows: list[tuple[float, ...]] = []
@@ -66,7 +69,7 @@ def on_new_budgets(points: Points, flops: Array) -> Points:
 def _along(
     code: int, size: float, x: Array, points: Points, budgets: Array
 ) -> list[tuple[float, ...]]:
-    """One size's curve at the budgets inside it; no curve reaches beyond its own ends."""
+    """Interpolate one size's curve at the budgets between its ends; it is never extrapolated."""
     order = np.argsort(x, kind="stable")
     x = x[order]
     inside = budgets[(budgets >= x[0] - 1e-9) & (budgets <= x[-1] + 1e-9)]
@@ -86,7 +89,10 @@ def _exponents(points: Points) -> dict[str, Interval]:
 
 
 def _change(before: Interval, after: Interval) -> dict[str, Any]:
-    """Both exponents, and their difference with an interval (taken as independent: too wide)."""
+    """Return both exponents, and their difference with an interval.
+
+    The interval takes the two as independent, which makes it too wide.
+    """
     change = after.value - before.value
     half = float(np.hypot(before.value - (before.low or 0), after.value - (after.low or 0)))
     return {
@@ -106,7 +112,7 @@ def _ratios(points: Points, flops: Array) -> dict[str, float]:
 
 
 def _rewritten(table: dict[str, Any], rate: dict[int, float]) -> dict[str, list[Any]]:
-    """The table with flops = f(N) D, and no nominal budgets."""
+    """Return the table with flops = f(N) D, and no nominal budgets."""
     out = {name: list(values) for name, values in table.items() if name != "budget_flops"}
     flops: list[float | None] = []
     for size, samples in zip(table["params"], table["samples"], strict=True):
@@ -118,7 +124,7 @@ def _rewritten(table: dict[str, Any], rate: dict[int, float]) -> dict[str, list[
 
 
 def try_exponents(table: dict[str, Any], to: str) -> dict[str, Any] | None:
-    """`recount_table`'s exponents, or None where they cannot be had."""
+    """Return the exponents of `recount_table`, None where it fails."""
     try:
         return recount_table(table, to)["exponents"]
     except (DataError, FitError):

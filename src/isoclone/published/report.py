@@ -1,4 +1,4 @@
-"""What a published study's runs say here, beside what its authors reported."""
+"""Laws fitted to a published study's runs, beside the numbers that its authors reported."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from isoclone.published.tuyls2023 import Family, Tuyls2023
 
 
 def build(found: Tuyls2023, cap_returns: bool) -> dict[str, Any]:
-    """Laws, exponents, recount and back-test of every game, as plain values.
+    """Fit laws, exponents, recount and back-test of every game; return plain values.
 
     Games that cannot be fitted are in `status`. `cap_returns` caps every back-tested method at
-    the game's highest return, for want of the expert's score.
+    the game's highest return, since the expert's score is not known.
     """
     body: dict[str, Any] = {"exponents": [], "groups": {}, "status": [], "chosen": {}}
     body["notices"] = list(found.notices)
@@ -94,7 +94,7 @@ def _exponent_rows(name: str, group: dict[str, Any], family: Family) -> list[dic
 
 
 def window_text(row: dict[str, Any]) -> str:
-    """The window of a row in words."""
+    """Return the window of a row in words."""
     window = row["window"]
     within = window["loss_within"]
     runs = "best run" if within == 1 else f"parabola, runs within {within:g}x"
@@ -109,7 +109,7 @@ border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}.note
 
 
 def page(body: dict[str, Any]) -> str:
-    """One self-contained HTML page; opens without a network."""
+    """Return one self-contained HTML page, which opens without a network."""
     parts = ["<h1>Tuyls et al. 2023, read again</h1>", _notes(body)]
     parts += ["<h2>Exponents against compute</h2>", _exponent_table(body["exponents"])]
     parts += ["<h2>How good would the forecasts have been?</h2>", _backtest_table(body["backtest"])]

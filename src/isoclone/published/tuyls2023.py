@@ -42,7 +42,7 @@ SEED_COLUMNS = ("group", "budget_flops", "params", "seed", "return_mean")
 
 @dataclass
 class Tuyls2023:
-    """What the folder held. Tables are columns of equal length; a missing figure is None.
+    """The contents of the folder. Tables are columns of equal length; a missing figure is None.
 
     `points`: one row per (game, budget, size); `return_seeds`: every evaluation seed a row;
     `ablations`: studies of another question than the budget's; `notices`: what was missing, derived

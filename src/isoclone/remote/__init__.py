@@ -3,11 +3,11 @@
 All other rooms work on the directory, the *copy*. `pull` brings files from the store to the copy,
 `push` from the copy to the store. Each module imports only those above it in this list:
 
-address    what an address is, and what must not be in it
-order      which files are for both sides, and in which order they move
+address    addresses of object stores, which must hold no credentials
+order      the files that both sides have, and the order in which they move
 objects    the object store, asked file by file
 lease      one driver at a time
-copy       `Remote`: the copy and what keeps it up to date
+copy       `Remote`: the copy, and keeping it up to date
 """
 
 from isoclone.remote.address import address_of, name_of

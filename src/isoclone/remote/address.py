@@ -17,7 +17,7 @@ def address_of(place: str | Path) -> str | None:
     >>> address_of(Path("s3://bucket/study/")), address_of("studies/toy")
     ('s3://bucket/study', None)
     """
-    found = ADDRESS.fullmatch(str(place).rstrip("/"))  # a Path has lost a slash
+    found = ADDRESS.fullmatch(str(place).rstrip("/"))  # a Path turns 's3://' into 's3:/'
     return f"{found[1]}://{found[2]}" if found else None
 
 

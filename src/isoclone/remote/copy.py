@@ -1,4 +1,4 @@
-"""The copy of an object store's folder on this machine, and how it is kept up to date.
+"""The copy of an object store's folder on this machine; it is kept up to date here.
 
 One copy on each machine serves all processes there.
 
@@ -34,14 +34,14 @@ PUSH_SECONDS = 30.0  # between pushes while work is going on
 
 
 def local(place: str | Path, but: Iterable[str] = ()) -> Path:
-    """Return the directory that a place means; an object store's is copied here first.
+    """Return the local directory of a place; a folder of an object store is copied first.
 
     Args:
         but: files and folders of the store that are not needed.
 
     Raises:
         StoreError: the object store cannot be read.
-        SpecError: an address that cannot be.
+        SpecError: the address is not valid.
     """
     address = address_of(place)
     if address is None:
@@ -68,7 +68,7 @@ def copies() -> Path:
 
 @dataclass(frozen=True)
 class _Equal:
-    """What a file looked like in the copy and in the store when both were equal."""
+    """Size and time of a file in the copy and in the store, when both were equal."""
 
     here: Seen
     there: Seen
@@ -83,7 +83,7 @@ class Remote:
             the environment, as for any other program.
 
     Raises:
-        SpecError: an address that cannot be, or one with a password in it.
+        SpecError: the address is not valid, or has a password in it.
         StoreError: the object store cannot be reached.
     """
 
@@ -175,7 +175,7 @@ class Remote:
                 return
             if self._lease:
                 self._lease.check()
-            for rank in reversed(RANKS):  # first what says that others are complete
+            for rank in reversed(RANKS):  # first the marks that others are complete
                 for name, _ in self._objects.each(self._objects.delete, of_rank(rank, gone)):
                     del equal[name]
             sent: list[str] = []
@@ -214,10 +214,10 @@ class Remote:
         """Hold this address for one driver among all machines, while the block runs (see `Lease`).
 
         Args:
-            tell: is told what is waited for.
+            tell: called with the reason for a wait.
 
         Raises:
-            StoreError: another driver is at work; or this one was taken for dead.
+            StoreError: another driver is at work; or another one has taken over from this one.
         """
         self._home.mkdir(parents=True, exist_ok=True)
         with alone(self._home / ".driver.lock", self.address) as lock:
@@ -248,7 +248,7 @@ class Remote:
         with file:
             self._objects.write(name, file)
 
-    # ------------------------------------------------------------------ what is where
+    # ------------------------------------------------------------------ lists of files
 
     def _here(self, names: list[str] | None) -> dict[str, Seen]:
         """List the files of the copy that belong on both sides."""
@@ -268,8 +268,8 @@ class Remote:
     def _here_in_turn(self, names: list[str] | None) -> dict[str, Seen]:
         """List the files of the copy, so that all files that must be pushed before one are listed.
 
-        Workers may write while we look. So the files to be pushed last are listed first: whatever
-        they depend on was written before them, and is found by the later looks.
+        Workers may write during this. So the files to be pushed last are listed first: all that
+        they depend on was written before them, and is found later.
         """
         looks = [(rank, self._here(names)) for rank in reversed(RANKS)]
         return {name: here[name] for rank, here in looks for name in of_rank(rank, here)}
@@ -299,7 +299,7 @@ def _note(path: Path) -> dict[str, Any]:
 
 
 def _noted(path: Path) -> dict[str, _Equal]:
-    """Read from a note what was equal on both sides."""
+    """Read from JSON what was equal on both sides."""
     try:
         rows = _note(path)["equal"].items()
         return {n: _Equal((r[0], r[1]), (r[2], r[3])) for n, r in rows}

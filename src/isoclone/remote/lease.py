@@ -41,8 +41,8 @@ class Lease:
         self._objects, self._lock, self._copy = objects, lock, copy
         self._name = f"{DRIVERS}/{uuid.uuid4().hex}.json"
         self._count = 0  # signs shown
-        self._gone = False  # somebody has called us dead
-        self._buried: list[str] = []  # whom we have called dead
+        self._gone = False  # another driver has taken over
+        self._buried: list[str] = []  # drivers whose place we have taken
         self._turn = threading.Lock()
 
     @contextmanager
@@ -50,10 +50,10 @@ class Lease:
         """Hold the right while the block runs, showing signs of life.
 
         Args:
-            tell: called with what is waited for.
+            tell: called with the reason for a wait.
 
         Raises:
-            StoreError: another driver is at work; or this one was taken for dead.
+            StoreError: another driver is at work; or another one has taken over from this one.
         """
         self._show()
         try:
@@ -70,7 +70,7 @@ class Lease:
                 self._objects.delete(self._name)
 
     def check(self) -> None:
-        """Raise StoreError if this driver was taken for dead: another may have taken over."""
+        """Raise StoreError if another driver has taken over, since this one was silent."""
         if self._is_buried():
             raise StoreError(
                 f"{self._objects.address} was taken over by another isoclone process, as nothing "
@@ -86,7 +86,7 @@ class Lease:
             self._objects.write(self._name, io.BytesIO(json.dumps(said).encode()))
 
     def _go_on(self) -> None:
-        """Write a sign of life; or interrupt the main thread if we were taken for dead."""
+        """Write a sign of life; or interrupt the main thread if another driver has taken over."""
         with suppress(StoreError):
             if not self._is_buried():
                 self._show()
@@ -95,10 +95,10 @@ class Lease:
                 _interrupt()
 
     def _is_buried(self) -> bool:
-        """Return whether another driver has taken us for dead.
+        """Return whether another driver has taken over.
 
-        It has deleted our object then. We may have been about to write it, and have put it back;
-        so whoever deletes an object also notes that in its own.
+        It has deleted our object then. We may have written ours again just after that; so a driver
+        that deletes an object also notes that in its own.
         """
         drivers = self._objects.inside(DRIVERS)
         others = [self._said_by(other) for other in drivers if other != self._name]
@@ -117,7 +117,7 @@ class Lease:
         if first is None:
             return
         who = f"process {first.get('pid')} on {first.get('host')}"
-        if self._lock is None or first.get("lock") != self._lock:  # else dead: we hold its lock
+        if self._lock is None or first.get("lock") != self._lock:  # else its lock is now ours
             tell(f"for a sign of life of {who}, {PATIENCE_SECONDS:g} s at most")
             while time.monotonic() < until:
                 time.sleep(min(1.0, PATIENCE_SECONDS / 10))

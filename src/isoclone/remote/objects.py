@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 USUAL = {"s3": ("allow_delayed_open", "true"), "gs": ("retry_limit_seconds", "10")}
 PIECE_BYTES = 2**20
 CHANNELS = 16  # transfers at once: objects are many and small
-PATIENCE_SECONDS = 60.0  # without a sign of life a driver counts as dead, without an answer a store
+PATIENCE_SECONDS = 60.0  # how long a driver may be silent, and a store give no answer
 AGAIN_SECONDS = 3.0  # before a store that did not answer is asked again
 
 Seen = tuple[int, int]  # size in bytes, time of the last change in ns
@@ -30,14 +30,14 @@ T = TypeVar("T")
 
 
 class StoreAwayError(StoreError):
-    """The object store did not do what it was asked to; it may do so later."""
+    """The object store did not do a request; it may succeed later."""
 
 
 class Objects:
     """The files at an address.
 
     Raises:
-        SpecError: an address that cannot be, or one with a password in it.
+        SpecError: the address is not valid, or has a password in it.
         StoreError: the object store cannot be reached.
     """
 
@@ -58,7 +58,7 @@ class Objects:
 
     def read(self, name: str) -> Iterator[bytes]:
         """Yield an object's bytes in pieces."""
-        # Without `compression=None` Arrow unpacks what is called .bz2 or .gz.
+        # Without `compression=None` Arrow unpacks files named .bz2 or .gz.
         with (
             self._explained(name),
             self._system.open_input_stream(self._at(name), compression=None) as stream,
@@ -86,7 +86,7 @@ class Objects:
 
         def files(name: str) -> list[Any]:
             place = self._at(name).rstrip("/")
-            if PurePosixPath(name).suffix:  # most likely a file, which its folder tells of
+            if PurePosixPath(name).suffix:  # most likely a file: its folder's list has it
                 beside = self._infos(str(PurePosixPath(place).parent))
                 found = [info for info in beside if info.path == place]
                 if found and found[0].is_file:
@@ -120,7 +120,7 @@ class Objects:
         parts = name.split("/")
         folders = ("/".join(parts[:count]) for count in range(1, len(parts)))
         if not name.isprintable() or {"", ".", ".."} & {*parts}:
-            why = "is no name for a file"
+            why = "has no valid file name"
         elif any(folder in names for folder in folders):
             why = "lies in a folder that is a file as well"
         else:
@@ -140,7 +140,7 @@ class Objects:
             said = " ".join(str(error).split())[:300]
             place = f"{self.address.partition('?')[0]}/{name}".rstrip("/")
             raise StoreAwayError(
-                f"{place}: {said}; run the same command again when it is mended"
+                f"{place}: {said}; run the same command again when the store works"
             ) from error
 
 

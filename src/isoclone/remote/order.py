@@ -1,9 +1,9 @@
-"""Which files belong on both sides, and in which order they move.
+"""The files that belong on both sides, and the order in which they move.
 
-A file that says what a folder is for moves before all else in it. A file that says that something
-is complete (a point, finished demonstrations) moves after everything it stands for. That holds both
-ways: whoever reads the store finds whole points or none, and can go on where a driver was killed in
-the middle of a push.
+A file that declares a folder's purpose moves before all others in it. A file that marks something
+as complete (a point, finished demonstrations) moves after the files that it stands for. That holds
+both ways: a reader of the store finds whole points or none, and can go on where a driver was killed
+in the middle of a push.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from pathlib import PurePosixPath
 
-MARKS = ("demonstrations.json", "game.json")  # besides points, these say "complete"
+MARKS = ("demonstrations.json", "game.json")  # besides points, these mark "complete"
 CLAIMS = (
     "study.json",
     "request.json",
@@ -45,7 +45,7 @@ def _rank(name: str) -> int:
 
 
 def is_spoken_of(name: str, here: Container[str]) -> bool:
-    """Return whether a file here says that another is complete, which must therefore be kept."""
+    """Return whether a file here marks another as complete, which must therefore be kept."""
     path = PurePosixPath(name)
     point = path.parent.parent / "points" / f"{path.stem}.json"
     marks = [folder / mark for folder in path.parents for mark in MARKS]

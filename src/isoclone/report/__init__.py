@@ -1,7 +1,7 @@
-"""The report: one interactive page that needs nothing but itself.
+"""The report: one interactive page in a single file, which needs no network.
 
-facts       everything the page tells, as plain data (gathered by `isoclone.study.facts`)
-sections    what a section is, the order of the built-in ones, the door for others
+facts       everything on the page, as plain data (gathered by `isoclone.study.facts`)
+sections    the class of a section, the order of the built-in ones, registering others
 figures     charts, as data for plotly.js, with colours by role
 words       numbers as text: filters of the templates
 templating  the templates' environment; templates/ has one for each part of the page

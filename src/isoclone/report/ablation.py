@@ -1,4 +1,4 @@
-"""The page of an ablation: what each variant reached, at what cost."""
+"""The page of an ablation: the dev loss and score of each variant, and its cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from isoclone.report.templating import environment
 
 
 def write_ablation(path: Path, name: str, question: str, rows: Sequence[Measured]) -> Path:
-    """Write the page of variants and what was measured of them; return its path."""
+    """Write the page of variants and their measured points; return its path."""
     parts: Any = environment().get_template("ablation.html.j2").module  # its macros
     sections = {
         "variants": Section(

@@ -1,4 +1,4 @@
-"""Whom the forecast agent beats, and how its episodes went."""
+"""The forecast agent beside the baselines, and facts about its episodes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ WHO = {
     "marginal": "a player that looks at nothing and draws actions as often as the expert",
     "smallest": "the smallest agent of the sweep",
 }
-NUMBERS = {"depth": "deepest level", "length": "actions"}  # of an episode, in other words
-MOST = 8  # ends of episodes that are told
+NUMBERS = {"depth": "deepest level", "length": "actions"}  # fact -> its name
+MOST = 8  # ends of episodes that are shown
 
 
 def baselines(facts: Facts) -> Section | None:
@@ -55,7 +55,7 @@ def _episodes(facts: Facts) -> list[tuple[str, int]]:
 
 
 def went(facts: Facts) -> Section | None:
-    """Return how the forecast agent's episodes went, where the game tells."""
+    """Return the facts about the forecast agent's episodes, for games that have any."""
     told = facts.went
     rows = [
         [NUMBERS.get(key, spaced(key)), with_error(value["mean"], value["se"])]

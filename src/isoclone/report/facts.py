@@ -1,4 +1,4 @@
-"""Everything that the page tells of a study, as plain data; what is not there is named."""
+"""Everything on a study's page, as plain data; missing parts are listed with the reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from isoclone.laws.isoflop import IsoFlop
 
 
 class SpecFacts(Protocol):
-    """What the page reads of a study's specification."""
+    """The fields of a study's specification that are on the page."""
 
     @property
     def name(self) -> str: ...
@@ -55,7 +55,7 @@ class SpecFacts(Protocol):
 
 @dataclass(frozen=True)
 class DemosFacts:
-    """What the demonstrations are, in numbers."""
+    """The demonstrations in numbers."""
 
     fingerprint: str
     expert: str
@@ -68,7 +68,7 @@ class DemosFacts:
 
 @dataclass(frozen=True)
 class SweepFacts:
-    """The sizes of the sweep, how many points are still to come, and the rules it went by."""
+    """The sizes of the sweep, the number of points still missing, and its decisions."""
 
     widths: tuple[int, ...]
     cells_left: int
@@ -84,7 +84,7 @@ class SweepFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """A study as the page sees it. `missing` says in whole sentences what is not there.
+    """A study's facts for the page. `missing` has a sentence for each part that is not there.
 
     Attributes:
         folder: name of the study's directory.
@@ -94,12 +94,12 @@ class Facts:
         isoflops: one fitted curve for each budget.
         curves: the law along compute, with its band.
         video: an MP4 file of the forecast agent at play.
-        went: how the forecast agent's episodes went, where the game tells
+        went: facts about the forecast agent's episodes, for games that have any
             (see `evaluation.rollout.summary`).
         law_name: the law that the study asks for.
-        law_reason: why the default law stands in its place; None where it does not.
-        law_comparison: past forecasts of that law beside those of the default; none if it is that.
-        default_forecast: what the default law expects, if the forecast is by another.
+        law_reason: why the default law is used instead; None where it is not.
+        law_comparison: back-tests of that law and of the default; empty if it is the default.
+        default_forecast: the default law's forecast, if the study's is by another law.
         builtin: whether the study is one that comes with isoclone.
     """
 

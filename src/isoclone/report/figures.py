@@ -30,7 +30,7 @@ STAR = {
     "color": "@star",
     "line": {"color": "@ink", "width": 1.3},
 }
-FAR_ABOVE = 10  # times the best return: where the expert's line would dwarf the chart
+FAR_ABOVE = 10  # times the best return: a higher expert's line would flatten the chart
 QUANTITIES = {
     "params": "parameters N",
     "samples": "training samples D",
@@ -100,7 +100,7 @@ def return_against_loss(facts: Facts) -> Figure:
         traces.append({**points, "name": power(budget)})
     traces += _star(facts, "dev_loss", "return_mean")
     layout = layout_of(linear_axis(QUANTITIES["dev_loss"]), linear_axis(QUANTITIES["return_mean"]))
-    layout["showlegend"] = False  # colours and shapes are those of the isoFLOP chart
+    layout["showlegend"] = False  # as in the isoFLOP chart
     _references(facts, layout)
     return {"data": traces, "layout": layout}
 
@@ -144,7 +144,7 @@ def against_cost(rows: Sequence[Measured], cost: str) -> Figure:
     titles = {"flops": "compute C (FLOPs)", "train_seconds": "seconds of training"}
     layout = layout_of(log_axis(titles[cost]), log_axis(QUANTITIES["dev_loss"]))
     if cost == "flops":
-        layout["xaxis"]["dtick"] = "D2"  # 1, 2, 5: powers of ten with digits run into each other
+        layout["xaxis"]["dtick"] = "D2"  # ticks at 1, 2, 5: more labels would overlap
     return {"data": traces, "layout": layout}
 
 
@@ -234,7 +234,7 @@ def _band(facts: Facts, key: str) -> list[Trace]:
 
 
 def _background(facts: Facts, key: str) -> Trace:
-    """Return every other point, faint: the frontier is what they leave below or above."""
+    """Return all points off the frontier, faint."""
     best = {id(p) for p in facts.best}
     here = [p for p in facts.measured if id(p) not in best and getattr(p, key) is not None]
     trace = _points(here, [p.flops for p in here], [getattr(p, key) for p in here])
@@ -363,7 +363,7 @@ def _errors(values: Sequence[float | None], colour: str) -> dict[str, Any]:
 
 
 def _seq(place: int, count: int) -> str:
-    """Return a budget's place on the sequential scale; one budget alone takes the middle."""
+    """Return a budget's place on the sequential scale; a single budget has the middle."""
     return f"@seq{place / (count - 1) if count > 1 else 0.5:.3f}"
 
 
@@ -390,7 +390,7 @@ def layout_of(x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
 
 
 def styled(figure: Figure) -> Figure:
-    """Return a chart of others in the style of the page, as far as it has none of its own."""
+    """Return a user's chart in the style of the page, except where it has its own."""
     given = figure.get("layout", {})
     layout = layout_of(_axis(""), _axis(""))
     axes = {name: {**layout[name], **given.get(name, {})} for name in ("xaxis", "yaxis")}
@@ -416,7 +416,7 @@ def log_axis(title: str) -> dict[str, Any]:
 
 
 def _ticks(traces: list[Trace]) -> str | int:
-    """Return how a small chart's log axis is ticked, so that no label runs into the next."""
+    """Return the tick spacing of a small chart's log axis at which labels do not overlap."""
     known = [v for trace in traces for v in trace["y"] if v and v > 0]
     decades = math.log10(max(known) / min(known)) if known else 1.0
     return "D2" if decades < 2.5 else math.ceil(decades / 8)  # 1, 2, 5; else powers of ten
@@ -430,7 +430,7 @@ def linear_axis(title: str) -> dict[str, Any]:
 def _references(facts: Facts, layout: dict[str, Any]) -> None:
     """Add random play and the expert as horizontal lines with labels.
 
-    An expert so far above that its line would press all points to the floor is only named.
+    If the expert's line is so high that it would flatten the chart, only its label is drawn.
     """
     layout["shapes"], layout["annotations"] = [], []
     highest = max((p.return_mean or 0.0 for p in facts.measured), default=0.0)
@@ -457,7 +457,7 @@ def _references(facts: Facts, layout: dict[str, Any]) -> None:
 
 
 def _label(text: str) -> dict[str, Any]:
-    """Return a note at the left edge, under the height it is put at."""
+    """Return a note at the left edge, just below a height."""
     return {
         "xref": "paper",
         "x": 0,

@@ -11,7 +11,7 @@ from isoclone.report.templating import fill
 
 
 def headline(facts: Facts, trouble: list[str] | None = None) -> Markup:
-    """Return the page's header; `trouble` is said besides what the facts say is missing."""
+    """Return the page's header; `trouble` is listed with the facts' missing parts."""
     best = min(facts.measured, key=lambda p: p.dev_loss or 0.0, default=None)
     return fill(
         "headline",
@@ -24,7 +24,7 @@ def headline(facts: Facts, trouble: list[str] | None = None) -> Markup:
 
 
 def _held_words(answers: dict[str, bool | None]) -> str:
-    """Say which of the measured figures lie in their intervals, as the end of a sentence."""
+    """Return which of the measured figures lie in their intervals, as the end of a sentence."""
     held = {key: answer for key, answer in answers.items() if answer is not None}
     if not held:
         return ""

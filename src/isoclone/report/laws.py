@@ -32,7 +32,7 @@ QUANTITIES = {
 
 
 def law(facts: Facts) -> Section | None:
-    """Return a user's law beside the default one, or why the default stands in its place."""
+    """Return a user's law beside the default one, or why the default is used instead."""
     if facts.law_name == DEFAULT_LAW:
         return None
     html = fill("law", facts=facts, names=QUANTITIES, default=DEFAULT_LAW)
@@ -54,7 +54,7 @@ def laws(facts: Facts) -> Section:
 
 
 def _law(facts: Facts, key: str, letter: str, what: str) -> dict[str, Any]:
-    """Return one law as a row; a law known by its exponent alone has no factor."""
+    """Return one law as a row; its factor is left out if only the exponent is known."""
     law = ((facts.laws or {}).get("laws") or {}).get(key) or {}
     return {
         "what": what,
@@ -68,7 +68,7 @@ def _law(facts: Facts, key: str, letter: str, what: str) -> dict[str, Any]:
 
 
 def _roads(found: dict[str, Any]) -> dict[str, list[dict[str, Any] | None]]:
-    """Return the exponents of N and D as each way of fitting them has it, for comparison."""
+    """Return the exponents of N and D by each way of fitting them, for comparison."""
     roads = dict(found.get("exponents") or {})
     published = (found.get("paper") or {}).get("parabola") or {}
     if published:

@@ -1,4 +1,4 @@
-"""What an ablation measured of a variant: its point, and how long training took."""
+"""The measurement of an ablation's variant: its point and its training time."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ class Measured:
     train_seconds: float | None
 
     def cost(self, kind: str) -> float | None:
-        """What the point cost: 'flops' or 'train_seconds'."""
+        """Return the point's cost, by 'flops' or 'train_seconds'; None if it is not known."""
         return self.point.flops if kind == "flops" else self.train_seconds

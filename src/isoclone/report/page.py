@@ -26,10 +26,10 @@ def render(facts: Facts) -> str:
 
 
 def sections_of(facts: Facts) -> tuple[dict[str, Section], list[str]]:
-    """Return the sections that have something to tell, as HTML, in the order of the page.
+    """Return the sections that have any content, as HTML, in the order of the page.
 
-    A section that somebody registered and that cannot be made is left out; the second list says,
-    in a sentence each, which and why.
+    A registered section that cannot be made is left out; the second list has a sentence for each
+    of them, with the reason.
     """
     made: dict[str, Section] = {}
     trouble: list[str] = []
@@ -39,7 +39,7 @@ def sections_of(facts: Facts) -> tuple[dict[str, Section], list[str]]:
             if section is not None:
                 taken = {key for other in made.values() for key in other.figures}
                 made[name] = _checked(name, section, taken)
-        except Exception as error:  # whatever is wrong with somebody's section
+        except Exception as error:  # foreign code may raise anything
             if name in BUILT_IN:
                 raise
             said = " ".join(str(error).split())[:200]
@@ -48,11 +48,11 @@ def sections_of(facts: Facts) -> tuple[dict[str, Section], list[str]]:
 
 
 def _checked(name: str, section: Any, taken: set[str]) -> Section:
-    """Return a section as HTML, or refuse one that cannot be shown."""
+    """Return a section as HTML; raise an error if it cannot be shown."""
     if not isinstance(section, Section):
         raise DataError(f"it is a {type(section).__name__}, not a Section or None")
     figures = jsonable(dict(section.figures))
-    json.dumps(figures)  # what is no plain value is refused here
+    json.dumps(figures)  # raises if a value is not plain
     section = dataclasses.replace(section, figures=figures)
     if section.html is None:
         places = {f"{name}-{i}": label for i, label in enumerate(section.figures, 1)}

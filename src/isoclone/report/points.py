@@ -11,7 +11,7 @@ from isoclone.report.sections import Section
 from isoclone.report.templating import fill
 from isoclone.report.words import number, percent, power, whole, with_error
 
-HEADS = {  # heading -> the column of a point that says what it means
+HEADS = {  # heading -> the column of a point that has its meaning
     "run": "run_id",
     "budget C": "budget_flops",
     "spent C": "flops",
@@ -24,7 +24,7 @@ HEADS = {  # heading -> the column of a point that says what it means
     "return": "return_mean",
     "seed": "seed",
 }
-LEFT_OUT = {"dev_loss_se", "return_se", "train_loss", "dev_accuracy_top3"}  # no column here
+LEFT_OUT = {"dev_loss_se", "return_se", "train_loss", "dev_accuracy_top3"}  # not on the page
 
 
 def points(facts: Facts) -> Section | None:

@@ -1,4 +1,4 @@
-"""What it takes to do it all again."""
+"""The commands and versions that reproduce a study."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONVENTIONS = {
 
 
 def reproduce(facts: Facts) -> Section:
-    """Return commands, specification, demonstrations, versions: what it takes to do it again."""
+    """Return the commands, specification, demonstrations and versions to reproduce the study."""
     html = fill(
         "reproduce",
         facts=facts,
@@ -54,7 +54,7 @@ def _commands(facts: Facts) -> str:
 
 
 def _made_by(facts: Facts) -> str:
-    """Say what made the points; where they differ, each value. Empty if there are no points."""
+    """Return all versions and devices that made the points; empty if there are no points."""
     made = [p for p in facts.everyone if p.status != "failed"]
     values = {
         name: " and ".join(dict.fromkeys(getattr(p, name) or UNKNOWN for p in made))

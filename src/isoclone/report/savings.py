@@ -1,4 +1,4 @@
-"""What the adaptive plan saved, decision by decision."""
+"""The FLOPs that the adaptive plan saved, decision by decision."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from isoclone.report.sections import Section
 from isoclone.report.templating import fill
 
 MARKS = {"stopped": " ■", "added": " +", "waits": "", "joins": "", "": ""}
-FADE = 0.12  # a loss e^0.12 times the best has a shade e times fainter
+FADE = 0.12  # a loss e^0.12 times the best is drawn e times fainter
 
 
 def savings(facts: Facts) -> Section:
-    """Return what the plan saved, and the dev loss of each size at each budget."""
+    """Return the FLOPs that the plan saved, and the dev loss of each size at each budget."""
     html = fill("plan", facts=facts, rows=_heatmap(facts), marks=MARKS)
     return Section("What the plan saved", html=html)
 

@@ -1,6 +1,6 @@
-"""The sections of the page: what one is, and the door by which others add theirs.
+"""The sections of the page: their class, their order, and registering others.
 
-Light to import: a plugin registers a section without bringing in templates or NumPy.
+Importing this is light: a plugin registers a section without importing templates or NumPy.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Section:
             Layout that is left out is the page's; a colour may be a role of the style sheet, such
             as '@law' or '@star', see `report.figures`.
         note: a caption, below everything.
-        html: what stands in place of text, table, note and the charts' places. A chart is then
-            drawn in `<div class="chart" id="chart-NAME">`, and NAME is its name in `figures`.
+        html: replaces text, table, note and the places of the charts. A chart is then drawn in
+            `<div class="chart" id="chart-NAME">`, and NAME is its name in `figures`.
     """
 
     title: str
@@ -69,8 +69,8 @@ def register_section(name: str, render: Render | str, after: str = "went") -> No
 
     Args:
         name: its id on the page, as `#name` of a link: letters, digits, '-' and '_'.
-        render: takes the `Facts` of a study and returns a `Section`, or None where it has nothing
-            to tell; or the name of such a function, "package.module:function".
+        render: takes the `Facts` of a study and returns a `Section`, or None to be left out; or
+            the name of such a function, "package.module:function".
         after: a built-in section, or one that was registered before.
 
     Raises:

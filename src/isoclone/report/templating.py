@@ -1,4 +1,4 @@
-"""The templates: everything that comes from data is escaped."""
+"""Fill the page's templates; all text from data is escaped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GLOBALS = {"MISSING": words.MISSING, "bounds": words.bounds, "with_error": words
 
 @functools.cache
 def environment() -> Environment:
-    """Return the templates' environment: autoescape is on and a name that is not there an error."""
+    """Return the templates' environment: text is escaped, and an undefined name is an error."""
     env = Environment(
         loader=PackageLoader("isoclone.report"),
         autoescape=True,

@@ -1,6 +1,6 @@
-"""Numbers as a reader wants them, with no more digits than they deserve: filters of the templates.
+"""Numbers as text with a suitable number of digits: filters of the templates.
 
-What holds HTML of ours (a raised exponent) is `Markup`; every other text is escaped by the page.
+Text with HTML (a raised exponent) is `Markup`; every other text is escaped by the page.
 """
 
 from __future__ import annotations

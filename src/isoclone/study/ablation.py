@@ -1,4 +1,4 @@
-"""Ablations: variants of one study, trained alike and set beside each other on a page.
+"""Ablations: variants of one study, trained alike and compared on one page.
 
 A Python file names the variants (`docs/extending.md` shows one):
 
@@ -27,13 +27,13 @@ from isoclone.study.spec import StudySpec
 from isoclone.study.study import Study
 
 TABLE = {"variant": str, **kinds(Point), "train_seconds": float}
-OURS = {  # what a variant may say besides fields of its study
+OURS = {  # what a variant may set besides fields of its study
     "width": ((int,), "a whole number"),
     "where": ((str,), "a condition"),
     "budgets_flops": ((list,), "a sequence of FLOPs"),
 }
-FOR_ALL = ("seeds", "episodes", "forecast_episodes")  # no variant is measured otherwise than others
-UNUSED = ("name", "widths", "forecast_flops", "adaptive", "extend")  # of a study that sweeps
+FOR_ALL = ("seeds", "episodes", "forecast_episodes")  # every variant is measured alike
+UNUSED = ("name", "widths", "forecast_flops", "adaptive", "extend")  # fields of the sweep
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Ablation:
         base: the study whose demonstrations, game and recipe all variants share.
         variants: what to change, by label: fields of `StudySpec`, 'width', 'budgets_flops', and
             'where' (only the train games that meet a condition, see `isoclone demos select`).
-        width: of variants that do not say otherwise.
-        budgets_flops: what they are trained for, likewise; under the base's convention, ascending.
+        width: of variants that do not set one.
+        budgets_flops: of variants that do not set them; under the base's convention, ascending.
         seeds: training seeds of each variant.
         episodes: episodes each policy plays at each budget; 0 for none.
     """
@@ -77,7 +77,7 @@ class Ablation:
         Writes `ablation.html`, `ablation.csv` and `ablation.parquet`.
 
         Args:
-            demos: demonstrations; recorded once, as the base says, if None.
+            demos: demonstrations; if None, they are recorded once, as the base study asks.
 
         Raises:
             SpecError: no variants, or one with a field it cannot have; budgets out of order.
@@ -133,7 +133,7 @@ class Ablation:
 
     @contextmanager
     def _named(self, label: str) -> Iterator[None]:
-        """Have a complaint say which variant it is about."""
+        """Raise a user's error as SpecError that names the variant."""
         try:
             yield
         except UsageError as error:
@@ -148,7 +148,7 @@ class Ablation:
         return record(study, session).path.resolve()
 
     def _study(self, out: Path, label: str, demos: Path, device: str) -> Study:
-        """The variant's study."""
+        """Make the variant's study, or open it."""
         changes = {k: v for k, v in self.variants[label].items() if k not in OURS}
         folder = "".join(c if c.isalnum() or c in ".-+" else "-" for c in label)
         where = self.variants[label].get("where")
@@ -170,7 +170,11 @@ class Ablation:
         return chosen.resolve()
 
     def _jobs(self, label: str, study: Study, fingerprint: str) -> list[Job]:
-        """A run for each seed passes all budgets; one a budget where its schedule ends there."""
+        """Return the variant's runs, each with its budgets.
+
+        One run for each seed passes all budgets; a schedule that ends at a budget needs one run
+        for each.
+        """
         runs: dict[str, tuple[Run, list[float]]] = {}
         for seed in self.seeds:
             for budget in self._budgets(label):
@@ -186,7 +190,7 @@ class Ablation:
         return tuple(self.variants[label].get("budgets_flops", self.budgets_flops))
 
     def _measured(self, label: str, study: Study) -> list[Measured]:
-        """The variant's points; others that were trained in its study on the side are left out."""
+        """Return the variant's points, without those that were trained by hand in its study."""
         return [
             Measured(label, p, study.folder.run(p.run_id).train_seconds(p.budget_flops))
             for p in study.points("extra")
@@ -196,7 +200,7 @@ class Ablation:
 
 
 def _check_variant(changes: object) -> None:
-    """Refuse a variant that is none, and what would be passed over in it."""
+    """Raise SpecError for a variant that is no dictionary, or has a field it cannot set."""
     if not isinstance(changes, dict):
         raise SpecError(f"must be a dictionary of what it changes, not {shown(changes)}")
     for name, (types, wanted) in OURS.items():
@@ -207,7 +211,7 @@ def _check_variant(changes: object) -> None:
             raise SpecError(f"'budgets_flops' must be numbers, not {shown(budget)}")
     for name in FOR_ALL:
         if name in changes:
-            raise SpecError(f"'{name}' is the same for all variants; say it of the ablation")
+            raise SpecError(f"'{name}' is the same for all variants; set it on the Ablation")
     for name in UNUSED:
         if name in changes:
-            raise SpecError(f"'{name}' means nothing here: a width is trained to budgets_flops")
+            raise SpecError(f"'{name}' cannot be set in a variant; set width or budgets_flops")

@@ -29,7 +29,7 @@ BREAKOUT = StudySpec(
     expert="scripted",
     samples=240_000,
     widths=(2, 3, 5, 8, 13, 21),
-    # Below 1e11 FLOPs little is learned yet: such a plateau misleads a law about the rest.
+    # Below 1e11 FLOPs a policy learns little; points from there would distort the fitted laws.
     budgets_flops=(1e11, 2e11, 5e11, 1e12, 2e12),
     seeds=(0, 1),
     game_options={"max_steps": 3_000},

@@ -1,4 +1,4 @@
-"""What this machine has, what it can do, and whether a study fits it: a finding a line."""
+"""Examine this machine: what is installed, how fast it is, and whether a study fits it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ OK, NOTE, PROBLEM = "ok", "note", "problem"
 GEMM_SIZE = {"cpu": 512, "cuda": 4096, "mps": 2048}
 GEMM_SECONDS = 0.25
 LEAST_DISK_BYTES = 2 * 2**30
-DISK_SPARE = 1.1  # a disk that is filled to the last byte is no use to anybody
+DISK_SPARE = 1.1  # leave a tenth more than is needed
 DAY_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True)
 class Finding(Record):
-    """One thing that was looked at: how it is, and what to do about it if anything."""
+    """One result of the examination, with what to do about it if there is a problem."""
 
     level: str  # 'ok', 'note' or 'problem'
     what: str
@@ -76,7 +76,7 @@ def _software() -> Iterator[Finding]:
 
 
 def _extras() -> Iterator[Finding]:
-    """What each extra brings, and how to get it."""
+    """Yield for each extra what is installed of it, and how to install the rest."""
     extras: dict[str, list[tuple[str, str | None]]] = {}
     for name, wanted, have in _requirements():
         if name is not None:
@@ -95,7 +95,7 @@ def _plugins() -> Iterator[Finding]:
     """Yield the installed packages that add to isoclone but could not be loaded."""
     load_plugins()
     for name, reason in BROKEN_PLUGINS.items():
-        remedy = "what it adds is unknown here: mend or uninstall the package that brings it"
+        remedy = "nothing of it can be used: repair or uninstall the package"
         yield Finding(PROBLEM, f"plugin {name}", f"not loaded: {reason}", remedy)
 
 
@@ -174,7 +174,7 @@ def _devices() -> Iterator[Finding]:
 
 
 def _rates(device: str) -> str:
-    """Measured speed of a large matrix product, in each precision that training uses."""
+    """Measure the speed of a large matrix product in each precision of training; return text."""
     import torch
 
     found = []
@@ -185,13 +185,13 @@ def _rates(device: str) -> str:
 
 
 def matmul_flops(device: str, dtype: object, seconds: float = GEMM_SECONDS) -> float:
-    """FLOP/s of a square matrix product on a device, on one thread; a multiply-add counts two."""
+    """Measure the FLOP/s of a square matrix product on one thread; a multiply-add counts two."""
     import torch
 
     size, threads = GEMM_SIZE[device.partition(":")[0]], torch.get_num_threads()
     a = torch.ones((size, size), dtype=dtype, device=device)  # type: ignore[call-overload]
     wait = _synchroniser(device)
-    # A core's own time: what else the machine is doing does not count against it.
+    # Processor time of this process, so that other work on the machine does not count.
     clock = time.process_time if device == "cpu" else time.perf_counter
     torch.set_num_threads(1)
     try:
@@ -222,7 +222,7 @@ def _memory() -> Finding:
 
 
 def available_bytes() -> float:
-    """Bytes of memory that can still be used: the machine's, or the container's if that is less."""
+    """Return the bytes of memory still free: the machine's, or the container's if that is less."""
     bounds = [float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))]
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
@@ -251,7 +251,7 @@ def _existing(place: Path) -> Path:
 
 
 def _writing_fails(folder: Path) -> str | None:
-    """Why files cannot be written, renamed and locked there, if they cannot."""
+    """Return why files cannot be written, renamed and locked in a folder; None if they can."""
     try:
         with tempfile.TemporaryDirectory(prefix=".isoclone-", dir=folder) as inner:
             first, second = Path(inner) / "a", Path(inner) / "b"
@@ -296,7 +296,7 @@ def _frames_bytes(study: Study, plan: Plan) -> int:
 
 
 def _runs_bytes(study: Study, plan: Plan) -> int:
-    """Checkpoints of every budget, and each run's state: weights, their average, two moments."""
+    """Return the bytes of all checkpoints and states (weights, their average, two moments)."""
     params = sum(size["params"] for size in plan.sizes) * len(plan.seeds)
     return params * 4 * (len(plan.budgets_flops) + 4)
 
@@ -315,7 +315,10 @@ def _space(study: Study, plan: Plan) -> Finding:
 
 
 def _room(study: Study, plan: Plan, workers: int) -> Iterator[Finding]:
-    """Memory: of the workers, measured by this process, which has just trained for a moment."""
+    """Yield whether the workers' memory suffices.
+
+    This process stands for a worker: it has just trained for a moment.
+    """
     import resource
 
     each = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
@@ -341,7 +344,7 @@ def _gpu_room(frames: int) -> Iterator[Finding]:
         free, _ = torch.cuda.mem_get_info(i)
         fits = frames < 0.6 * free
         found = f"frames {_gib(frames)}, {_gib(free)} free"
-        remedy = "" if fits else "frames stay on the host: slower; use fewer --samples"
+        remedy = "" if fits else "frames stay in main memory: slower; use fewer --samples"
         yield Finding(OK if fits else NOTE, f"frames on cuda:{i}", found, remedy)
 
 

@@ -1,4 +1,4 @@
-"""What a study will cost on this machine, measured in a few seconds before anything runs."""
+"""Estimate a study's cost on this machine, by measuring for a few seconds before it runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from isoclone.study.spec import StudySpec
 
 MEASURE_SECONDS = 0.6
 RANDOM_STEPS = 32
-TYPICAL_EPISODE = 1_000  # steps, where no demonstrations tell the expert's own
+TYPICAL_EPISODE = 1_000  # steps, where there are no demonstrations to count them in
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Speed(Record):
     expert_steps_per_s: float | None
 
     def train_seconds(self, samples: float, flops: float) -> float:
-        """Seconds to train on so many samples that cost so many FLOPs in all."""
+        """Return the seconds to train on so many samples that cost so many FLOPs in all."""
         return samples * self.base_s + flops * self.per_flop_s
 
 
@@ -60,7 +60,7 @@ class Estimate(Record):
 
 @dataclass(frozen=True)
 class Plan(Record):
-    """What a study is going to do and to cost, before anything runs."""
+    """The work and the cost of a study, before anything runs."""
 
     name: str
     game: str
@@ -167,7 +167,7 @@ def _attempt(what: str, function: Callable[..., Any], *args: Any) -> Any:
 
 
 def _seconds_per_sample(spec: StudySpec, width: int) -> tuple[float, float]:
-    """(seconds, FLOPs) of one training sample of a width, on made-up frames."""
+    """Measure (seconds, FLOPs) of one training sample of a width, on made-up frames."""
     import torch
 
     from isoclone.training.loop import Trainer
@@ -179,7 +179,7 @@ def _seconds_per_sample(spec: StudySpec, width: int) -> tuple[float, float]:
             the_game = spec.make_game()
             run = spec.run_for(width, 0, "estimate", spec.budgets_flops[-1])
             trainer = Trainer(run, _made_up(spec), the_game.n_actions, Path(folder))
-            trainer.train_until(trainer.flops_per_sample)  # the first step also prepares
+            trainer.train_until(trainer.flops_per_sample)  # the first step is slow
             begun, first = time.perf_counter(), trainer.progress.samples
             while time.perf_counter() - begun < MEASURE_SECONDS:
                 trainer.train_until(trainer.flops + trainer.flops_per_sample)
@@ -221,7 +221,7 @@ def _random_frames(the_game: Game) -> np.ndarray:
 
 
 def _rollout_speed(spec: StudySpec, slots: int = 4) -> float:
-    """Agent steps per second and core of the game's vectorised environment."""
+    """Measure the agent steps per second and core of the game's vectorised environment."""
     the_game = spec.make_game()
     env, rng, steps = vector_env(the_game, slots, 0), np.random.default_rng(0), 0
     try:
@@ -238,11 +238,11 @@ def _rollout_speed(spec: StudySpec, slots: int = 4) -> float:
 
 
 def _expert_speed(spec: StudySpec) -> float:
-    """Agent steps per second and core of the expert, playing for itself."""
+    """Measure the agent steps per second and core of the expert at play."""
     from isoclone.games import game
 
     the_game = spec.make_game()
-    if "max_steps" in the_game.options():  # shorter episodes, where they can be had
+    if "max_steps" in the_game.options():  # shorter episodes, where the game has that option
         the_game = game(spec.game, **{**spec.game_options, "max_steps": 200})
     player = expert(spec.expert, the_game, **spec.expert_options)
     begun, steps = time.perf_counter(), 0
@@ -262,7 +262,7 @@ def estimate(
     workers: int,
     episode_steps: float = TYPICAL_EPISODE,
 ) -> Estimate:
-    """Expected wall time of the plain grid; adaptive sweeps take less."""
+    """Estimate the wall time of the plain grid; adaptive sweeps take less."""
     forecast_width = spec.widths[-1]
     rollout_s = spec.forecast_episodes * episode_steps / speed.rollout_steps_per_s
     forecast_s = rollout_s + speed.train_seconds(
@@ -287,7 +287,7 @@ def sweep_seconds(
     cells: list[Cell],
     episode_steps: float = TYPICAL_EPISODE,
 ) -> float:
-    """Core-seconds for the cells: training from each run's last budget, and evaluation."""
+    """Estimate the core-seconds for the cells: training from each run's last budget, evaluation."""
     budgets = (0.0, *spec.budgets_flops)
     total = 0.0
     for cell in cells:

@@ -1,8 +1,8 @@
 """Find what is missing or torn in a study.
 
 A study's files are functions of its specification and its demonstrations, with few exceptions, so a
-lost one is trained, measured or drawn again, to the same bits. The exceptions are named: the
-specification, the demonstrations, and how long training took.
+lost one is trained, measured or drawn again, to the same bits. The exceptions are the
+specification, the demonstrations, and the time that training took.
 
 Points are kept three times (in their own file, in points.parquet and in points.csv); checkpoints,
 training states and demonstrations carry digests. A changed byte is seen there. Other files are
@@ -70,21 +70,21 @@ class Harm:
 
 
 class Unsound(Exception):
-    """A file is not as it should be: what, and how a sentence about it goes on."""
+    """A file is not as it should be: the kind of harm, and the rest of a sentence about it."""
 
     def __init__(self, what: str, why: str):
         super().__init__(what, why)
         self.what, self.why = what, why
 
 
-# ---------------------------------------------------------------------- looking
+# ---------------------------------------------------------------------- the examination
 
 
 def examine(study: Path) -> list[Harm]:
     """Return everything that is missing or torn in a study's directory; nothing is written.
 
-    Demonstrations and checkpoints are hashed, so the time it takes grows with their size. What an
-    unfinished study has not come to yet is not missing.
+    Demonstrations and checkpoints are hashed, so the time it takes grows with their size. Files of
+    later steps of an unfinished study do not count as missing.
 
     Raises:
         SpecError: there is no study, or its specification is refused.
@@ -196,12 +196,12 @@ class _Examination:
         return point
 
     def _beside(self, run: RunFolder, point: Point) -> None:
-        """Check what there must be beside a point."""
+        """Check the other files that belong to a point."""
         if point.checkpoint is None:
             return
         budget = point.budget_flops
         self.found.check(run.checkpoint(budget), lambda path: _weights_of(path, point), REPAIR)
-        remedy = "how long that training took is not known any more; --repair notes that"
+        remedy = "the time of that training is lost; --repair notes that"
         self.found.check(run.seconds(budget), _seconds, None, remedy)
         games_tell = any((self.folder.path / "runs").glob("*/episodes/*.json"))
         if point.episodes and games_tell:
@@ -233,7 +233,7 @@ class _Examination:
                 self.found.add(path, TORN, "has other figures than the points", RUN)
 
     def _compare(self, key: Key, rows: list[Row]) -> None:
-        """Note a point that the tables have, and whose file is gone or tells other figures."""
+        """Note a point that the tables have, and whose file is missing or has other figures."""
         path = self.folder.run(key[0]).point(key[1])
         if not path.exists():
             self.found.add(path, MISSING, "is missing", REPAIR)
@@ -276,7 +276,7 @@ class _Examination:
             check(folder.report, _page, RUN)
 
     def _unknown_points(self) -> None:
-        """Note points that no table knows, and the sweep must have had."""
+        """Note points that are in no table, but that the sweep must have measured."""
         points = [point for point in self.points.values() if point.role == "sweep"]
         fingerprints = {run.demos for run in self._sound_runs()}
         for cell in next_cells(self.study.spec, points).cells if fingerprints else ():

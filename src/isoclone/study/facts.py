@@ -1,4 +1,4 @@
-"""Gather what the report tells from a study; what is not there yet is named, not guessed."""
+"""Gather the facts of a study's report; what is not there yet is listed as missing."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def gather(study: Study) -> Facts:
     )
     if facts.video is None:
         missing.append("Video: the forecast agent was not filmed.")
-    # The page may travel: it names the study's folder, not where that happens to lie.
+    # The page may be sent to others: it names the study's folder, not the path to it.
     told = tuple(text.replace(str(study.path), facts.folder) for text in missing)
     return Facts(**{**facts.__dict__, "missing": told})
 
@@ -105,7 +105,7 @@ def _drawn(
 
 
 def _chosen_law(study: Study, fitted: FittedLaw | None, missing: list[str]) -> dict[str, Any]:
-    """Return what is to tell of the law that the study chose: nothing if it is the default."""
+    """Return the facts of the law that the study chose: nothing if it is the default."""
     name, budget = study.spec.law, study.spec.forecast_budget
     if name == DEFAULT_LAW or fitted is None:
         return {"law_name": name}
@@ -121,7 +121,7 @@ def _chosen_law(study: Study, fitted: FittedLaw | None, missing: list[str]) -> d
 
 
 def _demos(study: Study) -> DemosFacts:
-    # Not verified here: every run that used them has done so, and hashing takes its time.
+    # Not verified here: every run that used them has done so, and hashing is slow.
     demos = open_demos(demos_path(study.path, study.spec), verify=False)
     mean, se = demos.score()
     splits = Counter(
@@ -144,7 +144,7 @@ def _tested(study: Study, fitted: FittedLaw | None, missing: list[str]) -> Teste
     told: Tested | None = _try(study.tested, missing, "Forecast") if written else None
     if told and told.point and told.point.status != "ok":
         missing.append(f"Forecast agent: not measured ({told.point.reason}).")
-    elif not (told and told.point) and (told or not written):  # one that is damaged has been named
+    elif not (told and told.point) and (told or not written):  # a damaged one is reported
         missing.append("Test: the forecast agent has not been trained yet.")
     if told or fitted is None:
         return told

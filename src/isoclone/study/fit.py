@@ -1,4 +1,4 @@
-"""Fit laws to a study's points; the references set the ceiling and the floor of returns."""
+"""Fit laws to a study's points; the scores of expert and random play bound the returns."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def fit_law(name: str, points: Iterable[Point], references: References) -> Fitte
 
 
 def compare_laws(name: str, points: Iterable[Point], references: References) -> list[LawComparison]:
-    """Back-test a law beside the default; nothing if it is the default."""
+    """Compare a law's back-tests with the default's; an empty list if it is the default."""
     if name == laws.DEFAULT_LAW:
         return []
     expert, random = _returns(references)

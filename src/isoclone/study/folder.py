@@ -8,17 +8,17 @@
   runs/<id>/             one folder for each run:
     run.json               the declared fields
     state.safetensors      where training can go on from
-    restarted.json         why training began anew, if it did
+    restarted.json         why training started from the beginning again, if it did
     failure.txt            traceback of the last attempt that failed, if one did
     checkpoints/<budget>.safetensors
     episodes/<budget>.json how each episode went, where the game tells
     seconds/<budget>.json  how long training took
     points/<budget>.json   written last: without it the point did not happen
-    progress.json          for whoever watches
+    progress.json          for watchers
   points.parquet, .csv   every point, one row each
   laws.json              the fitted laws with intervals
   forecast.json          forecast, the agent trained to test it, and how they compare
-  baselines.json         whom that agent was measured against
+  baselines.json         returns of the players that the agent is compared with
   video.mp4              that agent playing
   report.html            everything, on one page
 """
@@ -34,7 +34,7 @@ from isoclone.base.records import Point, Run
 from isoclone.base.store import read_json
 
 STUDY_FILE = "study.json"
-HEAVY = ("demos", "recordings")  # of an object store's study: not needed to look at it
+HEAVY = ("demos", "recordings")  # not fetched from an object store only to look at a study
 R = TypeVar("R", Run, Point)
 
 
@@ -57,12 +57,12 @@ class RunFolder:
 
     @property
     def state(self) -> Path:
-        """Where training can go on from."""
+        """The state that training resumes from."""
         return self.path / "state.safetensors"
 
     @property
     def restarted(self) -> Path:
-        """Why training began anew, if it did."""
+        """The reason why training started again from the beginning, if it did."""
         return self.path / "restarted.json"
 
     @property
@@ -72,23 +72,23 @@ class RunFolder:
 
     @property
     def progress(self) -> Path:
-        """How far the run is, for whoever watches."""
+        """The run's progress, for watchers."""
         return self.path / "progress.json"
 
     def point(self, budget_flops: float) -> Path:
-        """The file whose presence says that the point is complete."""
+        """Return the path of a point; the file is there only if the point is complete."""
         return self.path / "points" / f"{budget_key(budget_flops)}.json"
 
     def checkpoint(self, budget_flops: float) -> Path:
-        """The weights that the point was measured with."""
+        """Return the path of the weights that the point was measured with."""
         return self.path / "checkpoints" / f"{budget_key(budget_flops)}.safetensors"
 
     def episodes(self, budget_flops: float) -> Path:
-        """A list with what the game told of each episode that was played, where it tells."""
+        """Return the path of the game's facts about each episode played, for games with any."""
         return self.path / "episodes" / f"{budget_key(budget_flops)}.json"
 
     def seconds(self, budget_flops: float) -> Path:
-        """How long training up to the budget took; no part of the point: machines differ."""
+        """Return the path of the training time; not in the point, as it differs by machine."""
         return self.path / "seconds" / f"{budget_key(budget_flops)}.json"
 
     def train_seconds(self, budget_flops: float) -> float | None:
@@ -144,7 +144,7 @@ class StudyFolder:
 
     @property
     def baselines(self) -> Path:
-        """Whom the forecast agent was measured against."""
+        """The returns of the players that the forecast agent is compared with."""
         return self.path / "baselines.json"
 
     @property
@@ -159,7 +159,7 @@ class StudyFolder:
 
     @property
     def lock(self) -> Path:
-        """Held by whoever drives the study."""
+        """The lock that a study's driver holds."""
         return self.path / ".driver.lock"
 
     def run(self, run_id: str) -> RunFolder:

@@ -62,7 +62,7 @@ def run(study: Study, session: Session | None = None) -> Study:
 
 
 def carry_out(study: Study, session: Session) -> None:
-    """Do what `run` does, for whoever drives the study already."""
+    """Do what `run` does, for a caller that is the study's driver already."""
     sweep_leftovers(study.path)
     record(study, session)
     sweep(study, session)
@@ -72,17 +72,17 @@ def carry_out(study: Study, session: Session) -> None:
     finally:  # a study without laws still has a report, which says what is missing
         session.observer.phase("report")
         write_report(study)
-        sweep_leftovers(study.path)  # of workers that died while the others went on
+        sweep_leftovers(study.path)  # temporary files of workers that died
 
 
 @contextmanager
 def driven(study: Study, session: Session | None = None) -> Iterator[None]:
-    """Be the only driver of a study; the lock goes with the process, however it ends.
+    """Hold the lock of a study's only driver; it is released however the process ends.
 
     Raises:
         StoreError: another is at work.
     """
-    if not distributed.leads():  # the first process holds it for all
+    if not distributed.leads():  # the first process holds the lock for all
         yield
     elif study.remote is None:
         with alone(study.folder.lock, str(study.path)):
@@ -91,7 +91,7 @@ def driven(study: Study, session: Session | None = None) -> Iterator[None]:
         observer = (session or Session()).observer
         with study.remote.driven(lambda said: observer.phase("wait", said)):
             study.remote.pull()
-            # Somebody else may have begun another study here meanwhile.
+            # Another process may have made another study here in the meantime.
             Study.open(study.path).spec.refuse_other(study.spec, study.place)
             with study.remote.kept():
                 yield
@@ -119,7 +119,7 @@ def record(study: Study, session: Session) -> Demonstrations:
 
 
 def request_of(study: Study) -> RecordRequest:
-    """Return what is to be recorded for a study."""
+    """Return the request to record a study's demonstrations."""
     spec = study.spec
     return RecordRequest(
         game=spec.game,
@@ -237,7 +237,7 @@ def _write_failure(job: Job, budget: float, role: str, reason: str) -> None:
 def _forget_failures(study: Study) -> None:
     """Forget failed points, so that they are tried again.
 
-    What was forecast without them falls: its agent stays as a row, but as an extra one.
+    A forecast made without them is deleted; the point of its agent becomes an 'extra' one.
     """
     failed = [p for p in study.points(None) if p.status == "failed"]
     if any(p.role == "sweep" for p in failed):
@@ -264,7 +264,7 @@ def fit_laws(study: Study) -> None:
 
 
 def test_forecast(study: Study, session: Session) -> Tested:
-    """Write the forecast down, train its agent, set one against the other, film the agent."""
+    """Write the forecast, train its agent, compare the two, and film the agent."""
     tested = _forecast(study)
     if tested.point is None or tested.point.status == "failed":
         point = train_forecast(study, tested.forecast, session)
@@ -277,7 +277,7 @@ def test_forecast(study: Study, session: Session) -> Tested:
 
 
 def _forecast(study: Study) -> Tested:
-    """Return what `forecast.json` says; it is written before its agent is trained."""
+    """Return the content of `forecast.json`; it is written before its agent is trained."""
     if study.folder.forecast.exists():
         return study.tested()
     tested = Tested.of(study.forecast())
@@ -286,7 +286,7 @@ def _forecast(study: Study) -> Tested:
 
 
 def _film(study: Study, point: Point | None, session: Session) -> None:
-    """Have the forecast agent filmed, unless it is."""
+    """Have the forecast agent filmed, unless there is a film."""
     if point is None or point.checkpoint is None or study.folder.video.exists():
         return
     reads = {name: study.path / name for name in (STUDY_FILE, point.checkpoint)}
@@ -326,7 +326,7 @@ def forecast_run(study: Study, predicted: Forecast) -> Run:
 
 
 def _measure_baselines(study: Study, session: Session) -> None:
-    """Measure whom the forecast agent is set against: the expert's habits, the smallest agent."""
+    """Measure the players to compare the forecast agent with: 'marginal' and 'smallest'."""
     if study.baselines() or not study.spec.forecast_episodes:
         return
     session.observer.phase("baselines", "the expert's habits, and the sweep's smallest agent")

@@ -1,15 +1,15 @@
-"""What to run next: a pure function of the specification and the points there are.
+"""Choose what to run next: a pure function of the specification and the points so far.
 
-The grid is walked budget by budget. Two rules make it adaptive; both look at the size with the
+The grid is walked budget by budget. Three rules make it adaptive; all look at the size with the
 lowest dev loss (mean over seeds) at a budget.
 
-- **Hopeless below.** A size two or more steps below the best, and worse than it by more than
-  twice their combined SE, is trained no further: the best size grows with compute.
-- **Not yet.** A size three or more steps above the best of the budget before waits: it joins when
-  the best has come nearer, or turns out to be the largest that did not wait, and then costs what it
-  would have cost anyway.
-- **Falling at the edge.** If the best is the largest (smallest) size there is, a size beyond it is
-  added, by the ratio of the last two sizes, `extend` times at most on either side.
+- **Stopped.** A size two or more steps below the best, and worse than it by more than twice their
+  combined SE, is trained no further: the best size grows with compute.
+- **Waits.** A size three or more steps above the best of the budget before is not trained yet. It
+  joins once the best size is less than three steps below it, or is the largest that did not wait.
+  Its run then starts from the beginning, so waiting costs nothing.
+- **Added.** If the best is the largest (smallest) size there is, a size beyond it is added, by the
+  ratio of the last two sizes, `extend` times at most on either side.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Where the sweep stands: cells still missing at the current budget, and what was decided."""
+    """State of the sweep: cells still missing at the current budget, and decisions so far."""
 
     cells: tuple[Cell, ...]
     decisions: tuple[Decision, ...]
@@ -51,7 +51,7 @@ class Sweep:
 
 
 def grid(spec: StudySpec) -> list[Cell]:
-    """Every cell of the plain grid."""
+    """Return every cell of the plain grid."""
     return [
         Cell(width, seed, budget)
         for budget in spec.budgets_flops
@@ -61,10 +61,10 @@ def grid(spec: StudySpec) -> list[Cell]:
 
 
 def next_cells(spec: StudySpec, points: Iterable[Point]) -> Sweep:
-    """The cells to measure next; none when the sweep is complete.
+    """Return the cells to measure next; none when the sweep is complete.
 
-    The answer depends on the points alone, never on the order in which they came or on who
-    measured them, so a sweep that was interrupted goes on as it would have.
+    The answer depends on the points alone, never on their order or on the worker that measured
+    them, so an interrupted sweep goes on as it would have without the interruption.
     """
     measured = {(p.width, p.seed, p.budget_flops): p for p in points if p.role == "sweep"}
     widths = list(spec.widths)
@@ -100,7 +100,7 @@ def next_cells(spec: StudySpec, points: Iterable[Point]) -> Sweep:
 
 
 def _longest_first(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """Small sizes cost the most seconds for a budget, and so come first."""
+    """Sort cells by size: the small ones take the most time for a budget, and so come first."""
     return tuple(sorted(cells, key=lambda c: (c.width, c.seed)))
 
 
@@ -128,7 +128,7 @@ def _best(at_budget: dict[int, list[Point]]) -> int | None:
 
 
 def _beyond(spec: StudySpec, widths: list[int], best: int | None) -> int | None:
-    """The size to add beyond the edge the best one lies on, if any and if allowed."""
+    """Return the size to add if the best one lies at an edge; None if it does not, or may not."""
     if best == widths[-1] and sum(w > max(spec.widths) for w in widths) < spec.extend:
         return max(best + 1, round(best * best / widths[-2]))
     if best == widths[0] > 1 and sum(w < min(spec.widths) for w in widths) < spec.extend:
@@ -161,7 +161,7 @@ def _se(points: Sequence[Point]) -> float:
 
 
 def flops_spent(points: Iterable[Point]) -> float:
-    """FLOPs of training that stand behind the points: each run's furthest."""
+    """Add up the training FLOPs of all runs, each up to its last point."""
     furthest: dict[str, float] = {}
     for p in points:
         furthest[p.run_id] = max(furthest.get(p.run_id, 0.0), p.flops)
@@ -169,5 +169,5 @@ def flops_spent(points: Iterable[Point]) -> float:
 
 
 def grid_flops(spec: StudySpec, widths: Sequence[int] | None = None) -> float:
-    """FLOPs of a plain grid: every size (the spec's, or those given), each to the last budget."""
+    """Return the FLOPs of a plain grid: every size (the spec's, or those given) to all budgets."""
     return len(widths or spec.widths) * len(spec.seeds) * max(spec.budgets_flops)

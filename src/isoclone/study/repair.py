@@ -40,7 +40,7 @@ from isoclone.training.checkpoint import load_tensors
 
 @dataclass(frozen=True)
 class Repaired:
-    """What became of a harm: whether it is gone, and one sentence for people."""
+    """The result for one harm: whether it is gone, and one sentence for people."""
 
     harm: Harm
     made: bool
@@ -50,11 +50,11 @@ class Repaired:
 def repair(study: Study, session: Session | None = None) -> list[Repaired]:
     """Make again all of a study that can be made again, then carry it out as `run` does.
 
-    What is torn is deleted, and lost points are trained and measured again, each for itself, before
-    anything is concluded from them. If demonstrations are damaged, nothing is touched.
+    Torn files are deleted, and lost points are trained and measured again, each for itself, before
+    laws are fitted to them. If demonstrations are damaged, nothing is touched.
 
     Returns:
-        What became of each harm that `examine` finds; nothing if the study is sound.
+        The result for each harm that `examine` finds; an empty list if the study is sound.
 
     Raises:
         StoreError: another process is at work on this study, or the disk is full.
@@ -82,7 +82,7 @@ class _Repair:
         self.study, self.session, self.harms = study, session, harms
         self.lost = {key: h for h in harms if h.made_again_by and (key := self._key_of(h.path))}
         self.before = {key: row for key in self.lost if (row := self._before(key))}
-        self.refused: dict[Path, str] = {}  # why a file is left as it is
+        self.refused: dict[Path, str] = {}  # file -> why it is not repaired
 
     def blocked(self) -> bool:
         """Return whether the demonstrations, which everything comes from, are damaged."""
@@ -101,7 +101,7 @@ class _Repair:
             if harm.made_again_by == REPAIR:
                 harm.path.unlink(missing_ok=True)
             elif harm.path.parent.name == "seconds":
-                write_json(harm.path, None)  # unless training is repeated, which measures it anew
+                write_json(harm.path, None)  # unless training is repeated
         for run_id, budget in self.lost:
             folder = self.study.folder.run(run_id)
             for path in (folder.point(budget), folder.checkpoint(budget), folder.episodes(budget)):
@@ -131,18 +131,18 @@ class _Repair:
             demos = self.study.demos()
             write_episode_table(home, demos.episodes, demos.dev_episodes)
 
-    # -------------------------------------------------------------- runs and points that were
+    # -------------------------------------------------------------- lost runs and points
 
     def _key_of(self, path: Path) -> Key | None:
         """Return the point that a file belongs to, None if to none."""
         if path.parent.name not in OF_A_POINT or path.parents[2] != self.study.path / "runs":
             return None
-        with suppress(ValueError):  # a name of somebody else's
+        with suppress(ValueError):  # not a file of ours
             return path.parents[1].name, float(path.stem)
         return None
 
     def _before(self, key: Key) -> Row | None:
-        """Return the row of a point as it was, from wherever it is still told."""
+        """Return the row of a lost point, from the first file that still has it."""
         folder = self.study.folder
         path = folder.run(key[0]).point(key[1])
         bad = {harm.path for harm in self.harms}
@@ -175,7 +175,7 @@ class _Repair:
         return found
 
     def _run_called(self, run_id: str) -> Run | None:
-        """Return the run of an id, which is the hash of what it declares: no other can have it."""
+        """Return the run of an id; the id is a hash of its fields, so no other run can have it."""
         spec, fingerprint = self.study.spec, self.study.demos().fingerprint
         folder = self.study.folder.run(run_id).path
         for path in (*folder.glob("checkpoints/*.safetensors"), *folder.glob("*.safetensors")):
@@ -217,10 +217,10 @@ class _Repair:
             )
         return asked in agents
 
-    # -------------------------------------------------------------- what became of it
+    # -------------------------------------------------------------- results
 
     def outcome(self) -> list[Repaired]:
-        """Look again, and return what became of each harm."""
+        """Examine the study again, and return the result for each harm."""
         left = {harm.path for harm in examine(self.study.path)}
         return [self._became(harm, harm.path not in left) for harm in self.harms]
 
@@ -237,7 +237,7 @@ class _Repair:
         if harm.path.name in WHEN_NEEDED and not harm.path.exists():
             return Repaired(harm, True, f"{name} was deleted; it is made again when it is needed")
         if not harm.path.exists():
-            told = "nothing tells any more what it was"
+            told = "no other file holds its contents"
             return Repaired(harm, False, f"{name} was not made again: {told}")
         key = self._key_of(harm.path)
         if key is None or key not in self.before:

@@ -1,4 +1,4 @@
-"""Who does the work of a study: executor, device, and who is told of progress."""
+"""The executor and the device of a study's work, and the observer that is told of progress."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from isoclone.study.study import Study
 
 
 class Observer:
-    """Told what a study does; this one ignores it. `isoclone.cli.console` has one that prints."""
+    """Observer of a study's progress that ignores it; that of `isoclone.cli.console` prints."""
 
     def phase(self, name: str, detail: str = "") -> None:
         """Take note that a new phase begins."""
@@ -36,7 +36,7 @@ class Observer:
 
 @dataclass
 class Session:
-    """Who does the work. The executor is closed by whoever made it.
+    """The executor and the device of the work. The executor is closed by the code that made it.
 
     Attributes:
         device: of training and evaluation: 'cpu', 'cuda', 'mps'.

@@ -1,4 +1,4 @@
-"""What a study is, declared: a frozen record that can be written down, compared and diffed."""
+"""The specification of a study: a frozen record that can be stored and compared."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class StudySpec:
         widths: sizes of the grid; more are added at its edges where `extend` allows it.
         budgets_flops: compute budgets, ascending, under `flop_convention`.
         recipe: a recipe's fields (see `isoclone.training.recipes`).
-        adaptive: leave out what is hopeless (see `isoclone.study.plan`).
+        adaptive: leave out sizes far from the best one (see `isoclone.study.plan`).
         extend: how many sizes may be added at either edge of the grid.
         dev_samples: about how many dev samples a dev loss is measured on.
         episodes: episodes played for each point's mean return; 0 measures none.
-        forecast_flops: where the forecast is put to the test; None for 3.3x the largest budget.
+        forecast_flops: budget of the tested forecast; None for 3.3x the largest budget.
         forecast_episodes: episodes the forecast agent plays.
         law: the law that forecasts, by name; see `isoclone.laws.LAWS`.
     """
@@ -81,20 +81,20 @@ class StudySpec:
 
     @property
     def forecast_budget(self) -> float:
-        """Where the forecast is put to the test, in FLOPs."""
+        """Budget of the tested forecast, in FLOPs."""
         return self.forecast_flops or max(self.budgets_flops) * FORECAST_FACTOR
 
     def make_game(self) -> Game:
-        """The game, with the study's options."""
+        """Make the game, with the study's options."""
         return make_game(self.game, **self.game_options)
 
     def to_json(self) -> dict[str, Any]:
-        """The specification as JSON values."""
+        """Return the specification as JSON values."""
         return jsonable(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> StudySpec:
-        """A specification from `to_json`'s result.
+        """Return a specification from the result of `to_json`.
 
         Raises:
             SpecError: a field is missing or unknown, or has a value it cannot have.
@@ -129,10 +129,10 @@ class StudySpec:
         return self
 
     def check(self) -> None:
-        """Refuse what cannot be studied.
+        """Check every field, and that the budgets suffice for the widths.
 
         Raises:
-            SpecError: naming the field and what to do.
+            SpecError: a field cannot have its value; the message says what to do.
             UnknownNameError: game, policy, recipe or convention is unknown.
         """
         _check_numbers(self)
@@ -147,9 +147,9 @@ class StudySpec:
             )
 
     def check_expert(self) -> None:
-        """Refuse an expert that is not there, unless demonstrations are given.
+        """Check that the expert exists, unless demonstrations are given.
 
-        One that has to be loaded from a file or the hub is met when recording begins.
+        An expert from a file or the hub is checked only when recording begins.
 
         Raises:
             UnknownNameError: no expert has that name.
@@ -163,7 +163,7 @@ class StudySpec:
             raise UnknownNameError("expert", self.expert, EXPERTS.names())
 
     def batch_flops(self, width: int) -> float:
-        """What one training step of a width costs, the least that a budget can be.
+        """Return the FLOPs of one training step of a width, the least that a budget can be.
 
         Raises:
             SpecError: the policy cannot be made in that width, or with these options.
@@ -182,7 +182,7 @@ class StudySpec:
             raise SpecError(f"policy '{self.policy}' of width {width}: {said}") from error
 
     def run_for(self, width: int, seed: int, fingerprint: str, budget_flops: float) -> Run:
-        """The run of one size and seed that reaches a budget, on those demonstrations.
+        """Return the run of one size and seed that reaches a budget, on those demonstrations.
 
         One run serves all budgets, unless its schedule depends on where it ends.
         """
@@ -201,7 +201,7 @@ class StudySpec:
         )
 
     def replace(self, **changes: Any) -> StudySpec:
-        """A copy with fields changed, checked.
+        """Return a checked copy with fields changed.
 
         Raises:
             SpecError: a field no study has, or a value it cannot have.
@@ -273,7 +273,7 @@ def _usual_expert(name: str, options: dict[str, Any]) -> str:
 
 
 def with_precision(spec: StudySpec, device: str) -> StudySpec:
-    """Settle the precision 'auto' once and for all, so that resuming elsewhere changes nothing."""
+    """Replace the precision 'auto' by that of a device, so that all machines train alike."""
     chosen = Recipe.from_json(spec.recipe).precision
     if chosen != "auto":
         return spec

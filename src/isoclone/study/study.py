@@ -1,6 +1,6 @@
-"""A study: a directory, and the only state. Make one, open one, read what is there.
+"""A study: a directory that holds all of its state. Make one, open one, read from it.
 
-What is done in a study is done by `isoclone.study.pipeline`; the directory's files are listed in
+The work of a study is done by `isoclone.study.pipeline`; the directory's files are listed in
 `isoclone.study.folder`. A study in an object store (`s3://bucket/study`) is worked on in a copy of
 it, see `isoclone.remote`.
 """
@@ -36,7 +36,7 @@ class Study:
     def __init__(self, path: Path, spec: StudySpec):
         self.path, self.spec = path, spec
         self.folder = StudyFolder(path)
-        self._vouched = True  # False where only the directory itself says what is to be trusted
+        self._vouched = True  # False if the specification comes from the directory alone
 
     # ------------------------------------------------------------------ making and opening
 
@@ -97,7 +97,7 @@ class Study:
         return study
 
     def check_trust(self) -> None:
-        """Refuse an expert made of somebody's code when nobody but the directory asks for it.
+        """Raise TrustError if the expert runs foreign code and only the directory names it.
 
         Raises:
             TrustError: the specification comes from the directory alone, and names such an expert.
@@ -110,7 +110,7 @@ class Study:
                 "or record the demonstrations first: isoclone demos record, with --trust"
             )
 
-    # ------------------------------------------------------------------ where it is
+    # ------------------------------------------------------------------ its place
 
     @cached_property
     def remote(self) -> Remote | None:
@@ -126,7 +126,7 @@ class Study:
         """Return where a file of the study is, for people."""
         return self.remote.place(name) if self.remote else str(self.path / name)
 
-    # ------------------------------------------------------------------ what is there
+    # ------------------------------------------------------------------ reading
 
     def demos(self) -> Demonstrations:
         """Open the study's demonstrations and verify them.
@@ -166,7 +166,7 @@ class Study:
         return sorted(chosen, key=lambda p: (p.role, p.budget_flops, p.width, p.seed, p.run_id))
 
     def sweep(self) -> Sweep:
-        """Say where the sweep stands."""
+        """Return the state of the sweep: missing cells and decisions."""
         return next_cells(self.spec, self.points())
 
     def references(self) -> dict[str, Reference]:
@@ -174,7 +174,7 @@ class Study:
         return self._rows(self.folder.references, Reference)
 
     def baselines(self) -> dict[str, Baseline]:
-        """Read whom the forecast agent was measured against: 'marginal' and 'smallest'."""
+        """Read the returns of the players 'marginal' and 'smallest', to compare the agent with."""
         return self._rows(self.folder.baselines, Baseline)
 
     def _rows(self, path: Path, kind: type[R]) -> dict[str, R]:
@@ -217,7 +217,7 @@ class Study:
             decisions=sweep.decisions,
         )
 
-    # ------------------------------------------------------------------ what follows from it
+    # ------------------------------------------------------------------ plan, laws, forecast
 
     def plan(self, workers: int = 1) -> Plan:
         """Return sizes x budgets x seeds, FLOPs, and the time expected on this machine."""
@@ -237,7 +237,7 @@ class Study:
         return fit_law(self.spec.law, self.points(), self.references())
 
     def compare_laws(self) -> list[LawComparison]:
-        """Back-test the study's law beside the default; nothing if it is the default."""
+        """Compare the study's law with the default by back-tests; none if it is the default."""
         return compare_laws(self.spec.law, self.points(), self.references())
 
     def forecast(self, flops: float | None = None) -> Forecast:

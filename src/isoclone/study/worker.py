@@ -1,6 +1,6 @@
-"""Train one run of a study to a budget, and leave the point in the run's folder.
+"""Train one run of a study to a budget, and write the point into the run's folder.
 
-A worker is told a study directory, a run id and a budget, and writes only that run's folder (see
+A worker gets a study directory, a run id and a budget, and writes only that run's folder (see
 `study.folder`). Doing it twice is harmless: what is there is not done again.
 """
 
@@ -75,12 +75,12 @@ def train_to_budgets(
 
 
 def is_there(path: Path, role: str) -> bool:
-    """Return whether a point is measured; an extra one does not stand for the sweep's."""
+    """Return whether a point is measured; an 'extra' one does not count as the sweep's."""
     return path.exists() and (role == "extra" or read_json(path)["role"] == role)
 
 
 class _Job:
-    """What one call of `train_to_budget` needs at hand."""
+    """The work of one call of `train_to_budget`."""
 
     def __init__(self, study: Path, folder: RunFolder, budget: float, role: str, device: str):
         self.study, self.folder, self.budget = study, folder, budget
@@ -174,7 +174,7 @@ class _Job:
         return {"return_mean": played.mean, "return_se": played.se, "episodes": episodes}
 
     def point(self, trainer: Trainer | None, **measured: Any) -> Point:
-        """Return the row: what the run says of itself, what it cost, and what was measured."""
+        """Return the point: the run's fields, its cost, and what was measured."""
         cost: dict[str, Any] = {}
         if trainer is not None:
             done, unique = trainer.progress, self.demos.samples_in("train")
@@ -191,12 +191,12 @@ class _Job:
         )
 
     def write(self, point: Point) -> None:
-        """Write the point, the last thing that is done."""
+        """Write the point; this is the last step."""
         if distributed.leads():
             write_json(self.folder.point(self.budget), point.to_json())
 
     def report(self, phase: str, trainer: Trainer, now: bool = False) -> None:
-        """Tell whoever watches, at most once a second."""
+        """Write the progress for watchers, at most once a second."""
         if not distributed.leads():
             return
         if not now and time.monotonic() - self._reported < PROGRESS_SECONDS:
