@@ -24,6 +24,7 @@ from isoclone.base.errors import SpecError
 from isoclone.games import FrameSpec
 
 KINDS = ("unit", "standardise")
+LAYOUTS = ("rows", "blocks4", "raw")
 CLIP = 10.0
 STEPS = 127
 SD_FLOOR = {"uint8": 10.0, "float32": 1e-3}

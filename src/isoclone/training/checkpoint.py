@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from isoclone.base.errors import CheckpointError, IsocloneError
 from isoclone.base.records import Run
 from isoclone.base.store import replacing
-from isoclone.demos.encode import KINDS, FrameEncoder
+from isoclone.demos.encode import KINDS, LAYOUTS, FrameEncoder
 from isoclone.games import FrameSpec
 from isoclone.policies import is_recurrent, make_policy
 
@@ -179,4 +179,6 @@ def _encoder(described: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fra
         raise ValueError("the encoder's statistics do not fit the frames")
     if described["kind"] not in KINDS:
         raise ValueError(f"unknown kind of frames '{described['kind']}'")
+    if described["layout"] not in LAYOUTS:
+        raise ValueError(f"unknown layout of frames '{described['layout']}'")
     return FrameEncoder(described["kind"], described["layout"], spec, mean, inverse_sd)
