@@ -337,7 +337,7 @@ def register_section(name: str, render: Render | str, after: str = "went") -> No
     from isoclone.report import sections
 
     _check_callable(sections.SECTIONS, name, render)
-    sections.register_section(name, render, after)
+    sections.add_section(name, render, after)
 
 
 def register_study(name: str, study: StudySpec | str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from markupsafe import Markup
 
 from isoclone.base.errors import SpecError, UnknownNameError
-from isoclone.report import SECTIONS, Section, register_section
+from isoclone.report import SECTIONS, Section, add_section
 from isoclone.report.facts import Facts
 from isoclone.report.page import render, sections_of
 from isoclone.report.sections import _AFTER, BUILT_IN, section_names
@@ -54,7 +54,7 @@ def mine(facts: Facts) -> Section:
 
 
 def test_section_of_text_table_and_chart(facts: Facts) -> None:
-    register_section("widths", mine, after="isoflop")
+    add_section("widths", mine, after="isoflop")
     names = section_names()
     assert names.index("widths") == names.index("isoflop") + 1
     page = render(facts)
@@ -70,7 +70,7 @@ def test_section_of_text_table_and_chart(facts: Facts) -> None:
 
 def test_chart_has_the_style_of_the_page_and_what_it_brings(facts: Facts) -> None:
     figure = {"data": [], "layout": {"xaxis": {"type": "log"}, "title": {"text": "mine"}}}
-    register_section("styled", lambda facts: Section("Styled", figures={"a chart": figure}))
+    add_section("styled", lambda facts: Section("Styled", figures={"a chart": figure}))
     layout = sections_of(facts)[0]["styled"].figures["styled-1"]["layout"]
     assert layout["xaxis"]["type"] == "log"
     assert layout["xaxis"]["gridcolor"] == "@grid"
@@ -78,8 +78,8 @@ def test_chart_has_the_style_of_the_page_and_what_it_brings(facts: Facts) -> Non
 
 
 def test_html_of_a_section_is_taken_as_it_is_only_if_it_says_so(facts: Facts) -> None:
-    register_section("plain", lambda facts: Section("Plain", html="<u>x</u>"))
-    register_section("marked", lambda facts: Section("Marked", html=Markup("<u>y</u>")))
+    add_section("plain", lambda facts: Section("Plain", html="<u>x</u>"))
+    add_section("marked", lambda facts: Section("Marked", html=Markup("<u>y</u>")))
     page = render(facts)
     assert "&lt;u&gt;x&lt;/u&gt;" in page
     assert "<u>y</u>" in page
@@ -87,15 +87,15 @@ def test_html_of_a_section_is_taken_as_it_is_only_if_it_says_so(facts: Facts) ->
 
 def test_sections_after_the_same_one_keep_their_order(facts: Facts) -> None:
     for name in ("first", "second"):
-        register_section(name, mine, after="plan")
-    register_section("third", mine, after="second")
+        add_section(name, mine, after="plan")
+    add_section("third", mine, after="second")
     names = section_names()
     at = names.index("plan")
     assert names[at + 1 : at + 4] == ["first", "second", "third"]
 
 
 def test_section_may_have_nothing_to_tell(facts: Facts) -> None:
-    register_section("silent", lambda facts: None)
+    add_section("silent", lambda facts: None)
     sections, trouble = sections_of(facts)
     assert "silent" not in sections
     assert not trouble
@@ -112,7 +112,7 @@ def test_section_may_have_nothing_to_tell(facts: Facts) -> None:
     ],
 )
 def test_broken_section_is_named_and_left_out(facts: Facts, render_it: object, said: str) -> None:
-    register_section("broken", render_it)
+    add_section("broken", render_it)
     page = render(facts)
     assert '<section id="broken">' not in page
     assert "Section broken: " in page
@@ -121,11 +121,11 @@ def test_broken_section_is_named_and_left_out(facts: Facts, render_it: object, s
 
 def test_what_cannot_be_registered() -> None:
     with pytest.raises(SpecError, match="letters, digits"):
-        register_section("a b", mine)
+        add_section("a b", mine)
     with pytest.raises(SpecError, match="built in"):
-        register_section("laws", mine)
+        add_section("laws", mine)
     with pytest.raises(UnknownNameError, match="nowhere"):
-        register_section("mine", mine, after="nowhere")
+        add_section("mine", mine, after="nowhere")
 
 
 def test_built_in_sections_are_in_order() -> None:
@@ -142,8 +142,8 @@ def test_mixed_points_are_told(facts: Facts) -> None:
 
 def test_registering_is_light() -> None:
     code = (
-        "import sys; from isoclone.report import register_section; "
-        "register_section('mine', 'mine:render'); "
+        "import sys; from isoclone.report import add_section; "
+        "add_section('mine', 'mine:render'); "
         "print(sorted({'torch', 'numpy', 'jinja2', 'plotly'} & set(sys.modules)))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,12 +13,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isoclone.report.sections import SECTIONS, Section, register_section
+from isoclone.report.sections import SECTIONS, Section, add_section
 
 if TYPE_CHECKING:
     from isoclone.report.facts import Facts
 
-__all__ = ["SECTIONS", "Section", "register_section", "write_report"]
+__all__ = ["SECTIONS", "Section", "add_section", "write_report"]
 
 
 def write_report(path: Path, facts: Facts) -> Path:

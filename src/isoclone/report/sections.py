@@ -64,7 +64,7 @@ for _name, _render in BUILT_IN.items():
 _AFTER: dict[str, str] = {}  # section -> the one it follows
 
 
-def register_section(name: str, render: Render | str, after: str = "went") -> None:
+def add_section(name: str, render: Render | str, after: str = "went") -> None:
     """Add a section to every report, directly after another one.
 
     Args:
