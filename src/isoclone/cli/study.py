@@ -94,13 +94,21 @@ def _repair(the_study: Any, session: Any) -> None:
 
 
 def _refuse_harm(the_study: Any) -> None:
-    """Raise ExecutionError if something of a finished study is missing or torn."""
-    from isoclone.study.examine import examine
+    """Raise ExecutionError if something that a study is judged by is missing or torn.
+
+    What is only a help for going on, as a training state, is said and no more.
+    """
+    from isoclone.cli.console import STDERR
+    from isoclone.study.examine import WHEN_NEEDED, examine
 
     harms = examine(the_study.path)
-    if harms:
-        more = f" (and {len(harms) - 1} more files: isoclone status)" if len(harms) > 1 else ""
-        raise ExecutionError(f"{harms[0].says}{more}")
+    grave = [harm for harm in harms if harm.path.name not in WHEN_NEEDED]
+    for harm in harms:
+        if harm not in grave:
+            STDERR.print(f"note: {harm.says}", markup=False, soft_wrap=True)
+    if grave:
+        more = f" (and {len(grave) - 1} more files: isoclone status)" if len(grave) > 1 else ""
+        raise ExecutionError(f"{grave[0].says}{more}")
 
 
 def _study(source: str, out: Path | None, changes: Changes, device: str) -> Any:

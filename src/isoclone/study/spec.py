@@ -256,7 +256,8 @@ def spec_from_fields(
         game = game.name
     if isinstance(given.get("expert"), Expert):
         raise SpecError("record a live expert's demonstrations first and give the study demos=...")
-    given.setdefault("expert", _usual_expert(game, given.get("game_options", {})))
+    if "expert" not in given:
+        given["expert"] = _usual_expert(game, given.get("game_options"))
     chosen = given.get("recipe", "lean")
     if isinstance(chosen, str):
         chosen = recipe(chosen)
@@ -267,9 +268,10 @@ def spec_from_fields(
         raise SpecError(f"study: {error}") from error
 
 
-def _usual_expert(name: str, options: dict[str, Any]) -> str:
+def _usual_expert(name: str, options: Any) -> str:
     """Return the expert that plays if none is named: the game's script, else look-ahead."""
-    return "scripted" if scripted_variants(make_game(name, **options)) else "lookahead"
+    known = options if isinstance(options, dict) else {}  # others are refused with the other fields
+    return "scripted" if scripted_variants(make_game(name, **known)) else "lookahead"
 
 
 def with_precision(spec: StudySpec, device: str) -> StudySpec:
