@@ -283,7 +283,7 @@ def _check_policy(
     with torch.random.fork_rng(devices=()), torch.device("cpu"), torch.enable_grad():
         torch.manual_seed(0)
         for width in widths:
-            with _naming(who, f"making it at width {width}"):
+            with _naming(who, f"making it at width {width} for frames {frame.shape}"):
                 module = maker(width, frame, n_actions, **options)
             is_module = isinstance(module, torch.nn.Module)
             _demand(is_module, who, "its maker must return a torch module")

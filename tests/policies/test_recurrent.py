@@ -132,6 +132,6 @@ def test_a_whole_study_of_a_recurrent_policy(tmp_path, finished_study):
     spec = tiny_spec(policy="mlp-lstm", demos=str(finished_study / "demos"))
     study = pipeline.run(Study.create(tmp_path / "lstm", spec))
     assert {p.status for p in study.points(None)} == {"ok"}
-    assert study.tested()["point"]["policy"] == "mlp-lstm"
+    assert study.tested().point.policy == "mlp-lstm"
     assert set(study.baselines()) == {"marginal", "smallest"}
     assert study.folder.video.stat().st_size

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tyro.extras import SubcommandApp
 
 DESCRIPTION = """How big a model, how many demonstrations, what score: before the compute is spent.
-`isoclone VERB --help` tells of each flag; `isoclone --version` prints the version."""
+`isoclone VERB --help` tells of each flag; `isoclone --version` prints the version; with any verb,
+`--import MODULE` imports a module of yours first: what it registers is then known."""
 GROUPS = {
     "demos": "Record demonstrations, show them, import and select others'.",
     "demos import": "Import recordings made elsewhere.",
@@ -101,6 +102,29 @@ def verb_in(words: Sequence[str], known: Sequence[str]) -> str:
     return next((place for place in said if place in places), "")
 
 
+def _modules_in(words: list[str]) -> list[str]:
+    """Take `--import MODULE` out of a command line, wherever it stands; return the modules.
+
+    >>> words = ["plan", "--import", "mine.games", "study", "--import=more"]
+    >>> _modules_in(words), words
+    (['mine.games', 'more'], ['plan', 'study'])
+
+    Raises:
+        SpecError: no module follows.
+    """
+    modules = []
+    for at in reversed(range(len(words))):
+        flag, equals, module = words[at].partition("=")
+        if flag != "--import":
+            continue
+        taken = 1 if equals else 2
+        modules.append(module if equals else (words[at + 1 : at + 2] or [""])[0])
+        del words[at : at + taken]
+    if not all(modules):
+        raise SpecError("--import takes a module, as in --import mine.games")
+    return modules[::-1]
+
+
 def _stop(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
@@ -138,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import tyro
 
     from isoclone import __version__
-    from isoclone.base.registry import Registry
+    from isoclone.base.registry import Registry, import_modules
     from isoclone.cli.usage import complaints_in_one_line, deferred
     from isoclone.executors.setup import run_study_file
 
@@ -148,6 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     signal.signal(signal.SIGTERM, _stop)  # a polite kill ends as Ctrl-C does
     try:
+        import_modules(_modules_in(words))
         run_study_file()
         known = verbs()
         verb = verb_in(words, list(known))

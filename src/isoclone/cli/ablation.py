@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional
 
-from isoclone.cli.flags import CREW, FLAT, Crew, demos_in
+from isoclone.cli.flags import CREW, FLAT, Crew
 
 
 def ablate(
@@ -45,6 +45,7 @@ def ablate(
     """
     from isoclone.cli.console import STDOUT, ConsoleObserver, measured_line, print_json
     from isoclone.cli.study import OUT, object_in
+    from isoclone.demos import demos_in
     from isoclone.study.ablation import Ablation
     from isoclone.study.session import Session
     from isoclone.training.device import check_device

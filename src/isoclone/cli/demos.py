@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional
 
 from isoclone.base.errors import SpecError
-from isoclone.cli.flags import CREW, FLAT, Crew, demos_in, parse_options
+from isoclone.cli.flags import CREW, FLAT, Crew, parse_options
 
 if TYPE_CHECKING:
     from isoclone.demos import Demonstrations
@@ -97,7 +97,7 @@ def show(demos: Positional[Path], *, json: bool = False) -> None:
         demos: a directory of demonstrations, or a study directory.
         json: print one JSON document.
     """
-    from isoclone.demos import open_demos
+    from isoclone.demos import demos_in, open_demos
 
     show_demos(open_demos(demos_in(demos)), json)
 

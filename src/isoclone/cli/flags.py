@@ -75,6 +75,10 @@ class Changes:
     """compute budgets in FLOPs, ascending."""
     episodes: int | None = None
     """episodes played for each point's mean return."""
+    policy: str | None = None
+    """policy by name; `isoclone games` lists them."""
+    policy_options: tuple[str, ...] = ()
+    """settings of the policy, as name=value."""
     recipe: str | None = None
     """training recipe by name; `isoclone games` lists them."""
     law: str | None = None
@@ -97,6 +101,7 @@ class Changes:
             "widths": self.widths,
             "budgets_flops": self.budgets,
             "episodes": self.episodes,
+            "policy": self.policy,
             "recipe": recipe(self.recipe).to_json() if self.recipe else None,
             "law": self.law,
             "forecast_flops": self.forecast_flops,
@@ -104,9 +109,12 @@ class Changes:
         changes = {name: value for name, value in given.items() if value is not None}
         if self.budgets is not None:
             changes.setdefault("forecast_flops", None)
+        if self.policy is not None:
+            changes["policy_options"] = {}  # another policy's settings mean nothing to it
         for name, words, flag in (
             ("game_options", self.game_options, "--game-options"),
             ("expert_options", self.options, "--options"),
+            ("policy_options", self.policy_options, "--policy-options"),
         ):
             if words:
                 before = changes.get(name, getattr(spec, name))
@@ -115,7 +123,7 @@ class Changes:
 
     def _of_demos(self, spec: StudySpec, own: bool) -> dict[str, Any]:
         """Return what demonstrations say of the study they are used in."""
-        from isoclone.demos import open_demos
+        from isoclone.demos import demos_in, open_demos
         from isoclone.remote import address_of
 
         if self.demos is None:
@@ -131,18 +139,6 @@ class Changes:
 
 
 CREW, CHANGES = Crew(), Changes()
-
-
-def demos_in(path: Path) -> Path | str:
-    """Return the demonstrations that a place holds, or is: a study and a recording hold them."""
-    from isoclone.remote import Remote, address_of
-
-    address = address_of(path)
-    if address:
-        remote = Remote(address)
-        return remote.place("demos") if remote.holds("demos", "request.json") else address
-    inner = path / "demos"
-    return inner if (inner / "request.json").exists() else path
 
 
 def parse_options(words: tuple[str, ...], flag: str = "--options") -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from isoclone.base.errors import DataError, ExecutionError, SpecError
-from isoclone.cli.flags import demos_in, parse_options
+from isoclone.cli.flags import parse_options
 
 
 def train(
@@ -86,7 +86,8 @@ def evaluate(
         isoclone evaluate studies-out/toy --episodes 100 --demos demos/toy
 
     Args:
-        checkpoint: a .safetensors file of a run, a run's folder, or a study.
+        checkpoint: a .safetensors file; a run's folder, for its largest budget; or a study, for its
+            forecast agent.
         episodes: episodes to play.
         seed: seed of the episodes and of the policy's sampling.
         sampling: 'sample' from the policy, take its 'argmax', or settings such as
@@ -99,13 +100,21 @@ def evaluate(
         device: cpu, cuda or mps.
         json: print one JSON document.
     """
-    from isoclone.cli.console import STDOUT, ConsoleObserver, plus_minus, print_json, show_episodes
+    from isoclone.cli.console import (
+        STDOUT,
+        ConsoleObserver,
+        plus_minus,
+        print_json,
+        print_plain,
+        show_episodes,
+    )
     from isoclone.evaluation.dev_loss import dev_loss
     from isoclone.evaluation.rollout import rollout, summary
     from isoclone.training.checkpoint import load_checkpoint
     from isoclone.training.device import check_device
 
-    policy = load_checkpoint(_checkpoint_in(checkpoint), check_device(device))
+    file = _checkpoint_in(checkpoint)
+    policy = load_checkpoint(file, check_device(device))
     judged_on = _source_for(policy, demos) if demos is not None else None
     the_game = _game_of(policy, game_options, max_steps)
     with ConsoleObserver() as observer:
@@ -121,6 +130,7 @@ def evaluate(
         )
     figures: dict[str, Any] = {
         "run_id": policy.run.id,
+        "checkpoint": file.as_posix(),
         "return_mean": played.mean,
         "return_se": played.se,
         "episodes": episodes,
@@ -140,6 +150,7 @@ def evaluate(
     if json:
         print_json(figures)
         return
+    print_plain(f"{policy.run.label}, {file}")
     STDOUT.print(f"return {plus_minus(played.mean, played.se, 2)} over {episodes} episodes")
     if played.facts:
         show_episodes(figures["summary"])
@@ -159,7 +170,7 @@ def _game_of(policy: Any, options: tuple[str, ...] = (), max_steps: int | None =
 
 def _source_for(policy: Any, demos: Path) -> Any:
     """Return the demonstrations as the policy reads them."""
-    from isoclone.demos import open_demos
+    from isoclone.demos import demos_in, open_demos
 
     found = open_demos(demos_in(demos))
     if found.fingerprint != policy.run.demos:

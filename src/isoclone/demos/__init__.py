@@ -5,7 +5,7 @@ from isoclone.demos.cache import FrameCache, open_cache
 from isoclone.demos.demonstrations import FrameDemonstrations
 from isoclone.demos.encode import FrameEncoder
 from isoclone.demos.episode import Episode, EpisodeInfo
-from isoclone.demos.open import DEMONSTRATIONS, demos_here, open_demos
+from isoclone.demos.open import DEMONSTRATIONS, demos_here, demos_in, open_demos
 from isoclone.demos.record import RecordRequest, record, record_demonstrations
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "RecordRequest",
     "Source",
     "demos_here",
+    "demos_in",
     "open_cache",
     "open_demos",
     "record",

@@ -8,7 +8,7 @@ from isoclone.base.errors import DataError, StoreError, UnknownNameError
 from isoclone.base.store import read_json
 from isoclone.base.tables import DEMONSTRATIONS
 from isoclone.demos.base import Demonstrations
-from isoclone.demos.demonstrations import DONE, FrameDemonstrations
+from isoclone.demos.demonstrations import DONE, REQUEST, FrameDemonstrations
 from isoclone.remote import Remote, address_of
 
 FRAMES = "frames"  # the kind of demonstrations whose table does not name one
@@ -29,6 +29,16 @@ def demos_here(place: str | Path) -> Path:
     if not (remote.path / DONE).exists():  # finished demonstrations never change
         remote.pull()
     return remote.path
+
+
+def demos_in(path: str | Path) -> Path | str:
+    """Return the demonstrations that a place holds, or is: a study and a recording hold them."""
+    address = address_of(path)
+    if address:
+        remote = Remote(address)
+        return remote.place("demos") if remote.holds("demos", REQUEST) else address
+    inner = Path(path) / "demos"
+    return inner if (inner / REQUEST).exists() else Path(path)
 
 
 def open_demos(path: str | Path, verify: bool = True) -> Demonstrations:

@@ -11,7 +11,6 @@ from tyro.conf import Positional
 
 from isoclone.base.errors import SpecError
 from isoclone.cli.demos import show_demos
-from isoclone.cli.flags import demos_in
 
 
 def import_nld(
@@ -87,6 +86,7 @@ def select(demos: Positional[Path], *, where: str, out: Path, json: bool = False
         out: directory for the selection.
         json: print one JSON document.
     """
+    from isoclone.demos import demos_in
     from isoclone.nethack.recordings import NldDemonstrations
     from isoclone.nethack.recordings import select as do_select
 

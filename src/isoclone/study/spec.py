@@ -13,7 +13,7 @@ from isoclone.base.records import Run, conform, jsonable, shown
 from isoclone.base.registry import trust_typed
 from isoclone.base.store import read_json
 from isoclone.base.tables import EXPERTS
-from isoclone.demos import Demonstrations, demos_here
+from isoclone.demos import Demonstrations, demos_here, demos_in
 from isoclone.experts import Expert, expert
 from isoclone.experts.scripted import scripted_variants
 from isoclone.games import Game, check_seed
@@ -246,7 +246,8 @@ def spec_from_fields(
         given.setdefault("game_options", demos.game_options)
         demos = demos.path
     if demos is not None:
-        given["demos"] = address_of(demos) or os.path.abspath(demos)
+        place = demos_in(demos)
+        given["demos"] = address_of(place) or os.path.abspath(place)
     if game is None:
         raise SpecError("a study needs a game")
     if not isinstance(game, str | Game):

@@ -62,6 +62,8 @@ class Study:
         if spec is None:
             spec = spec_from_fields(name_of(path), game, demos, fields)
         spec.trust().check()
+        if len(spec.budgets_flops) < 2:
+            raise SpecError("budgets_flops: give at least two budgets; laws are fitted to several")
         spec = with_precision(spec, device)
         place, path = address_of(path) or path, local(path, but=HEAVY)
         if (path / STUDY_FILE).exists():

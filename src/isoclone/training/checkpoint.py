@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from isoclone.base.errors import CheckpointError, IsocloneError
+from isoclone.base.errors import CheckpointError, IsocloneError, UnknownNameError
 from isoclone.base.records import Run
 from isoclone.base.store import replacing
 from isoclone.demos.encode import KINDS, LAYOUTS, FrameEncoder
@@ -27,7 +27,7 @@ FORMAT = 1
 _UNREADABLE = (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError)
 
 
-@dataclass
+@dataclass(repr=False)
 class TrainedPolicy:
     """Policy ready to act: the module, how frames are encoded for it, and the run it is from."""
 
@@ -38,6 +38,9 @@ class TrainedPolicy:
     samples: int
     dtype: torch.dtype
     device: torch.device
+
+    def __repr__(self) -> str:
+        return f"TrainedPolicy({self.run.label}, {self.samples:,} samples, {self.device})"
 
     @property
     def is_recurrent(self) -> bool:
@@ -162,6 +165,11 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> TrainedPolicy:
         }
         module.load_state_dict(weights)
         dtype = getattr(torch, metadata["precision"])
+    except UnknownNameError as error:
+        raise CheckpointError(
+            f"{path}: {error}; run or import the file that registers it first "
+            "(ISOCLONE_STUDY_FILE=FILE, or --import MODULE)"
+        ) from error
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IsocloneError) as error:
         why = " ".join(str(error).split())[:160]
         raise CheckpointError(f"{path} does not hold the policy it says it is ({why})") from error
