@@ -220,7 +220,7 @@ def test_the_verb_records_imports_and_goes_on(tmp_path, capsys):
     next((out / "demos").rglob("*.arrow")).unlink()
     again = ["demos", "import", "nld", str(out / "recordings"), "--out", str(out / "demos")]
     assert main([*again, "--expert", "scripted", "--executor", "serial"]) == 0
-    assert "damaged, and made again: 1" in capsys.readouterr().err
+    assert "damaged, and imported again: 1" in capsys.readouterr().err
     assert main(["demos", "show", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fingerprint"] == more["fingerprint"]
 

@@ -274,14 +274,14 @@ def test_a_finished_import_takes_in_what_came_to_its_source(recorded, imported, 
     path.write_bytes(whole)
     assert main(words) == 0
     said = capsys.readouterr()
-    assert "new: 2, so that the fingerprint is another" in said.err
+    assert "new: 2, which changes the fingerprint" in said.err
     assert json.loads(said.out)["fingerprint"] == imported.fingerprint
     assert NldDemonstrations.open(tmp_path / "demos").skipped == ()
     for log in folder.rglob("*xlogfile"):
         log.unlink()
     assert main(words) == 0  # what is in the store is sound, whatever became of its source
     said = capsys.readouterr()
-    assert "nothing is taken in: " in said.err
+    assert "nothing new is imported: " in said.err
     assert json.loads(said.out)["fingerprint"] == imported.fingerprint
 
 
@@ -331,8 +331,8 @@ def write_channels(path: Path, records: list[tuple[bytes, int, bytes]]) -> None:
         (lambda data: bz2.compress(b""), "holds no frames"),
         (lambda data: bz2.compress(bz2.decompress(data)[:-3]), "ends within a record"),
         (lambda data: bz2.compress(bytes(range(256)) * 4), "garbled"),
-        (lambda data: data + data, "follows after its end"),  # NLE would read the first alone
-        (lambda data: data + b"\0", "follows after its end"),
+        (lambda data: data + data, "there is data after its end"),  # NLE would read the first alone
+        (lambda data: data + b"\0", "there is data after its end"),
     ],
 )
 def test_a_spoilt_recording_is_left_out_by_name_or_refused(recorded, tmp_path, spoil, reason):
@@ -423,15 +423,15 @@ def test_line_drawing_in_one_game_leaves_the_next_alone(recorded, imported, tmp_
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (",60", ",²", "env_steps is no whole number"),
-        (",60", ",6_0", "env_steps is no whole number"),
+        (",60", ",²", "env_steps is not a whole number"),
+        (",60", ",6_0", "env_steps is not a whole number"),
         (",60", "," + "9" * 19, "env_steps is too large"),
         (",60", "\na", "more or fewer cells"),
         (",60", ",60,60", "more or fewer cells"),
         (",60", ',"60', "unexpected end of data"),
         ("ttyrec,", "ttyrecs,", "lacks the column ttyrec"),
         ("folder,", "holder,", "lacks the column folder"),
-        ("a,nle", "a,nle.0.ttyrec3.bz2,0,5\na,nle.0.ttyrec3.bz2,0,6\na,nle", "tells otherwise"),
+        ("a,nle", "a,nle.0.ttyrec3.bz2,0,5\na,nle.0.ttyrec3.bz2,0,6\na,nle", "differs"),
     ],
 )
 def test_a_recorders_table_that_cannot_be_read_is_refused(recorded, tmp_path, old, new, said):
@@ -445,8 +445,8 @@ def test_a_recorders_table_that_cannot_be_read_is_refused(recorded, tmp_path, ol
 @pytest.mark.parametrize(
     ("games", "said"),
     [
-        (["NetHackScore-v0", "NetHackChallenge-v0"], "do not go together: import each"),
-        (["NetHackChalenge-v0"], r"games\.csv tells of an unknown NetHack environment"),
+        (["NetHackScore-v0", "NetHackChallenge-v0"], "cannot be imported together"),
+        (["NetHackChalenge-v0"], r"games\.csv names an unknown NetHack environment"),
         (["NetHack-v0"], "NetHack-v0 cannot be recorded or imported"),
         (["NetHackScore-v0"], r"games\.csv lacks its env_steps or return; record it again"),
     ],
@@ -468,7 +468,7 @@ def test_a_store_takes_in_games_of_its_own_game_alone(recorded, tmp_path):
     table = folder / "games.csv"
     head, *rows = table.read_text().splitlines()
     table.write_text("\n".join([f"{head},game", *(f"{r},nethack/NetHackScore-v0" for r in rows)]))
-    with pytest.raises(DataError, match="Challenge-v0 and of nethack/NetHackScore-v0 do not go"):
+    with pytest.raises(DataError, match="Challenge-v0 and of nethack/NetHackScore-v0 cannot"):
         import_nld(folder, tmp_path / "demos")
 
 
@@ -485,7 +485,7 @@ def test_xlogfiles_that_contradict_each_other_are_refused(recorded, tmp_path):
     other.write_bytes(log.read_bytes())
     assert len(import_nld(folder, tmp_path / "same").episodes) == 5
     other.write_bytes(log.read_bytes().replace(b"turns=", b"turns=1"))
-    with pytest.raises(DataError, match=r"other\.xlogfile: another xlogfile tells otherwise"):
+    with pytest.raises(DataError, match=r"xlogfile: the line about .* differs in another xlogfile"):
         import_nld(folder, tmp_path / "other")
 
 
@@ -600,7 +600,7 @@ def test_the_same_import_makes_a_damaged_game_again(recorded, imported, tmp_path
     words = ["demos", "import", "nld", str(folder), "--out", str(out), "--executor", "serial"]
     assert main(words) == 0
     said = capsys.readouterr()
-    assert "damaged, and made again: 2" in said.err
+    assert "damaged, and imported again: 2" in said.err
     demos = NldDemonstrations.open(out)
     assert demos.fingerprint == imported.fingerprint
     assert demos.file_sha256 == imported.file_sha256
@@ -612,7 +612,7 @@ def test_a_damaged_game_is_not_made_of_another_recording(recorded, imported, tmp
     import_nld(folder, out)
     harm(game_path(out, imported.episodes[1].name), "flip")
     shutil.copy(find_recordings(folder)[2].path, path)
-    with pytest.raises(DataError, match=r"edited, and .* is not what it was made from; restore"):
+    with pytest.raises(DataError, match=r"edited, and its recording .* has changed; restore"):
         import_nld(folder, out)
 
 

@@ -129,7 +129,7 @@ def test_a_second_stream_is_not_left_out_silently(ttyrec, tmp_path, capsys):
     path = tmp_path / ttyrec.name
     path.write_bytes(ttyrec.read_bytes() * 2)
     assert main(["play", str(path), "--json"]) == 1
-    assert "follows after its end" in capsys.readouterr().err
+    assert "there is data after its end" in capsys.readouterr().err
 
 
 def test_the_verb_without_a_terminal(ttyrec, capsys):

@@ -43,11 +43,11 @@ def test_conditions(text, matches):
         ("rle == 'Mon'", "no field 'rle'; known: .*role"),
         ("points", "compares nothing"),
         ("'Mon'", "compares nothing"),
-        ("len(death) > 3", "not admitted"),
-        ("__import__('os').system('true') == 0", "not admitted"),
-        ("death.startswith('k') == True", "not admitted"),
-        ("points + 1 > 3", "not admitted"),
-        ("points == b'3'", "not admitted"),
+        ("len(death) > 3", "not allowed"),
+        ("__import__('os').system('true') == 0", "not allowed"),
+        ("death.startswith('k') == True", "not allowed"),
+        ("points + 1 > 3", "not allowed"),
+        ("points == b'3'", "not allowed"),
         ("points < 3\0", "cannot be read"),
         ("role == '\ud800'", "cannot be read"),
         ("points < " + "9" * 5_000, "cannot be read"),
@@ -55,8 +55,8 @@ def test_conditions(text, matches):
         ("not " * 5_000 + "points < 3", "cannot be read|nested"),
         ("(" * 100_000, "cannot be read"),
         ("points in " + "[" * 150 + "]" * 150, "nested more than 50 deep"),
-        ("len(" * 150 + "points" + ")" * 150, "not admitted"),
-        ("(lambda: points)() > 3", "not admitted"),
+        ("len(" * 150 + "points" + ")" * 150, "not allowed"),
+        ("(lambda: points)() > 3", "not allowed"),
     ],
 )
 def test_what_cannot_be_asked(text, said):
@@ -87,12 +87,12 @@ def test_xlogfile(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        ("points=many\tttyrecname=a.bz2\n", "line 1 is damaged: points is no whole number"),
-        ("points=1_0\tttyrecname=a.bz2\n", "points is no whole number"),
+        ("points=many\tttyrecname=a.bz2\n", "line 1 is damaged: points is not a whole number"),
+        ("points=1_0\tttyrecname=a.bz2\n", "points is not a whole number"),
         (f"points={2**63}\tttyrecname=a.bz2\n", "points is too large"),
-        ("achieve=0xg\tttyrecname=a.bz2\n", "achieve is no whole number"),
-        ("turns=1\tttyrecname=a.bz2\n" * 2 + "turns=2\tttyrecname=a.bz2", "line 3 .*otherwise"),
-        ("turns=1\tturns=2\tttyrecname=a.bz2\n", "'turns' is told twice"),
+        ("achieve=0xg\tttyrecname=a.bz2\n", "achieve is not a whole number"),
+        ("turns=1\tttyrecname=a.bz2\n" * 2 + "turns=2\tttyrecname=a.bz2", "line 3 .*differs"),
+        ("turns=1\tturns=2\tttyrecname=a.bz2\n", "'turns' has two values"),
     ],
 )
 def test_a_damaged_xlogfile(tmp_path, lines, said):

@@ -43,7 +43,7 @@ EXPERTS.add("sb3/", _from_hub)
 def expert(
     source: str | os.PathLike[str] | Callable[..., Any] | Expert, game: Game, **options: Any
 ) -> Expert:
-    """The expert of that name for a game, or a callable wrapped into one.
+    """Return the expert of that name for a game, or a callable wrapped into one.
 
     `source` is a registered name ('scripted', 'lookahead', 'random', 'sb3/<model on the hub>'),
     the path of an SB3 zip or of a directory of `isoclone expert train` (these and the hub's need
@@ -88,5 +88,5 @@ def train_expert(game: Game, *args: Any, **options: Any) -> dict[str, Any]:
 
 
 def expert_names() -> list[str]:
-    """Every registered name; a trailing '/' marks a family."""
+    """Return every registered name; a trailing '/' marks a family."""
     return EXPERTS.names()

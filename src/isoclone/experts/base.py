@@ -1,4 +1,4 @@
-"""What an expert is: something that acts in a game, one view at a time."""
+"""The protocol of experts, the view of an episode that they get, and the simplest experts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from isoclone.games import Env, Game, stack_indices
 
 @dataclass
 class View:
-    """What an expert may look at before it acts, for one episode in progress.
+    """One episode in progress, as an expert may read it before it acts.
 
-    `env` is the concrete environment (RAM, emulator state, ...); `rng` is the episode's own source
-    of chance, so that an episode is the same wherever and with whatever others it is played;
-    `memory` is the expert's to keep things in, empty at the episode's start.
+    `env` is the concrete environment (RAM, emulator state, ...). `rng` is the episode's own random
+    generator, so an episode does not depend on the machine or on the episodes played beside it.
+    `memory` is for the expert's own use, and empty at the episode's start.
     """
 
     env: Any
@@ -32,63 +32,63 @@ class View:
         return len(self.frames) - 1
 
     def observation(self) -> np.ndarray:
-        """The last `stack` frames, oldest first, (stack, *frame_shape)."""
+        """Return the last `stack` frames, oldest first, (stack, *frame_shape)."""
         rows = stack_indices(np.array([self.step]), np.array([0]), self.stack)[0]
         return np.stack([self.frames[row] for row in rows])
 
 
 @runtime_checkable
 class Expert(Protocol):
-    """Acts in a game. The action it returns is the one recorded, also where the game's sticky
-    actions carry out another.
+    """A player of a game.
 
-    `lockstep` says how many episodes it likes to play side by side (a network wants a batch, a
-    script wants 1); `act` gets that many views, fewer as episodes end.
+    The action that `act` returns is the one recorded, also where the game's sticky actions carry
+    out another. `lockstep` is the number of episodes to play side by side (a batch for a network,
+    1 for a script); `act` gets that many views, and fewer when episodes have ended.
     """
 
     @property
     def name(self) -> str:
-        """What tables and files call it."""
+        """Name of the expert in tables and files."""
         ...
 
     @property
     def lockstep(self) -> int:
-        """Episodes it likes to play side by side."""
+        """Number of episodes to play side by side."""
         ...
 
     def act(self, views: Sequence[View]) -> Sequence[int]:
-        """One action for each view."""
+        """Return one action for each view."""
         ...
 
 
 @dataclass(frozen=True)
 class CallableExpert:
-    """Any function from an observation (stack, *frame_shape) to an action."""
+    """An expert made of a function from an observation (stack, *frame_shape) to an action."""
 
     function: Callable[[np.ndarray], int]
     name: str = "callable"
     lockstep: int = 1
 
     def act(self, views: Sequence[View]) -> list[int]:
-        """The function's answer for each view in turn."""
+        """Return the function's action for each view."""
         return [int(self.function(view.observation())) for view in views]
 
 
 @dataclass(frozen=True)
 class RandomExpert:
-    """Uniformly random actions: the floor every score is read against."""
+    """A uniformly random player: the baseline for every score."""
 
     n_actions: int
     name: str = "random"
     lockstep: int = 1
 
     def act(self, views: Sequence[View]) -> list[int]:
-        """One uniform draw for each view, from the episode's own source of chance."""
+        """Return a uniformly random action for each view, drawn from its `rng`."""
         return [int(view.rng.integers(self.n_actions)) for view in views]
 
 
 def make_random(game: Game) -> RandomExpert:
-    """The uniformly random player of a game."""
+    """Return the uniformly random player of a game."""
     return RandomExpert(game.n_actions)
 
 

@@ -1,4 +1,4 @@
-"""Experts from stable-baselines3: a zip file, a directory of `isoclone expert train`, the hub.
+"""Experts from stable-baselines3: zip files, directories of `isoclone expert train`, the hub.
 
 A checkpoint holds pickled objects, and a pickle can run any program when it is read. So it is
 opened only with `trust=True`, and even then the parts that only training needs (spaces,
@@ -30,10 +30,10 @@ MIN_CNN_SIDE = 36  # the smallest picture SB3's convolutions fit into
 class Sb3Expert:
     """An SB3 model as an expert; plays eight episodes side by side.
 
-    `deterministic` takes the likeliest action; otherwise actions are drawn from the policy, with
-    the episode's own chance. `press_fire` presses FIRE at the start of an episode and after each
-    lost life, as the wrappers do under which the hub's models were trained: without it many of
-    them never serve the ball.
+    With `deterministic` it takes the likeliest action; otherwise actions are drawn from the policy
+    with the episode's own random generator. With `press_fire` it presses FIRE at the start of an
+    episode and after each lost life. The hub's models were trained with wrappers that do so, and
+    many of them never serve the ball by themselves.
     """
 
     model: Any = field(repr=False)
@@ -43,7 +43,7 @@ class Sb3Expert:
     lockstep: int = LOCKSTEP
 
     def act(self, views: Sequence[View]) -> list[int]:
-        """One action for each view, from one batch through the network."""
+        """Return one action for each view, from one batch through the network."""
         batch = np.stack([as_sb3(view.observation()) for view in views])
         actions = self._choose(batch, views)
         if not self.press_fire:
@@ -65,13 +65,13 @@ class Sb3Expert:
 
 
 def _draw(chances: np.ndarray, rng: np.random.Generator) -> int:
-    """An index drawn with the given chances, (n,)."""
+    """Return a random index, drawn with the given probabilities, (n,)."""
     ladder = np.cumsum(chances)
     return min(int(np.searchsorted(ladder, rng.random() * ladder[-1])), len(chances) - 1)
 
 
 def _must_serve(view: View) -> bool:
-    """Whether an Atari game with a FIRE button has just begun, or just lost a life."""
+    """Return whether an Atari game with FIRE has just begun or just lost a life."""
     ale = getattr(view.env, "ale", None)
     if ale is None or len(view.env.actions) < 2 or view.env.actions[1].name != "FIRE":
         return False
@@ -82,12 +82,12 @@ def _must_serve(view: View) -> bool:
 
 
 def as_sb3(observation: np.ndarray) -> np.ndarray:
-    """A stack as SB3 wants it: images (stack, h, w) as they are, vectors flattened to (n,)."""
+    """Return a stack as SB3 expects it: images (stack, h, w) unchanged, vectors as (n,)."""
     return observation if observation.ndim == 3 else observation.reshape(-1)
 
 
 def sb3_spaces(frame: FrameSpec, n_actions: int) -> tuple[Any, Any]:
-    """The Gymnasium spaces (observation, action) of a game as SB3 sees it."""
+    """Return the Gymnasium spaces (observation, action) of a game as SB3 sees it."""
     from gymnasium.spaces import Box, Discrete
 
     if len(frame.shape) == 2:
@@ -106,13 +106,14 @@ def load_expert(
     device: str = "auto",
     name: str | None = None,
 ) -> Sb3Expert:
-    """An expert from an SB3 zip, or from a directory that `train_expert` filled.
+    """Load an expert from an SB3 zip, or from a directory that `train_expert` filled.
 
     Args:
-        trust: say yes to reading pickled data.
+        trust: allow pickled data to be read.
         deterministic: by default False for PPO and A2C, whose policies are distributions, and
-            True for value methods (DQN, QR-DQN), whose only chance is exploration.
-        press_fire: by default False for experts trained here, which learn to serve by themselves.
+            True for value methods (DQN, QR-DQN), which are random only while they explore.
+        press_fire: by default False for experts trained here, which learn to serve by themselves,
+            and True for others.
 
     Raises:
         TrustError: `trust` is not given.
@@ -123,7 +124,7 @@ def load_expert(
     if not trust:
         raise TrustError(
             f"{path} is an SB3 checkpoint and holds pickled objects, which can run any program; "
-            "if you trust where it is from, say trust=True (--trust)"
+            "if you trust its source, pass trust=True (--trust)"
         )
     data = _read_data(path)
     _check_actions(path, data, game)
@@ -138,16 +139,16 @@ def load_expert(
 
 
 def _zip_of(path: Path) -> tuple[Path, bool]:
-    """The zip to read, and whether isoclone trained it."""
+    """Return the zip to read, and whether isoclone trained it."""
     if path.is_dir():
         path = path / EXPERT_ZIP
     if not path.is_file():
-        raise CheckpointError(f"no expert at {path}; expected an SB3 zip, or its directory")
+        raise CheckpointError(f"no expert at {path}; give an SB3 zip, or a trained directory")
     return path, path.name == EXPERT_ZIP and (path.parent / EXPERT_JSON).is_file()
 
 
 def _read_data(path: Path) -> dict[str, Any]:
-    """The readable half of a checkpoint: plain JSON, nothing is unpickled."""
+    """Read the JSON half of a checkpoint, without unpickling anything."""
     try:
         with zipfile.ZipFile(path) as archive:
             return json.loads(archive.read("data"))
@@ -165,7 +166,7 @@ def _check_actions(path: Path, data: dict[str, Any], game: Game) -> None:
 
 
 def algorithm_of(data: dict[str, Any]) -> str:
-    """The SB3 class behind a checkpoint's data, told from the settings only it has."""
+    """Return the name of a checkpoint's SB3 class, known by settings that only it has."""
     module = str(data.get("policy_class", {}).get("__module__", ""))
     if "sb3_contrib" in module:
         return "QRDQN" if "qrdqn" in module else "unknown"
@@ -179,7 +180,7 @@ def algorithm_of(data: dict[str, Any]) -> str:
 def _algorithm_class(path: Path, data: dict[str, Any]) -> Any:
     name = algorithm_of(data)
     if name == "unknown":
-        raise CheckpointError(f"{path} is of an algorithm isoclone does not know; PPO, A2C, DQN do")
+        raise CheckpointError(f"{path}: unknown algorithm; known are PPO, A2C, DQN, QR-DQN")
     try:
         if name == "QRDQN":
             from sb3_contrib import QRDQN
@@ -188,7 +189,7 @@ def _algorithm_class(path: Path, data: dict[str, Any]) -> Any:
         import stable_baselines3
     except ModuleNotFoundError as error:
         if name == "QRDQN" and error.name == "sb3_contrib":
-            raise CheckpointError(f"{path} is a QR-DQN: pip install sb3-contrib") from error
+            raise CheckpointError(f"{path} is a QR-DQN model: pip install sb3-contrib") from error
         raise MissingExtraError("an SB3 expert", "sb3") from error
     return getattr(stable_baselines3, name)
 
@@ -202,7 +203,7 @@ def _load_model(path: Path, data: dict[str, Any], game: Game, device: str) -> An
         "lr_schedule": _no_schedule,
         "clip_range": _no_schedule,
         "exploration_schedule": _no_schedule,
-        "buffer_size": 1,  # a replay buffer is gigabytes
+        "buffer_size": 1,  # a full replay buffer takes gigabytes
         "optimize_memory_usage": False,
         "ep_info_buffer": None,
         "ep_success_buffer": None,
@@ -214,9 +215,9 @@ def _load_model(path: Path, data: dict[str, Any], game: Game, device: str) -> An
     known = {key: value for key, value in replaced.items() if key in data}
     try:
         return model_class.load(path, device=device, custom_objects=known)
-    except Exception as error:  # whatever a pickle from elsewhere may raise
+    except Exception as error:  # a foreign pickle may raise anything
         raise CheckpointError(
-            f"{path} does not fit {game.name}, whose stacks are {observations.shape}: "
+            f"{path} does not fit {game.name}, whose stacks have shape {observations.shape}: "
             f"{_first_line(error)}"
         ) from error
 
@@ -226,7 +227,9 @@ def _no_schedule(_: float) -> float:
 
 
 def from_hub(rest: str, game: Game, trust: bool = False, **options: Any) -> Sb3Expert:
-    """The expert of a hub id such as `sb3/ppo-BreakoutNoFrameskip-v4` (`rest` follows 'sb3/').
+    """Download and load the expert of a hub id such as `sb3/ppo-BreakoutNoFrameskip-v4`.
+
+    `rest` is the part after 'sb3/'.
 
     Raises:
         TrustError: `trust` is not given.
@@ -237,14 +240,14 @@ def from_hub(rest: str, game: Game, trust: bool = False, **options: Any) -> Sb3E
     if not trust:
         raise TrustError(
             f"{hub_id} is a pickled checkpoint from the Hugging Face hub, which can run any "
-            "program; if you trust who uploaded it, say trust=True (--trust)"
+            "program; if you trust its author, pass trust=True (--trust)"
         )
     path = download(hub_id)
     return load_expert(path, game, trust, name=hub_id, **options)
 
 
 def download(hub_id: str, endpoint: str | None = None) -> Path:
-    """The local path of a hub model's zip, from the hub or from its cache.
+    """Return the local path of a hub model's zip, downloaded unless the hub's cache has it.
 
     Raises:
         MissingExtraError: huggingface_hub is not installed.
@@ -259,12 +262,12 @@ def download(hub_id: str, endpoint: str | None = None) -> Path:
     with suppress(hub.LocalEntryNotFoundError, hub.HFValidationError):
         return Path(hf_hub_download(hub_id, filename, local_files_only=True))
     try:
-        # Asked once before the download, which would retry an absent network for half a minute.
+        # Ask once first: without a network the download itself retries for half a minute.
         get_hf_file_metadata(hf_hub_url(hub_id, filename, endpoint=endpoint))
         return Path(hf_hub_download(hub_id, filename, endpoint=endpoint))
     except (hub.RepositoryNotFoundError, hub.RemoteEntryNotFoundError, hub.HFValidationError) as e:
         raise CheckpointError(f"the hub has no {hub_id} with a file {filename}") from e
-    except Exception as error:  # no network, or a proxy, a certificate, a quota
+    except Exception as error:  # no network, or trouble with a proxy, a certificate, a quota
         raise CheckpointError(
             f"{hub_id} is not in the hub's local cache, and the hub cannot be reached "
             f"({_first_line(error)}); go online, or give the path of a downloaded zip"

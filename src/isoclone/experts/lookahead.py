@@ -1,14 +1,14 @@
-"""`lookahead`: plays any Atari game by trying out futures in a copy of the emulator.
+"""`lookahead`: an expert for any Atari game that tries plans in a copy of the emulator.
 
-At every few steps it copies the console's state into a second emulator, which has no sticky
-actions, plays a handful of plans there for `depth` steps, and follows the best one. A plan is a
-row of macros (an action held for a while). The candidates are: doing nothing, the plan in hand,
-one action held throughout, and then, half each, variations of the best plan so far and fresh
-random ones. Doing nothing wins ties, so that what the expert does has a reason an imitator can
-see. Where no plan so much as touches the score, the next planning looks twice as far.
+Every few steps it copies the console's state into a second emulator, which has no sticky actions,
+plays a few plans there for `depth` steps, and follows the best one. A plan is a sequence of macros
+(an action held for several steps). The candidates are: doing nothing, the rest of the current
+plan, one action held throughout, and then, half each, variations of the best plan so far and new
+random plans. Doing nothing wins ties, so the expert acts only where acting is better, which an
+imitator can learn. If no plan scores or loses a life, the next planning looks twice as far ahead.
 
-The game itself is never touched: only its state is read. What it costs is emulator frames:
-about `frames_per_step` of them for every step of play (see `steps_per_second_estimate`).
+The state of the game itself is read and never changed. The cost is emulator frames: about
+`frames_per_step` for every step of play (see `steps_per_second_estimate`).
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ from isoclone.experts.base import View
 from isoclone.games import Game
 from isoclone.games.atari import FRAME_SKIP, Atari, AtariEnv
 
-NOOP = 0  # (Backgammon and VideoCheckers have none: there it is FIRE)
-FARTHEST = 4  # a plan reaches at most so many times `depth`
+NOOP = 0  # Backgammon and VideoCheckers have no NOOP; their action 0 is FIRE
+FARTHEST = 4  # a plan has at most FARTHEST x `depth` steps
 
 
 @dataclass(frozen=True)
 class Lookahead:
-    """Plans by trial in a sticky-free copy of the emulator; made by `expert("lookahead", game)`.
+    """An expert that tries plans in a copy of the emulator; make it by `expert("lookahead", game)`.
 
     Settings:
-        depth: steps a plan reaches ahead.
+        depth: steps of a plan.
         rollouts: plans tried at each planning.
-        macro: mean steps for which a plan holds an action.
+        macro: mean number of steps for which a plan holds an action.
         every: steps of play between plannings.
-        careful: the same while some plan loses a life: sticky actions upset close manoeuvres.
-        life_cost: points a lost life is worth (discounted: sooner is worse).
-        discount: worth of a point one step later.
+        careful: steps of play between plannings while some plan loses a life; sticky actions
+            make close manoeuvres uncertain.
+        life_cost: points that a lost life costs, discounted as points are.
+        discount: factor on a point for each step that it comes later.
     """
 
     game: Atari
@@ -63,7 +64,7 @@ class Lookahead:
             raise SpecError(f"lookahead: every ({self.every}) is more than depth ({self.depth})")
 
     def act(self, views: Sequence[View]) -> list[int]:
-        """One action for each view; plans when the view's plan has been followed long enough."""
+        """Return one action for each view, after a new planning where one is due."""
         return [self._act(view) for view in views]
 
     def _act(self, view: View) -> int:
@@ -75,7 +76,7 @@ class Lookahead:
         return int(action)
 
     def _plan(self, view: View) -> None:
-        """Try plans from where the game is; keeps the best one in the view's memory."""
+        """Try plans from the game's present state; keep the best one in the view's memory."""
         memory, rng = view.memory, view.rng
         depth = memory.get("depth", self.depth)
         trial = _Trial(self, self._emulator(), view.env.ale.cloneState(), depth)
@@ -95,27 +96,27 @@ class Lookahead:
         memory["depth"] = self._next_depth(depth, trial)
 
     def _next_depth(self, depth: int, trial: _Trial) -> int:
-        """Far enough to see the next score again; twice as far if nothing was seen at all."""
+        """Return a depth that reaches the next score again; twice the depth if no plan scored."""
         if not trial.touched:
             return min(2 * depth, FARTHEST * self.depth)
         return max(self.depth, min(trial.scores_at + self.depth // 2, depth))
 
     def _emulator(self) -> Any:
-        """The second emulator, made once for each process."""
+        """Return the second emulator, made once for each process."""
         if "ale" not in self._copy:
             self._copy["ale"] = AtariEnv(self.game.rom, 1, sticky=0.0).ale
         return self._copy["ale"]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_copy": {}}  # an emulator does not travel between processes
+        return {**self.__dict__, "_copy": {}}  # an emulator cannot be sent to another process
 
     @property
     def frames_per_step(self) -> float:
-        """Emulator frames played for each step of the game, at the most while `depth` is kept."""
+        """Most emulator frames for a step of the game, while the depth is not raised."""
         return self.rollouts * self.depth * FRAME_SKIP / self.every
 
     def steps_per_second_estimate(self, steps: int = 40) -> float:
-        """Steps of play per CPU-second on one core, measured now over `steps` steps of the game."""
+        """Measure the steps of play per CPU-second on one core, over `steps` steps of the game."""
         env = self.game.make_env()
         view = View(env, np.random.default_rng(0), self.game.frame.stack, [env.reset(0)])
         self._emulator()
@@ -148,9 +149,9 @@ class _Trial:
             self.best, self.value, self.scores_at = plan, value, scores_at
 
     def _try(self, plan: np.ndarray) -> tuple[float, int]:
-        """(discounted score of a plan less what lost lives cost, step at which it first scores).
+        """Return a plan's discounted score less the cost of lost lives, and its first scoring step.
 
-        Stops once the plan cannot win.
+        Stop early once the plan cannot win.
         """
         ale, act, life_cost = self._ale, self._ale.act, self._settings.life_cost
         ale.restoreState(self._state)
@@ -176,18 +177,18 @@ class _Trial:
 
 
 def _resized(plan: np.ndarray, depth: int) -> np.ndarray:
-    """A plan of `depth` steps: cut off, or drawn out by doing nothing."""
+    """Return the plan with `depth` steps: cut off, or filled up with doing nothing."""
     return np.concatenate([plan[:depth], np.full(max(0, depth - len(plan)), NOOP)]).astype(np.int64)
 
 
 def _random_plan(rng: np.random.Generator, depth: int, n_actions: int, macro: int) -> np.ndarray:
-    """Random actions, each held for 1 to 2 macro - 1 steps; (depth,) int64."""
+    """Return random actions, each held for 1 to 2 macro - 1 steps; (depth,) int64."""
     actions = rng.integers(n_actions, size=depth)
     return np.repeat(actions, rng.integers(1, 2 * macro, size=depth))[:depth]
 
 
 def make_lookahead(game: Game, **settings: Any) -> Lookahead:
-    """The look-ahead player of an Atari game.
+    """Return the look-ahead player of an Atari game.
 
     Raises:
         SpecError: the game is no Atari game, or a setting is unknown or out of range.

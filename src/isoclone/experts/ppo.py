@@ -1,14 +1,14 @@
 """`isoclone expert train`: train PPO or A2C with stable-baselines3 on any game, then measure it.
 
-The directory is the state:
+All state is in the directory:
 
-    training.json    what was asked for; another request is refused
+    training.json    the request; a different request is refused
     checkpoint.zip   the training so far, replaced every `save_every` steps
     expert.zip       the finished expert, an ordinary SB3 file
-    expert.json      its score and how it came about; written last, so it means "done"
+    expert.json      its score and its settings; written last, so it means "done"
 
-Running the same command again goes on from the checkpoint: weights, optimiser state and the count
-of steps are restored (without unpickling anything), episodes in progress begin anew.
+The same command run again continues from the checkpoint: weights, optimiser state and the count of
+steps are restored (without unpickling anything), and new episodes are started.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TRAINING_JSON, CHECKPOINT_ZIP = "training.json", "checkpoint.zip"
 FORMAT = 1
 SAVE_EVERY = 100_000
 
-# The settings under which RL Zoo trained the hub's Atari models; `slots` games side by side.
+# The settings with which RL Zoo trained the hub's Atari models; `slots` games side by side.
 ATARI: dict[str, dict[str, Any]] = {
     "ppo": {
         "slots": 8,
@@ -59,7 +59,7 @@ TrainProgress = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class _Request:
-    """What was asked for; two requests that differ here are different trainings."""
+    """The request of a training; requests that differ here are different trainings."""
 
     game: str
     game_options: dict[str, Any]
@@ -80,11 +80,11 @@ def train_expert(
     save_every: int = SAVE_EVERY,
     progress: TrainProgress | None = None,
 ) -> dict[str, Any]:
-    """Train an expert into a directory, or go on with what is there; returns expert.json.
+    """Train an expert into a directory, or continue there; return the contents of expert.json.
 
     Args:
         steps: agent steps to train for, of all slots together; training ends with the first
-            whole rollout that reaches them, and the steps really taken are recorded.
+            whole rollout that reaches them, and the steps taken are recorded.
         episodes: whole episodes by which the finished expert is measured.
         save_every: steps between checkpoints.
         progress: called with {"steps", "of", "score", "steps_per_second"} after each rollout;
@@ -133,7 +133,7 @@ def _check(
 
 
 def _check_sb3(device: str) -> None:
-    """SB3 is there, and so is the device: it would train on the CPU without a word if not."""
+    """Raise unless SB3 and the device are here; without it SB3 would silently use the CPU."""
     try:
         import stable_baselines3  # noqa: F401
     except ModuleNotFoundError as error:
@@ -147,11 +147,11 @@ def _check_sb3(device: str) -> None:
         "mps": torch.backends.mps.is_available(),
     }
     if not here.get(device.partition(":")[0], False):
-        raise SpecError(f"device '{device}' is not here; choose auto, cpu, cuda or mps")
+        raise SpecError(f"device '{device}' is not available; choose auto, cpu, cuda or mps")
 
 
 def _claim(path: Path, request: _Request) -> None:
-    """Take an empty directory, or check that it is this training's."""
+    """Take an empty directory, or check that it belongs to this request."""
     declared = asdict(request)
     if (path / TRAINING_JSON).exists():
         there = read_json(path / TRAINING_JSON)
@@ -165,17 +165,17 @@ def _claim(path: Path, request: _Request) -> None:
         sweep_leftovers(path)
         return
     if path.exists() and (not path.is_dir() or _occupied(path)):
-        raise SpecError(f"{path} is not empty and holds no training; choose another place")
+        raise SpecError(f"{path} is not empty and holds no training; choose another folder")
     write_json(path / TRAINING_JSON, declared)
 
 
 def _occupied(path: Path) -> bool:
-    """Whether a directory holds anything but what a killed start of ours left behind."""
+    """Return whether a directory holds more than the leftovers of a start that was killed."""
     return any(not entry.name.startswith(f".{TRAINING_JSON}.") for entry in path.iterdir())
 
 
 def _is_small(game: Game) -> bool:
-    """Whether frames are vectors, or pictures too small for SB3's convolutions."""
+    """Return whether frames are vectors, or pictures too small for SB3's convolutions."""
     return len(game.frame.shape) != 2 or min(game.frame.shape) < MIN_CNN_SIDE
 
 
@@ -184,14 +184,14 @@ def _settings(game: Game, algorithm: str) -> dict[str, Any]:
 
 
 def _model(game: Game, request: _Request, device: str, checkpoint: Path) -> Any:
-    """A fresh SB3 model, with the weights, optimiser and step count of a checkpoint there is."""
+    """Return a new SB3 model, restored from the checkpoint if that exists."""
     import stable_baselines3 as sb3
 
     from isoclone.experts.sb3_env import GameVecEnv
 
     settings = {k: _schedule(v) for k, v in _settings(game, request.algorithm).items()}
     weights, done = _read_checkpoint(checkpoint) if checkpoint.exists() else (None, 0)
-    # Resumed training must not live through its first episodes again.
+    # A resumed training must not repeat its first episodes.
     fresh_seed = int(stable_id([request.seed, done]), 16) % 2**31
     env = GameVecEnv(game, settings.pop("slots"), fresh_seed)
     make = {"ppo": sb3.PPO, "a2c": sb3.A2C}[request.algorithm]
@@ -209,7 +209,7 @@ def _schedule(value: Any) -> Any:
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Any], int]:
-    """Weights by name, and the steps they have had; reads tensors and plain JSON only."""
+    """Read the weights by name and the steps done, from tensors and plain JSON only."""
     import torch
 
     try:
@@ -232,14 +232,14 @@ def _restore(model: Any, weights: dict[str, Any], done: int, path: Path) -> None
         model.set_parameters(weights, device=model.device)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path} is of another network: {reason}") from error
+        raise CheckpointError(f"{path} does not fit the network: {reason}") from error
     model.num_timesteps = done
 
 
 def _learn(
     model: Any, steps: int, checkpoint: Path, save_every: int, progress: TrainProgress | None
 ) -> None:
-    """Train up to `steps`, saving on the way."""
+    """Train up to `steps`, with a checkpoint every `save_every` steps."""
     left = steps - model.num_timesteps
     if left > 0:
         watch = _watch(checkpoint, save_every, steps, progress)
@@ -248,7 +248,7 @@ def _learn(
 
 
 def _watch(checkpoint: Path, save_every: int, steps: int, progress: TrainProgress | None) -> Any:
-    """The SB3 callback that saves and reports between rollouts, when the weights are settled."""
+    """Return the SB3 callback that saves and reports between rollouts."""
     from stable_baselines3.common.callbacks import BaseCallback
 
     class Watch(BaseCallback):

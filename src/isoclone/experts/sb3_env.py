@@ -1,4 +1,4 @@
-"""Our vectorised games as stable-baselines3 sees them. Needs the extra 'sb3'."""
+"""Games as vectorised environments of stable-baselines3. Needs the extra 'sb3'."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class GameVecEnv(VecEnv):
     """`n` slots of a game, with stacked frames, for training.
 
     Rewards are clipped to -1, 0, 1 where frames are images (the usual practice); the raw score of
-    an episode is in its `info["episode"]`. A slot that ends is reset at once, and its last stack
-    is in `info["terminal_observation"]`, with `TimeLimit.truncated` telling the two ends apart.
+    an episode is in its `info["episode"]`. A slot that ends is reset at once; its last stack is in
+    `info["terminal_observation"]`, and `info["TimeLimit.truncated"]` says whether it was cut off.
     """
 
     def __init__(self, game: Game, n: int, seed: int):
@@ -29,16 +29,16 @@ class GameVecEnv(VecEnv):
         self._scores, self._lengths = np.zeros(n), np.zeros(n, np.int64)
 
     def reset(self) -> np.ndarray:
-        """Start an episode in every slot; (n, *observation)."""
+        """Start an episode in every slot; return the observations, (n, *observation)."""
         self._restart(np.arange(self.num_envs))
         return self._observations()
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Take note of the actions, (n,)."""
+        """Keep the actions, (n,), for `step_wait`."""
         self._actions = np.asarray(actions)
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        """Step every slot: (observations, rewards (n,) float32, ends (n,), infos)."""
+        """Step every slot; return observations, rewards (n,) float32, ends (n,) and infos."""
         frames, rewards, terminated, truncated = self._env.step(self._actions)
         self._stacks[:, :-1] = self._stacks[:, 1:]
         self._stacks[:, -1] = frames
@@ -69,26 +69,26 @@ class GameVecEnv(VecEnv):
         return self._stacks.copy().reshape(self.num_envs, *shape)
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """SB3 asks for `render_mode`; there is none, nor any other attribute."""
+        """Return None in each slot for `render_mode`, which SB3 reads; raise for other names."""
         if attr_name != "render_mode":
             raise AttributeError(attr_name)
         return [None] * self.num_envs
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Slots have no attributes to set."""
+        """Raise AttributeError: slots have no attributes to set."""
         raise AttributeError(attr_name)
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
-        """Slots have no methods to call."""
+        """Raise AttributeError: slots have no methods to call."""
         raise AttributeError(method_name)
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        """No slot is wrapped."""
+        """Return False for each slot: none is wrapped."""
         return [False] * self.num_envs
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
-        """Slots are seeded once, when they are made."""
+        """Do nothing: slots are seeded once, when they are made."""
         return [None] * self.num_envs

@@ -1,4 +1,4 @@
-"""How well an expert plays: its mean score over whole episodes, with the standard error."""
+"""Scores of experts: the mean over whole episodes, with its standard error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from isoclone.games import Env, Game, check_seed, close, make_env
 
 @dataclass(frozen=True)
 class ExpertScore(Record):
-    """Mean score of an expert. `se` is None for a single episode; rates are of this machine."""
+    """Mean score of an expert; `se` is None for one episode, the speed is this machine's."""
 
     expert: str
     game: str
@@ -41,7 +41,7 @@ def score_expert(
     """Play `episodes` whole episodes and report their mean score.
 
     Every episode that is started is finished and counted, so short ones are not favoured. Episode
-    i has its own seed and source of chance, whatever it is played beside.
+    i has its own seed and random generator, which do not depend on the other episodes.
 
     Args:
         progress: called with (episodes finished, episodes) after each one.
@@ -113,7 +113,7 @@ class _Played:
         self.score += reward
         self.view.frames.append(np.array(frame))
         self.end = "terminated" if terminated else "truncated" if truncated else ""
-        if self.end:  # hundreds of megabytes, in the long games
+        if self.end:  # in a long game they take hundreds of megabytes
             self.view.frames.clear()
 
 

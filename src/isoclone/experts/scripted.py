@@ -1,4 +1,4 @@
-"""Scripted experts: Breakout from RAM, the toy game from its state, others by their game."""
+"""Scripted experts for Breakout (from RAM) and the toy game; other games bring their own."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ COAST = 11  # how far the paddle still travels after a step of RIGHT or LEFT
 
 @dataclass(frozen=True)
 class BreakoutTracker:
-    """Follows the ball with the paddle.
+    """A Breakout player that follows the ball with the paddle.
 
-    It stands still while the ball is within `dead_band` of the paddle's middle, and errs by a
-    normal `jitter` (both in the console's pixels), without which every game is nearly the same.
-    It follows not where the ball is but where it will be in `lead` steps at its present speed.
-    With `hold_fire` it rests on the FIRE button instead of letting go: that does nothing while a
-    ball is in play, and it means that an imitator which merely rests also serves the next ball.
+    It stands still while the ball is within `dead_band` of the paddle's middle. Its aim has a
+    normal error of `jitter` (both in the console's pixels); without it all games are nearly equal.
+    It aims at where the ball will be in `lead` steps at its present speed. With `hold_fire` it
+    presses FIRE instead of NOOP while it waits: FIRE does nothing while a ball is in play, and an
+    imitator that only waits then also serves the next ball.
     """
 
     dead_band: float = 12.0
@@ -37,7 +37,7 @@ class BreakoutTracker:
     lockstep: int = 1
 
     def act(self, views: Sequence[View]) -> list[int]:
-        """One action for each view, from the console's memory."""
+        """Return one action for each view, from the console's memory."""
         return [self._act(view) for view in views]
 
     def _act(self, view: View) -> int:
@@ -57,10 +57,10 @@ class BreakoutTracker:
 
 @dataclass(frozen=True)
 class BreakoutAce:
-    """Works out where the ball will come down, and is the more exact the sooner it does.
+    """A Breakout player that predicts where the ball comes down, better as the ball comes near.
 
-    A step of RIGHT or LEFT moves the paddle by more than its own width and is felt one step late,
-    so the ace counts in the travel still to come, and looks ahead `lead` steps, walls included.
+    A step of RIGHT or LEFT moves the paddle by more than its own width, and one step late. So the
+    ace adds the travel still to come, and looks `lead` steps ahead, reflections at walls included.
     While the ball is far it tolerates an error of `wide`; as it comes down the tolerance shrinks
     by `slope` for each step nearer, to `tight` at the paddle (all in the console's pixels).
     """
@@ -75,7 +75,7 @@ class BreakoutAce:
     lockstep: int = 1
 
     def act(self, views: Sequence[View]) -> list[int]:
-        """One action for each view, from the console's memory."""
+        """Return one action for each view, from the console's memory."""
         return [self._act(view) for view in views]
 
     def _act(self, view: View) -> int:
@@ -97,7 +97,7 @@ class BreakoutAce:
 
 
 def between_walls(x: float) -> float:
-    """Breakout's ball at `x` along its line, folded back at the side walls.
+    """Return the position of Breakout's ball at `x`, reflected at the side walls.
 
     >>> between_walls(210.0)
     190.0
@@ -109,14 +109,14 @@ def between_walls(x: float) -> float:
 
 @dataclass(frozen=True)
 class ToyCatcher:
-    """Moves towards the ball, and errs once in `1 / slip` steps."""
+    """A player of the toy game that moves towards the ball and errs once in `1 / slip` steps."""
 
     slip: float = 0.05
     name: str = "scripted"
     lockstep: int = 1
 
     def act(self, views: Sequence[View]) -> list[int]:
-        """One action for each view."""
+        """Return one action for each view."""
         return [self._act(view) for view in views]
 
     def _act(self, view: View) -> int:
@@ -128,7 +128,7 @@ class ToyCatcher:
 
 
 def landing_column(row: int, column: int, drift: int, size: int = 12) -> int:
-    """Where the toy game's ball lands if the wind holds."""
+    """Return the column where the toy game's ball lands if `drift` does not change."""
     for _ in range(size - 1 - row):
         if not 0 <= column + drift < size:
             drift = -drift

@@ -1,1 +1,1 @@
-"""NetHack: game, experts, recordings, policies. Comes in as a plugin, as any third party may."""
+"""NetHack: game, experts, recordings and policies, registered through the plugin entry point."""

@@ -94,7 +94,7 @@ def select(demos: Positional[Path], *, where: str, out: Path, json: bool = False
 
 
 class TerminalViewer:
-    """Shows recordings and agents' games in the terminal: `isoclone play`."""
+    """The viewer of recordings and of agents' games in the terminal: `isoclone play`."""
 
     def accepts(self, source: Path, game_name: str | None) -> bool:
         """Return whether `source` is a recording, or a checkpoint of an agent of NetHack."""
@@ -114,10 +114,10 @@ class TerminalViewer:
         frames: int | None,
         json: bool,
     ) -> None:
-        """Play a reel on the terminal, print some frames of it, or tell of them as JSON.
+        """Play a reel on the terminal, or print some of its frames as text or JSON.
 
         Raises:
-            SpecError: a recording is to be filmed, or there is no such frame.
+            SpecError: `out` with a recording, or no frame of that number.
         """
         from isoclone.games import game
         from isoclone.nethack.watch import Reel, played, recorded
@@ -128,7 +128,7 @@ class TerminalViewer:
             reel = Reel(recorded(source))
         else:
             the_game = game(policy.run.game, **policy.run.game_options)
-            chunk = 1 if frames is None else frames  # no further ahead than is looked at
+            chunk = 1 if frames is None else frames  # play no further than is shown
             reel = Reel(played(policy, the_game, seed, sampling), chunk)
         _show(source, reel, at, frames, json)
 

@@ -1,4 +1,4 @@
-"""A terminal's screen as a picture, for films."""
+"""Pictures of a terminal's screen, for films."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def draw(frame: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _letters() -> np.ndarray:
-    """Return (256, 16, 8) uint16, each pixel's ink by character; unprintable ones are blank."""
+    """Return each character's pixels, (256, 16, 8) uint16 up to 255; unprintable ones are blank."""
     import cv2
 
     table = np.zeros((256, *CELL), np.uint8)

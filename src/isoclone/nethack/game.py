@@ -1,17 +1,17 @@
-"""`nethack/<env id>`: NetHack as the NetHack Learning Environment (NLE) plays it.
+"""`nethack/<env id>`: the games of the NetHack Learning Environment (NLE).
 
 A frame is the terminal a player would see: 24 x 80 characters, their colours and the cursor, as
 one flat row of bytes (`pack_tty`, `unpack_tty`). Frames equal those that NLE's own converter reads
-back from a recording of the same game (tested), but for characters above 127, which appear where a
+from a recording of the same game (tested), except for characters above 127, which appear where a
 prompt echoes a meta key.
 
-Games are truly seeded. `reset(seed)` sets NetHack's core and display generators to `seed`, turns
-its re-seeding off, and takes from the seed, not from the clock, moon phase, Friday 13th, night, and
-the birthday that shopkeepers are named after; the same seed and actions then give the same screens.
-NLE's `reset(seed=)` does none of this, and its challenge hides the functions that do.
+The seed determines a game: the same seed and actions give the same screens. `reset(seed)` sets
+NetHack's core and display generators to `seed` and turns its re-seeding off. Moon phase, Friday
+13th, night, and the start time (on which names of shopkeepers depend) come from the seed, not from
+the clock. NLE's `reset(seed=)` does none of this, and its challenge hides the functions for it.
 
-NLE's own limits are switched off and counted here, in agent steps: NLE counts a step without
-progress twice, and reports a game cut off by its limits as one that ended by itself.
+NLE's own limits are switched off and replaced by limits in agent steps, because NLE counts a step
+without progress twice, and reports a game that its limits cut off as one that ended by itself.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ FRAME = FrameSpec((2 * CELLS + 2,), "uint8", 1)
 MAX_STEPS = 100_000
 NO_PROGRESS = 10_000  # agent steps in which no game turn passes
 NEVER = 2**62
-ANYBODY = "@"  # the character that NetHack draws by chance
+ANYBODY = "@"  # a random character
 CHALLENGE = "NetHackChallenge-v0"
 
-# What rollouts read, and what experts may: everything the challenge shows.
+# NLE's observations: those that rollouts read, and all that experts may read.
 LEAN = ("tty_chars", "tty_colors", "tty_cursor", "blstats")
 RICH = (
     "glyphs", "chars", "colors", "specials", "blstats", "message", "inv_glyphs", "inv_strs",
@@ -53,7 +53,7 @@ GAME_OVER = 0  # where it is in `program_state`
 BIRTHDAY, NAMES_CHANGE = 1_600_000_000, 257  # seconds; the first is arbitrary (shknam.c)
 ESC, RETURN, SPACE, QUIT, YES = 27, 13, 32, 0x80 | ord("q"), ord("y")
 
-# Which characters NetHack admits (role.c): a role and a race must share the alignment.
+# The characters of NetHack (role.c); role and race must both allow the alignment.
 ROLES = {
     "arc": ("hum dwa gno", "law neu", "mal fem"),
     "bar": ("hum orc", "neu cha", "mal fem"),
@@ -73,7 +73,7 @@ RACE_ALIGNMENTS = {"hum": "law neu cha", "dwa": "law", "elf": "cha", "gno": "neu
 
 
 def pack_tty(chars: np.ndarray, colors: np.ndarray, cursor: np.ndarray) -> np.ndarray:
-    """Terminal screens as flat frames.
+    """Pack terminal screens into flat frames.
 
     Args:
         chars: (..., 24, 80) uint8.
@@ -92,7 +92,7 @@ def pack_tty(chars: np.ndarray, colors: np.ndarray, cursor: np.ndarray) -> np.nd
 
 
 def unpack_tty(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The inverse of `pack_tty`, as views where possible.
+    """Unpack the frames of `pack_tty`, as views where possible.
 
     Args:
         frames: (..., 3842) uint8.
@@ -107,11 +107,11 @@ def unpack_tty(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @cache
 def action_keys(env_id: str = CHALLENGE) -> tuple[int, ...]:
-    """The key that each action presses, in NLE's own order. The challenge has 121:
+    """Return the key that each action presses, in NLE's own order.
 
-    Eight steps (k l j h u n b y), eight runs (the capitals), up, down, wait, Return, then the
-    commands in the order of their names, then + - space ' " 0-9 $. Keys 34, 36 and 43 each belong
-    to two actions.
+    The challenge has 121 actions: eight steps (k l j h u n b y), eight runs (the capitals), up,
+    down, wait, Return, the commands in the order of their names, and + - space ' " 0-9 $. Keys 34,
+    36 and 43 each belong to two actions.
     """
     _require_nle()
     from nle import nethack
@@ -126,7 +126,7 @@ def action_keys(env_id: str = CHALLENGE) -> tuple[int, ...]:
 
 @cache
 def key_actions(env_id: str = CHALLENGE) -> tuple[int, ...]:
-    """The action of each of 256 keys, -1 where there is none; the first one of a double key."""
+    """Return the action of each of 256 keys, the first if it has two; -1 if it has none."""
     keys = action_keys(env_id)
     return tuple(keys.index(key) if key in keys else -1 for key in range(256))
 
@@ -140,7 +140,7 @@ def _require_nle() -> None:
 
 @cache
 def env_ids() -> dict[str, Any]:
-    """Gymnasium id -> NLE's class, for every environment NLE registers."""
+    """Return the class of every environment that NLE registers, by Gymnasium id."""
     _require_nle()
     import gymnasium
     import nle.env  # noqa: F401  registers them
@@ -183,9 +183,9 @@ def check_character(character: str) -> None:
 
 
 def fix_birthday(nethack: Any, seed: int) -> None:
-    """Set the time at which a game began: names and sex of shopkeepers depend on it.
+    """Set the start time of a game, on which names and sex of shopkeepers depend.
 
-    The library is let go of at once, as NLE makes a fresh game by loading it anew.
+    The library is released at once, because NLE loads it again for each new game.
     """
     library = ctypes.CDLL(nethack.dlpath)
     ctypes.c_long.in_dll(library, "ubirthday").value = BIRTHDAY + seed % 2**20 * NAMES_CHANGE
@@ -193,7 +193,7 @@ def fix_birthday(nethack: Any, seed: int) -> None:
 
 
 def _frame_of(nethack: Any) -> np.ndarray:
-    """Have NLE draw its terminal into one flat frame, and return that, as `pack_tty` would."""
+    """Return a flat frame, as of `pack_tty`, into which NLE draws its terminal from now on."""
     frame = np.zeros(FRAME.shape, FRAME.dtype)
     chars, colors, cursor = unpack_tty(frame)
     buffers = nethack._obs_buffers
@@ -204,14 +204,14 @@ def _frame_of(nethack: Any) -> np.ndarray:
 
 
 class NetHackEnv:
-    """One game of NetHack at a time.
+    """An environment that plays one game of NetHack at a time.
 
-    `observation` holds NLE's arrays by name; they change under the reader at every step. `nle` is
-    NLE's environment itself. After an episode `episode_facts` tells how it went.
+    `observation` holds NLE's arrays by name; NLE overwrites them at every step. `nle` is NLE's
+    environment itself. After an episode `episode_facts` describes it.
     """
 
     def __init__(self, game: NetHack, keys: Sequence[str] = RICH, savedir: Path | None = None):
-        """`keys` are the observations NLE fills in; `savedir` is where it keeps a recording."""
+        """Make NLE's environment with the observations `keys`; record games into `savedir`."""
         self._is_challenge, self._game = game.is_challenge, game.name
         own_limit = {"no_progress_timeout": NEVER} if self._is_challenge else {}
         self.nle = env_ids()[game.env_id](
@@ -224,7 +224,7 @@ class NetHackEnv:
             **own_limit,
         )
         for name in ("set_initial_seeds", "set_current_seeds", "get_current_seeds"):
-            self.nle.nethack.__dict__.pop(name, None)  # the challenge's locks
+            self.nle.nethack.__dict__.pop(name, None)  # the challenge overrides them to raise
         self._max_steps, self._no_progress = game.max_steps, game.no_progress
         self._savedir = savedir
         folder = savedir or Path(self.nle.nethack._vardir)
@@ -235,7 +235,7 @@ class NetHackEnv:
         self._facts: dict[str, Any] | None = None
 
     def reset(self, seed: int) -> np.ndarray:
-        """Start the game that belongs to `seed`."""
+        """Start the game of `seed`; return its first frame, (3842,) uint8."""
         self.nle.nethack.set_initial_seeds(seed, seed, False)
         self.nle.reset()
         fix_birthday(self.nle.nethack, seed)
@@ -246,9 +246,9 @@ class NetHackEnv:
         return self._frame.copy()
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool]:
-        """Act once; returns (frame, reward, terminated, truncated).
+        """Take one action; return (frame, reward, terminated, truncated).
 
-        The reward is NLE's: in the challenge, what the score in the bottom line gained.
+        The reward is NLE's: in the challenge, the increase of the score in the bottom line.
         """
         act = self._act_in_challenge if self._is_challenge else self._act_in_task
         reward, terminated = act(action)
@@ -265,15 +265,15 @@ class NetHackEnv:
         return frame, reward, False, truncated
 
     def _act_in_task(self, action: int) -> tuple[float, bool]:
-        """NLE's own step: the reward, and whether the game ended."""
+        """Take one of NLE's own steps; return the reward and whether the game ended."""
         _, reward, terminated, _, _ = self.nle.step(action)
         return reward, terminated
 
     def _act_in_challenge(self, action: int) -> tuple[float, bool]:
-        """The same for the challenge, which dismisses no prompts before a game is over.
+        """Take a step of the challenge; return the reward and whether the game ended.
 
-        NLE's own step copies all observations first and costs as much as NetHack itself; of the
-        step before, the challenge's reward needs the score alone.
+        The challenge dismisses no prompts before a game is over. NLE's own step copies all
+        observations first, which costs as much as NetHack itself; the reward needs only the score.
         """
         nle = self.nle
         observation, done = nle.nethack.step(nle.actions[action])
@@ -284,17 +284,17 @@ class NetHackEnv:
         return float(self._blstats.item(SCORE) - self._score), done
 
     def _follow(self) -> None:
-        """Keep what the bottom lines said while there were any: they are blank after the end."""
+        """Keep the values of the bottom lines, which are blank after the end of the game."""
         turns, score, depth = (self._blstats.item(i) for i in (TURNS, SCORE, DEPTH))
         self._idle = self._idle + 1 if turns == self._turns else 0
         self._turns, self._score = turns, score
         self._depth = max(self._depth, depth)
 
     def quit(self, why: str) -> None:
-        """End the game by NetHack's own command, so that its log has a line about it.
+        """End the game by NetHack's own command, so that NetHack logs it.
 
-        A recording gets the quitting keys as a tail; `episode_facts()['length']` says where play
-        ended. `why` becomes the episode's 'end'.
+        The keys of quitting are at the end of a recording; `episode_facts()['length']` says where
+        play ended. `why` becomes the episode's 'end'.
         """
         press = self.nle.nethack.step
         done = False
@@ -305,20 +305,20 @@ class NetHackEnv:
         self._facts = self._told(why)
 
     def episode_facts(self) -> dict[str, Any]:
-        """How the last episode went: a row for a table.
+        """Return the facts of the last episode, as a row of a table.
 
-        'game', 'seed', 'return' (the sum of rewards), 'score' (the bottom line's last), 'points'
-        (NetHack's own reckoning at the end), 'depth' (the deepest level reached), 'turns', 'length'
-        (agent steps), 'end' ('terminated', 'step limit', 'no progress', or what `quit` was told),
-        'death' (NetHack's words; 'quit' for a game cut off), 'character'
-        (role-race-alignment-gender); of a recorded game also the 'folder' and the 'ttyrec', by
-        name. What NetHack's log does not tell is None.
+        'game', 'seed', 'return' (the sum of rewards), 'score' (the last one in the bottom line),
+        'points' (NetHack's own total at the end), 'depth' (the deepest level reached), 'turns',
+        'length' (agent steps), 'end' ('terminated', 'step limit', 'no progress', or the argument of
+        `quit`), 'death' (NetHack's words; 'quit' for a game cut off), 'character'
+        (role-race-alignment-gender); of a recorded game also the names of its 'folder' and
+        'ttyrec'. A fact that is missing in NetHack's log is None.
 
         Raises:
             SpecError: no episode has ended yet.
         """
         if self._facts is None:
-            raise SpecError("the episode has not ended: there are no facts about it yet")
+            raise SpecError("the episode has not ended: its facts are not known yet")
         return self._facts
 
     def _told(self, end: str) -> dict[str, Any]:
@@ -343,30 +343,30 @@ class NetHackEnv:
         }
 
     def _recording(self) -> dict[str, str]:
-        """Where the game is recorded, if it is."""
+        """Return the names of the recording's folder and file; {} if the game is not recorded."""
         if self._savedir is None:
             return {}
         file = self.nle._ttyrec_pattern % self.nle._episode
         return {"folder": self._savedir.name, "ttyrec": Path(file).name}
 
     def _log_line(self) -> dict[str, str]:
-        """What NetHack logged about the game that just ended; empty if it did not (a saved one)."""
+        """Return what NetHack logged about the last game; {} if nothing (a saved game)."""
         line = self._xlogfile.read_bytes()[self._logged :].decode("latin-1").rstrip("\n")
         fields = (word.partition("=") for word in line.split("\t") if word)
         return {name: value for name, _, value in fields}
 
     def close(self) -> None:
-        """End NetHack; what it recorded is complete on disk then."""
+        """End NetHack; its recording is then complete on disk."""
         self.nle.close()
 
 
 @dataclass(frozen=True)
 class NetHack:
-    """NetHack; make it with `game("nethack")` or `game("nethack/NetHackScore-v0", character="@")`.
+    """NetHack: `game("nethack")` or, for example, `game("nethack/NetHackScore-v0", character="@")`.
 
-    `no_progress` truncates an episode after so many agent steps in which no game turn passed.
-    `processes` spreads a vectorised environment over so many processes; it changes speed alone,
-    and is no part of `options()`.
+    An episode is truncated after `no_progress` agent steps in which no game turn passed.
+    `processes` is the number of processes of a vectorised environment; it changes only the speed
+    and is not part of `options()`.
     """
 
     name: str
@@ -380,7 +380,7 @@ class NetHack:
     expert_score: float | None = None
     processes: int = field(default=1, compare=False)
 
-    frames_per_second: ClassVar[int] = 12  # in films: text has to be read
+    frames_per_second: ClassVar[int] = 12  # in films; slow enough to read the text
     episode_summary: ClassVar[tuple[str, ...]] = (
         *("score", "depth", "turns", "length", "end", "death"),
     )
@@ -394,7 +394,7 @@ class NetHack:
         no_progress: int = NO_PROGRESS,
         processes: int = 1,
     ) -> NetHack:
-        """The game behind NLE's id 'NetHackChallenge-v0' (or just 'NetHackChallenge').
+        """Make the game of NLE's id 'NetHackChallenge-v0' (or just 'NetHackChallenge').
 
         Raises:
             MissingExtraError: NLE is not installed.
@@ -421,38 +421,38 @@ class NetHack:
 
     @property
     def is_challenge(self) -> bool:
-        """Whether all keys of a game are the player's, until it is over.
+        """Whether the player presses all keys of a game, until it is over.
 
-        In NLE's other tasks a step goes on: NLE dismisses messages with spaces, and refuses
-        questions with escapes, until the player is to act again.
+        In NLE's other tasks NLE presses keys of its own within a step: spaces at messages and
+        escapes at questions, until the player must act again.
         """
         return self.env_id == CHALLENGE
 
     def check_recordable(self) -> None:
-        """Raise SpecError if a recording could not tell the player's keys from NLE's own."""
+        """Raise SpecError if the player's keys in a recording would look the same as NLE's own."""
         if not self.is_challenge and {SPACE, ESC} & set(action_keys(self.env_id)):
             raise SpecError(
                 f"{self.name} cannot be recorded or imported: space and escape are its actions, "
-                "and NLE presses them by itself, too; take nethack/NetHackChallenge-v0"
+                "and NLE also presses them itself; use nethack/NetHackChallenge-v0"
             )
 
     def make_env(self, savedir: Path | None = None) -> NetHackEnv:
-        """A fresh single environment with all observations; NLE records its games in `savedir`."""
+        """Return a new environment with all observations; NLE records its games in `savedir`."""
         return NetHackEnv(self, RICH, savedir)
 
     def make_lean_env(self) -> NetHackEnv:
-        """A fresh single environment without the observations a rollout does not read."""
+        """Return a new environment with only the observations that a rollout reads."""
         return NetHackEnv(self, LEAN)
 
     def make_vector(self, n: int, seed: int) -> VectorEnv:
-        """`n` environments stepped in turn, in this process or spread over `processes` of them."""
+        """Return `n` environments, stepped in this process or in `processes` processes."""
         seeds = slot_seeds(seed, n)
         if min(self.processes, n) == 1:
             return SerialVector(self.make_lean_env, seeds, self.frame)
         return ProcessVector(self.make_lean_env, seeds, self.frame, min(self.processes, n))
 
     def make_recorded_vector(self, n: int, seed: int, folder: Path) -> VectorEnv:
-        """The same games as `make_vector`'s; NLE records each slot's in a folder of its own."""
+        """Return `n` environments with the games of `make_vector`, recorded in a folder a slot."""
         places = iter([folder / f"slot-{slot:03d}" for slot in range(n)])
 
         def make() -> NetHackEnv:
@@ -472,7 +472,7 @@ class NetHack:
         return picture
 
     def fits_demonstrations(self, options: dict[str, Any]) -> str | None:
-        """Return why games played with these options are of no use here, if they are not."""
+        """Return why demonstrations with these game options do not fit; None if they do."""
         played, mine = options.get("character", ANYBODY), self.character
         if ANYBODY in played + mine or played == mine:
             return None
@@ -482,23 +482,23 @@ class NetHack:
         )
 
     def adopt(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the character of demonstrations, for a study that uses them."""
+        """Return the options that a study takes over from its demonstrations: their character."""
         played = options.get("character", ANYBODY)
         return {} if ANYBODY in played else {"character": played}
 
     def record_demonstrations(
         self, request: Any, path: Path, executor: Any = None, progress: Any = None
     ) -> Any:
-        """Record games as NLE does, beside `path` in `recordings`, and import them into `path`."""
+        """Record games in the folder `recordings` beside `path`, and import them into `path`."""
         record = resolved("isoclone.nethack.recordings.record:record_as_demonstrations")
         return record(request, path, executor, progress)
 
     def scripted_experts(self) -> dict[str, Any]:
-        """Return the game's own experts by variant: the challenge has one."""
+        """Return the game's scripted experts by variant; only the challenge has one."""
         return {"explorer": "isoclone.nethack.experts.bot:NetHackBot"} if self.is_challenge else {}
 
     def options(self) -> dict[str, Any]:
-        """Settings beside the name."""
+        """Return the settings beside the name."""
         return {
             "character": self.character,
             "max_steps": self.max_steps,

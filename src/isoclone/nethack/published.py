@@ -48,7 +48,7 @@ def _read_study(study: Path, found: Tuyls2023) -> None:
 
 
 def _read_point(path: Path, mark: str, main: bool) -> dict[str, Any]:
-    """One checkpoint of a NetHack run. `mark` is its budget (main study) or billions of samples."""
+    """Read one checkpoint of a run; `mark` is its budget (main study) or billions of samples."""
     saved = load(path)
     try:
         loss, se = float(saved["eval_loss"]), float(saved["eval_se"])
@@ -62,7 +62,7 @@ def _read_point(path: Path, mark: str, main: bool) -> dict[str, Any]:
 
 
 def _episodes(path: Path) -> dict[str, Any]:
-    """Mean return and its SE over the episodes of a file; nothing if there is no such file."""
+    """Return the mean return and its SE over the episodes of a file; {} without a file."""
     if not path.exists():
         return {}
     try:
@@ -76,8 +76,8 @@ def _episodes(path: Path) -> dict[str, Any]:
     return {"return_mean": float(values.mean()), "return_se": se, "episodes": len(values)}
 
 
-# The paper draws parabolas; over which budgets and runs is not said. Below 5e15 FLOPs the smallest
-# size is the best one, and the optimum censored.
+# The paper fits parabolas and does not say over which budgets and runs. Below 5e15 FLOPs the
+# smallest size is the best one, so the optimum is censored.
 NETHACK = Family(
     read_nethack,
     exponents={"nethack": {"params": 0.61, "samples": 0.39}},

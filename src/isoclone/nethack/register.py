@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def register() -> None:
-    """Register what there is of NetHack, by name: nothing of it is imported yet."""
+    """Register the parts of NetHack by name, without importing them."""
     import isoclone as ic
     from isoclone.base.tables import FAMILIES, VIEWERS
 

@@ -1,7 +1,7 @@
-"""NetHack in the terminal: a recording replayed, or an agent at play.
+"""NetHack in the terminal: a replay of a recording, or a game that an agent plays.
 
 On a terminal one can pause, step, jump and change the speed (`HELP`); elsewhere frames are printed
-plainly.
+as plain text.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KEY_NAMES = {13: "Return", 27: "Esc", 32: "Space"}
 
 
 class Shot(NamedTuple):
-    """One frame of a game, the key it was answered with (None: not yet), and the score then."""
+    """One frame of a game, the key pressed at it (None: none or unknown), and the score then."""
 
     frame: np.ndarray  # (3842,) uint8, see `pack_tty`
     key: int | None
@@ -47,15 +47,15 @@ class Shot(NamedTuple):
 
 
 def recorded(path: Path) -> Iterator[Shot]:
-    """The frames of a recording.
+    """Yield the frames of a recording.
 
     Raises:
-        DataError: no such file, none of a known version, or a damaged one.
+        DataError: the file is missing, damaged, or of an unknown version.
         MissingExtraError: NLE is not installed.
     """
     found = VERSION.search(path.name)
     if not found:
-        raise DataError(f"{path} is no recording: the name must end in .ttyrec3.bz2 (or 1, 2)")
+        raise DataError(f"{path} is not a recording: its name must end in .ttyrec3.bz2 (or 1, 2)")
     if not path.is_file():
         raise DataError(f"{path} does not exist")
     version = int(found[1] or 1)
@@ -74,7 +74,7 @@ def _recorded(path: Path, version: int, stream: Stream) -> Iterator[Shot]:
 def played(
     policy: TrainedPolicy, game: Game, seed: int = 0, sampling: str = "sample"
 ) -> Iterator[Shot]:
-    """The frames of a game that a policy plays; drawn lazily, so it plays as it is watched.
+    """Yield the frames of a game that a policy plays, as it plays it.
 
     Raises:
         SpecError: the game is not NetHack, a seed below 0, or an unknown way of sampling.
@@ -103,9 +103,9 @@ def _played(policy: TrainedPolicy, game: NetHack, seed: int, way: Sampling) -> I
 
 
 class Reel:
-    """Shots by number, drawn from their source as far as they were asked for.
+    """Shots by number, read from their source as far as needed.
 
-    What was drawn is kept compressed, some 100 bytes a frame, so that one can go back.
+    Shots that were read are kept compressed, about 100 bytes a frame, so that one can go back.
     """
 
     def __init__(self, shots: Iterable[Shot], chunk: int = CHUNK):
@@ -117,11 +117,11 @@ class Reel:
         self.complete = False
 
     def __len__(self) -> int:
-        """Shots drawn so far; all of them once `complete`."""
+        """Return the number of shots read so far; of all shots when `complete`."""
         return len(self._facts)
 
     def get(self, number: int) -> Shot | None:
-        """Shot `number`; None beyond the end."""
+        """Return shot `number`; None beyond the end."""
         while number >= len(self) and not self.complete:
             self._draw()
         if not 0 <= number < len(self):
@@ -133,13 +133,13 @@ class Reel:
         return Shot(self._open[number - self._starts[chunk]], *self._facts[number])
 
     def last(self) -> int:
-        """The number of the last shot; draws all."""
+        """Return the number of the last shot, after reading all of them."""
         while not self.complete:
             self._draw()
         return len(self) - 1
 
     def score(self) -> int:
-        """The game's score: the highest there was, as it falls to 0 on a game's end screens."""
+        """Return the highest score of all shots; the score is 0 on a game's end screens."""
         self.last()
         return max((score for _, score in self._facts), default=0)
 
@@ -160,7 +160,7 @@ class Reel:
 
 
 def lines(frame: np.ndarray) -> list[str]:
-    """A frame as 24 lines of text."""
+    """Return a frame as 24 lines of text."""
     chars, _, _ = unpack_tty(frame)
     return [_letters(row) for row in chars]
 
@@ -170,7 +170,7 @@ def _letters(row: np.ndarray) -> str:
 
 
 def coloured(frame: np.ndarray) -> list[str]:
-    """A frame as 24 lines with ANSI colours, and the cursor in reverse."""
+    """Return a frame as 24 lines with ANSI colours, and the cursor in reverse."""
     chars, colors, cursor = unpack_tty(frame)
     out = []
     for r, (row, hues) in enumerate(zip(chars, colors, strict=True)):
@@ -187,14 +187,14 @@ def coloured(frame: np.ndarray) -> list[str]:
 
 
 def _style(hue: int, under_cursor: bool) -> str:
-    """SGR codes: NetHack's colours are the terminal's, from 8 on bright; black is shown grey."""
+    """Return the SGR codes of a colour: 8 to 15 are bright, and black is shown as grey."""
     hue &= 15
     code = 90 + (hue & 7) if hue >= 8 or hue == 0 else 30 + hue
     return f"0;7;{code}" if under_cursor else f"0;{code}"
 
 
 def key_name(key: int | None) -> str:
-    """A key as people write it: 'k', 'Ctrl-d', 'Alt-p', 'Esc'."""
+    """Return a key as people write it: 'k', 'Ctrl-d', 'Alt-p', 'Esc'."""
     if key is None:
         return "-"
     if key in KEY_NAMES:
@@ -206,7 +206,7 @@ def key_name(key: int | None) -> str:
 
 @dataclass
 class Deck:
-    """Where a replay is, and how fast; every control is a method."""
+    """The state of a replay: position, speed, paused or not; every control is a method."""
 
     reel: Reel
     at: int = 0
@@ -214,12 +214,12 @@ class Deck:
     paused: bool = False
 
     def go(self, number: int) -> None:
-        """Show shot `number`, or the nearest there is."""
+        """Go to shot `number`, or to the nearest that exists."""
         number = max(0, number)
         self.at = number if self.reel.get(number) is not None else self.reel.last()
 
     def press(self, key: str) -> bool:
-        """Obey a key; False if it was the one that quits."""
+        """Do what a key asks for; return False for the key that quits."""
         if key in ("q", "\x03"):
             return False
         jumps = {"right": 1, ".": 1, "left": -1, ",": -1, "up": 100, "]": 100, "down": -100}
@@ -237,14 +237,14 @@ class Deck:
         return True
 
     def tick(self) -> None:
-        """One frame on, unless paused; at the end it pauses."""
+        """Go one frame on, unless paused; pause at the end."""
         if not self.paused:
             before = self.at
             self.go(self.at + 1)
             self.paused = self.at == before
 
     def status(self) -> str:
-        """The line below the screen."""
+        """Return the line below the screen."""
         shot = self.reel.get(self.at)
         assert shot is not None
         known = f"{len(self.reel):,}{'' if self.reel.complete else '+'}"
@@ -253,19 +253,19 @@ class Deck:
 
 
 def watch(reel: Reel, at: int = 0, out: TextIO | None = None) -> None:
-    """Play a reel in this terminal, from frame `at` on, until it is quit.
+    """Play a reel in this terminal from frame `at` on, until the user quits.
 
-    Below 0, `at` counts from the end. The terminal is left as it was.
+    Below 0, `at` counts from the end. The terminal is restored afterwards.
 
     Raises:
-        SpecError: standard input is no terminal.
+        SpecError: standard input is not a terminal.
         DataError: the reel is empty.
     """
     out = out or sys.stdout
     if not sys.stdin.isatty():
         raise SpecError("watching needs a terminal for its keys; --frames N prints frames instead")
     if reel.get(0) is None:
-        raise DataError("there is not a single frame to show")
+        raise DataError("there are no frames to show")
     deck = Deck(reel)
     deck.go(at if at >= 0 else reel.last() + 1 + at)
     with _keys() as keys, _screen(out):
@@ -296,7 +296,7 @@ def _draw(deck: Deck, out: TextIO) -> None:
 
 @contextlib.contextmanager
 def _keys() -> Iterator[_Keys]:
-    """Keys come one by one and unseen."""
+    """Yield the keys typed, one by one, and do not echo them."""
     import termios
     import tty
 
@@ -310,7 +310,7 @@ def _keys() -> Iterator[_Keys]:
 
 @contextlib.contextmanager
 def _screen(out: TextIO) -> Iterator[None]:
-    """The terminal's other screen, without a cursor."""
+    """Switch to the terminal's second screen and hide the cursor, for a `with` block."""
     out.write("\x1b[?1049h\x1b[?25l\x1b[2J")
     try:
         yield
@@ -324,20 +324,20 @@ KEY = re.compile(rb"\x1b[\[O][0-?]*[ -/]*[@-~]|.", re.DOTALL)  # some keys send 
 
 
 class _Keys:
-    """What is typed, key by key."""
+    """Keys typed on the terminal, one by one."""
 
     def __init__(self) -> None:
         self._unread = b""
 
     def next(self, until: float | None) -> str | None:
-        """The next key, waited for until that time (None: forever)."""
+        """Return the next key; None if none comes until that time (`until` None: wait forever)."""
         wait = None if until is None else max(0.0, until - time.monotonic())
         if not self._unread:
             if not select.select([sys.stdin], [], [], wait)[0]:
                 return None
-            self._unread = os.read(sys.stdin.fileno(), 4096)  # all that a terminal keeps
+            self._unread = os.read(sys.stdin.fileno(), 4096)  # the most that a terminal buffers
         found = KEY.match(self._unread)
-        if not found:  # the terminal is gone
+        if not found:  # the terminal was closed
             return "q"
         self._unread = self._unread[found.end() :]
         return ARROWS.get(found[0], found[0][:1].decode(errors="replace"))

@@ -1,11 +1,11 @@
 """AutoAscend, the bot that won the NetHack Challenge 2021, playing from the user's own checkout.
 
 The bot (github.com/maciej-sypetkowski/autoascend, MIT, not on PyPI) was written for NLE of 2021. It
-runs unmodified: it gets an environment of the old shape, and stand-ins for the two plotting
-libraries it imports and does not use in play. Nothing of it is part of isoclone.
+runs unmodified: it gets an environment with the old interface, and empty modules for the two
+plotting libraries that it imports and does not use in play. isoclone contains no part of it.
 
-The bot drives a game, an expert is asked for one action at a time; so each game's bot runs in a
-thread of its own that is awake only while it is being asked.
+The bot calls the environment, but an expert returns one action for each call. So the bot of each
+game runs in its own thread, which waits except while its next action is wanted.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from isoclone.games import Game
 NEEDED = ("numba", "nltk", "toolz", "scipy", "cv2")
 STAND_INS = ("matplotlib", "matplotlib.pyplot", "seaborn")
 KNOWN = "github.com/maciej-sypetkowski/autoascend at 8527910"
-STATS = 26  # NLE has 27 by now; the bot knows the first ones
+STATS = 26  # NLE now has 27; the bot knows the first 26
 SCORE = 9
-PATIENCE_SECONDS = 900.0  # for one action: the first one of a process compiles for a minute
+PATIENCE_SECONDS = 900.0  # for one action; a process's first one compiles for a minute
 ESC = 27
 TELEPORT_PROMPT = "Where do you want to be teleported?"
 
 
 @dataclass(frozen=True)
 class AutoAscend:
-    """The bot in the checkout at `path`. Every game begins with the bot's own seed 0."""
+    """An expert: the bot in the checkout at `path`. Every game begins with the bot's own seed 0."""
 
     path: str
     name: str = "autoascend"
     lockstep: int = 1
 
     def act(self, views: Sequence[View]) -> list[int]:
-        """One action for each view.
+        """Return one action for each view.
 
         Raises:
-            ExecutionError: the bot gave up, or is not what it should be.
+            ExecutionError: the bot stopped or failed, or cannot be imported.
         """
         return [self._act(view) for view in views]
 
@@ -64,11 +64,11 @@ class AutoAscend:
 
 
 def make_autoascend(game: Game, path: str = "") -> AutoAscend:
-    """The bot of a checkout, for NetHack's challenge.
+    """Return the bot of a checkout as an expert for NetHack's challenge.
 
     Raises:
-        SpecError: no path, not a checkout of the bot, another version of it, a dependency that is
-            missing, or another game.
+        SpecError: no path, no checkout of the bot there or another version of it, a missing
+            dependency, or another game.
     """
     if not path:
         raise SpecError(f"autoascend needs --options path=PATH, a checkout of {KNOWN}")
@@ -83,7 +83,7 @@ def make_autoascend(game: Game, path: str = "") -> AutoAscend:
 
 
 def check_checkout(path: Path) -> None:
-    """Raise SpecError unless the folder holds the bot, in a version that fits. Runs none of it."""
+    """Raise SpecError unless the folder holds the right version of the bot; run none of it."""
     source = path / "autoascend" / "agent.py"
     if not source.is_file():
         raise SpecError(
@@ -108,10 +108,10 @@ def check_checkout(path: Path) -> None:
 
 
 def load(path: str) -> types.ModuleType:
-    """The bot's main module, from the checkout at `path`.
+    """Import the bot's main module from the checkout at `path`.
 
     Raises:
-        ExecutionError: it cannot be imported, or another checkout of it was imported before.
+        ExecutionError: the import fails, or another checkout was imported before.
     """
     with _stand_ins(), _first_on_path(path):
         try:
@@ -122,13 +122,13 @@ def load(path: str) -> types.ModuleType:
                 f"{path} cannot be imported: {type(error).__name__}: {said}"
             ) from error
     if not Path(str(agent.__file__)).is_relative_to(Path(path)):
-        raise ExecutionError(f"{agent.__file__} is loaded already; {path} needs a new process")
+        raise ExecutionError(f"{agent.__file__} is already loaded; {path} needs a new process")
     return agent
 
 
 @contextlib.contextmanager
 def _stand_ins() -> Iterator[None]:
-    """Empty modules in place of plotting libraries that are not installed, for this import only."""
+    """Replace missing plotting libraries by empty modules, within a `with` block."""
     absent = [n for n in STAND_INS if importlib.util.find_spec(n.partition(".")[0]) is None]
     for name in absent:
         module = types.ModuleType(name)
@@ -153,7 +153,7 @@ def _first_on_path(path: str) -> Iterator[None]:
 
 
 class _OldEnv:
-    """The environment as the bot knows it: no truncation, 26 statistics, names without effect."""
+    """The environment with the bot's old interface: no truncation, 26 statistics."""
 
     def __init__(self, env: Any, actions: SimpleQueue[Any], turns: SimpleQueue[bool]):
         self._seen: dict[str, np.ndarray] = env.observation
@@ -162,27 +162,27 @@ class _OldEnv:
         self.agent: Any = None
 
     def step(self, action: Any) -> tuple[dict[str, Any], float, bool, dict[str, Any]]:
-        """Hand out the action, sleep until the game has gone on, and tell what there is to see."""
+        """Pass on the action, wait until it was carried out, and return what NLE shows then."""
         if action == ESC and TELEPORT_PROMPT in self.agent.message:
-            # Else the bot goes on reading the prompt it has just left, and answers it forever.
+            # Otherwise the bot reads on in the prompt it has just left, and answers it forever.
             self.agent._is_reading_message_or_popup = False
         score = int(self._seen["blstats"][SCORE])
         self._actions.put(self._index[int(action)])
         over = not self._turns.get()
         seen = dict(self._seen)
         seen["blstats"] = seen["blstats"][:STATS]
-        seen["tty_cursor"] = seen["tty_cursor"].astype(np.int64)  # the bot goes below 0
+        seen["tty_cursor"] = seen["tty_cursor"].astype(np.int64)  # the bot subtracts below 0
         return seen, float(int(self._seen["blstats"][SCORE]) - score), over, {}
 
     def debug_tiles(self, *args: Any, **options: Any) -> contextlib.AbstractContextManager[None]:
-        """Would draw on the bot's own display."""
+        """Return a context that does nothing; the bot draws on its own display here."""
         return contextlib.nullcontext()
 
     debug_log = debug_tiles
 
 
 class _Session:
-    """One game's bot, in its thread. It ends when the session is forgotten."""
+    """The bot of one game, in its thread, which ends when the session is deleted."""
 
     def __init__(self, module: types.ModuleType, env: Any):
         self._actions: SimpleQueue[Any] = SimpleQueue()
@@ -194,7 +194,7 @@ class _Session:
         weakref.finalize(self, self._turns.put, False)
 
     def next_action(self) -> int:
-        """The bot's next action, given that its last one has been carried out."""
+        """Return the bot's next action; its last one must have been carried out."""
         if self._begun:
             self._turns.put(True)
         self._begun = True
@@ -208,7 +208,7 @@ class _Session:
 
 
 def _live(module: types.ModuleType, env: _OldEnv, actions: SimpleQueue[Any]) -> None:
-    """A thread's work: play until the game is over; tell why if the bot ends before that."""
+    """Play in a thread until the game is over; if the bot stops before, put the reason."""
     try:
         with np.errstate(all="ignore"):
             env.agent = module.Agent(env, seed=0, panic_on_errors=True)

@@ -1,8 +1,8 @@
-"""A scripted NetHack player: explores, fights, eats, prays, searches, goes down.
+"""A scripted NetHack player that explores, fights, eats, prays, searches and goes down.
 
-It reads what the challenge shows (map glyphs, bottom lines, message, inventory) and nothing of the
-game's inner state. It is no match for a serious bot; it is here so that a study of NetHack needs
-no data at all, and so that there is an expert worth imitating: see docs/nethack.md for its score.
+It reads what the challenge shows (map glyphs, bottom lines, message, inventory) and no hidden
+state of the game. It is much weaker than AutoAscend, but with it a study of NetHack needs no data
+and no other software; docs/nethack.md gives its score.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ from isoclone.nethack.experts.map import (
 from isoclone.nethack.game import key_actions
 
 ESC, RETURN, KICK, PRAY = "\x1b", "\r", "\x04", chr(0x80 | ord("p"))
-# Where things are in `blstats`.
+# Positions in `blstats`.
 X, Y, HP, MAX_HP, LEVEL, TURN, HUNGER, DUNGEON, DLEVEL, DEPTH = 0, 1, 10, 11, 18, 20, 21, 23, 24, 12
 SATIATED, HUNGRY, WEAK = 0, 2, 3
 FOOD_CLASS = 7
-MINES = 2  # the number of the dungeon with Minetown in it
+MINES = 2  # the number of the dungeon that contains Minetown
 MOST_KICKS = 30  # at one door
 OBJECTS = 1906  # the glyph of object number 0
-CORPSES_AND_TINS = {240, 271}  # object numbers: stale or slow to eat
+CORPSES_AND_TINS = {240, 271}  # object numbers of food that is stale or slow to eat
 FOES = (MONSTER, UNSEEN, ENGULFER)
 
 
 @dataclass(frozen=True)
 class NetHackBot:
-    """The scripted player; its settings were chosen by the mean score of whole games.
+    """The scripted player, with settings chosen by the mean score of whole games.
 
     It stays on a level until that is explored, and goes below dungeon level `level - boldness`
-    only at experience level `level` or after `patience` turns on one level. It rests when below
-    `rest` of its hit points, and prays below 1/7, at most once in `prayer_gap` turns.
+    only at experience level `level` or after `patience` turns on one level. It rests below the
+    share `rest` of its hit points, and prays below 1/7, at most once in `prayer_gap` turns.
     """
 
     boldness: int = 1
@@ -70,7 +70,7 @@ class NetHackBot:
     lockstep: int = 1
 
     def act(self, views: Sequence[View]) -> list[int]:
-        """One action for each view."""
+        """Return one action for each view."""
         return [self._act(view) for view in views]
 
     def _act(self, view: View) -> int:
@@ -80,13 +80,13 @@ class NetHackBot:
 
 
 class Player:
-    """One game: what the bot remembers of it, and its next key."""
+    """The player of one game, with its memory of that game."""
 
     def __init__(self, settings: NetHackBot, seen: dict[str, np.ndarray], rng: np.random.Generator):
         self._settings, self._seen, self._rng = settings, seen, rng
         self._levels: dict[tuple[int, int], Level] = {}
-        self._answers: list[str] = []  # to questions yet to come
-        self._keys: list[str] = []  # rest of a command that asks no question
+        self._answers: list[str] = []  # to the questions that follow
+        self._keys: list[str] = []  # the rest of a command that asks no questions
         self._path: list[int] = []
         self._tried: int | None = None  # the cell of the last step
         self._fought = 0  # the glyph last attacked
@@ -98,7 +98,7 @@ class Player:
         self._meal = -1, 0  # where a fresh corpse lies, and until when it is fresh
 
     def key(self) -> str:
-        """The next key to press."""
+        """Return the next key to press."""
         in_question, in_text, more = self._seen["misc"]
         if more:
             return RETURN
@@ -110,7 +110,7 @@ class Player:
         if self._keys:
             return self._keys.pop(0)
         self._look()
-        if self._still > 40:  # nothing we try has any effect
+        if self._still > 40:  # no key has had any effect
             self._still, self._path = 0, []
             return self._stagger()
         return self._survive() or self._fight() or self._rest() or self._advance()
@@ -119,17 +119,17 @@ class Player:
         return self._seen["message"].tobytes().partition(b"\0")[0].decode("latin-1")
 
     def _answer(self) -> str:
-        """Answer a question: as planned, or not at all."""
+        """Answer a question as planned, or escape from it."""
         message = self._message()
         if "Really attack" in message:
             self._level.peaceful_until[self._fought] = self._turn + 300
             self._answers.clear()
-        if "here; eat" in message:  # what lies about may be old
+        if "here; eat" in message:  # a corpse that lay there before may be old
             return "y" if self._meal[0] == self._here else "n"
         return self._answers.pop(0) if self._answers else ESC
 
     def _look(self) -> None:
-        """Take in the screen."""
+        """Read the screen into the memory of the game."""
         stats = self._seen["blstats"]
         cell = (int(stats[Y]) + 1) * WIDTH + int(stats[X]) + 1
         turn = int(stats[TURN])
@@ -141,8 +141,8 @@ class Player:
             self._path, self._tried, self._struck, self._meal = [], None, -1, (-1, 0)
         self._level, self._turn, self._stats = self._levels[place], turn, stats
         kinds, floor = padded(glyph_kinds()[self._seen["glyphs"]]), self._level.floor
-        kinds[cell] = floor[cell] or FLOOR  # our own picture hides it
-        kinds[(floor == DOWN) & (kinds == FLOOR)] = DOWN  # so does what lies on stairs
+        kinds[cell] = floor[cell] or FLOOR  # the hero hides what is below
+        kinds[(floor == DOWN) & (kinds == FLOOR)] = DOWN  # so do objects on stairs
         np.copyto(floor, kinds, where=kinds < MONSTER)
         self._kinds = kinds
         self._notice_refusal(cell)
@@ -151,18 +151,18 @@ class Player:
         self._notice_meal()
 
     def _notice_meal(self) -> None:
-        """A corpse where we struck last was alive a moment ago."""
+        """Remember a corpse where the bot struck last: it is fresh."""
         if self._struck >= 0 and self._kinds[self._struck] == FLOOR:
             if edible_bodies().get(self._glyph(self._struck)) == self._fought:
                 self._meal = self._struck, self._turn + 30
             self._struck = -1
 
     def _notice_refusal(self, cell: int) -> None:
-        """Bar a cell for a while that we could not step on."""
+        """Bar a cell for some turns if steps on it failed."""
         tried, self._tried = self._tried, None
         if tried is None or cell == tried:
             return
-        if cell != self._here:  # moved, though elsewhere
+        if cell != self._here:  # the hero moved, but to another cell
             return
         level, message = self._level, self._message()
         if "locked" in message and self._kinds[tried] == DOOR:
@@ -201,7 +201,7 @@ class Player:
         return ""
 
     def _rest(self) -> str:
-        """Search in place while weak and alone: it passes time."""
+        """Search in place while weak and alone, to pass time."""
         if self._stats[HP] >= self._settings.rest * self._stats[MAX_HP] or self._in_sight():
             return ""
         if self._stats[HUNGER] >= WEAK:
@@ -216,7 +216,7 @@ class Player:
     # Fighting
 
     def _hostiles(self) -> list[int]:
-        """Cells beside us with something to hit."""
+        """Return the neighbouring cells that hold a foe."""
         kinds, here = self._kinds, self._here
         around = [here + offset for offset in OFFSETS]
         return [cell for cell in around if kinds[cell] in FOES and not self._is_peaceful(cell)]
@@ -249,7 +249,7 @@ class Player:
     # Getting about
 
     def _advance(self) -> str:
-        """Hunt, gather, explore, go down, search: the first of these that there is a way to."""
+        """Go on along the path, or try the plans in turn and follow the first that is possible."""
         path = self._path
         on_it = path and path[0] - self._here in KEYS and self._is_open(path[0])
         if on_it and not self._in_sight():
@@ -265,13 +265,13 @@ class Player:
         return bool(self._kinds[cell] in WALKABLE)
 
     def _maps(self, extra: tuple[int, ...] = ()) -> tuple[bytes, bytes]:
-        """Where one can walk, and where not at a slant."""
+        """Return the cells one can walk on, and those one cannot enter or leave diagonally."""
         walkable = np.isin(self._kinds, (*WALKABLE, *extra))
         walkable[self._barred()] = False
         return walkable.tobytes(), np.isin(self._kinds, (FRAME, DOOR)).tobytes()
 
     def _barred(self) -> list[int]:
-        """Cells we could not step on lately."""
+        """Return the cells that are barred now."""
         return [cell for cell, until in self._level.barred_until.items() if until > self._turn]
 
     def _go(self, goals: np.ndarray, extra: tuple[int, ...] = (), reach: int = CELLS) -> str:
@@ -302,12 +302,12 @@ class Player:
         return key
 
     def _dine(self) -> str:
-        """Eat what we just killed, unless full."""
+        """Eat the monster just killed, unless satiated."""
         cell, until = self._meal
         if self._turn > until or self._stats[HUNGER] == SATIATED:
             return ""
         if cell == self._here:
-            self._meal = cell, self._turn  # one bite at it, and a second if it is interrupted
+            self._meal = cell, self._turn  # eat once, and once more if interrupted
             return "e"
         goals = np.zeros(CELLS, bool)
         goals[cell] = True
@@ -323,7 +323,7 @@ class Player:
         return key
 
     def _frontier(self) -> np.ndarray:
-        """Where we have not stood yet, next to what we cannot see."""
+        """Return the cells not stood on that are next to unseen ones, (CELLS,) bool."""
         kinds = self._kinds
         feet = (kinds == FLOOR) | (kinds == FRAME)
         return feet & ~self._level.stood & beside(kinds == BLANK)
@@ -350,7 +350,7 @@ class Player:
         return self._go(self._kinds == DOWN)
 
     def _force(self) -> str:
-        """What is left when nothing else is: boulders and traps in the way."""
+        """Explore over boulders and traps, when nothing else is left."""
         goals = self._frontier() | ((self._kinds == BOULDER) & ~self._level.stood)
         return self._go(goals, extra=(BOULDER, TRAP))
 

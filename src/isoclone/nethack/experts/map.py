@@ -1,7 +1,7 @@
-"""What the scripted NetHack player knows of a level: cells, what is on them, and ways between them.
+"""Maps of levels for the scripted NetHack player: cells, their kinds, and paths between them.
 
 Cells are numbered row by row on the 21 x 79 map with a border of one, so that a neighbour is a
-fixed offset away and no cell that can be walked on lies at an edge.
+fixed offset away and no walkable cell lies at an edge.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ DIAGONALS = {1 - WIDTH: "u", 1 + WIDTH: "n", WIDTH - 1: "b", -1 - WIDTH: "y"}
 KEYS = {**STEPS, **DIAGONALS}
 OFFSETS = tuple(KEYS)
 
-# What a glyph means to somebody on foot.
+# Kinds of glyphs, by what they mean for walking.
 (
     BLANK,  # dark, rock, or not seen yet
     SOLID,  # walls, water, lava, bars, trees, statues, ...
     FLOOR,
-    FRAME,  # an open door: no way in or out at a slant
+    FRAME,  # an open door: not entered or left diagonally
     DOOR,  # closed
     DOWN,  # stairs, ladder, hole or trap door: a way down
     TRAP,
@@ -34,19 +34,19 @@ OFFSETS = tuple(KEYS)
     GOLD,
     MONSTER,  # perhaps peaceful
     UNSEEN,  # something was felt here
-    SHUNNED,  # a monster better left alone by bare hands
-    ENGULFER,  # the inside of one
+    SHUNNED,  # a monster that must not be hit with bare hands
+    ENGULFER,  # the inside of a monster
 ) = range(13)
 WALKABLE = (FLOOR, FRAME, DOWN, GOLD)
 
-# Passive attacks, and touches that petrify.
+# Monsters not to attack: passive attacks, touches that petrify, strong peaceful ones.
 LEFT_ALONE = {
     "floating eye", "cockatrice", "chickatrice", "blue jelly", "spotted jelly", "brown mold",
     "yellow mold", "green mold", "red mold", "gas spore", "shopkeeper", "guard",
     "aligned priest", "high priest", "watchman", "watch captain", "Oracle", "gelatinous cube",
 }  # fmt: skip
 HOLES = {"hole", "trap door"}
-# Not poisonous, and nothing worse: the common ones.
+# Common monsters whose fresh corpses are safe to eat.
 EDIBLE = {
     "jackal", "fox", "coyote", "gnome", "gnome lord", "gnomish wizard", "dwarf", "dwarf lord",
     "hobbit", "goblin", "hill orc", "Mordor orc", "Uruk-hai", "orc shaman", "newt", "gecko",
@@ -59,7 +59,7 @@ EDIBLE = {
 
 @cache
 def glyph_kinds() -> np.ndarray:
-    """The kind of every glyph, (5976,) uint8."""
+    """Return the kind of every glyph, (5976,) uint8."""
     from nle import nethack
 
     kinds = np.full(nethack.MAX_GLYPH + 1, SOLID, np.uint8)
@@ -89,9 +89,9 @@ def _kind(glyph: int) -> int:
 
 @cache
 def edible_bodies() -> dict[int, int]:
-    """Glyph of each corpse that a player may eat fresh -> glyph of the monster it was.
+    """Return the monster's glyph for the glyph of each corpse that is safe to eat fresh.
 
-    A corpse of another kind than what was struck down is old: zombies leave such.
+    A corpse of another kind than the monster just killed is old, as those that zombies leave.
     """
     from nle import nethack
 
@@ -101,14 +101,14 @@ def edible_bodies() -> dict[int, int]:
 
 
 def monster_name(glyph: int) -> str:
-    """What the monster of a glyph is called."""
+    """Return the name of the monster of a glyph."""
     from nle import nethack
 
     return str(nethack.permonst(nethack.glyph_to_mon(glyph)).mname)
 
 
 def _feature(symbol: int) -> int:
-    """The kind of a map symbol (defsym.h): rock, walls, doors, floors, stairs, water, traps."""
+    """Return the kind of a map symbol (defsym.h), as of rock, walls, doors, floors, stairs."""
     from nle import nethack
 
     words = nethack.symdef.from_idx(symbol).explanation
@@ -128,9 +128,9 @@ def _feature(symbol: int) -> int:
 
 @dataclass
 class Level:
-    """What is remembered of a level."""
+    """A player's memory of one level."""
 
-    floor: np.ndarray = field(default_factory=lambda: np.zeros(CELLS, np.uint8))  # kinds, no beasts
+    floor: np.ndarray = field(default_factory=lambda: np.zeros(CELLS, np.uint8))  # no monsters
     stood: np.ndarray = field(default_factory=lambda: np.zeros(CELLS, bool))
     searched: np.ndarray = field(default_factory=lambda: np.zeros(CELLS, np.int32))
     kicks: dict[int, int] = field(default_factory=dict)  # of locked doors
@@ -141,14 +141,14 @@ class Level:
 
 
 def padded(grid: np.ndarray) -> np.ndarray:
-    """A (21, 79) array with a border of zeros, flat."""
+    """Return a (21, 79) array with a border of zeros, flattened to (CELLS,)."""
     out = np.zeros((MAP_ROWS + 2, WIDTH), grid.dtype)
     out[1:-1, 1:-1] = grid
     return out.reshape(-1)
 
 
 def beside(mask: np.ndarray) -> np.ndarray:
-    """Cells with at least one of the mask's among their eight neighbours; (CELLS,) bool."""
+    """Return the cells that have a cell of the mask among their eight neighbours; (CELLS,) bool."""
     grid = mask.reshape(-1, WIDTH)
     rows = grid.copy()
     rows[1:] |= grid[:-1]
@@ -160,11 +160,11 @@ def beside(mask: np.ndarray) -> np.ndarray:
 
 
 def way(start: int, open_: bytes, straight: bytes, goal: Callable[[int], int]) -> list[int]:
-    """The shortest way to the nearest cell for which `goal` holds, without the start; [] if none.
+    """Return the shortest path to the nearest `goal` cell, without the start; [] if none.
 
     Args:
         open_: nonzero where one can walk; a goal need not be open.
-        straight: nonzero where one cannot walk at a slant.
+        straight: nonzero where one cannot walk diagonally.
     """
     parent = {start: start}
     queue = [start]
@@ -191,10 +191,10 @@ def _trace(parent: dict[int, int], cell: int) -> list[int]:
 
 
 def dead_ends(open_: np.ndarray) -> np.ndarray:
-    """Open cells that lead nowhere: one open neighbour, or two that touch; (CELLS,) bool."""
+    """Return dead ends: open cells with one open neighbour, or two that touch; (CELLS,) bool."""
     count = np.zeros(CELLS, np.uint8)
     for offset in OFFSETS:
-        count += np.roll(open_, -offset)  # the border is empty, so nothing comes round
+        count += np.roll(open_, -offset)  # the border is empty, so rolling adds nothing
     ends = open_ & (count <= 1)
     for cell in np.flatnonzero(open_ & (count == 2)).tolist():
         one, other = (cell + offset for offset in OFFSETS if open_[cell + offset])

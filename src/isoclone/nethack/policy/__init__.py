@@ -1,1 +1,1 @@
-"""Policies that read a terminal: encoders of screens, cores that remember."""
+"""The policy of NetHack: encoders of terminal screens in front of a recurrent core."""

@@ -1,8 +1,8 @@
-"""The `lean` encoder: a screen as a few sums of embeddings, far below 10 MFLOP a sample.
+"""The `lean` encoder: a screen as sums of embeddings, for far less than 10 MFLOP a sample.
 
-What is near the cursor is seen cell by cell, what is far off as a rough map, text as bags of
-hashed words. Everything is projected to `width` and added up: a linear layer on the parts put
-side by side, without putting them there.
+Cells near the cursor are read one by one, the rest of the map as counts in coarse bins, text as
+bags of hashed words. Each part is projected to `width` and the results are added, which equals one
+linear layer on all parts concatenated.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from isoclone.nethack.policy import memory, screen, text
 from isoclone.nethack.policy.screen import Around, RoughMap, Screens
 from isoclone.policies.cores import State
 
-CELL = 8  # numbers that stand for one cell near the cursor
-KIND = 6  # numbers that stand for one kind of symbol on the rough map
+CELL = 8  # size of the embedding of one cell near the cursor
+KIND = 6  # size of the embedding of one kind of symbol on the rough map
 MESSAGE_ROWS, STATUS_ROWS, INVENTORY_ROWS = 2048, 256, 1024
 MESSAGE_WORDS, STATUS_WORDS, STATUS_NUMBERS = 20, 16, 10
 
 
 class LeanEncoder(nn.Module):
-    """Screens and previous actions -> (steps, lanes, width).
+    """An encoder of screens and previous actions to (steps, lanes, width).
 
     Args:
-        width: numbers that stand for one screen.
+        width: size of the encoding of one screen.
         n_actions: previous actions run from 0 to n_actions; the last one stands for none.
-        crop: side of the square around the cursor that is seen cell by cell (odd).
-        reach: how far the eight straight lines from the cursor are seen cell by cell.
-        stack: screens whose near cells are seen together.
-        inventory: whether to remember what the message line said of each inventory letter.
+        crop: side of the square around the cursor that is read cell by cell (odd).
+        reach: length of the eight straight lines from the cursor that are read cell by cell.
+        stack: number of screens whose near cells are read together.
+        inventory: remember the last message about each inventory letter.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class LeanEncoder(nn.Module):
         )
 
     def initial_state(self, lanes: int) -> State:
-        """Nothing seen, nothing carried."""
+        """Return the state before a game: no earlier screens and an empty inventory."""
         state, cells = {}, self.around.cells
         if self.stack > 1:
             state["near"] = cells.new_zeros(lanes, self.stack - 1, cells.shape[1])
@@ -80,7 +80,7 @@ class LeanEncoder(nn.Module):
     def forward(
         self, screens: Screens, previous: torch.Tensor, starts: torch.Tensor, state: State
     ) -> tuple[torch.Tensor, State]:
-        """Screens (steps, lanes, ...), previous actions and starts (steps, lanes)."""
+        """Encode screens (steps, lanes, ...), previous actions and starts (steps, lanes)."""
         flat, new = screens.flat(), {}
         with torch.no_grad():
             cells = screen.symbols(flat)
@@ -90,7 +90,7 @@ class LeanEncoder(nn.Module):
                 near, new["near"] = memory.stacked(apart, starts, state["near"])
             far = self.rough_map(cells, flat.chars, flat.cursor)
         table = (self.char.weight[:, None] + self.color.weight).view(-1, CELL)
-        # The same as an embedding, whose gradient takes a CPU four times as long.
+        # Equal to an embedding layer, whose gradient is four times slower on a CPU.
         seen = table.index_select(0, near.flatten()).view(len(cells), -1)
         x = self.near(seen)
         x = x + self.far(self.kind(far).flatten(1))
@@ -101,7 +101,7 @@ class LeanEncoder(nn.Module):
     def _text(
         self, screens: Screens, flat: Screens, starts: torch.Tensor, state: State, new: State
     ) -> torch.Tensor:
-        """Message line and bottom lines, (steps x lanes, width)."""
+        """Encode the message line and the bottom lines, (steps x lanes, width)."""
         with torch.no_grad():
             said, whole, told, counted = (
                 torch.from_numpy(x).to(flat.chars.device) for x in read_text(flat)
@@ -118,7 +118,7 @@ class LeanEncoder(nn.Module):
 
 
 def read_text(screens: Screens) -> tuple[np.ndarray, ...]:
-    """Words of the message line, a hash of the whole line, words and numbers of the bottom lines.
+    """Read the words of the message line and its hash, words and numbers of the bottom lines.
 
     Returns:
         (n, MESSAGE_WORDS), (n, 1) and (n, STATUS_WORDS) int64, (n, STATUS_NUMBERS) float32.
@@ -138,6 +138,6 @@ def _bag(rows: int, width: int) -> nn.EmbeddingBag:
 
 
 def _in_logs(values: torch.Tensor) -> torch.Tensor:
-    """Status numbers in logs, and the third over the fourth (hit points over their maximum)."""
+    """Return status numbers in logs, and the third over the fourth (the share of hit points)."""
     share = values[:, 2:3] / values[:, 3:4].clamp_min(1)
     return torch.cat([values.log1p() / 4, share.clamp(0, 2)], 1).float()

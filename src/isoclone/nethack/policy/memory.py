@@ -1,7 +1,7 @@
-"""What an encoder remembers without learning to: the last screens, and what it was told it carries.
+"""The fixed memory of an encoder: the last screens, and an inventory read from messages.
 
-Both are integers carried from unroll to unroll as part of the policy's state, and begin anew with
-each game.
+Both are integers in the policy's state, which is carried from unroll to unroll and reset at the
+start of each game.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import torch
 from isoclone.nethack.policy import text
 
 SLOTS = 52  # inventory letters a-z, A-Z
-WORDS = 12  # of what is said of one
+WORDS = 12  # of a message about one
 
 
 def stacked(
     cells: torch.Tensor, starts: torch.Tensor, before: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each step's cells beside those of the steps before; a game's first stands in for the missing.
+    """Stack each step's cells with those before; a game's first ones replace missing ones.
 
     Args:
         cells: (steps, lanes, k).
@@ -41,17 +41,17 @@ def stacked(
 def inventory(
     messages: torch.Tensor, starts: torch.Tensor, slots: torch.Tensor, table_rows: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the message line said of each inventory letter last: 'm - a crude dagger.'
+    """Return a hash of the last message about each inventory letter: 'm - a crude dagger.'
 
-    Recordings hold screens alone, so this is an inventory rebuilt from them, with its limits:
-    things the game never named on the message line since its start (the outfit one begins with)
-    are missing, and things that were used up or left behind stay.
+    Recordings hold only screens, so the inventory is rebuilt from the message line. Things that
+    were never named there (the ones at the start) are missing, and things that were used up or
+    dropped stay.
 
     Args:
         messages: (steps, lanes, 80) uint8, the message lines.
         starts: (steps, lanes) bool.
-        slots: (lanes, 53) int64, the state: a hash for each letter, 0 for nothing known, and a
-            last column that is written where nothing is said.
+        slots: (lanes, 53) int64, the state: a hash for each letter, 0 if unknown, and a last
+            column that is written when there is no message about a letter.
 
     Returns:
         (steps, lanes, 52) int64 hashes below `table_rows`, and the new state.

@@ -1,12 +1,12 @@
-"""The `paper` encoder: what Tuyls et al. 2023 show their NetHack agents, at its full price.
+"""The `paper` encoder: the inputs and networks of Tuyls et al. 2023 for NetHack, at full cost.
 
-A residual network over the whole map (IMPALA's, 16-32-32 channels), another look at the square
-around the cursor, the message line and the bottom lines character by character. Its map network
-costs about 100 MFLOP a sample whatever the core's size, which `6nd` does not see.
+It has a residual network over the whole map (IMPALA's, 16-32-32 channels), a second network for
+the square around the cursor, and the message line and bottom lines character by character. The map
+network costs about 100 MFLOP a sample at every size of the core, which `6nd` does not count.
 
-The message line as the paper has it is a one-hot vector of 80 x 256 numbers times a matrix: 20,480
-x h multiply-adds, all but 80 of each column with zero. `OneHotLine` adds up the 80 rows that
-count: the same function with the same parameters.
+In the paper the message line is a one-hot vector of 80 x 256 numbers times a matrix: 20,480 x h
+multiply-adds, of which only 80 x h are not with zero. `OneHotLine` adds up those 80 rows: the same
+function with the same parameters.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from isoclone.nethack.policy.screen import Screens
 from isoclone.policies.cores import State
 
 CHANNELS = (16, 32, 32)
-CHAR, COLOR = 12, 4  # numbers that stand for a character and for a colour
+CHAR, COLOR = 12, 4  # sizes of the embeddings of a character and of a colour
 CROP = 9
 
 
 class OneHotLine(nn.Module):
-    """Linear(columns x 256 -> width) on the one-hot characters of a line, as a sum of rows."""
+    """A linear layer (columns x 256 -> width) on one-hot characters, computed as a sum of rows."""
 
     def __init__(self, columns: int, width: int):
         super().__init__()
@@ -36,12 +36,12 @@ class OneHotLine(nn.Module):
         self.register_buffer("first", first, persistent=False)
 
     def forward(self, line: torch.Tensor) -> torch.Tensor:
-        """(n, columns) uint8 -> (n, width)."""
+        """Encode lines (n, columns) uint8 as (n, width)."""
         return self.table(line.long() + self.get_buffer("first")) + self.bias
 
 
 class PaperEncoder(nn.Module):
-    """Screens and previous actions -> (steps, lanes, width)."""
+    """An encoder of screens and previous actions to (steps, lanes, width)."""
 
     def __init__(self, width: int, n_actions: int):
         super().__init__()
@@ -61,13 +61,13 @@ class PaperEncoder(nn.Module):
         self.around = screen.Around(screen.square_and_star(CROP, 0))
 
     def initial_state(self, lanes: int) -> State:
-        """None is needed."""
+        """Return {}: this encoder has no state."""
         return {}
 
     def forward(
         self, screens: Screens, previous: torch.Tensor, starts: torch.Tensor, state: State
     ) -> tuple[torch.Tensor, State]:
-        """Screens (steps, lanes, ...), previous actions and starts (steps, lanes)."""
+        """Encode screens (steps, lanes, ...), previous actions and starts (steps, lanes)."""
         flat = screens.flat()
         rows = slice(screen.MAP_FIRST, screen.MAP_LAST + 1)
         cells = screen.symbols(flat)
@@ -83,13 +83,13 @@ class PaperEncoder(nn.Module):
         return functional.elu(x).view(*starts.shape, -1), {}
 
     def _look(self, cells: torch.Tensor) -> torch.Tensor:
-        """(n, rows, columns) symbols -> (n, 16, rows, columns) floats."""
+        """Embed symbols (n, rows, columns) as floats (n, 16, rows, columns)."""
         seen = torch.cat([self.char(cells >> 4), self.color(cells & (screen.COLORS - 1))], -1)
         return seen.permute(0, 3, 1, 2)
 
 
 class _Stage(nn.Module):
-    """IMPALA's (Espeholt et al. 2018): convolution, pooling by 2, two residual blocks."""
+    """A stage of IMPALA (Espeholt et al. 2018): convolution, pooling by 2, two residual blocks."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The policy `nethack`: an encoder of terminal screens, a core that remembers, a linear head."""
+"""The policy `nethack`: an encoder of terminal screens, a recurrent core, a linear head."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ ENCODERS = {"lean": LeanEncoder, "paper": PaperEncoder}
 
 
 class TtyPolicy(nn.Module):
-    """Plays NetHack from its terminal.
+    """A policy that plays NetHack from its terminal.
 
-    `width` is the one dial: what stands for a screen, and the residual stream of the core, are
-    `width` numbers; embeddings of words are a quarter of that. Depth does not follow width: 1 layer
-    for the LSTM and 2 for the others, unless `layers` says otherwise.
+    `width` sets the size: the encoding of a screen and the residual stream of the core have `width`
+    numbers, embeddings of words a quarter of that. Depth does not depend on width: it is 1 layer
+    for the LSTM and 2 for the others, unless `layers` is given.
 
     Args:
         width: see above.
@@ -31,9 +31,9 @@ class TtyPolicy(nn.Module):
         core: 'lstm', 'transformer' or 'mamba'.
         encoder: 'lean' or 'paper'.
         layers: depth of the core.
-        context: screens a transformer sees; nothing to the other cores.
-        unroll: steps that are trained in one piece. FLOPs are counted for it.
-        options: the encoder's own (see `LeanEncoder`).
+        context: screens a transformer sees; the other cores ignore it.
+        unroll: steps trained in one piece; FLOPs are counted for this length.
+        options: options of the encoder (see `LeanEncoder`).
     """
 
     layout = "raw"
@@ -67,7 +67,7 @@ class TtyPolicy(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, n_actions)
         with torch.no_grad():
-            self.head.weight *= 0.1  # begin near an even guess
+            self.head.weight *= 0.1  # start near a uniform distribution
 
     def observe(self, frames: torch.Tensor) -> Screens:
         """Return packed frames (..., 1, 3842) uint8 as screens."""
@@ -75,14 +75,14 @@ class TtyPolicy(nn.Module):
         return Screens(*screens)
 
     def initial_state(self, lanes: int) -> State:
-        """The state before a game's first screen, for so many games side by side."""
+        """Return the state before the first screen of `lanes` games; tensors (lanes, ...)."""
         seen = self.encoder.initial_state(lanes)
         return {**seen, **self.core.initial_state(lanes)}  # type: ignore[operator]
 
     def forward(
         self, screens: Screens, previous: torch.Tensor, starts: torch.Tensor, state: State
     ) -> tuple[torch.Tensor, State]:
-        """Logits for every step, and the state to go on from.
+        """Return the logits of every step, and the state for the next call.
 
         Args:
             screens: (steps, lanes, ...).
@@ -98,7 +98,7 @@ class TtyPolicy(nn.Module):
         return self.head(self.norm(x)), {**seen, **remembered}
 
     def example(self) -> tuple[tuple[Any, ...], int]:
-        """Arguments of `forward` for one lane and one unroll, and the samples they are."""
+        """Return arguments of `forward` for one unroll of one lane, and their number of samples."""
         device = self.head.weight.device
         shape = (self.unroll, 1)
         chars = torch.zeros(*shape, ROWS, COLUMNS, dtype=torch.uint8, device=device)

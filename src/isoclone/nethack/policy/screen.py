@@ -1,8 +1,8 @@
-"""What is read off a terminal screen without learning anything: cells and a rough map.
+"""Fixed features of a terminal screen, without parameters: cells and a rough map.
 
-All of it is integer arithmetic on (n, 24, 80) screens, without gradients and without loops over
-samples. Most of a screen is blank, and what can be is looked up in tables for the other cells
-alone, so that a CPU core reads a hundred thousand screens a second. Row 0 is NetHack's message line
+They are integer arithmetic on (n, 24, 80) screens, without gradients and without loops over
+samples. Most of a screen is blank, so table look-ups are done for the other cells only, and a CPU
+core reads a hundred thousand screens a second. Row 0 is NetHack's message line
 (see `text`), rows 1-21 its map, rows 22-23 its bottom lines.
 """
 
@@ -23,12 +23,12 @@ MAP = slice(MAP_FIRST * COLUMNS, (MAP_LAST + 1) * COLUMNS)  # and its cells
 BLANK = 32
 COLORS = 16
 
-# Kinds of map symbols that are told apart from afar; everything else is 'other'.
+# Kinds of map symbols that the rough map distinguishes; everything else is 'other'.
 KINDS = (" ", ".", "#", "|-", "<", ">", "@", "%", "^", "_{", ")[=\"(/*+`!?$&'", "d", "fu")
 DOOR_COLOR = 3  # brown | - + are doors
 N_KINDS = len(KINDS) + 3  # door, lower case, upper case and the rest
 
-# Edges of the rough map's bins, in rows and columns from the cursor: fine near it, coarse afar.
+# Edges of the rough map's bins, in rows and columns from the cursor: narrow near it, wide far off.
 ROW_EDGES = (-8, -4, -1, 0, 1, 2, 5, 9)
 COLUMN_EDGES = (-24, -12, -5, -2, 0, 1, 3, 6, 13, 25)
 BINS = (len(ROW_EDGES) + 1) * (len(COLUMN_EDGES) + 1)
@@ -42,7 +42,7 @@ class Screens(NamedTuple):
     cursor: torch.Tensor
 
     def flat(self) -> Screens:
-        """The same with one leading dimension, cursor int64."""
+        """Return the screens with one leading dimension, cursor int64."""
         return Screens(
             self.chars.reshape(-1, ROWS, COLUMNS),
             self.colors.reshape(-1, ROWS, COLUMNS),
@@ -51,28 +51,28 @@ class Screens(NamedTuple):
 
 
 def places(mask: torch.Tensor) -> torch.Tensor:
-    """Where a mask is set, (k,) int64 places in its flattened form; nowhere, without storage."""
+    """Return where a mask is set, (k,) int64 in its flattened form; none for a meta tensor."""
     flat = mask.flatten()
     if flat.is_meta:
         return flat.new_empty(0, dtype=torch.int64)
-    if flat.device.type == "cpu":  # NumPy finds them in a third of the time
+    if flat.device.type == "cpu":  # NumPy takes a third of the time
         return torch.from_numpy(np.flatnonzero(flat.numpy()))
     return flat.nonzero().squeeze(1)
 
 
 def symbols(screens: Screens) -> torch.Tensor:
-    """(n, 24, 80) screens -> (n, 1920) int16: character x 16 + colour."""
+    """Return the symbols of (n, 24, 80) screens, (n, 1920) int16: character x 16 + colour."""
     chars, colors = screens.chars.flatten(1).short(), screens.colors.flatten(1)
     return chars.mul_(COLORS).bitwise_or_(colors & (COLORS - 1))
 
 
 def cell_of(cursor: torch.Tensor) -> torch.Tensor:
-    """(n, 2) cursors -> (n,) cells that they are on."""
+    """Return the cells, (n,), of cursors (n, 2)."""
     return cursor[:, 0] * COLUMNS + cursor[:, 1]
 
 
 class Around(nn.Module):
-    """Cells at fixed offsets from the cursor, blank beyond the screen.
+    """A layer that reads cells at fixed offsets from the cursor, blank beyond the screen.
 
     Args:
         offsets: k pairs of rows and columns.
@@ -87,18 +87,18 @@ class Around(nn.Module):
         right = torch.arange(COLUMNS)[:, None] + columns
         there = (down >= 0) & (down < ROWS) & (right >= 0) & (right < COLUMNS)
         cells = torch.where(there, down * COLUMNS + right, CELLS).flatten(0, 1)
-        self.register_buffer("cells", cells, persistent=False)  # by the cursor's; `CELLS`: none
+        self.register_buffer("cells", cells, persistent=False)  # by cursor cell; `CELLS`: none
 
     def forward(self, symbols: torch.Tensor, cursor: torch.Tensor) -> torch.Tensor:
-        """(n, 1920) symbols and (n, 2) int64 cursors -> (n, k) int64 symbols."""
+        """Return (n, k) int64 symbols, from (n, 1920) symbols and (n, 2) int64 cursors."""
         cells = self.cells.index_select(0, cell_of(cursor))
         return functional.pad(symbols, (0, 1), value=BLANK * COLORS).gather(1, cells).long()
 
 
 def square_and_star(side: int, reach: int) -> list[tuple[int, int]]:
-    """Offsets of a square around the cursor, and of the eight straight lines on from it.
+    """Return the offsets of a square around the cursor and of eight straight lines beyond it.
 
-    Straight lines are where things can be thrown and where a corridor leads.
+    Things can be thrown along straight lines, and corridors often follow them.
     """
     half = side // 2
     square = [(y, x) for y in range(-half, half + 1) for x in range(-half, half + 1)]
@@ -108,7 +108,7 @@ def square_and_star(side: int, reach: int) -> list[tuple[int, int]]:
 
 @cache
 def kind_table() -> tuple[int, ...]:
-    """For each symbol (4096) its kind, below `N_KINDS`."""
+    """Return the kind, below `N_KINDS`, of each of the 4096 symbols."""
     table = []
     for symbol in range(256 * COLORS):
         char, color = chr(symbol >> 4), symbol & (COLORS - 1)
@@ -123,15 +123,15 @@ def kind_table() -> tuple[int, ...]:
 
 
 def bins(edges: tuple[int, ...], lines: range, cursors: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Bins of the map's rows, or of its columns, wherever the cursor is.
+    """Return the bins of the map's rows, or of its columns, for every line of the cursor.
 
     Args:
-        edges: of the bins, in lines from the cursor.
-        lines: those that the map has.
-        cursors: lines that the cursor may be on.
+        edges: edges of the bins, in lines from the cursor.
+        lines: the lines of the map.
+        cursors: number of lines that the cursor may be on.
 
     Returns:
-        Of each line its bin, (cursors, len(lines)), and of each bin the lines in it, (cursors,
+        The bin of each line, (cursors, len(lines)), and the number of lines in each bin, (cursors,
         len(edges) + 1), both int32.
     """
     away = torch.arange(lines.start, lines.stop) - torch.arange(cursors)[:, None]
@@ -141,7 +141,7 @@ def bins(edges: tuple[int, ...], lines: range, cursors: int) -> tuple[torch.Tens
 
 
 class RoughMap(nn.Module):
-    """How much of each kind lies in which direction and how far off."""
+    """A layer that counts the kinds of symbols in bins by direction and distance."""
 
     kinds: torch.Tensor
     rows: torch.Tensor
@@ -167,14 +167,14 @@ class RoughMap(nn.Module):
     def forward(
         self, symbols: torch.Tensor, chars: torch.Tensor, cursor: torch.Tensor
     ) -> torch.Tensor:
-        """(n, 1920) symbols, (n, 24, 80) characters and (n, 2) int64 cursors.
+        """Count kinds in (n, 1920) symbols, (n, 24, 80) characters around (n, 2) int64 cursors.
 
-        Blank cells are what is left of each bin: only the others are counted one by one.
+        Only cells that are not blank are counted; the blank ones are the rest of each bin.
 
         Returns:
             (n, BINS, N_KINDS) float32: root of the count of each kind in each bin.
         """
-        # Bytes that differ from a blank: comparing takes torch ten times as long.
+        # XOR finds bytes that differ from a blank; a comparison is ten times slower in torch.
         there = places((chars.flatten(1)[:, MAP] ^ BLANK).bool())
         kinds = self.kinds.index_select(0, symbols[:, MAP].flatten().index_select(0, there).int())
         index = self._bins(cursor).flatten().index_select(0, there) + kinds
@@ -186,7 +186,7 @@ class RoughMap(nn.Module):
         return self.roots.index_select(0, counts.view(-1)).view(counts.shape)
 
     def _bins(self, cursor: torch.Tensor) -> torch.Tensor:
-        """Where the counts of each cell's bin begin, (n, 21, 80) int32."""
+        """Return the index of the first count of each cell's bin, (n, 21, 80) int32."""
         first = torch.arange(len(cursor), dtype=torch.int32, device=cursor.device) * BINS * N_KINDS
         rows = self.rows.index_select(0, cursor[:, 0]) + first[:, None]
         return rows[:, :, None] + self.columns.index_select(0, cursor[:, 1])[:, None]

@@ -1,7 +1,7 @@
-"""What is read off lines of text without learning anything: hashes of words, and numbers.
+"""Fixed features of lines of text, without parameters: hashes of words, and numbers.
 
-Lines are (n, columns) uint8. All of it is NumPy's on the host, and mostly about the characters that
-are there alone: such arrays are shorter than what a call of torch takes to begin.
+Lines are (n, columns) uint8. The work is done by NumPy on the host, mostly on visible characters
+only: for such short arrays the overhead of a torch call would be longer than the work.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ TENS = (10.0 ** np.arange(10)).astype(np.float32)
 
 
 def on_host(lines: torch.Tensor) -> np.ndarray:
-    """A tensor as an array; zeros if it has a shape and nothing else, as when FLOPs are counted."""
+    """Return a tensor as an array; zeros for a meta tensor, as when FLOPs are counted."""
     if lines.is_meta:
         return np.zeros(lines.shape, np.uint8)
     return lines.cpu().numpy()
 
 
 def words(lines: np.ndarray, table_rows: int, most: int, letters: bool = False) -> np.ndarray:
-    """Hashes of the words of text lines.
+    """Return hashes of the words of text lines.
 
     Args:
         lines: (n, columns) uint8.
         table_rows: hashes lie in 1 .. table_rows - 1; 0 stands for no word.
-        most: words beyond so many are left out.
-        letters: a word is a run of letters rather than of anything but blanks.
+        most: number of words kept for each line.
+        letters: take runs of letters as words, instead of runs of anything but blanks.
 
     Returns:
         (n, most) int64.
@@ -45,8 +45,8 @@ def words(lines: np.ndarray, table_rows: int, most: int, letters: bool = False) 
 
 
 def numbers(lines: np.ndarray, most: int) -> np.ndarray:
-    """The first `most` whole numbers in each line, (n, most) float32; 0 where there are fewer."""
-    digits = lines - np.uint8(ord("0"))  # what lies below '0' wraps around
+    """Return the first `most` whole numbers of each line, (n, most) float32; 0 if fewer."""
+    digits = lines - np.uint8(ord("0"))  # characters below '0' wrap around
     runs = _runs(digits < 10, most)
     after = np.bincount(runs.which, minlength=len(runs.slots))[runs.which] - runs.place - 1
     values = digits.ravel()[runs.at] * TENS[np.minimum(after, len(TENS) - 1)]
@@ -56,7 +56,7 @@ def numbers(lines: np.ndarray, most: int) -> np.ndarray:
 
 
 def _letters(lines: np.ndarray) -> np.ndarray:
-    return (lines | 32) - np.uint8(ord("a")) < 26  # what lies below 'a' wraps around
+    return (lines | 32) - np.uint8(ord("a")) < 26  # characters below 'a' wrap around
 
 
 def _visible(lines: np.ndarray) -> np.ndarray:
@@ -80,7 +80,7 @@ class _Runs(NamedTuple):
 
 
 def _runs(inside: np.ndarray, most: int) -> _Runs:
-    """The runs in an (n, columns) mask."""
+    """Return the runs in an (n, columns) mask; those beyond `most` a line share a slot."""
     n, columns = inside.shape
     begins = inside.copy()
     begins[:, 1:] &= ~inside[:, :-1]
@@ -94,6 +94,6 @@ def _runs(inside: np.ndarray, most: int) -> _Runs:
 
 @cache
 def _mixed(columns: int) -> np.ndarray:
-    """What a character in a place of a word adds to its hash, at character + 257 x place."""
+    """Return what each character at each place adds to a hash, at character + 257 x place."""
     mixed = np.arange(257 * columns) * 0x9E3779B1 & 0xFFFFFFFF
     return mixed ^ (mixed >> 15)

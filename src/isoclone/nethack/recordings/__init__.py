@@ -1,4 +1,4 @@
-"""NetHack recordings (ttyrec, NLD): imported once, stored for training, streamed as unrolls."""
+"""NetHack recordings (ttyrec, NLD): import, store, and unrolls for training."""
 
 from isoclone.nethack.recordings.demonstrations import NldDemonstrations
 from isoclone.nethack.recordings.importer import import_nld

@@ -1,25 +1,25 @@
-"""Which frames of a recording are play. The rest is no demonstration.
+"""Find the frames of a recording that the player played; the others are no demonstration.
 
-The rule:
+The rules:
 
-1. *Opening.* NLE dismisses what NetHack says before the first turn (a greeting with news of the
-   moon) with spaces, before the player is asked. Frames from the first on that wait at such a
-   message, with a space as their key, go.
-2. *End screens.* A game that ended by itself is followed by what NetHack tells about it: what was
-   carried, attributes, the vanquished, conduct, the dungeon, and at last a farewell, each in a
-   window that NLE dismissed with a space, not the player. All of them go, and so does a message
-   before them that was dismissed with a space: it was seen when the game was over.
-3. *Quit.* A game that was cut off is quit by M-q, y, and keys that dismiss screens. All goes from
-   M-q on.
-4. *Stuck.* Where `STUCK` or more frames before that M-q show the very same screen and the same
-   key (a bot that hung, or keys pressed to get out of menus), all of them go.
-5. Where the recorder left a count of the player's steps, nothing beyond it stays.
+1. *Opening.* NLE dismisses NetHack's messages before the first turn (a greeting, the phase of the
+   moon) with spaces, before the player acts. The first frames that wait at such a message, and
+   whose key is a space, are cut.
+2. *End screens.* After a game that ended by itself NetHack shows windows about it (inventory,
+   attributes, vanquished monsters, conduct, the dungeon, a farewell), and NLE dismisses each with
+   a space. They are cut, together with a message before them that was dismissed with a space,
+   because the game was already over.
+3. *Quit.* A game that was cut off is quit by M-q, y, and keys that dismiss screens. Everything from
+   M-q on is cut.
+4. *Stuck.* If `STUCK` or more frames before that M-q have the same screen and the same key (a bot
+   that hung, or keys pressed to leave menus), all of them are cut.
+5. *Count.* If the recorder left a count of the player's steps, everything beyond it is cut.
 
-All this is about NLE's challenge. Of its other tasks nothing but the player's keys is stored, and
-(5) alone says where they end.
+These rules are for NLE's challenge. For its other tasks only the player's keys are stored, and the
+count (5) says where they end.
 
-A recording that just breaks off keeps every frame. Without (5) it cannot be seen whether a space
-or an escape right before M-q was the player's: it stays.
+A recording that breaks off keeps every frame. Without (5), a space or an escape right before M-q
+may be the player's or not; it is kept.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from isoclone.nethack.recordings.gamefile import FRAMES, GameFile
 SPACE, ESC, RETURN = 32, 27, 13
 QUIT, YES = 0x80 | ord("q"), ord("y")
 STUCK = 6
-MESSAGE_ROWS = 3  # a long message, or the --More-- behind it, goes on in the next rows
+MESSAGE_ROWS = 3  # a long message, or the --More-- after it, continues in the next rows
 
-FAREWELL = (23, 8)  # the cursor behind the last --More--, of a text that is no window
+FAREWELL = (23, 8)  # the cursor after the last --More--, which is in no window
 _PAGE_END = re.compile(rb"(--More--|\(end\)|\(\d+of\d+\))$")
 
 Frame = tuple[np.ndarray, np.ndarray, np.ndarray]  # characters, colours, cursor
@@ -45,7 +45,7 @@ Frame = tuple[np.ndarray, np.ndarray, np.ndarray]  # characters, colours, cursor
 
 @dataclass(frozen=True)
 class Cut:
-    """`length` frames from number `opening` on are play; why the rest is not, in frames."""
+    """The part that was played, `length` frames from `opening` on; the other frames by reason."""
 
     opening: int
     length: int
@@ -60,7 +60,7 @@ class Cut:
 
 
 def find_cut(game: GameFile, steps: int | None = None) -> Cut:
-    """Apply the rule to a stored game; `steps` is the recorder's count, if it left one."""
+    """Apply the rules to a stored game; `steps` is the recorder's count, if it left one."""
     keys, _ = game.moves()
     opening = _opening(game, keys)
     tail = _tail(keys)
@@ -83,11 +83,11 @@ def _opening(game: GameFile, keys: np.ndarray) -> int:
     for t in range(len(first.chars)):
         if keys[t] != SPACE or not _waits_at_message(first.chars[t], first.cursor[t]):
             return t
-    return 0  # nothing else all along: no opening
+    return 0  # every frame waits at a message: no opening
 
 
 def _tail(keys: np.ndarray) -> int:
-    """Where the last unbroken run of dismissing keys begins."""
+    """Return the index of the first key of the last run of dismissing keys."""
     other = np.flatnonzero(~np.isin(keys, (SPACE, ESC, RETURN)))
     return int(other[-1]) + 1 if len(other) else 0
 
@@ -105,7 +105,7 @@ def _quit_cut(game: GameFile, keys: np.ndarray, opening: int, quit_at: int) -> C
 
 
 def _first_end_screen(game: GameFile, keys: np.ndarray, opening: int) -> int:
-    """Where NetHack's report on an ended game begins; `len(keys)` if there is none."""
+    """Return the index of the first end screen; `len(keys)` if there is none."""
     first = len(keys)
     for t, (chars, _, cursor) in _backwards(game, opening, len(keys)):
         if keys[t] != SPACE or (t == len(keys) - 1 and tuple(cursor) != FAREWELL):
@@ -119,9 +119,9 @@ def _first_end_screen(game: GameFile, keys: np.ndarray, opening: int) -> int:
 
 
 def _waits_at_message(chars: np.ndarray, cursor: np.ndarray) -> bool:
-    """Whether the cursor is behind the --More-- of a message, not of a window over the map.
+    """Return whether the cursor is after the --More-- of a message, not of a window.
 
-    Messages, and their second rows, begin in the first column; the last row of a window does not.
+    The rows of messages begin in the first column; the last row of a window over the map does not.
     """
     last = (int(cursor[0]) * chars.shape[1] + int(cursor[1]) - 1) // chars.shape[1]
     on_top = 0 <= last < MESSAGE_ROWS and SPACE not in (chars[0, 0], chars[last, 0])
@@ -129,13 +129,13 @@ def _waits_at_message(chars: np.ndarray, cursor: np.ndarray) -> bool:
 
 
 def _before_cursor(chars: np.ndarray, cursor: np.ndarray) -> bytes:
-    """What stands before the cursor, without spaces: a line may be broken anywhere."""
+    """Return the characters before the cursor, without spaces: a line may be broken anywhere."""
     said = chars.reshape(-1)[: int(cursor[0]) * chars.shape[1] + int(cursor[1])]
     return said[said != SPACE].tobytes()
 
 
 def _backwards(game: GameFile, first: int, end: int) -> Iterator[tuple[int, Frame]]:
-    """Frames `end` - 1 down to `first`, with their numbers."""
+    """Yield frames `end` - 1 down to `first`, with their numbers."""
     for i in range((end - 1) // FRAMES, first // FRAMES - 1, -1):
         screens = game.screens(i)
         begin = i * FRAMES

@@ -1,4 +1,4 @@
-"""NetHack recordings as demonstrations, like any other kind to training and evaluation."""
+"""Demonstrations from NetHack recordings, with the interface of all demonstrations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class NldDemonstrations(StoredGames):
     """Imported demonstrations in a directory; open them with `NldDemonstrations.open(path)`."""
 
     def source(self, frames: str, layout: str, progress: Progress | None = None) -> Source:
-        """Return the games as they are, for policies that read screens; nothing is expanded."""
+        """Return the games as a source of screens; they are read as they are needed."""
         return GameSource(self)
 
     def select(self, out: str | Path, where: str) -> NldDemonstrations:

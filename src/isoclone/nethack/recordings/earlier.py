@@ -1,4 +1,4 @@
-"""What an earlier import left in a store, and what of it stays when the import is run again."""
+"""The games of an earlier import, and which of them are kept when it is run again."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from isoclone.nethack.recordings.store import GameInfo, game_path
 
 @dataclass(frozen=True)
 class Earlier:
-    """The rows of games that an import finished; none if it did not, or its table is damaged.
+    """The games of a finished import; none if it was not finished or its table is damaged.
 
-    `sound` are those whose files are as they were made, `harmed` the others, `harms` what became of
-    their files; all by name.
+    All by name: `sound` are games with unchanged files, `harmed` the others, and `harms` says what
+    is wrong with the files of those.
     """
 
     out: Path
@@ -30,7 +30,7 @@ class Earlier:
 
     @classmethod
     def of(cls, out: Path) -> Earlier:
-        """Look at every file that is in the store's table."""
+        """Check the file of every game in the store's table."""
         finished = _finished(out)
         found = cls(out, finished, {}, {}, {})
         for info, harm in finished.harms() if finished else ():
@@ -41,37 +41,37 @@ class Earlier:
         return found
 
     def check_mendable(self, names: Collection[str], source: Path) -> None:
-        """Raise DataError for a damaged game that is none of these recordings of the source."""
+        """Raise DataError for a damaged game whose recording is not among these in the source."""
         for name, harm in self.harms.items():
             if name not in names:
-                raise DataError(f"{harm}; restore it, or {source / name}, to make it from")
+                raise DataError(f"{harm}; restore it, or its recording {source / name}")
 
     def clear(self, names: Collection[str]) -> None:
-        """Delete those of these games' files that are damaged, or for which no table vouches."""
+        """Delete files of these games that are damaged, or all of them if their table is."""
         distrusted = self.finished is None and (self.out / DONE).exists()
         for name in names:
             if distrusted or name in self.harmed:
                 game_path(self.out, name).unlink(missing_ok=True)
 
     def check_same(self, made: dict[str, GameInfo], source: Path) -> None:
-        """Raise DataError for a damaged game that did not become again what it was."""
+        """Raise DataError for a damaged game that now has other contents than before."""
         for name, info in self.harmed.items():
             if name not in made or made[name].content_sha256 != info.content_sha256:
                 raise DataError(
-                    f"{self.harms[name]}, and {source / name} is not what it was made from; "
-                    "restore either"
+                    f"{self.harms[name]}, and its recording {source / name} has changed; "
+                    "restore either file"
                 )
 
     def told(self, made: Collection[str]) -> str:
-        """What these games are to the import, in a line; '' if it was not finished."""
+        """Describe these games in a line, as new or imported again; '' for an unfinished import."""
         new, again = len(set(made) - self.harmed.keys()), len(self.harmed)
-        said = [f"new: {new}, so that the fingerprint is another"] if new else []
-        said += [f"damaged, and made again: {again}"] if again else []
+        said = [f"new: {new}, which changes the fingerprint"] if new else []
+        said += [f"damaged, and imported again: {again}"] if again else []
         return "; ".join(said) if self.finished else ""
 
 
 def _finished(out: Path) -> NldDemonstrations | None:
-    """What an import finished, unless its table is missing, damaged or edited."""
+    """Return the demonstrations of a finished import; None if its table is missing or damaged."""
     with suppress(DataError, StoreError):
         data, demos = read_json(out / DONE), NldDemonstrations.open(out, verify=False)
         if data.get("table_digest") == table_digest(data):

@@ -1,10 +1,10 @@
-"""One game in the store: an Arrow IPC file of whole screens, in zstd-compressed batches.
+"""The file of one game in the store: Arrow IPC with whole screens, in batches compressed by zstd.
 
-Consecutive screens are nearly equal, so zstd finds all but a few bytes of each in the one before:
-fewer bytes than bz2 over the terminal stream, and expanding them is one call that fills memory at
-gigabytes a second. Batches of `FRAMES` screens are what a reader holds of a game at a time.
+Consecutive screens are nearly equal, so zstd stores only a few bytes of each: fewer than bz2 needs
+for the terminal stream, and one call decompresses a batch at gigabytes a second. A reader holds
+one batch of `FRAMES` screens at a time.
 
-Every recorded frame is kept, also those after the last action (see `cut`): a game's `length` says
+All recorded frames are kept, also those after the last action (see `cut`); a game's `length` says
 how many of them are demonstrations.
 """
 
@@ -68,7 +68,7 @@ def write_game(path: Path, batches: Iterator[Frames], facts: dict[str, Any]) -> 
             if held is not None:
                 writer.write_batch(held)
             held = _record_batch(frames)
-        if held is not None:  # only now are the facts known
+        if held is not None:  # only here are the facts known
             writer.write_batch(held, custom_metadata={FACTS: json.dumps(facts).encode()})
 
 
@@ -87,13 +87,13 @@ def _record_batch(frames: Frames) -> pa.RecordBatch:
 
 
 class GameFile:
-    """A stored game, open for reading. It keeps no screens: `screens(i)` expands them anew."""
+    """A stored game, open for reading; `screens(i)` decompresses a batch at each call."""
 
     def __init__(self, path: Path, frames: int | None = None):
         """Open the file.
 
         Args:
-            frames: how many it must hold, if that is known.
+            frames: the number of frames it must hold, if known.
 
         Raises:
             DataError: it is missing, damaged, or no stored game.
@@ -112,7 +112,7 @@ class GameFile:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """What is wrong with the file becomes a DataError."""
+        """Turn errors of reading the file into DataError, within a `with` block."""
         try:
             yield
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
@@ -120,24 +120,24 @@ class GameFile:
             raise DataError(f"{self.path} is damaged ({said}); import it again") from error
 
     def _check_length(self, length: int, first: int = 0, most: int = sys.maxsize) -> None:
-        """Whether from frame `first` on there are as many as there must be, up to `most`."""
+        """Raise ValueError unless `length` is the number of frames from `first` on, or `most`."""
         if self._frames is not None and length != min(most, self._frames - first):
             raise ValueError(f"{length} frames from number {first} on, of {self._frames} in all")
 
     @property
     def batches(self) -> int:
-        """How many batches of screens there are; all but the last hold `FRAMES`."""
+        """Number of batches of screens; all but the last hold `FRAMES`."""
         return int(self._screens.num_record_batches)
 
     def screens(self, i: int) -> Screens:
-        """The screens of batch `i`.
+        """Return the screens of batch `i`.
 
         Raises:
             DataError: the file is damaged.
         """
         with self._reading():
             batch = self._screens.get_batch(i)
-            batch.validate()  # that all bytes are there which are about to be looked at
+            batch.validate()  # raises unless all bytes that are read below are there
             n = len(batch)
             self._check_length(n, i * FRAMES, FRAMES)
             chars, colors, cursor = (_bytes(column, n) for column in batch.columns)
@@ -146,7 +146,7 @@ class GameFile:
         )
 
     def moves(self) -> tuple[np.ndarray, np.ndarray]:
-        """All keys, (n,) uint8, and scores, (n,) int32, of the recording.
+        """Return all keys, (n,) uint8, and scores, (n,) int32, of the recording.
 
         Raises:
             DataError: the file is damaged.
@@ -158,7 +158,7 @@ class GameFile:
             return table["key"].to_numpy(), table["score"].to_numpy()
 
     def facts(self) -> dict[str, Any]:
-        """What was written with the game.
+        """Return the facts that were written with the game.
 
         Raises:
             DataError: the file is damaged.

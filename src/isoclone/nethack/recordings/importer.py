@@ -1,9 +1,9 @@
-"""Importing a folder of NetHack recordings: decoded once, kept for training, nothing lost silently.
+"""Import a folder of NetHack recordings: decode each once and store it for training.
 
-Each game is a task of its own and a file of its own, whole or absent, so an import that was stopped
-goes on with the games that are missing, and one that was finished takes in the recordings that came
-since and makes damaged games again. A recording that cannot be used is left out by name and
-reason, or ends the import if the user wishes.
+Each game is a task and a file of its own, which is complete or absent. So an import that was
+stopped continues with the games that are missing. A finished import, run again, adds recordings
+that are new and decodes damaged games again. A recording that cannot be used is left out, listed
+with its reason, or ends the import if the user wishes.
 """
 
 from __future__ import annotations
@@ -67,16 +67,16 @@ Skipped = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What to import, and how to split it.
+    """The request of an import: the recordings, and how to split them.
 
     Attributes:
-        source: folder of recordings, as seen from the store, so that both can be moved together.
+        source: folder of recordings, relative to the store, so that both can be moved together.
         where: condition on a game's xlogfile fields, see `where`.
         dev_fraction: share of games held out, chosen by their contents; not used with
             `dev_folders`.
         dev_folders: the games of these folders (names below the source) are held out instead.
-        without_log: also import recordings that no xlogfile tells about.
-        expert: who played, for people.
+        without_log: also import recordings without a line in an xlogfile.
+        expert: name of the player, for tables.
     """
 
     source: str
@@ -87,7 +87,7 @@ class ImportRequest:
     expert: str = "recorded"
 
     def check(self) -> None:
-        """Raise SpecError for a value that cannot be."""
+        """Raise SpecError for a fraction out of range or a condition that cannot be read."""
         if not 0 < self.dev_fraction <= 0.5:
             raise SpecError(f"dev_fraction must be above 0 and at most .5, not {self.dev_fraction}")
         if self.where is not None:
@@ -108,20 +108,20 @@ def import_nld(
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> NldDemonstrations:
-    """Import a folder of recordings (NLD-AA, or games NLE recorded), or go on with an import.
+    """Import a folder of recordings (NLD-AA, or games NLE recorded), or continue an import.
 
-    A finished import takes in recordings that are new in the source or whole again, and decodes
-    again games that are damaged in the store; where the source is gone, it is what it was.
+    A finished import adds recordings that are new in the source or no longer damaged, and decodes
+    games again that are damaged in the store. Without the source it stays as it is.
 
     Args:
-        refuse_damaged: let a damaged recording end the import instead of leaving it out.
+        refuse_damaged: end the import at a damaged recording instead of leaving it out.
         progress: called with ('import', bytes of recordings read, bytes of all).
-        tell: told in a line what came to an import that was finished.
+        tell: called with a line about the changes to a finished import.
         where, dev_fraction, dev_folders, without_log, expert: see `ImportRequest`.
 
     Raises:
-        DataError: nothing there that can be imported, a damaged recording and `refuse_damaged`,
-            or a damaged game whose recording is gone or another.
+        DataError: there is nothing to import, a recording is damaged and `refuse_damaged` is set,
+            or a game is damaged and its recording is missing or has changed.
         SpecError: a condition that cannot be read, or folders that leave no game to train on.
         SpecMismatchError: `out` holds another import.
         MissingExtraError: NLE is not installed.
@@ -144,7 +144,7 @@ def import_nld(
         if earlier.finished is None or earlier.harmed:
             raise
         if tell:
-            tell(f"nothing is taken in: {error}")
+            tell(f"nothing new is imported: {error}")
         return earlier.finished
     todo = {r.name: r for r in chosen if r.name not in earlier.sound}
     earlier.check_mendable(todo, source)
@@ -167,7 +167,7 @@ def import_nld(
 
 
 class Played(NamedTuple):
-    """The game that was played: its name, and what each of 256 keys is among its actions."""
+    """The game that was played: its name, number of actions, and the action of each of 256 keys."""
 
     game: str
     n_actions: int
@@ -175,27 +175,27 @@ class Played(NamedTuple):
 
     @classmethod
     def of(cls, demos: NldDemonstrations) -> Played:
-        """As in a store."""
+        """Return the game of imported demonstrations."""
         return cls(demos.game_name, demos.n_actions, demos.action_of_key)
 
     @property
     def is_challenge(self) -> bool:
-        """Whether all keys of a recording are the player's, until the game is over."""
+        """Whether the player pressed all keys of a recording, until the game was over."""
         return self.game == f"nethack/{CHALLENGE}"
 
 
 def _played_in(chosen: list[Recording], known: NldDemonstrations | None) -> Played:
-    """The game that all recordings are of: NLE's challenge, unless a table of ours says otherwise.
+    """Return the game of all recordings: NLE's challenge, unless their games.csv names another.
 
     Raises:
-        DataError: there are several, it is not NetHack, or the store holds another.
-        SpecError: a recording cannot tell who pressed its keys.
+        DataError: there are several games, it is not NetHack, or the store holds another.
+        SpecError: the player's keys in its recordings look the same as NLE's own.
     """
     names = {recording.told.game or f"nethack/{CHALLENGE}" for recording in chosen}
     names |= {known.game_name} if known else set()
     if len(names) > 1:
         said = " and of ".join(sorted(names))
-        raise DataError(f"games of {said} do not go together: import each into a place of its own")
+        raise DataError(f"games of {said} cannot be imported together: give each its own --out")
     if known:
         return Played.of(known)
     the_game = _named(names.pop())
@@ -207,14 +207,14 @@ def _named(name: str) -> NetHack:
     try:
         the_game = game(name)
     except UnknownNameError as error:
-        raise DataError(f"the recordings' games.csv tells of an {error}") from error
+        raise DataError(f"the recordings' games.csv names an {error}") from error
     if not isinstance(the_game, NetHack):
-        raise DataError(f"the recordings' games.csv tells of {name}, which is not NetHack")
+        raise DataError(f"the recordings' games.csv names {name}, which is not NetHack")
     return the_game
 
 
 def _in_order(games: dict[str, GameInfo]) -> list[GameInfo]:
-    """Games numbered in the order of their names."""
+    """Return the games numbered in the order of their names."""
     rows = [games[name] for name in sorted(games, key=natural)]
     return [dataclasses.replace(info, index=index) for index, info in enumerate(rows)]
 
@@ -223,14 +223,14 @@ def claim(out: Path, request: dict[str, Any]) -> None:
     """Take an empty directory, or check that it already belongs to this request.
 
     Raises:
-        SpecMismatchError: it holds what another request asked for.
+        SpecMismatchError: it belongs to another request.
         SpecError: it holds something else.
     """
     store.claim(out, REQUEST, {**request, "kind": KIND, "format": FORMAT}, HELD)
 
 
 def _choose(source: Path, request: ImportRequest) -> tuple[list[Recording], Skipped]:
-    """Recordings to import, and those left out, each with its reason."""
+    """Return the recordings to import, and those left out, each with its reason."""
     wanted = Where(request.where, FIELDS) if request.where else None
     chosen: list[Recording] = []
     skipped: Skipped = []
@@ -248,7 +248,7 @@ def _choose(source: Path, request: ImportRequest) -> tuple[list[Recording], Skip
 
 
 def _check_folders(names: Iterable[str], request: ImportRequest) -> None:
-    """Before hours of decoding: whether the folders to hold out are there, and others too."""
+    """Raise SpecError, before hours of decoding, if --dev-folder leaves no dev or train games."""
     folders = {folder_of(name) for name in names}
     for folder in request.dev_folders:
         if folder not in folders:
@@ -280,10 +280,10 @@ def _import_all(
     executor: Executor | None,
     progress: Progress | None,
 ) -> dict[str, GameInfo]:
-    """Import every chosen recording; the largest first, so that no worker is left with one.
+    """Import every chosen recording, the largest first, so that the last ones end soon.
 
     Returns:
-        Rows by name, of index 0. What could not be imported is added to `skipped`.
+        Rows by name, of index 0. Recordings that could not be imported are added to `skipped`.
     """
     sizes = {recording.name: _size(recording.path) for recording in chosen}
     turn = sorted(chosen, key=lambda recording: -sizes[recording.name])
@@ -307,7 +307,7 @@ def _import_all(
 
 
 def _size(path: Path) -> int:
-    """Bytes of a recording; 0 of a link that leads nowhere, which `import_game` complains of."""
+    """Return the bytes of a recording; 0 for a broken link, which `import_game` reports."""
     try:
         return path.stat().st_size
     except OSError:
@@ -315,14 +315,14 @@ def _size(path: Path) -> int:
 
 
 def import_game(out: Path, recording: Recording, played: Played) -> GameInfo | str:
-    """Decode one recording into the store, if it is not there; returns its row (of index 0).
+    """Decode one recording into the store, if it is not there; return its row (of index 0).
 
-    A recording that cannot be used returns the reason.
+    If the recording cannot be used, return the reason.
     """
     path = game_path(out, recording.name)
     try:
         if path.exists():
-            with suppress(DataError):  # damaged since: it can be made again
+            with suppress(DataError):  # damaged: decode it again
                 return _describe(GameFile(path), recording, played)
         _store(path, recording, played)
         return _describe(GameFile(path), recording, played)
@@ -344,10 +344,10 @@ def _store(path: Path, recording: Recording, played: Played) -> None:
 def _players_own(
     frames: Iterator[Frames], played: Played, facts: dict[str, Any]
 ) -> Iterator[Frames]:
-    """The frames whose keys are the game's actions, `FRAMES` at a time; they are counted in facts.
+    """Yield the frames whose keys are the game's actions, `FRAMES` at a time; count them in facts.
 
-    NLE's other tasks press spaces and escapes themselves, within a step: what is seen there the
-    player never saw.
+    In NLE's other tasks NLE presses spaces and escapes within a step; the player never saw the
+    screens at those keys.
     """
     actions, held, facts["frames"] = np.array(played.action_of_key), None, 0
     for some in frames:
@@ -367,7 +367,11 @@ def _players_own(
 
 
 def _find_cut(file: GameFile, recording: Recording, played: Played) -> Cut:
-    """Which of the stored frames are play."""
+    """Return which of the stored frames were played.
+
+    Raises:
+        DataError: games.csv lacks the steps or return of a task, or has more steps than keys.
+    """
     told, frames = recording.told, file.facts()["frames"]
     if played.is_challenge:
         return find_cut(file, told.steps)
@@ -376,14 +380,14 @@ def _find_cut(file: GameFile, recording: Recording, played: Played) -> Cut:
             f"{recording.path}: games.csv lacks its env_steps or return; record it again"
         )
     if told.steps > frames:
-        raise DataError(f"{recording.path}: {frames} of the {told.steps} keys in games.csv")
+        raise DataError(f"{recording.path} holds {frames} of the {told.steps} keys in games.csv")
     return Cut(0, told.steps, quit=frames - told.steps)
 
 
 def _describe(file: GameFile, recording: Recording, played: Played) -> GameInfo:
     cut, told = _find_cut(file, recording, played), recording.told
     if cut.length < 1:
-        raise DataError(f"{recording.path}: no frame of it is play")
+        raise DataError(f"{recording.path}: no frame was played")
     end = cut.end
     keys, scores = file.moves()
     log: Log = recording.log or {}
@@ -417,10 +421,10 @@ def _describe(file: GameFile, recording: Recording, played: Played) -> GameInfo:
 
 
 def _content(file: GameFile, cut: Cut, keys: np.ndarray, scores: np.ndarray) -> str:
-    """SHA-256 of what was seen and done in play.
+    """Return the SHA-256 of the screens, keys and scores that were played.
 
-    Not of the file: a ttyrec holds the time of every screen, and after the end the names of files,
-    so that the same game recorded again would be another.
+    The file itself is not hashed: a ttyrec holds the time of every screen, and names of files after
+    the end, so the same game recorded twice would differ.
     """
     digest = hashlib.sha256()
     for i in range(cut.opening // FRAMES, -(-cut.end // FRAMES)):
@@ -433,7 +437,7 @@ def _content(file: GameFile, cut: Cut, keys: np.ndarray, scores: np.ndarray) -> 
 
 
 def _final_score(scores: np.ndarray, cut: Cut) -> int:
-    """The sum of the rewards NLE pays: nothing for the step that ends a game by itself."""
+    """Return the sum of NLE's rewards, which are 0 for the step that ends a game by itself."""
     last = cut.end - 1 if cut.end_screens else cut.end
     return int(scores[min(last, len(scores) - 1)])
 
@@ -446,7 +450,7 @@ def finish(
     expert: str,
     played: Played,
 ) -> None:
-    """Write the table of games, and last of all the file that says it is complete.
+    """Write the table of games, and last the file that marks the import as complete.
 
     Args:
         dev: indices of the games held out.
@@ -490,7 +494,7 @@ def _choose_dev(games: list[GameInfo], request: ImportRequest) -> list[int]:
 
 
 def _one_character(games: list[GameInfo]) -> str:
-    """The character of all games as NLE takes it; '@', a random one, if they differ."""
+    """Return the character of all games in NLE's form; '@', a random one, if they differ."""
     parts = {(i.role, i.race, i.alignment, i.gender) for i in games}
     one = parts.pop()
     if parts or not all(one):

@@ -1,13 +1,13 @@
-"""Recording NetHack games as NLE does: folders of ttyrecs that `nle.dataset` reads, and so do we.
+"""Record NetHack games with NLE, as folders of ttyrecs that `nle.dataset` and isoclone read.
 
-    OUT/recording.json              what was asked for
+    OUT/recording.json              the request
     OUT/000012/nle.<pid>.0.ttyrec3.bz2, nle.<pid>.xlogfile, game.json
     OUT/games.csv                   all games: seed, steps, score, how each ended
 
-Game number i has NetHack's seeds `seed` + i, whoever plays it. A game is played in a folder that
-gets its name when the game is over, so a recording that was stopped goes on with the games that
-are missing. A game whose expert fails is quit there and kept, with the reason; one whose process
-dies is left out, with the reason.
+Game number i has NetHack's seeds `seed` + i, for every expert. The folder of a game gets its name
+when the game is over, so a recording that was stopped continues with the games that are missing.
+When the expert fails, the game is quit and kept, with the reason; when its process dies, the game
+is left out, with the reason.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from isoclone.nethack.recordings.importer import import_nld
 from isoclone.nethack.recordings.store import FAILED, RECORDINGS, TABLE
 
 RECORDING, GAME = "recording.json", "game.json"
-HELD = "another recording", "recording"  # what `store.claim` says of a folder
+HELD = "another recording", "recording"  # words for the error of `store.claim`
 COLUMNS = (
     "folder", "ttyrec", "game", "seed", "env_steps", "return", "score", "points", "depth", "turns",
     "character", "death", "how_it_ended",
 )  # fmt: skip
-LARGEST_SEED = 2**63 - 1  # that a table holds
+LARGEST_SEED = 2**63 - 1  # the largest that a table can hold
 _GONE = np.empty(0, np.uint8)
 
 Progress = Callable[[str, float, float], None]
@@ -49,7 +49,7 @@ Progress = Callable[[str, float, float], None]
 
 @dataclass(frozen=True)
 class NldRecordRequest:
-    """What to record: `games` games of NetHack, with the seeds from `seed` on."""
+    """The request of a recording: `games` games of NetHack, with the seeds from `seed` on."""
 
     games: int
     expert: str = "scripted"
@@ -59,7 +59,7 @@ class NldRecordRequest:
     expert_options: dict[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raise SpecError for a value that cannot be."""
+        """Raise SpecError for a number out of range."""
         if self.games < 1:
             raise SpecError(f"games must be at least 1, not {self.games}")
         if not 0 <= self.seed <= LARGEST_SEED + 1 - self.games:
@@ -69,7 +69,7 @@ class NldRecordRequest:
             )
 
     def declared(self) -> dict[str, Any]:
-        """What must be the same for a recording to go on; more games may be asked for later."""
+        """Return the values that must not change when a recording continues: all but `games`."""
         values: dict[str, Any] = jsonable(self.__dict__)
         return {name: value for name, value in values.items() if name != "games"}
 
@@ -80,19 +80,19 @@ def record_nld(
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """Record games into a folder, or go on with what is there.
+    """Record games into a folder, or continue the recording there.
 
     Args:
-        progress: called with ('record', games that are over, games).
+        progress: called with ('record', games finished, games).
 
     Returns:
-        A row for each game, in the order of the seeds, as in games.csv: those asked for come first,
-        then what else an earlier recording left there.
+        A row for each game, in the order of the seeds, as in games.csv: first the requested games,
+        then further ones of an earlier recording.
 
     Raises:
-        SpecError: a game or an expert that cannot be, or a folder that holds something else.
+        SpecError: a wrong request, game or expert, or a folder that holds something else.
         SpecMismatchError: the folder holds another recording.
-        DataError: not a single game could be recorded.
+        DataError: no game could be recorded.
     """
     path = Path(path)
     request.check()
@@ -129,12 +129,12 @@ def record_demos(
     progress: Progress | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> tuple[list[dict[str, Any]], NldDemonstrations]:
-    """Record games into one folder and import them into another, or go on with both.
+    """Record games into one folder and import them into another, or continue both.
 
-    A store made of fewer of these games is brought up to date, as by `import_nld`.
+    A store with fewer of these games is brought up to date, as by `import_nld`.
 
     Raises:
-        SpecError: a single game, of which nothing could be held out; else as `record_nld`.
+        SpecError: only one game, so that none can be held out; else as `record_nld`.
         DataError: as `record_nld` and `import_nld`.
     """
     if request.games < 2:
@@ -162,10 +162,10 @@ def record_enough(
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> NldDemonstrations:
-    """As `record_demos`, with as many games more as it takes to reach `samples` steps in all.
+    """Record and import games as `record_demos`, and more of them until they have `samples` steps.
 
-    `request.games` are played in any case. How many more depends on the games alone, not on who
-    plays them.
+    `request.games` games are played in any case. The number of further games depends only on the
+    games, not on the executor.
     """
     steps = 0
     while True:
@@ -185,7 +185,7 @@ def record_as_demonstrations(
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> NldDemonstrations:
-    """Record as many games as a request takes; see `demos.record_demonstrations`."""
+    """Record as many games as a request needs; see `demos.record_demonstrations`."""
     if request.samples < 1:
         raise SpecError(f"samples must be at least 1, not {request.samples}")
     return record_enough(
@@ -207,7 +207,7 @@ def record_as_demonstrations(
 
 
 def _cast(request: NldRecordRequest) -> tuple[NetHack, Expert]:
-    """The game and its player."""
+    """Return the game and the expert of a request."""
     the_game = game(request.game, **request.game_options)
     if not isinstance(the_game, NetHack):
         raise SpecError(f"{request.game} is not NetHack: its games are recorded by `record`")
@@ -215,7 +215,7 @@ def _cast(request: NldRecordRequest) -> tuple[NetHack, Expert]:
     return the_game, expert(request.expert, the_game, **request.expert_options)
 
 
-# A worker plays many games with one expert: AutoAscend takes half a minute to compile.
+# A worker keeps its expert for all its games: AutoAscend takes half a minute to compile.
 _LIVE: dict[str, tuple[NetHack, Expert]] = {}
 
 
@@ -240,20 +240,20 @@ def play_game(path: Path, request: NldRecordRequest, index: int) -> None:
 
 
 def _play(env: Any, player: Expert, seed: int) -> str | None:
-    """Play to the end; returns why the expert failed, if it did."""
+    """Play to the end; return why the expert failed, or None."""
     view = View(env, np.random.default_rng([seed, 1]), 1)
     view.frames.append(env.reset(seed))
     over = False
     while not over:
         try:
             action = int(player.act([view])[0])
-        except Exception as error:  # whatever is wrong with it, the game so far is worth keeping
+        except Exception as error:  # an expert may raise anything; the game so far is kept
             failure = one_line(error)
             env.quit(FAILED + failure)
             return failure
         frame, _, terminated, truncated = env.step(action)
         over = terminated or truncated
-        view.frames[-1] = _GONE  # a long game's frames are hundreds of megabytes
+        view.frames[-1] = _GONE  # the frames of a long game take hundreds of megabytes
         view.frames.append(frame)
     return None
 
@@ -263,13 +263,13 @@ def _folder(path: Path, index: int) -> Path:
 
 
 def _recorded(path: Path) -> list[int]:
-    """The numbers of the games that are there."""
+    """Return the numbers of the games that were recorded."""
     names = [file.parent.name for file in path.glob(f"*/{GAME}")]
     return [int(name) for name in names if name.isdecimal()]
 
 
 def _files(path: Path, index: int) -> Files:
-    """What `play_game` reads, if the game is there already, and writes."""
+    """Return the folder that `play_game` writes, and reads if the game is there already."""
     folder = _folder(path, index)
     return Files(path, {folder.name: folder} if folder.exists() else {}, (folder.name,))
 
@@ -277,7 +277,7 @@ def _files(path: Path, index: int) -> Files:
 def _row(
     path: Path, the_game: NetHack, seed: int, index: int, failure: str | None
 ) -> dict[str, Any]:
-    """A game's line in the table; one that could not be recorded has its seed and the reason."""
+    """Return a game's row of the table; only seed and reason if it could not be recorded."""
     folder = _folder(path, index).name
     if failure is not None:
         return {"folder": folder, "game": the_game.name, "seed": seed, "how_it_ended": failure}
@@ -285,19 +285,19 @@ def _row(
 
 
 def table_row(facts: dict[str, Any]) -> dict[str, Any]:
-    """The line of games.csv about a recorded game, from what its environment tells of it."""
+    """Return the row of games.csv of a recorded game, from its environment's facts."""
     ended = facts["death"] if facts["end"] == "terminated" else facts["end"]
     row = {**facts, "env_steps": facts["length"], "how_it_ended": ended}
-    return {name: row.get(name) for name in COLUMNS}  # older recordings tell less
+    return {name: row.get(name) for name in COLUMNS}  # older recordings lack some
 
 
 def write_facts(path: Path, facts: Sequence[dict[str, Any]]) -> None:
-    """Write games.csv from what environments tell of the games they recorded there."""
+    """Write games.csv from the environments' facts about the games recorded there."""
     write_table(path, [table_row(row) for row in facts])
 
 
 def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write games.csv, from which the importer knows seeds, and where play ended."""
+    """Write games.csv, from which the importer reads the seeds and where play ended."""
     with replacing(path / TABLE) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()

@@ -1,4 +1,4 @@
-"""A selection of imported games, as demonstrations of their own: an expert of another quality."""
+"""Selections of imported games as new demonstrations, for experts of other strengths."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ FIELDS = {field.name for field in dataclasses.fields(GameInfo)}
 
 
 def select(demos: NldDemonstrations, out: str | Path, where: str) -> NldDemonstrations:
-    """Train games that match, beside the very same dev games, without decoding anything again.
+    """Make demonstrations of the train games that match and all dev games, without decoding.
 
-    The dev games stay as they are, whether they match or not, so that losses can be compared. Files
-    are hard links where the disk has them, and copies elsewhere.
+    The dev games are the same, whether they match or not, so that losses can be compared. Files are
+    hard links where the disk supports them, and copies elsewhere.
 
     Args:
         where: condition on columns of the table of games, as in "episode_return > 20000".
 
     Raises:
-        SpecError: a condition that cannot be read, or that no train game meets.
+        SpecError: a condition that cannot be read, or that no train game matches.
         SpecMismatchError: `out` holds another selection.
     """
     out, wanted = Path(out), Where(where, FIELDS)
     request = {"select": where, "from": demos.fingerprint}
     if (out / DONE).exists():
         claim(out, request)
-        with suppress(DataError):  # damaged: it can be made again
+        with suppress(DataError):  # damaged: make it again
             return NldDemonstrations.open(out)
     kept = [info for info in demos.episodes if demos.split_of(info) == "dev" or wanted(vars(info))]
     if len(kept) == len(demos.dev_episodes):

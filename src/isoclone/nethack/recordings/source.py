@@ -1,4 +1,4 @@
-"""Whole games as batches to train on and to judge by: unrolls of screens."""
+"""Whole games as batches for training and dev loss: unrolls of screens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from isoclone.policies import is_recurrent
 
 
 class GameSource:
-    """Recordings of whole games, read from their files as they are needed."""
+    """A source of whole recorded games, read from their files as they are needed."""
 
     def __init__(self, demos: StoredGames):
         self._demos, self.encoder = demos, raw_encoder(demos.frame)
@@ -46,7 +46,7 @@ class GameSource:
 
 
 class _UnrollFeed:
-    """Unrolls of games side by side, each lane going on where it was in the unroll before."""
+    """A feed of unrolls, in which each lane continues where the unroll before ended."""
 
     def __init__(self, unrolls: Unrolls, device: str):
         self.lanes, self._unrolls, self._device = unrolls.lanes, unrolls, device
@@ -62,7 +62,7 @@ class _UnrollFeed:
 
 
 def unroll_batch(unroll: Unroll, device: str | torch.device) -> Batch:
-    """Return an unroll as a policy is fed with it."""
+    """Return an unroll as a batch of tensors on a device."""
 
     def tensor(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(device)

@@ -1,7 +1,7 @@
-"""Demonstrations of NetHack, imported from recordings: for a study, and as whole games.
+"""The store of imported NetHack recordings.
 
 demos/
-  request.json           what was asked for; written first
+  request.json           the request; written first
   games/<folder>/<name>.arrow    one game each, see `gamefile`
   demonstrations.json    totals, split and fingerprint; written last: without it, unfinished
   games.parquet, .csv    the table of games, for people
@@ -24,22 +24,22 @@ from isoclone.demos.demonstrations import Finished
 from isoclone.nethack.recordings.gamefile import FRAMES, GameFile
 
 FORMAT, KIND = 1, "nld"
-RECORDINGS, TABLE = "recordings", "games.csv"  # beside a store: what its games were recorded in
+RECORDINGS, TABLE = "recordings", "games.csv"  # beside a store: what it was made from
 FAILED = "expert failed: "
 
 
 @dataclass(frozen=True)
 class GameInfo:
-    """A row of the table of games.
+    """A game: a row of the table of games.
 
     Attributes:
-        index: its number, in the order of the recordings' names.
+        index: number of the game, in the order of the recordings' names.
         name: the recording's path below the source.
-        seed: NetHack's seed, if the source told it.
-        length: actions demonstrated, one a frame; equals the environment's steps.
+        seed: NetHack's seed, if the source gives it.
+        length: number of demonstrated actions, one a frame; equals the environment's steps.
         episode_return: the score when play ended, as the environment pays it.
         end: 'terminated', or 'truncated' for a game that was quit or breaks off.
-        content_sha256: over what the recording holds and `length`.
+        content_sha256: of the screens, keys and scores that were played.
         frames: all frames of the recording; `length` and the `cut_` counts (see `cut`) add up to
             it. Play begins at frame `cut_opening`.
         unknown_keys: frames within `length` whose key is none of the game's actions.
@@ -69,7 +69,7 @@ class GameInfo:
     max_depth: int | None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be: TypeError or ValueError."""
+        """Raise TypeError or ValueError for values that are impossible."""
         conform(self)
         cut = self.cut_opening, self.cut_end_screens, self.cut_quit, self.cut_stuck
         if self.length < 1 or min(cut) < 0 or self.length + sum(cut) != self.frames:
@@ -80,7 +80,7 @@ class GameInfo:
 
 @dataclass(frozen=True)
 class NldGame:
-    """A whole game: row t is what was seen, what the expert did about it, and the score then.
+    """A whole game: row t is a screen, the expert's action at it, and the score then.
 
     chars and colors (t, 24, 80) uint8; cursor (t, 2) uint8, row and column; actions (t,) int16,
     `UNKNOWN` where the key is no action; scores (t,) int32.
@@ -99,7 +99,7 @@ KEYS = 256
 
 @dataclass(frozen=True)
 class StoredGames(Finished):
-    """Games in a directory, as they are stored; see `demonstrations.NldDemonstrations`.
+    """Imported games in a directory; see `demonstrations.NldDemonstrations`.
 
     `action_of_key` gives the action of each of 256 keys, or `UNKNOWN`. `skipped` are recordings
     that were left out, each with its reason.
@@ -130,7 +130,7 @@ class StoredGames(Finished):
         }
 
     def episode_path(self, index: int) -> Path:
-        """Where the game's frames are."""
+        """Return the path of a game's file."""
         return game_path(self.path, self.episodes[index].name)
 
     def action_counts(self, split: str) -> np.ndarray:
@@ -178,7 +178,7 @@ class StoredGames(Finished):
         ]
 
     def open_game(self, index: int) -> GameFile:
-        """The game's file.
+        """Open a game's file.
 
         Raises:
             DataError: it is damaged.
@@ -186,7 +186,7 @@ class StoredGames(Finished):
         return GameFile(self.episode_path(index), self.episodes[index].frames)
 
     def read(self, index: int) -> NldGame:
-        """One game, from its first frame to its last action; 3.9 kB a frame.
+        """Read one game from its first frame to its last action; 3.9 kB a frame.
 
         Raises:
             DataError: the file is damaged.
@@ -203,7 +203,7 @@ class StoredGames(Finished):
         return (self.read(info.index) for info in self.episodes)
 
     def samples_of(self, info: GameInfo) -> int:
-        """Frames of a game that can be learned from: those with a key that is an action."""
+        """Return the number of frames to learn from: those whose key is an action."""
         return info.length - info.unknown_keys
 
 
@@ -220,5 +220,5 @@ def read_table(recordings: Path) -> list[dict[str, Any]]:
 
 
 def game_path(home: Path, name: str) -> Path:
-    """Where in the store the recording of that name is."""
+    """Return the path in the store of the recording of that name."""
     return home / "games" / f"{name.split('.ttyrec')[0]}.arrow"

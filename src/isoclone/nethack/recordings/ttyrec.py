@@ -1,12 +1,12 @@
-"""Recordings as NLE writes them: where they are, whether they are whole, and their frames.
+"""Find NLE's recordings, check that they are complete, and decode their frames.
 
 A `<name>.ttyrec3.bz2` holds three interleaved channels: 0 terminal bytes, 1 one byte for each key
 pressed, 2 the score as int32. Version 2 lacks the scores; version 1, as kept by public servers
 (NLD-NAO), lacks the keys and the channels. Frame t is the screen that was seen before key t.
 
-Decoding is done by NLE's own converter, which trusts what it reads: it writes a score that has no
-key beyond its buffers, and repeats a character as often as it is told. So no recording is handed to
-it before `check_whole` has followed its records to the end.
+Decoding is done by NLE's own converter, which does not check its input: it writes a score without a
+key beyond its buffers, and repeats a character any number of times. So `check_whole` follows the
+records of a recording to the end before the converter reads it.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ from isoclone.base.errors import DataError, MissingExtraError
 from isoclone.nethack.recordings.xlogfile import Log, read_xlogfile, whole_number
 
 ROWS, COLUMNS = 24, 80
-VERSIONS = (2, 3)  # those with keys
+VERSIONS = (2, 3)  # the ones with keys
 BLOCK = 1 << 20
 HEADER = struct.Struct("<iiiB")  # seconds, microseconds, bytes that follow, channel
 OLD_HEADER = struct.Struct("<iii")  # of version 1
 LONGEST = 1 << 20  # more than any screen's worth of terminal output
 TERMINAL, KEY, SCORE = range(3)
 IN_SEQUENCE = bytes(range(ord("0"), ord("9") + 1)) + b"\x00\x1b[(*+);?"  # before its last byte
-REPEAT_DIGITS = 4  # a thousand of one character is no screen of NetHack's
-PLAIN_SET = b"\x1b(B"  # letters are letters, not parts of lines
+REPEAT_DIGITS = 4  # NetHack never repeats a character a thousand times
+PLAIN_SET = b"\x1b(B"  # selects letters instead of line drawing
 RECORDINGS = "*.ttyrec*.bz2"
 _NAME = re.compile(r"\.ttyrec(\d*)\.bz2$")
 
 
 @dataclass(frozen=True)
 class Told:
-    """What the recorder told of a game in `games.csv`; None where it did not.
+    """Facts about a game in `games.csv`; None if missing.
 
-    `seed` is NetHack's, `steps` the number of the player's steps, `game` which game it was,
+    `seed` is NetHack's, `steps` the number of the player's steps, `game` the name of the game,
     `returned` the sum of the rewards, `terminated` whether the game ended by itself.
     """
 
@@ -59,9 +59,9 @@ class Told:
 
 @dataclass(frozen=True)
 class Recording:
-    """One game's file.
+    """The file of one game.
 
-    `name` is its path below the source; `log` its line in the xlogfile.
+    `name` is its path below the source, `log` its line in the xlogfile.
     """
 
     path: Path
@@ -83,24 +83,24 @@ class Frames(NamedTuple):
 
 
 def folder_of(name: str) -> str:
-    """The folder that the recording lies in, below the source; '' for the source itself."""
+    """Return the folder of a recording, below the source; '' for the source itself."""
     return name.rpartition("/")[0]
 
 
 def holds_recordings(source: Path) -> bool:
-    """Whether there is a recording in a folder, or below."""
+    """Return whether there is a recording in a folder or below it."""
     return any(source.rglob(RECORDINGS))
 
 
 def find_recordings(source: Path) -> list[Recording]:
-    """Every recording in a folder and the folders below it, in the order of their names.
+    """Return every recording in a folder and below it, in the order of their names.
 
-    A table `games.csv` in the recordings' folder or the one above it may tell more: columns
-    `ttyrec` (the file's name), `seed`, `env_steps` and, above, `folder`; of games that are not the
+    A table `games.csv` in the recordings' folder or the one above it may add facts: columns
+    `ttyrec` (the file's name), `seed`, `env_steps` and, above, `folder`; for games other than the
     challenge also `game`, `return`, `death` and `how_it_ended`.
 
     Raises:
-        DataError: no such folder, not a single recording in it, or a damaged table or xlogfile.
+        DataError: no such folder, no recordings in it, or a damaged table or xlogfile.
     """
     if not source.is_dir():
         raise DataError(f"{source} is not a folder of recordings")
@@ -121,23 +121,23 @@ def find_recordings(source: Path) -> list[Recording]:
 
 
 def natural(name: str) -> list[str | int]:
-    """What to sort by, so that nle.7.10 comes after nle.7.9."""
+    """Return a key for sorting, by which nle.7.10 comes after nle.7.9."""
     words = re.split(r"(\d+)", name)
     return [int(word) if i % 2 else word for i, word in enumerate(words)]
 
 
 def _logs(folder: Path) -> dict[str, Log]:
-    """The logs of a folder's recordings, by the recording's file name."""
+    """Return the logs of a folder's recordings, by the recording's file name."""
     logs: dict[str, Log] = {}
     for xlogfile in sorted(folder.glob("*xlogfile*")):
         for name, log in read_xlogfile(xlogfile).items():
             if logs.setdefault(name, log) != log:
-                raise DataError(f"{xlogfile}: another xlogfile tells otherwise about {name}")
+                raise DataError(f"{xlogfile}: the line about {name} differs in another xlogfile")
     return logs
 
 
 def _games_table(folder: Path) -> dict[str, Told]:
-    """What is told about a folder's recordings, by the recording's file name."""
+    """Return the facts in games.csv about a folder's recordings, by the recording's file name."""
     rows: dict[str, Told] = {}
     for table in (folder.parent / "games.csv", folder / "games.csv"):
         if table.is_file():
@@ -147,10 +147,10 @@ def _games_table(folder: Path) -> dict[str, Told]:
 
 
 def _rows_of(table: Path, folder: str | None) -> dict[str, Told]:
-    """Rows of a table about recordings, those of a folder only; none if it is about other things.
+    """Return the rows of a table about the recordings of a folder; {} if it is another table.
 
     Raises:
-        DataError: the table is damaged: a count that cannot be read would be play lost or added.
+        DataError: the table is damaged; without its counts the games could be cut wrongly.
     """
     rows: dict[str, Told] = {}
     with open(table, newline="", encoding="utf-8", errors="replace") as file:
@@ -167,25 +167,25 @@ def _rows_of(table: Path, folder: str | None) -> dict[str, Told]:
                 if folder in (None, cells.get("folder")):
                     row = _told(cells)
                     if rows.setdefault(cells["ttyrec"], row) != row and cells["ttyrec"]:
-                        raise ValueError(f"another line tells otherwise about {cells['ttyrec']}")
+                        raise ValueError(f"another line about {cells['ttyrec']} differs")
         except (csv.Error, ValueError) as error:
             raise DataError(f"{table}, line {reader.line_num} is damaged: {error}") from error
     return rows
 
 
 def _told(cells: dict[str, str]) -> Told:
-    """A line of the table.
+    """Return the facts in a line of the table.
 
     Raises:
-        ValueError: a number that is none.
+        ValueError: a cell is not a number.
     """
     seed, steps = (_whole_number(cells, column) for column in ("seed", "env_steps"))
     if not cells.get("game"):
         return Told(seed, steps)
     returned = float(cells["return"]) if cells.get("return") else None
     if returned is not None and not math.isfinite(returned):
-        raise ValueError("return is no number")
-    terminated = cells.get("how_it_ended") == cells.get("death")  # as `record.table_row` has it
+        raise ValueError("return is not a number")
+    terminated = cells.get("how_it_ended") == cells.get("death")  # as `record.table_row` writes it
     return Told(seed, steps, cells["game"], returned, terminated)
 
 
@@ -194,7 +194,7 @@ def _whole_number(cells: dict[str, str], column: str) -> int | None:
 
 
 class Stream(NamedTuple):
-    """How many frames a recording holds, and whether its very last record makes one."""
+    """Number of frames of a recording, and whether its last record completes one."""
 
     frames: int
     breaks_off: bool
@@ -203,11 +203,11 @@ class Stream(NamedTuple):
 def check_whole(path: Path, version: int) -> Stream:
     """Decompress a recording to its end and follow its records.
 
-    NLE's converter loads a truncated or garbled file as far as it can make sense of it, and says so
-    on stderr at most; see above for what else it does.
+    NLE's converter loads a truncated or garbled file as far as possible and at most prints to
+    stderr; the module's docstring says what else it does.
 
     Raises:
-        DataError: the file is truncated, damaged, or no recording at all.
+        DataError: the file is truncated, damaged, or not a recording.
     """
     records = _Records(version)
     try:
@@ -224,11 +224,11 @@ def check_whole(path: Path, version: int) -> Stream:
 
 
 def _decompressed(path: Path) -> Iterator[bytes]:
-    """A bz2 file's contents in blocks. NLE reads no second stream, so there must be none.
+    """Yield the contents of a bz2 file in blocks; a second stream, which NLE ignores, is an error.
 
     Raises:
         EOFError: the file ends early.
-        ValueError: it goes on after its end.
+        ValueError: there is data after its end.
         OSError: it is damaged, or cannot be read.
     """
     machine = bz2.BZ2Decompressor()
@@ -239,13 +239,14 @@ def _decompressed(path: Path) -> Iterator[bytes]:
                 raise EOFError
             yield machine.decompress(fed, BLOCK)
         if machine.unused_data or file.read(1):
-            raise ValueError("something follows after its end")
+            raise ValueError("there is data after its end")
 
 
 class _Records:
-    """Follows the records of a recording, which comes in blocks, and counts its frames.
+    """A parser of a recording's records, fed in blocks, that counts the frames.
 
-    `rest` are bytes of a record that has begun; `at_frame` tells whether the last one made a frame.
+    `rest` are the bytes of an incomplete record; `at_frame` says whether the last complete record
+    made a frame.
     """
 
     def __init__(self, version: int):
@@ -254,10 +255,10 @@ class _Records:
         self._scored, self._tail = False, b""
 
     def follow(self, block: bytes) -> None:
-        """Read on.
+        """Parse the next block.
 
         Raises:
-            ValueError: this cannot be a recording of that version.
+            ValueError: it is not a recording of that version.
         """
         data, at, shown = self.rest + block, 0, [self._tail]
         size, head = len(data), self._header.size
@@ -284,18 +285,18 @@ class _Records:
         return HEADER.unpack_from(data, at)[2:]
 
     def _press(self, channel: int, length: int) -> None:
-        """A key or the score before it: in version 3 they take turns."""
+        """Raise ValueError unless keys, and in version 3 scores before them, come in order."""
         wanted = SCORE if self._version == 3 and not self._scored else KEY
         if channel != wanted or length != (4 if channel == SCORE else 1):
-            raise ValueError("not a ttyrec, or garbled: keys and scores do not take turns")
+            raise ValueError("not a ttyrec, or garbled: keys and scores do not alternate")
         self._scored = channel == SCORE
 
 
 def _without_repeats(text: bytes) -> bytes:
-    """The beginning of a control sequence that the text ends with, if it does.
+    """Return the incomplete control sequence at the end of a text; b"" without one.
 
     Raises:
-        ValueError: the terminal is told to repeat a character without end, which it would.
+        ValueError: the text orders a character to be repeated a thousand times or more.
     """
     *sequences, tail = (p[len(p.rstrip(IN_SEQUENCE)) :] for p in text.split(b"b"))
     for sequence in sequences:
@@ -306,14 +307,14 @@ def _without_repeats(text: bytes) -> bytes:
 
 
 def decode(path: Path, version: int, stream: Stream, count: int) -> Iterator[Frames]:
-    """A recording's frames, `count` at a time, the last time fewer. The arrays are used again.
+    """Yield a recording's frames, `count` at a time, the last time fewer; arrays are reused.
 
     Args:
-        stream: what `check_whole` said of it.
+        stream: the result of `check_whole`.
 
     Raises:
         MissingExtraError: NLE is not installed.
-        DataError: the converter cannot read on, or leaves frames out.
+        DataError: the converter fails, or leaves frames out.
     """
     converter, arrays, decoded = _converter(version), _arrays(count), 0
     chars, colors, cursor, _, keys, scores = arrays
@@ -336,9 +337,9 @@ def decode(path: Path, version: int, stream: Stream, count: int) -> Iterator[Fra
 
 @contextmanager
 def _readable(path: Path, version: int, stream: Stream) -> Iterator[Path]:
-    """The file, or a copy of it with a record more: NLE 1.3 leaves out the last one of a file.
+    """Yield the file, or a copy with one more record: NLE 1.3 leaves out a file's last record.
 
-    It only matters where that record makes a frame: in recordings that break off at a key, and in
+    This matters only if that record makes a frame: in recordings that break off at a key, and in
     all of version 1.
     """
     if not stream.breaks_off:
@@ -354,14 +355,14 @@ def _readable(path: Path, version: int, stream: Stream) -> Iterator[Path]:
 
 
 def _plain(version: int) -> bytes:
-    """A record that makes letters letters."""
+    """Return a record that selects letters instead of line drawing."""
     length = len(PLAIN_SET)
     header = HEADER.pack(0, 0, length, TERMINAL) if version > 1 else OLD_HEADER.pack(0, 0, length)
     return header + PLAIN_SET
 
 
 def _arrays(count: int) -> tuple[np.ndarray, ...]:
-    """What the converter writes so many frames to."""
+    """Return the arrays for `count` frames that the converter fills."""
     return (
         np.zeros((count, ROWS, COLUMNS), np.uint8),
         np.zeros((count, ROWS, COLUMNS), np.int8),
@@ -373,10 +374,10 @@ def _arrays(count: int) -> tuple[np.ndarray, ...]:
 
 
 def _converter(version: int):  # type: ignore[no-untyped-def]  # a class of NLE's, in C++
-    """A fresh converter.
+    """Return a new converter, with its character set reset.
 
-    One thing it shares with all others of the process: which set of characters a reset terminal
-    has. A game that switched to line drawing would garble the next one, so it is switched back.
+    All converters of a process share the character set of a reset terminal. A game that switched
+    to line drawing would garble the next one, so it is switched back.
     """
     try:
         from nle import _pyconverter

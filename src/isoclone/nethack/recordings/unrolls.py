@@ -1,7 +1,7 @@
-"""Unrolls: stretches of many games side by side, for policies that carry state.
+"""Unrolls: consecutive frames of several games in parallel, for recurrent policies.
 
-`starts` says where a lane enters a game, also in its middle; `steps` and `prev_actions` are exact.
-The order in which lanes read is that of `demos.unrolls`.
+`starts` says where a lane enters a game, also in the middle of it; `steps` and `prev_actions` are
+exact. Lanes read in the order of `demos.unrolls`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from isoclone.nethack.recordings.gamefile import FRAMES, Screens
 from isoclone.nethack.recordings.store import UNKNOWN, GameInfo, StoredGames
 from isoclone.nethack.recordings.ttyrec import COLUMNS, ROWS
 
-PADDING = -1  # in `games`: no game's frame
+PADDING = -1  # in `games`: a frame of no game
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Unroll:
 
     @classmethod
     def blank(cls, t: int, b: int, n_actions: int) -> Unroll:
-        """All padding."""
+        """Return an unroll of padding only."""
         return cls(
             chars=np.zeros((t, b, ROWS, COLUMNS), np.uint8),
             colors=np.zeros((t, b, ROWS, COLUMNS), np.uint8),
@@ -66,7 +66,7 @@ class Unroll:
 
 
 class _Lane:
-    """Reads pieces of games; holds one game open and one batch of its screens."""
+    """A reader of pieces of games; it keeps one game open and one batch of its screens."""
 
     def __init__(self, demos: StoredGames):
         self._demos = demos
@@ -132,7 +132,7 @@ class Unrolls:
         self._readers = [_Lane(demos) for _ in range(lanes)]
 
     def take(self, k: int) -> Unroll:
-        """Return unroll number `k`, from 0. Cheap when taken in order, right in any order.
+        """Return unroll number `k`, from 0; any order is correct, the order 0, 1, ... is fastest.
 
         Raises:
             DataError: a file of the store is damaged.
@@ -159,8 +159,8 @@ def whole_games(
     is -1, `actions` -1).
 
     Args:
-        lanes: games side by side; more than there are games become so many.
-        limit: only so many first frames of each game.
+        lanes: games side by side; at most the number of games is used.
+        limit: use only this many first frames of each game.
     """
     games = demos.in_split(split)
     hands = deal([info.length for info in games], lanes, limit)

@@ -3,9 +3,9 @@
     role == 'Mon' and death != 'quit'
     points > 10000 or (maxlvl >= 5 and 'soldier ant' not in death)
 
-Names are the fields of NetHack's xlogfile, or columns of the table of imported games. Of a field
-that a game lacks nothing is known: neither a comparison with it holds nor its negation, and the
-rest of the condition is asked all the same.
+Names are the fields of NetHack's xlogfile, or columns of the table of imported games. If a game
+lacks a field, a comparison with it is unknown, and so is its negation. An unknown condition does
+not match; `or` with a true part, and `and` with a false part, are known all the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from isoclone.base.errors import SpecError
 from isoclone.base.records import shown
 
-DEEPEST = 50  # levels of brackets, not, and minus; far below what Python itself refuses
+DEEPEST = 50  # levels of brackets, not, and minus; far below Python's own limit
 ALIASES = {"alignment": "align", "depth": "maxlvl"}
 
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
@@ -34,13 +34,13 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 
 
 class Where:
-    """A condition; call it with a game's fields."""
+    """A condition on the fields of a game; call it with them."""
 
     def __init__(self, text: str, fields: set[str]):
         """Read `text`; `fields` are the names it may use.
 
         Raises:
-            SpecError: not an expression, a field nobody knows, or more than comparisons joined by
+            SpecError: not an expression, an unknown field, or anything but comparisons joined by
                 and, or, not.
         """
         self.text = text
@@ -67,7 +67,7 @@ class Where:
             self._check(part, fields, levels - 1)
 
     def _parts(self, node: ast.expr) -> list[ast.expr]:
-        """What an expression is made of, if it is of a kind that is admitted."""
+        """Return the parts of an expression; raise SpecError if its kind is not allowed."""
         if isinstance(node, ast.Constant) and isinstance(node.value, str | int | float):
             return []
         if isinstance(node, ast.Tuple | ast.List):
@@ -80,12 +80,12 @@ class Where:
             return [node.left, *node.comparators]
         part = shown(ast.get_source_segment(self.text, node))
         raise SpecError(
-            f"{self._said}: {part} is not admitted; use names, numbers, quoted texts, "
+            f"{self._said}: {part} is not allowed; use names, numbers, quoted texts, "
             "comparisons, in, and, or, not"
         )
 
     def __call__(self, fields: Mapping[str, Any]) -> bool:
-        """Whether a game with these fields is known to match.
+        """Return whether a game with these fields is known to match.
 
         Raises:
             SpecError: a text is compared with a number.
@@ -96,7 +96,7 @@ class Where:
             raise SpecError(f"{self._said} compares a text with a number: {error}") from error
 
     def _value(self, node: ast.expr, fields: Mapping[str, Any]) -> Any:
-        """What an expression comes to; None if that depends on a field which is missing."""
+        """Return the value of an expression; None if it depends on a missing field."""
         if isinstance(node, ast.Constant):
             return node.value
         if isinstance(node, ast.Name):
@@ -119,7 +119,7 @@ class Where:
 
 
 def _joined(values: Iterable[Any], decisive: bool) -> bool | None:
-    """`or` (one true value decides) or `and` (one false value does) of what may be unknown."""
+    """Return the `or` (`decisive` True) or the `and` (False) of values; None is unknown."""
     unknown = False
     for value in values:
         if value is not None and bool(value) is decisive:

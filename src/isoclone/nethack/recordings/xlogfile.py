@@ -1,4 +1,4 @@
-"""NetHack's xlogfile: a line of tab-separated `name=value` for each finished game."""
+"""Reader of NetHack's xlogfile: a line of tab-separated `name=value` for each finished game."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Log = dict[str, Any]
 
 
 def read_xlogfile(path: Path) -> dict[str, Log]:
-    """A log for each recording, by the recording's file name.
+    """Return a log for each recording, by the recording's file name.
 
-    A log holds the line's fields, those in `NUMBERS` and `HEXADECIMAL` as int. As in NLE, what the
-    hero was doing becomes part of the death: 'killed by a fox while fainted'. Lines that name no
-    recording are left out: NLE logs games that it was told not to record.
+    A log holds the line's fields, those in `NUMBERS` and `HEXADECIMAL` as int. As in NLE, the field
+    `while` becomes part of the death: 'killed by a fox while fainted'. Lines that name no recording
+    are left out: NLE also logs games that it does not record.
 
     Raises:
-        DataError: a line is no log of a game.
+        DataError: a line is damaged, or contradicts another.
     """
     logs: dict[str, Log] = {}
-    # Only a line feed ends a line: names in it may hold what Unicode takes for the end of one.
+    # Only a line feed ends a line: names may hold characters that Unicode counts as line ends.
     for number, line in enumerate(path.read_bytes().decode("latin-1").split("\n"), 1):
         words = [word.partition("=")[::2] for word in line.rstrip("\r").split("\t") if word]
         fields = dict(words)
@@ -40,23 +40,23 @@ def read_xlogfile(path: Path) -> dict[str, Log]:
         try:
             for name, value in words:
                 if fields[name] != value:
-                    raise ValueError(f"{shown(name)} is told twice")
+                    raise ValueError(f"{shown(name)} has two values")
             log = _typed(fields)
             if logs.setdefault(fields["ttyrecname"], log) != log:
-                raise ValueError(f"another line tells otherwise about {fields['ttyrecname']}")
+                raise ValueError(f"another line about {fields['ttyrecname']} differs")
         except ValueError as error:
             raise DataError(f"{path}, line {number} is damaged: {error}") from error
     return logs
 
 
 def whole_number(text: str, name: str, base: int = 10) -> int:
-    """The whole number that a log or a table has there.
+    """Return a whole number of a log or a table, from its text.
 
     Raises:
-        ValueError: it is none, or larger than a table can hold.
+        ValueError: it is not a whole number, or too large for a table.
     """
     if not re.fullmatch(r"-?[0-9]{1,19}" if base == 10 else r"(0x)?[0-9a-fA-F]{1,16}", text):
-        raise ValueError(f"{name} is no whole number: {shown(text)}")
+        raise ValueError(f"{name} is not a whole number: {shown(text)}")
     value = int(text, base)
     if not -(2**63) <= value < 2**63:
         raise ValueError(f"{name} is too large a number: {text}")
@@ -75,7 +75,7 @@ def _typed(fields: dict[str, str]) -> Log:
 
 
 def character(log: Log) -> str | None:
-    """role-race-alignment-gender as NLE takes it, at the game's start; None if not logged."""
+    """Return role-race-alignment-gender at the game's start, in NLE's form; None if not logged."""
     parts = [
         log.get("role"),
         log.get("race"),
