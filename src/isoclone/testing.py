@@ -416,7 +416,7 @@ def check_law(fit: Callable[..., Any], name: str = "") -> None:
     """
     who = f"law '{name}'" if name else "law"
     table = laws.clean_table(_known_surface())
-    with _naming(who, "its fit or forecast"):
+    with _naming(who, "its fit, or forecast(1e15), on the check's own table"):
         forecast = fit(table).forecast(1e15)
     for part in ("params", "samples", "dev_loss"):
         interval: Any = getattr(forecast, part, None)
@@ -425,7 +425,10 @@ def check_law(fit: Callable[..., Any], name: str = "") -> None:
         _demand(ordered, who, f"`{part}`: value {interval.value} lies outside its own interval")
     truth = _truth(1e15)
     miss = abs(np.log(forecast.dev_loss.value / truth))
-    _demand(miss < 0.1, who, f"dev loss {forecast.dev_loss.value:.4f} at 1e15, truth {truth:.4f}")
+    said = f"dev loss {forecast.dev_loss.value:.4f} at 1e15 FLOPs, where it is {truth:.4f}"
+    _demand(
+        miss < 0.1, who, f"on the check's own table, L = .1 + 40/N^.4 + 60/D^.4, it says {said}"
+    )
     is_record = isinstance(forecast, Forecast)
     _demand(is_record, who, f"its forecast is a {type(forecast).__name__}, not an ic.Forecast")
 

@@ -43,6 +43,16 @@ def test_words_in_number_columns_are_counted(tmp_path):
     assert "soon" in err
 
 
+def test_a_studys_table_gives_the_studys_laws(finished_study):
+    """The forecast's own agent is no evidence: it is left out, and counted."""
+    body, _ = run(verbs.fit, finished_study / "points.csv")
+    group = body["groups"][""]
+    assert group["dropped"] == {"role is 'forecast', not 'sweep'": 1}
+    wanted = json.loads((finished_study / "laws.json").read_text())
+    assert group["exponents"] == wanted["exponents"]
+    assert group["isoflops"] == wanted["isoflops"]
+
+
 def test_forecast_keeps_its_contract(tmp_path):
     body, _ = run(verbs.forecast, write(tmp_path / "runs.csv"), flops=1e14)
     assert {"flops", "params", "samples", "dev_loss", "return_mean", "method", "status"} <= set(

@@ -253,7 +253,7 @@ def show_plan(plan: Plan, console: Console = STDERR) -> None:
 def law_text(law: dict[str, Any] | None, symbol: str) -> str:
     """Return 'N ~ C^0.51 [0.40, 0.62]'."""
     if not law:
-        return f"{symbol}: not fitted"
+        return f"{symbol}: no exponent"
     return f"{symbol} ~ C^{interval_text(law['exponent'], '.2f')}"
 
 

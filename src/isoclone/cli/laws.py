@@ -149,7 +149,9 @@ def backtest(
         rows += found
         chosen[name] = weights
         if not found:
-            skipped[name] = f"too few budgets: a forecast needs {min_train} before it"
+            skipped[name] = (
+                f"too few budgets: a forecast needs {min_train} before it (see --min-train)"
+            )
     status = [
         {"code": "not_backtested", "message": f"{name or runs}: {why}"}
         for name, why in skipped.items()

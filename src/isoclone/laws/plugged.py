@@ -200,7 +200,7 @@ def _called(name: str, call: Callable[[], Any]) -> Any:
     """Call a user's code; turn whatever it raises into a FitError that names the law."""
     try:
         return call()
-    except Exception as error:  # whatever is wrong with somebody's law
+    except (Exception, SystemExit) as error:  # whatever is wrong with somebody's law
         said = " ".join(str(error).split())[:160]
         raise FitError(f"law '{name}' failed: {type(error).__name__}: {said}") from error
 

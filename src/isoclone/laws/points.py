@@ -15,6 +15,7 @@ from isoclone.laws.plateau import on_plateau
 
 Array = np.ndarray
 
+SWEEP = "sweep"  # role of the rows that are evidence
 REQUIRED = ("params", "samples", "dev_loss")
 OPTIONAL = ("flops", "budget_flops", "dev_loss_se", "return_mean", "return_se", "unique_samples")
 PLAUSIBLE = (1e-12, 1e40)  # what FLOPs, parameters, samples and losses can be at all
@@ -63,7 +64,7 @@ class Points:
         So are the first budgets where nothing was learned (see `plateau`).
         Needs `params`, `samples`, `dev_loss`, and `flops` or `budget_flops`. Optional: `run_id`,
         `dev_loss_se`, `return_mean`, `return_se`, `unique_samples`, `status` (only 'ok' rows are
-        kept).
+        kept), `role` (only 'sweep' rows are kept: a forecast's agent is no evidence for it).
         Raises `DataError` when a column is missing, `FitError` when no usable row is left.
         """
         return _from_table(table)
@@ -152,6 +153,10 @@ def _reasons(table: Mapping[str, Any], columns: dict[str, Array], rows: int) -> 
         said = np.array([str(s) if s is not None else "ok" for s in table["status"]], dtype=object)
         for name in sorted(set(said) - {"ok", ""}):
             drop(said == name, f"status is '{name}'")
+    if "role" in table:  # an agent that tests a forecast is no evidence for it
+        role = np.array([str(r) if r is not None else SWEEP for r in table["role"]], dtype=object)
+        for name in sorted(set(role) - {SWEEP, ""}):
+            drop(role == name, f"role is '{name}', not '{SWEEP}'")
     for name in ("flops", "params", "samples", "dev_loss"):
         values = columns[name]
         drop(~np.isfinite(values), f"{name} is missing or not a finite number")

@@ -114,6 +114,11 @@ def _chosen_law(study: Study, fitted: FittedLaw | None, missing: list[str]) -> d
     if fitted.name != name:
         return {**found, "law_reason": fitted.status[0].message}
 
+    asked = fitted.forecast(budget).status
+    failed = [status.message for status in asked if status.code == "law_failed"]
+    if failed:
+        return {**found, "law_reason": failed[0]}
+
     def usual() -> Forecast:
         return fit_law(DEFAULT_LAW, study.points(), study.references()).forecast(budget)
 
