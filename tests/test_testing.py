@@ -385,7 +385,8 @@ def test_the_built_in_law_passes():
 
 def test_a_law_that_raises_is_named():
     with pytest.raises(
-        SpecError, match="law: its fit, or forecast.1e15., on the check's own table raised KeyError"
+        SpecError,
+        match=r"law: its fit, or forecast.1e15., on the check.s own table raised KeyError",
     ):
         check_law(lambda table: table["nonsense"])
 
