@@ -139,9 +139,7 @@ def evaluate(
         "returns": played.returns,
     }
     if judged_on is not None:
-        loss = dev_loss(policy, judged_on, dev_samples)
-        figures |= {"dev_loss": loss.mean, "dev_loss_se": loss.se, "dev_accuracy": loss.accuracy}
-        figures["dev_accuracy_top3"] = loss.accuracy_top3
+        figures |= dev_loss(policy, judged_on, dev_samples).columns()
     if played.facts:
         figures |= {
             "summary": summary(played.facts, getattr(the_game, "episode_summary", None)),

@@ -30,6 +30,15 @@ class DevLoss:
     samples: int
     episodes: int
 
+    def columns(self) -> dict[str, float | None]:
+        """Return what was measured as columns of a `Point`; a new figure needs a line here."""
+        return {
+            "dev_loss": self.mean,
+            "dev_loss_se": self.se,
+            "dev_accuracy": self.accuracy,
+            "dev_accuracy_top3": self.accuracy_top3,
+        }
+
 
 class _Judged(NamedTuple):
     """Dev samples: loss in nats, rank of the expert's action from 0, episode; (n,) each."""

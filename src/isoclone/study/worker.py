@@ -147,10 +147,7 @@ class _Job:
         path = self.folder.checkpoint(self.budget)
         return {
             "checkpoint": path.relative_to(self.study).as_posix(),
-            "dev_loss": loss.mean,
-            "dev_loss_se": loss.se,
-            "dev_accuracy": loss.accuracy,
-            "dev_accuracy_top3": loss.accuracy_top3,
+            **loss.columns(),
             **self._played(policy, trainer),
         }
 
