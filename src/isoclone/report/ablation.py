@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from isoclone.base.records import Point
+from isoclone.base.schema import figures
 from isoclone.base.store import write_bytes
 from isoclone.report.figures import against_cost, by_variant
 from isoclone.report.measured import Measured
@@ -33,11 +35,27 @@ def write_ablation(path: Path, name: str, question: str, rows: Sequence[Measured
         drawn = {"returns": by_variant(rows, "return_mean")}
         html = parts.returns()
         sections["returns"] = Section("What it does to the score", html=html, figures=drawn)
-    sections["points"] = Section("Every point", html=parts.points(rows))
+    sections["points"] = Section("Every point", html=parts.points(rows, _more()))
     header = parts.header(name, question, *_extremes(rows))
     page = whole_page(f"{name}: an isoclone ablation", header, sections)
     write_bytes(path, page.encode())
     return path
+
+
+SHOWN = {  # figures that the page's table has columns for, or that stand beside another
+    "dev_loss",
+    "dev_loss_se",
+    "dev_accuracy",
+    "dev_accuracy_top3",
+    "train_loss",
+    "return_mean",
+    "return_se",
+}
+
+
+def _more() -> list[str]:
+    """Return the figures of a point that the table has no column for: each gets one."""
+    return [column.name for column in figures(Point) if column.name not in SHOWN]
 
 
 def _extremes(
