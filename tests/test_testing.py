@@ -383,6 +383,19 @@ def test_the_built_in_law_passes():
     check_law(lambda table: laws.fit(table))
 
 
+def test_a_law_may_read_any_column_of_a_point():
+    from isoclone import laws
+    from isoclone.base.records import Point
+    from isoclone.base.schema import kinds
+
+    def fit(table):
+        assert set(kinds(Point)) <= set(table)
+        assert np.isfinite(table["dev_accuracy"].astype(float)).all()
+        return laws.fit(table)
+
+    check_law(fit)
+
+
 def test_a_law_that_raises_is_named():
     with pytest.raises(
         SpecError,

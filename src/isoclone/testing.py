@@ -18,8 +18,9 @@ import numpy as np
 
 from isoclone import games, laws, policies
 from isoclone.base.errors import IsocloneError, SpecError
-from isoclone.base.records import Forecast
+from isoclone.base.records import Forecast, Point
 from isoclone.base.registry import is_reference
+from isoclone.base.schema import columns
 from isoclone.demos.base import MASKED, Demonstrations
 from isoclone.executors import Executor
 from isoclone.experts import Expert, View
@@ -452,7 +453,12 @@ def _known_surface() -> dict[str, np.ndarray]:
     flops, params = np.array(rows).T
     samples = flops / 6 / params
     noise = 1 + 0.003 * np.random.default_rng(0).standard_normal(len(rows))
+    fill = {str: "", int: 1, float: 0.5}  # a law may read any column of a point
+    others = {c.name: np.full(len(rows), fill[c.kind], dtype=object) for c in columns(Point)}
     return {
+        **others,
+        "role": np.full(len(rows), "sweep", dtype=object),
+        "status": np.full(len(rows), "ok", dtype=object),
         "run_id": np.array([f"{p:.4g}" for p in params]),
         "budget_flops": flops,
         "flops": flops,

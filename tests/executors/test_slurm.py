@@ -31,7 +31,8 @@ def local(tmp_path: Path, workers: int = 2) -> SlurmExecutor:
 
 @pytest.fixture(autouse=True)
 def found_by_jobs(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    tests, sources = Path(__file__).parents[1], Path(__file__).parents[2] / "src"
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tests), str(sources)]))
 
 
 def test_each_task_has_one_outcome_and_one_whose_job_dies_is_begun_anew(tmp_path):
