@@ -283,7 +283,7 @@ class _Live:
     def __init__(self, env: Env, stack: int, seed: int, index: int):
         self.index, self.seed = index, episode_seed(seed, index)
         self.view = View(env, np.random.default_rng([self.seed, 1]), stack)
-        self.view.frames.append(np.array(self.view.env.reset(self.seed)))
+        self.view.frames.append(self.view.env.reset(self.seed))
         self.actions: list[int] = []
         self.rewards: list[float] = []
         self.end: str | None = None
@@ -295,7 +295,7 @@ class _Live:
         if terminated or truncated:
             self.end = "terminated" if terminated else "truncated"
         else:
-            self.view.frames.append(np.array(frame))  # games may reuse the array
+            self.view.frames.append(frame)
 
     def episode(self) -> Episode:
         return Episode(

@@ -104,14 +104,14 @@ class _Played:
         self.env, self.score, self.end = env, 0.0, ""
         frame = self.env.reset(int(env_seed >> 1))
         rng = np.random.default_rng(own_seed)
-        self.view = View(self.env, rng, game.frame.stack, [np.array(frame)])
+        self.view = View(self.env, rng, game.frame.stack, [frame])
         self.counts = np.zeros(game.n_actions, np.int64)
 
     def step(self, action: int) -> None:
         frame, reward, terminated, truncated = self.env.step(action)
         self.counts[action] += 1
         self.score += reward
-        self.view.frames.append(np.array(frame))
+        self.view.frames.append(frame)
         self.end = "terminated" if terminated else "truncated" if truncated else ""
         if self.end:  # in a long game they take hundreds of megabytes
             self.view.frames.clear()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from isoclone.base.errors import ExecutionError, IsocloneError
-from isoclone.games.base import Env, Game, SerialVector, VectorEnv, slot_seeds
+from isoclone.games.base import Env, Game, SerialVector, VectorEnv, close, slot_seeds
 
 
 def make_env(game: Game) -> CheckedEnv:
@@ -80,9 +80,7 @@ class CheckedEnv:
 
     def close(self) -> None:
         """Close the environment."""
-        give_back = getattr(self._env, "close", None)
-        if give_back is not None:
-            give_back()
+        close(self._env)
 
     def __getattr__(self, name: str) -> Any:
         if name == "_env":  # not made yet

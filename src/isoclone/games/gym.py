@@ -37,7 +37,7 @@ class GymEnv:
 
     def _frame(self, observation: np.ndarray) -> np.ndarray:
         if not self._as_image:
-            return np.array(observation, np.float32).reshape(-1)
+            return np.asarray(observation, np.float32).reshape(-1)
         import cv2
 
         image: Any = np.asarray(observation, np.uint8)

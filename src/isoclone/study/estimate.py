@@ -209,10 +209,10 @@ def _random_frames(the_game: Game) -> np.ndarray:
     """Return the first frames of random play, (n, *shape)."""
     env, rng = make_env(the_game), np.random.default_rng(0)
     try:
-        frames = [np.array(env.reset(0))]
+        frames = [env.reset(0)]
         for _ in range(RANDOM_STEPS):
             frame, _, terminated, truncated = env.step(int(rng.integers(the_game.n_actions)))
-            frames.append(np.array(frame))
+            frames.append(frame)
             if terminated or truncated:
                 break
     finally:
