@@ -43,7 +43,8 @@ def ablate(
         device: cpu, cuda or mps.
         json: print one JSON document instead of the closing lines.
     """
-    from isoclone.cli.console import STDOUT, ConsoleObserver, measured_line, print_json
+    from isoclone.cli.console import STDOUT, ConsoleObserver, measured_line
+    from isoclone.cli.output import print_json
     from isoclone.cli.study import OUT, object_in
     from isoclone.demos import demos_in
     from isoclone.study.ablation import Ablation

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from isoclone.base.formatting import duration, interval_text, plus_minus, si
-from isoclone.base.records import Point, jsonable
+from isoclone.base.records import Point
 from isoclone.report.measured import Measured
 from isoclone.study.estimate import Plan
 from isoclone.study.plan import Sweep
@@ -33,11 +33,6 @@ POLL_SECONDS = 1.0
 LINE_SECONDS = 20.0  # between progress lines where there is no terminal
 STALE_SECONDS = 60.0  # a dev loss is measured without a word in between
 PROGRESS = {"phase": str, "label": str, "budget_flops": float, "flops": float, "samples": float}
-
-
-def print_json(value: Any) -> None:
-    """Print one JSON document on stdout."""
-    sys.stdout.write(json.dumps(jsonable(value), indent=2, allow_nan=False) + "\n")
 
 
 def print_plain(text: str) -> None:

@@ -104,7 +104,8 @@ def show(demos: Positional[Path], *, json: bool = False) -> None:
 
 def show_demos(demos: Demonstrations, json: bool) -> None:
     """Print what demonstrations tell about themselves."""
-    from isoclone.cli.console import print_json, print_plain
+    from isoclone.cli.console import print_plain
+    from isoclone.cli.output import print_json
 
     print_json(demos.summary()) if json else print_plain("\n".join(demos.lines()))
 

@@ -34,7 +34,8 @@ def doctor(
         workers: how many are to work at once; the number of cores unless said.
         json: print one JSON document.
     """
-    from isoclone.cli.console import STDOUT, print_json
+    from isoclone.cli.console import STDOUT
+    from isoclone.cli.output import print_json
     from isoclone.cli.study import planned_study
     from isoclone.study.doctor import PROBLEM, examine
 

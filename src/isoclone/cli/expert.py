@@ -44,7 +44,8 @@ def train(
         device: auto, cpu, cuda or mps.
         json: print one JSON document.
     """
-    from isoclone.cli.console import STDOUT, plus_minus, print_json
+    from isoclone.cli.console import STDOUT, plus_minus
+    from isoclone.cli.output import print_json
     from isoclone.experts import train_expert
     from isoclone.games import game as find_game
 
@@ -109,7 +110,8 @@ def score(
         trust: load a pickled checkpoint: it can run any code, so trust its author.
         json: print one JSON document.
     """
-    from isoclone.cli.console import STDOUT, plus_minus, print_json
+    from isoclone.cli.console import STDOUT, plus_minus
+    from isoclone.cli.output import print_json
     from isoclone.experts import expert as find_expert
     from isoclone.experts import score_expert
     from isoclone.games import game as find_game

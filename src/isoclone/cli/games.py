@@ -21,7 +21,8 @@ def games(contains: Annotated[str, Positional] = "", *, json: bool = False) -> N
         contains: only names with this in them.
         json: print one JSON document.
     """
-    from isoclone.cli.console import print_json, print_plain
+    from isoclone.cli.console import print_plain
+    from isoclone.cli.output import print_json
 
     known = _known()
     found = {

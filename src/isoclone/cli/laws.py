@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from tyro.conf import Positional
 
 from isoclone.base.errors import DataError, FitError, SpecError, UnknownNameError
+from isoclone.cli.output import print_json
 
 if TYPE_CHECKING:
     from isoclone.laws import FittedLaw, ScalingLaws
@@ -50,7 +51,7 @@ def fit(
     found = _fitted(runs, groups, _law(law, expert_return, random_return, seed))
     body = {name: _outcome(laws, lambda fitted: fitted.to_json()) for name, laws in found.items()}
     if json:
-        show.print_json({"groups": body, "notices": notices})
+        print_json({"groups": body, "notices": notices})
         return
     for name, told in body.items():
         show.show_laws(name, told)
@@ -100,7 +101,7 @@ def forecast(
             out[name] = _outcome(fitted, lambda f: f.forecast(flops).to_json())
     body = next(iter(out.values())) if len(out) == 1 else {"groups": out, "notices": notices}
     if json:
-        show.print_json(body)
+        print_json(body)
         return
     for name, row in out.items():
         show.show_forecast(name, row)
@@ -160,7 +161,7 @@ def backtest(
     if json:
         body = {"rows": rows, "chosen": chosen, "summary": totals, "status": status}
         body |= {"laws": compared} if law is not None else {}
-        show.print_json({**body, "notices": notices})
+        print_json({**body, "notices": notices})
         return
     show.show_backtest([row.to_json() for row in totals], status, compared)
 
@@ -222,7 +223,7 @@ def plan(
         notices.append(str(error))
     body["notices"] = notices
     if json:
-        show.print_json(body)
+        print_json(body)
         return
     show.show_plan(body)
 
@@ -270,7 +271,7 @@ def recount(
         _write_table(out, columns)
         notices.append(f"wrote {len(next(iter(columns.values())))} rows to {out}")
     if json:
-        show.print_json({"policy": policy, "to": to, "groups": results, "notices": notices})
+        print_json({"policy": policy, "to": to, "groups": results, "notices": notices})
         return
     show.show_recount(results, to)
 
@@ -306,7 +307,7 @@ def published(
     for notice in body["notices"]:
         print(f"note: {notice}", file=sys.stderr)
     if json:
-        show.print_json(body)
+        print_json(body)
         return
     show.show_published(body)
 
@@ -350,7 +351,7 @@ def needed(
     body = found.to_json()
     body["status"] = [s.to_json() for s in points.status] + body["status"]
     if json:
-        show.print_json({**body, "notices": notices})
+        print_json({**body, "notices": notices})
         return
     show.show_demos_needed(body)
 

@@ -44,7 +44,8 @@ def train(
         json: print one JSON document.
     """
     from isoclone.base import distributed
-    from isoclone.cli.console import STDOUT, point_line, print_json
+    from isoclone.cli.console import STDOUT, point_line
+    from isoclone.cli.output import print_json
     from isoclone.study import pipeline
     from isoclone.study.study import Study
     from isoclone.training.device import check_device
@@ -100,14 +101,8 @@ def evaluate(
         device: cpu, cuda or mps.
         json: print one JSON document.
     """
-    from isoclone.cli.console import (
-        STDOUT,
-        ConsoleObserver,
-        plus_minus,
-        print_json,
-        print_plain,
-        show_episodes,
-    )
+    from isoclone.cli.console import STDOUT, ConsoleObserver, plus_minus, print_plain, show_episodes
+    from isoclone.cli.output import print_json
     from isoclone.evaluation.dev_loss import dev_loss
     from isoclone.evaluation.rollout import rollout, summary
     from isoclone.training.checkpoint import load_checkpoint
@@ -210,7 +205,8 @@ def play(
             terminal; one where standard output is no terminal.
         json: print one JSON document.
     """
-    from isoclone.cli.console import STDOUT, print_json
+    from isoclone.cli.console import STDOUT
+    from isoclone.cli.output import print_json
     from isoclone.evaluation.video import write_video
     from isoclone.training.checkpoint import load_checkpoint
 

@@ -5,22 +5,13 @@ Light on purpose: a table is answered without loading torch.
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from isoclone.base.records import jsonable
-
 STDOUT = Console(highlight=False)
-
-
-def print_json(body: Any) -> None:
-    """Print one JSON document on stdout."""
-    sys.stdout.write(json.dumps(jsonable(body), indent=2, allow_nan=False) + "\n")
 
 
 def _table(titles: list[str]) -> Table:

@@ -50,7 +50,8 @@ def run(
     """
     from isoclone.base.records import jsonable
     from isoclone.base.store import read_json
-    from isoclone.cli.console import ConsoleObserver, print_json, show_plan, show_result
+    from isoclone.cli.console import ConsoleObserver, show_plan, show_result
+    from isoclone.cli.output import print_json
     from isoclone.study import pipeline
     from isoclone.study.session import Session
 
@@ -202,7 +203,8 @@ def plan(
         workers: how many at once; the number of cores unless said.
         json: print one JSON document.
     """
-    from isoclone.cli.console import STDOUT, print_json, show_plan
+    from isoclone.cli.console import STDOUT, show_plan
+    from isoclone.cli.output import print_json
     from isoclone.executors import check_workers
 
     planned = planned_study(study, out, changes).plan(check_workers(workers))
@@ -241,7 +243,8 @@ def status(
     """
     from isoclone.base.provenance import mixtures
     from isoclone.base.records import jsonable
-    from isoclone.cli.console import STDOUT, point_line, print_json, read_progress
+    from isoclone.cli.console import STDOUT, point_line, read_progress
+    from isoclone.cli.output import print_json
     from isoclone.study.examine import examine
     from isoclone.study.study import Study
 
@@ -299,7 +302,8 @@ def _show_how(study: Any, run_id: str, json: bool) -> None:
     Raises:
         UnknownNameError: the study has no such run.
     """
-    from isoclone.cli.console import print_json, print_plain
+    from isoclone.cli.console import print_plain
+    from isoclone.cli.output import print_json
 
     runs = [run.id for run in study.runs()]
     if run_id not in runs:
@@ -335,7 +339,8 @@ def report(study: Positional[Path], *, json: bool = False) -> None:
         study: a study directory.
         json: print one JSON document.
     """
-    from isoclone.cli.console import STDOUT, print_json
+    from isoclone.cli.console import STDOUT
+    from isoclone.cli.output import print_json
     from isoclone.study import pipeline
     from isoclone.study.study import Study
 

@@ -134,7 +134,8 @@ class TerminalViewer:
 
 
 def _show(source: Path, reel: Any, at: int, frames: int | None, json: bool) -> None:
-    from isoclone.cli.console import print_json, print_plain
+    from isoclone.cli.console import print_plain
+    from isoclone.cli.output import print_json
     from isoclone.nethack.watch import key_name, lines, watch
 
     if frames is None and not json and sys.stdout.isatty():
