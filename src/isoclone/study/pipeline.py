@@ -169,7 +169,7 @@ def sweep(study: Study, session: Session) -> None:
     """Train every size to every budget that the plan asks for."""
     _forget_failures(study)
     session.observer.phase("sweep")
-    fingerprint = study.demos().fingerprint
+    fingerprint = study.demos(verify=False).fingerprint  # `record` has verified them
     while not (missing := study.sweep()).complete:
         session.observer.sweep(study, missing)
         jobs = [_job(study, cell, fingerprint) for cell in missing.cells]
@@ -331,7 +331,7 @@ def _measure_baselines(study: Study, session: Session) -> None:
         return
     session.observer.phase("baselines", "the expert's habits, and the sweep's smallest agent")
     here = {STUDY_FILE: study.folder.spec}
-    shares = [float(share) for share in action_shares(study.demos())]
+    shares = [float(share) for share in action_shares(study.demos(verify=False))]
     args: list[tuple[str, Any]] = [("marginal", (study.path, shares, None))]
     small = smallest_of(study.points())
     if small is not None and small.checkpoint is not None:

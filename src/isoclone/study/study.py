@@ -130,14 +130,14 @@ class Study:
 
     # ------------------------------------------------------------------ reading
 
-    def demos(self) -> Demonstrations:
-        """Open the study's demonstrations and verify them.
+    def demos(self, verify: bool = True) -> Demonstrations:
+        """Open the study's demonstrations; `verify` every file against its hash, once a run.
 
         Raises:
             DataError: not recorded yet, or damaged, or of another game.
         """
         self.fetch_demos()
-        demos = open_demos(demos_path(self.path, self.spec))
+        demos = open_demos(demos_path(self.path, self.spec), verify)
         the_game = self.spec.make_game()
         if demos.game_name != the_game.name:
             raise DataError(
