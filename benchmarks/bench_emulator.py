@@ -13,6 +13,7 @@ import torch
 from common import alternating, show
 
 import isoclone as ic
+from isoclone.agents.checkpoint import TrainedPolicy
 from isoclone.demos import RecordRequest, record
 from isoclone.evaluation.rollout import rollout
 from isoclone.executors import executor
@@ -20,7 +21,6 @@ from isoclone.executors.setup import keep_freed_memory
 from isoclone.policies import make_policy
 from isoclone.study.builtins import BREAKOUT
 from isoclone.study.estimate import _made_up
-from isoclone.training.checkpoint import TrainedPolicy
 
 SLOTS = 16
 

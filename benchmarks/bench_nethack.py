@@ -20,14 +20,14 @@ import torch
 from common import alternating, show
 
 import isoclone as ic
+from isoclone.agents.checkpoint import TrainedPolicy
+from isoclone.agents.runners import runner_for
 from isoclone.base.records import Run
 from isoclone.evaluation.rollout import RECURRENT_SLOTS
-from isoclone.evaluation.runners import runner_for
 from isoclone.experts import View
 from isoclone.games.base import SerialVector
 from isoclone.nethack.game import NetHackEnv, fix_birthday, pack_tty
 from isoclone.nethack.recordings import NldRecordRequest, record_demos
-from isoclone.training.checkpoint import TrainedPolicy
 from isoclone.training.loop import Trainer
 from isoclone.training.recipes import recipe
 

@@ -21,17 +21,17 @@ import numpy as np
 import torch
 from common import show
 
+from isoclone.agents.checkpoint import TrainedPolicy
+from isoclone.agents.runners import runner_for
 from isoclone.base.records import Run
-from isoclone.demos.encode import raw_encoder
 from isoclone.evaluation.dev_loss import dev_loss
 from isoclone.evaluation.rollout import RECURRENT_SLOTS
-from isoclone.evaluation.runners import runner_for
 from isoclone.games import close, game, vector_env
 from isoclone.nethack.game import FRAME
 from isoclone.nethack.recordings import NldDemonstrations
 from isoclone.policies import make_policy, policy_flops, policy_params
+from isoclone.policies.encode import raw_encoder
 from isoclone.policies.sampling import Sampling
-from isoclone.training.checkpoint import TrainedPolicy
 from isoclone.training.loop import Trainer
 from isoclone.training.recipes import recipe
 

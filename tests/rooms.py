@@ -18,14 +18,16 @@ FLOORS: list[dict[str, str]] = [
     },
     {
         "executors": "who calls a function: serial, processes, Ray, Slurm",
-        "policies": "the protocol; cnn, mlp, recurrent; what each costs; how an action is drawn",
+        "policies": "the protocol; cnn, mlp, recurrent; how frames are encoded; what each costs; "
+        "how an action is drawn",
         "experts": "the protocol; scripted, look-ahead, checkpoints of others, PPO; their scores",
     },
     {
         "demos": "record, open, verify, split; batches to train on and to judge by",
+        "agents": "trained policies on their own: checkpoints, and playing with them",
         "published": "other people's studies",
     },
-    {"training": "recipes, the training loop, checkpoints"},
+    {"training": "recipes, the training loop"},
     {"evaluation": "dev loss, whole episodes, baselines, film"},
     {"report": "the page: facts in, HTML out"},
     {

@@ -40,7 +40,7 @@ _ROOMS = {
     "Session": "isoclone.study.session",
     "Study": "isoclone.study.study",
     "StudySpec": "isoclone.study.spec",
-    "TrainedPolicy": "isoclone.training.checkpoint",
+    "TrainedPolicy": "isoclone.agents.checkpoint",
     "evaluate": "isoclone.api",
     "executor": "isoclone.executors",
     "expert": "isoclone.api",
@@ -72,6 +72,7 @@ _ROOMS = {
 __all__ = ["__version__", *sorted(_ROOMS)]
 
 if TYPE_CHECKING:
+    from isoclone.agents.checkpoint import TrainedPolicy as TrainedPolicy
     from isoclone.api import evaluate as evaluate
     from isoclone.api import expert as expert
     from isoclone.api import game as game
@@ -111,7 +112,6 @@ if TYPE_CHECKING:
     from isoclone.study.session import Session as Session
     from isoclone.study.spec import StudySpec as StudySpec
     from isoclone.study.study import Study as Study
-    from isoclone.training.checkpoint import TrainedPolicy as TrainedPolicy
     from isoclone.training.recipes import Recipe as Recipe
     from isoclone.training.recipes import recipe as recipe
 

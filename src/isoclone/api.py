@@ -17,6 +17,7 @@ from isoclone.base.registry import Registry, add_verb, is_reference, trust_typed
 if TYPE_CHECKING:
     import torch
 
+    from isoclone.agents.checkpoint import TrainedPolicy
     from isoclone.base.records import Forecast, Point
     from isoclone.demos import Demonstrations
     from isoclone.evaluation.dev_loss import DevLoss
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from isoclone.study.session import Session
     from isoclone.study.spec import StudySpec
     from isoclone.study.study import Study
-    from isoclone.training.checkpoint import TrainedPolicy
     from isoclone.training.recipes import Recipe
 
 
@@ -155,7 +155,7 @@ def load(checkpoint: str | Path, device: str = "cpu") -> TrainedPolicy:
     Raises:
         CheckpointError: the file is damaged, or does not hold what it says.
     """
-    from isoclone.training.checkpoint import load_checkpoint
+    from isoclone.agents.checkpoint import load_checkpoint
 
     return load_checkpoint(checkpoint, device)
 

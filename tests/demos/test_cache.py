@@ -8,9 +8,10 @@ import torch
 
 from isoclone.base.errors import SpecError
 from isoclone.demos import FrameEncoder, open_cache
-from isoclone.demos.batches import Batches, Order, arrange, gather_stacks, to_input
-from isoclone.demos.encode import fit_encoder
+from isoclone.demos.batches import Batches, Order, gather_stacks
 from isoclone.games import FrameSpec
+from isoclone.policies.encode import fit_encoder
+from isoclone.policies.observe import arrange, to_input
 
 IMAGE = FrameSpec((12, 8), "uint8", 3)
 VECTOR = FrameSpec((5,), "float32", 2)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from isoclone.agents.checkpoint import load_checkpoint
 from isoclone.base.errors import SpecError
 from isoclone.base.records import Run
 from isoclone.demos import FrameDemonstrations
@@ -19,7 +20,6 @@ from isoclone.games import FrameSpec, game
 from isoclone.games.base import slot_seeds
 from isoclone.policies.sampling import Sampling
 from isoclone.study.study import Study
-from isoclone.training.checkpoint import load_checkpoint
 from isoclone.training.loop import Trainer
 from isoclone.training.recipes import recipe
 

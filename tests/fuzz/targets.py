@@ -33,6 +33,7 @@ from hypothesis import strategies as st
 from kinds import Maker, Target, expect
 from mutate import Draw
 
+from isoclone.agents.checkpoint import load_checkpoint
 from isoclone.base.errors import IsocloneError
 from isoclone.base.records import canonical_json
 from isoclone.cli import main
@@ -43,7 +44,6 @@ from isoclone.study.builtins import builtin
 from isoclone.study.fit import fit
 from isoclone.study.spec import StudySpec
 from isoclone.study.study import Study
-from isoclone.training.checkpoint import load_checkpoint
 
 # ---------------------------------------------------------------------- seeds
 

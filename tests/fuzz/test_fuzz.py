@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from isoclone.agents.checkpoint import load_checkpoint
 from isoclone.base.errors import CheckpointError, IsocloneError
 from isoclone.base.store import read_json
 from isoclone.demos import open_cache
 from isoclone.study.study import Study
-from isoclone.training.checkpoint import load_checkpoint
 
 CAMPAIGN = Path(__file__).with_name("campaign.py")
 

@@ -10,15 +10,15 @@ import torch
 
 pytest.importorskip("nle", reason="the extra 'nethack' is not installed")
 
+from isoclone.agents.checkpoint import TrainedPolicy, load_checkpoint
+from isoclone.agents.runners import runner_for
 from isoclone.base.errors import SpecError
 from isoclone.base.records import Run
 from isoclone.evaluation.dev_loss import dev_loss
 from isoclone.evaluation.rollout import marginal_returns, rollout
-from isoclone.evaluation.runners import runner_for
 from isoclone.games import game
 from isoclone.nethack.game import pack_tty
 from isoclone.nethack.recordings import NldDemonstrations, import_nld
-from isoclone.training.checkpoint import TrainedPolicy, load_checkpoint
 from isoclone.training.loop import Trainer
 from isoclone.training.recipes import recipe
 

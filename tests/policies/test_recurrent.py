@@ -7,14 +7,14 @@ import pytest
 import torch
 from support import tiny_spec
 
+from isoclone.agents.runners import runner_for
 from isoclone.base.errors import SpecError
 from isoclone.base.records import Run
-from isoclone.demos.batches import observe
 from isoclone.evaluation.dev_loss import dev_loss
 from isoclone.evaluation.rollout import rollout
-from isoclone.evaluation.runners import runner_for
 from isoclone.games import FrameSpec, game
 from isoclone.policies import is_recurrent, make_policy, policy_flops, policy_layout
+from isoclone.policies.observe import observe
 from isoclone.study import pipeline
 from isoclone.study.study import Study
 from isoclone.training.loop import Trainer

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from isoclone.agents.checkpoint import load_checkpoint, load_tensors
 from isoclone.base.errors import CheckpointError, SpecError
 from isoclone.base.records import Run
 from isoclone.policies import make_policy, policy_layout
-from isoclone.training.checkpoint import load_checkpoint, load_tensors
 from isoclone.training.device import check_device
 from isoclone.training.loop import Diverged, Trainer
 from isoclone.training.recipes import Recipe, recipe
@@ -249,7 +249,7 @@ def test_a_damaged_checkpoint_is_named(checkpoint, damage):
 def test_a_checkpoint_that_is_not_the_policy_it_says_is_refused(checkpoint):
     import json
 
-    from isoclone.training.checkpoint import save_tensors
+    from isoclone.agents.checkpoint import save_tensors
 
     _, path = checkpoint
     tensors, metadata = load_tensors(path)
@@ -272,7 +272,7 @@ def test_a_checkpoint_that_is_not_the_policy_it_says_is_refused(checkpoint):
 
 
 def test_weights_that_are_not_numbers_are_refused(checkpoint):
-    from isoclone.training.checkpoint import save_tensors
+    from isoclone.agents.checkpoint import save_tensors
 
     _, path = checkpoint
     tensors, metadata = load_tensors(path)

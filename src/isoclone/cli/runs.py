@@ -101,11 +101,11 @@ def evaluate(
         device: cpu, cuda or mps.
         json: print one JSON document.
     """
+    from isoclone.agents.checkpoint import load_checkpoint
     from isoclone.cli.console import STDOUT, ConsoleObserver, plus_minus, print_plain, show_episodes
     from isoclone.cli.output import print_json
     from isoclone.evaluation.dev_loss import dev_loss
     from isoclone.evaluation.rollout import rollout, summary
-    from isoclone.training.checkpoint import load_checkpoint
     from isoclone.training.device import check_device
 
     file = _checkpoint_in(checkpoint)
@@ -205,10 +205,10 @@ def play(
             terminal; one where standard output is no terminal.
         json: print one JSON document.
     """
+    from isoclone.agents.checkpoint import load_checkpoint
     from isoclone.cli.console import STDOUT
     from isoclone.cli.output import print_json
     from isoclone.evaluation.video import write_video
-    from isoclone.training.checkpoint import load_checkpoint
 
     if frames is not None and frames < 1:
         raise SpecError(f"--frames must be at least 1, not {frames}")

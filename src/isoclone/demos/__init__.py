@@ -3,10 +3,10 @@
 from isoclone.demos.base import Demonstrations, Source
 from isoclone.demos.cache import FrameCache, open_cache
 from isoclone.demos.demonstrations import FrameDemonstrations
-from isoclone.demos.encode import FrameEncoder
 from isoclone.demos.episode import Episode, EpisodeInfo
 from isoclone.demos.open import DEMONSTRATIONS, demos_here, demos_in, open_demos
 from isoclone.demos.record import RecordRequest, record, record_demonstrations
+from isoclone.policies.encode import FrameEncoder
 
 __all__ = [
     "DEMONSTRATIONS",

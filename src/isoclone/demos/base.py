@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from isoclone.demos.encode import FrameEncoder
 from isoclone.games import FrameSpec, Game
+from isoclone.policies.encode import FrameEncoder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -205,7 +205,7 @@ class Demonstrations(Protocol):
         """Make the demonstrations ready for policies of a layout; frames are expanded once.
 
         Args:
-            frames: 'unit' or 'standardise', see `demos.encode`.
+            frames: 'unit' or 'standardise', see `policies.encode`.
             layout: the policy's, see `policies.base`.
         """
         ...

@@ -18,10 +18,10 @@ import numpy as np
 
 from isoclone.base.errors import StoreError
 from isoclone.base.store import read_json, replacing, sha256_file, write_json
-from isoclone.demos.encode import FrameEncoder, fit_encoder
 from isoclone.demos.episode import Episode, EpisodeInfo
 from isoclone.executors import default_workers
 from isoclone.games import FrameSpec, stack_indices
+from isoclone.policies.encode import FrameEncoder, fit_encoder
 
 DONE, STATISTICS = "done.json", ("mean", "inverse_sd")
 STATISTICS_FRAMES = 4_000  # enough for a mean and an SD per pixel to two digits
@@ -87,7 +87,7 @@ def open_cache(
     """Open the cache for one way of encoding; it is made first if it is not there.
 
     Args:
-        frames: 'unit' or 'standardise', see `demos.encode`.
+        frames: 'unit' or 'standardise', see `policies.encode`.
         layout: 'rows', 'blocks4' or 'raw'.
     """
     folder = demos.path / "cache" / f"{demos.fingerprint}-{frames}-{layout}"

@@ -14,10 +14,11 @@ import torch
 from isoclone.base import distributed
 from isoclone.base.errors import SpecError
 from isoclone.demos.base import MASKED, Batch, DevBatch, Feed
-from isoclone.demos.batches import Batches, Order, observe
+from isoclone.demos.batches import Batches, Order
 from isoclone.demos.cache import FrameCache
 from isoclone.demos.unrolls import LaneOrder, Piece, deal, walk
 from isoclone.policies import is_recurrent
+from isoclone.policies.observe import observe
 
 DEV_BATCH = 512
 DEV_LANES, DEV_STEPS = 16, 128  # of dev batches: episodes side by side, steps at a time

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from isoclone.agents.checkpoint import TrainedPolicy
 from isoclone.base.errors import SpecError
 from isoclone.demos import Source
 from isoclone.demos.base import MASKED
-from isoclone.training.checkpoint import TrainedPolicy
 
 
 @dataclass(frozen=True)

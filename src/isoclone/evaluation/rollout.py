@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from isoclone.agents.checkpoint import TrainedPolicy
+from isoclone.agents.runners import Runner, runner_for
 from isoclone.base.errors import CheckpointError, SpecError
 from isoclone.base.store import is_free
-from isoclone.evaluation.runners import Runner, runner_for
 from isoclone.games import Game, VectorEnv, check_seed, close, vector_env
 from isoclone.policies.sampling import Sampling
-from isoclone.training.checkpoint import TrainedPolicy
 
 SLOTS, RECURRENT_SLOTS = 16, 96  # episodes side by side, unless said
 

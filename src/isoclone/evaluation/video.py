@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from isoclone.agents.checkpoint import TrainedPolicy
+from isoclone.agents.runners import runner_for
 from isoclone.base.errors import SpecError
 from isoclone.base.store import replacing
 from isoclone.evaluation.rollout import check_fits
-from isoclone.evaluation.runners import runner_for
 from isoclone.games import Game, check_seed, close, make_env
 from isoclone.policies.sampling import Sampling
-from isoclone.training.checkpoint import TrainedPolicy
 
 FRAMES_PER_SECOND = 30  # agent steps, unless the game says; Atari runs at 15 of them a second
 MAX_STEPS = 1_800

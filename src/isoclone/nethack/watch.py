@@ -22,13 +22,13 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
+from isoclone.agents.checkpoint import TrainedPolicy
+from isoclone.agents.runners import runner_for
 from isoclone.base.errors import DataError, SpecError
-from isoclone.evaluation.runners import runner_for
 from isoclone.games import Game, check_seed
 from isoclone.nethack.game import COLUMNS, ROWS, NetHack, action_keys, pack_tty, unpack_tty
 from isoclone.nethack.recordings.ttyrec import VERSIONS, Stream, check_whole, decode
 from isoclone.policies.sampling import Sampling
-from isoclone.training.checkpoint import TrainedPolicy
 
 HELP = "space pause · ←→ step · ↑↓ 100 · +- speed · g G begin/end · q quit"
 CHUNK = 256  # frames decoded at a time

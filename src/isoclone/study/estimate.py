@@ -15,12 +15,12 @@ import numpy as np
 from isoclone.base.errors import ExecutionError
 from isoclone.base.records import Record
 from isoclone.demos import Demonstrations, FrameCache, Source
-from isoclone.demos.encode import fit_encoder
 from isoclone.demos.record import play
 from isoclone.executors.serial import attempt
 from isoclone.experts import expert
 from isoclone.games import Game, close, make_env, vector_env
 from isoclone.policies import policy_flops, policy_layout, policy_params
+from isoclone.policies.encode import fit_encoder
 from isoclone.study.plan import Cell, grid, grid_flops
 from isoclone.study.spec import StudySpec
 

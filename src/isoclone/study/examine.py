@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from isoclone.agents.checkpoint import load_tensors
 from isoclone.base.errors import DataError, IsocloneError, SpecError
 from isoclone.base.records import Point, Run
 from isoclone.base.results import Tested
@@ -37,7 +38,6 @@ from isoclone.study.folder import RunFolder, StudyFolder
 from isoclone.study.plan import next_cells
 from isoclone.study.spec import StudySpec
 from isoclone.study.study import Study
-from isoclone.training.checkpoint import load_tensors
 
 MISSING, TORN, UNREADABLE, ELSEWHERE = "missing", "torn", "unreadable", "belongs elsewhere"
 RUN, REPAIR = "run", "repair"

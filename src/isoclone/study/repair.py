@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from isoclone.agents.checkpoint import load_tensors
 from isoclone.base.errors import CheckpointError, DataError
 from isoclone.base.records import Point, Run
 from isoclone.base.results import Tested
@@ -35,7 +36,6 @@ from isoclone.study.examine import (
 from isoclone.study.plan import grid
 from isoclone.study.session import Session
 from isoclone.study.study import Study
-from isoclone.training.checkpoint import load_tensors
 
 
 @dataclass(frozen=True)

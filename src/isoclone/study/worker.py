@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from isoclone.agents.checkpoint import TrainedPolicy, load_checkpoint
 from isoclone.base import distributed
 from isoclone.base.errors import CheckpointError, StoreError
 from isoclone.base.provenance import made_by
@@ -27,7 +28,6 @@ from isoclone.evaluation.rollout import marginal_returns, random_returns, rollou
 from isoclone.policies import policy_layout, policy_params
 from isoclone.study.folder import RunFolder, StudyFolder
 from isoclone.study.spec import StudySpec, demos_path, read_spec
-from isoclone.training.checkpoint import TrainedPolicy, load_checkpoint
 from isoclone.training.loop import Diverged, Trainer
 
 PROGRESS_SECONDS = 1.0

@@ -1,1 +1,1 @@
-"""Train a run: recipes, batches, the training loop, checkpoints."""
+"""Train a run: recipes, the training loop."""

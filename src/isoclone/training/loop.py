@@ -17,6 +17,13 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from isoclone.agents.checkpoint import (
+    TrainedPolicy,
+    load_tensors,
+    policy_for,
+    save_checkpoint,
+    save_tensors,
+)
 from isoclone.base import distributed
 from isoclone.base.errors import CheckpointError, SpecError
 from isoclone.base.records import Run
@@ -24,13 +31,6 @@ from isoclone.demos import Source
 from isoclone.demos.base import MASKED, Batch
 from isoclone.executors.setup import keep_freed_memory
 from isoclone.policies import policy_flops
-from isoclone.training.checkpoint import (
-    TrainedPolicy,
-    load_tensors,
-    policy_for,
-    save_checkpoint,
-    save_tensors,
-)
 from isoclone.training.device import precision_for
 from isoclone.training.flat import FlatParameters
 from isoclone.training.recipes import Recipe

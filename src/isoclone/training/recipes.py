@@ -27,7 +27,7 @@ class Recipe:
     After the warm-up the rate is `constant`; or falls as `inverse_sqrt` of the samples seen, from
     `decay_from` samples on, wherever the run will end; or follows a `cosine` to the end of the
     run, which then has one budget only.
-    `frames` is how frames are encoded (see `demos.encode`).
+    `frames` is how frames are encoded (see `policies.encode`).
     `clip_norm` is the largest norm of a gradient; longer ones are shortened to it (0: none are).
     `accumulate` cuts a batch into so many parts whose gradients are added up, to save memory: the
     result is the same except for rounding.

@@ -10,12 +10,12 @@ import torch
 from isoclone.base import distributed
 from isoclone.base.errors import SpecError
 from isoclone.demos.base import Batch, DevBatch, Feed
-from isoclone.demos.encode import raw_encoder
 from isoclone.demos.feed import DEV_LANES, DEV_STEPS, lanes_for
 from isoclone.nethack.policy.screen import Screens
 from isoclone.nethack.recordings.store import StoredGames
 from isoclone.nethack.recordings.unrolls import Unroll, Unrolls, whole_games
 from isoclone.policies import is_recurrent
+from isoclone.policies.encode import raw_encoder
 
 
 class GameSource:

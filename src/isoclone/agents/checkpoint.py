@@ -19,9 +19,9 @@ from safetensors.torch import save_file
 from isoclone.base.errors import CheckpointError, IsocloneError, UnknownNameError
 from isoclone.base.records import Run
 from isoclone.base.store import replacing
-from isoclone.demos.encode import KINDS, LAYOUTS, FrameEncoder
 from isoclone.games import FrameSpec
 from isoclone.policies import is_recurrent, make_policy
+from isoclone.policies.encode import KINDS, LAYOUTS, FrameEncoder
 
 FORMAT = 1
 _UNREADABLE = (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError)

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from isoclone.demos.batches import observe
-from isoclone.training.checkpoint import TrainedPolicy
+from isoclone.agents.checkpoint import TrainedPolicy
+from isoclone.policies.observe import observe
 
 SMALL = 500_000  # parameters of the largest policy played in float32, see `unmixed`
 

@@ -1,0 +1,1 @@
+"""Trained policies on their own: checkpoints, and playing with them."""
