@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import shutil
+import time
 
+import numpy as np
 import pytest
 
 from isoclone.base.errors import DataError
+from isoclone.base.store import read_json, sha256_file, write_json
+from isoclone.cli import main
 from isoclone.demos import FrameDemonstrations, RecordRequest, record
-from isoclone.demos.demonstrations import choose_dev
-from isoclone.demos.episode import EpisodeInfo
+from isoclone.demos.demonstrations import choose_dev, table_digest
+from isoclone.demos.episode import EpisodeInfo, read_info, write_episode
 
 
 @pytest.fixture
@@ -113,3 +119,72 @@ def test_samples_and_score_add_up(toy_demos):
     mean, se = toy_demos.score()
     assert 0 < mean <= 8
     assert se > 0
+
+
+# ---------------------------------------------------------------------- forged
+
+
+def forge(demos, index, **changes):
+    """Write other contents into an episode, and count all hashes of files and tables anew."""
+    episode, path = demos.read(index), demos.episode_path(index)
+    write_episode(path, dataclasses.replace(episode, **changes), read_info(path))
+    data = read_json(demos.path / "demonstrations.json")
+    data["file_sha256"][index] = sha256_file(path)
+    rewrite_whole(demos, data)
+
+
+def rewrite_whole(demos, data):
+    write_json(demos.path / "demonstrations.json", {**data, "table_digest": table_digest(data)})
+
+
+@pytest.mark.parametrize("field", ["actions", "rewards", "frames"])
+def test_forged_contents_are_found_though_every_hash_of_a_file_fits(demos, field):
+    forge(demos, 1, **{field: np.zeros_like(getattr(demos.read(1), field))})
+    with pytest.raises(DataError, match=r"000001\.parquet holds another content_sha256.*forged"):
+        FrameDemonstrations.open(demos.path)
+    assert main(["demos", "show", str(demos.path)]) == 1
+
+
+@pytest.mark.parametrize("field", ["length", "episode_return", "seed", "end"])
+def test_a_forged_row_is_found(demos, field):
+    data = read_json(demos.path / "demonstrations.json")
+    row = data["episodes"][1]
+    row[field] = "truncated" if field == "end" else row[field] + 1
+    rewrite_whole(demos, data)
+    with pytest.raises(DataError, match=rf"000001\.parquet holds another {field}"):
+        FrameDemonstrations.open(demos.path)
+
+
+@pytest.mark.parametrize("field", ["fingerprint", "dev_episodes", "content_sha256"])
+def test_a_fingerprint_that_is_not_of_the_contents_is_found(demos, field):
+    """As where the true data's fingerprint is kept for other data, or for another split."""
+    data = read_json(demos.path / "demonstrations.json")
+    if field == "content_sha256":
+        episode = dataclasses.replace(demos.read(1), actions=np.zeros_like(demos.read(1).actions))
+        forge(demos, 1, actions=episode.actions)
+        data = read_json(demos.path / "demonstrations.json")
+        data["episodes"][1][field] = episode.content_sha256()
+    else:
+        data[field] = "0" * 16 if field == "fingerprint" else [0, 1]
+    rewrite_whole(demos, data)
+    with pytest.raises(DataError, match=r"has the fingerprint .*edited or forged"):
+        FrameDemonstrations.open(demos.path)
+
+
+def test_a_forgery_made_while_the_process_runs_is_found(demos):
+    """What was found sound is not read again; what has changed since is."""
+    time.sleep(0.2)
+    FrameDemonstrations.open(demos.path)
+    path = demos.episode_path(1)
+    told = path.stat()
+    forge(demos, 1, actions=np.zeros_like(demos.read(1).actions))
+    os.utime(path, ns=(told.st_atime_ns, told.st_mtime_ns))
+    with pytest.raises(DataError, match="forged"):
+        FrameDemonstrations.open(demos.path)
+
+
+def test_what_was_verified_is_not_decoded_again(demos, monkeypatch):
+    time.sleep(0.2)
+    FrameDemonstrations.open(demos.path)
+    monkeypatch.setattr(FrameDemonstrations, "read", lambda *_: pytest.fail("decoded again"))
+    FrameDemonstrations.open(demos.path)

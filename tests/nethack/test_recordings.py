@@ -16,15 +16,16 @@ import pytest
 pytest.importorskip("nle", reason="the extra 'nethack' is not installed")
 
 from isoclone.base.errors import DataError, MissingExtraError, SpecError, SpecMismatchError
+from isoclone.base.store import read_json, sha256_file, write_json
 from isoclone.cli import main
 from isoclone.demos import FrameDemonstrations, open_demos
 from isoclone.demos.demonstrations import table_digest
 from isoclone.games import game
 from isoclone.nethack.game import action_keys, unpack_tty
 from isoclone.nethack.recordings import GameInfo, NldDemonstrations, import_nld, select
-from isoclone.nethack.recordings.gamefile import GameFile
+from isoclone.nethack.recordings.gamefile import FRAMES, GameFile, write_game
 from isoclone.nethack.recordings.store import game_path
-from isoclone.nethack.recordings.ttyrec import check_whole, decode, find_recordings
+from isoclone.nethack.recordings.ttyrec import Frames, check_whole, decode, find_recordings
 
 QUIT_AFTER = (700, 60, 61)  # steps; one is longer than a stored batch
 ENDS = (17, 11)  # seeds of random games that end by themselves: by a god's wrath, by escape
@@ -696,3 +697,19 @@ def test_an_edited_table_is_refused(imported, tmp_path):
     (copy / "demonstrations.json").write_text(json.dumps(table))
     with pytest.raises(DataError, match="was edited"):
         NldDemonstrations.open(copy)
+
+
+@pytest.mark.parametrize(("field", "value"), [("keys", ord("h")), ("chars", ord("x"))])
+def test_a_forged_game_is_found_though_every_hash_of_a_file_fits(imported, tmp_path, field, value):
+    copy = NldDemonstrations.open(shutil.copytree(imported.path, tmp_path / "demos"))
+    file, path = copy.open_game(0), copy.episode_path(0)
+    keys, scores = file.moves()
+    cuts = [slice(i * FRAMES, (i + 1) * FRAMES) for i in range(file.batches)]
+    frames = [Frames(*file.screens(i), keys[c], scores[c]) for i, c in enumerate(cuts)]
+    forged = [f._replace(**{field: np.full_like(getattr(f, field), value)}) for f in frames]
+    write_game(path, iter(forged), file.facts())
+    table = read_json(copy.path / "demonstrations.json")
+    table["file_sha256"][0] = sha256_file(path)
+    write_json(copy.path / "demonstrations.json", {**table, "table_digest": table_digest(table)})
+    with pytest.raises(DataError, match=rf"{path.name} holds another content_sha256.*forged"):
+        open_demos(copy.path)

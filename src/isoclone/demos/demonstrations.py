@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -21,16 +24,19 @@ import numpy as np
 
 from isoclone.base.errors import DataError, StoreError
 from isoclone.base.formatting import plus_minus
+from isoclone.base.receipts import Receipts, stamp
 from isoclone.base.records import jsonable, stable_id
 from isoclone.base.store import read_json, sha256_file
 from isoclone.demos.base import Progress, Source
 from isoclone.demos.cache import open_cache
-from isoclone.demos.episode import Episode, EpisodeInfo, read_actions, read_episode
+from isoclone.demos.episode import Episode, EpisodeInfo, read_actions, read_episode, read_info
+from isoclone.executors import default_workers
 from isoclone.games import FrameSpec, Game, game
 
 FORMAT = 1
 REQUEST, DONE = "request.json", "demonstrations.json"
 HELD = "other demonstrations", "demonstrations"  # what `store.claim` says of a directory
+_SOUND: Receipts[Any] = Receipts()  # episodes' files, with the row and hash they were held to
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Finished:
 
     @classmethod
     def open(cls, path: str | Path, verify: bool = True) -> Self:
-        """Open finished demonstrations and check every file against its recorded hash.
+        """Open finished demonstrations and check that they hold what their fingerprint says.
 
         `verify=False` leaves the check out, for callers that know it was made already.
 
@@ -116,30 +122,78 @@ class Finished:
         return {}
 
     def verify(self) -> None:
-        """Check every episode's file against the hash taken when it was made.
+        """Decode every episode, hold it to its row, and count the fingerprint anew from the rows.
+
+        Files that this process found sound before, and that have not changed since, are not read
+        again.
 
         Raises:
-            DataError: a file is missing, damaged or edited.
+            DataError: a file is missing, damaged, edited or forged.
         """
-        for _, harm in self.harms():
-            if harm:
-                raise DataError(f"{harm}; restore it or {self.command} again")
+        with closing(self.harms()) as found:
+            for _, harm in found:
+                if harm:
+                    raise DataError(f"{harm}; restore it or {self.command} again")
+        dev = sorted(self.dev_episodes)
+        counted = fingerprint(self.game_name, self.game_options, self.episodes, dev)
+        if counted != self.fingerprint:
+            raise DataError(
+                f"{self.path / DONE} has the fingerprint {self.fingerprint}, and what it holds has "
+                f"{counted}: edited or forged; restore it or {self.command} again"
+            )
 
-    def harms(self) -> Iterator[tuple[Any, str | None]]:
+    def harms(self) -> Generator[tuple[Any, str | None]]:
         """Yield every episode's row, with a sentence on what is wrong with its file, or None.
+
+        Episodes are decoded on every core: Arrow and hashlib release Python's lock as they work.
 
         Raises:
             DataError: there are not as many hashes as episodes.
         """
         if len(self.episodes) != len(self.file_sha256):
             raise DataError(f"{self.path / DONE} is damaged: it lacks hashes of some episodes")
-        for info, expected in zip(self.episodes, self.file_sha256, strict=True):
-            path = self.episode_path(info.index)
-            if not path.exists():
-                yield info, f"{path} is missing"
-            else:
-                sound = sha256_file(path) == expected
-                yield info, None if sound else f"{path} is damaged or was edited"
+        threads = ThreadPoolExecutor(default_workers())
+        try:
+            found = threads.map(self._harm, self.episodes, self.file_sha256)
+            yield from zip(self.episodes, found, strict=True)
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+    def _harm(self, info: Any, expected_sha256: str) -> str | None:
+        """Return a sentence on what is wrong with an episode's file, or None."""
+        path = self.episode_path(info.index)
+        try:
+            before = stamp(path)
+            if _SOUND.of(path, before) == (info, expected_sha256):
+                return None
+            if sha256_file(path) != expected_sha256:
+                return f"{path} is damaged or was edited"
+            wrong = self._differing(info)
+        except FileNotFoundError:
+            return f"{path} is missing"
+        except DataError as error:
+            return str(error).partition(";")[0]
+        if wrong:
+            return f"{path} holds another {wrong} than {DONE} says: edited or forged"
+        _SOUND.keep(path, before, (info, expected_sha256))
+        return None
+
+    def _differing(self, info: Any) -> str | None:
+        """Return the first field of an episode's row that its contents contradict, or None."""
+        made = self.made_from(info)
+        return next(
+            (name for name, value in made.items() if _differ(value, getattr(info, name))), None
+        )
+
+    def made_from(self, info: Any) -> dict[str, Any]:
+        """Decode an episode; return the fields of its row that follow from its contents.
+
+        `content_sha256` is among them.
+
+        Raises:
+            DataError: it cannot be decoded.
+        """
+        raise NotImplementedError
 
     def episode_path(self, index: int) -> Path:
         """Return the file that holds an episode."""
@@ -243,6 +297,13 @@ class FrameDemonstrations(Finished):
         """Return the file that holds an episode."""
         return self.path / "episodes" / f"{index:06d}.parquet"
 
+    def made_from(self, info: Any) -> dict[str, Any]:
+        """Decode an episode; return the fields of its row that follow from its contents."""
+        path, made = self.episode_path(info.index), _row(info.index, self.read(info.index))
+        told = read_info(path) if path.suffix == ".parquet" else info
+        found = {"length": made.length, "episode_return": made.episode_return}
+        return {"content_sha256": made.content_sha256, **found, "seed": told.seed, "end": told.end}
+
     @classmethod
     def of_files(
         cls, path: Path, game: Game, expert_name: str, count: int, dev_fraction: float = 0.1
@@ -327,6 +388,13 @@ def _row(index: int, episode: Episode) -> EpisodeInfo:
     total = float(episode.rewards.sum(dtype=np.float64))
     contents = episode.content_sha256()
     return EpisodeInfo(index, 0, len(episode.actions), total, "terminated", contents)
+
+
+def _differ(made: Any, told: Any) -> bool:
+    """Return whether two values differ; sums of rewards may in the last digit, between machines."""
+    if isinstance(made, float):
+        return not math.isclose(made, told, rel_tol=1e-9, abs_tol=1e-9)
+    return bool(made != told)
 
 
 def _read(path: Path) -> Any:

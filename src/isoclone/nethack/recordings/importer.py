@@ -9,7 +9,6 @@ with its reason, or ends the import if the user wishes.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -43,6 +42,8 @@ from isoclone.nethack.recordings.store import (
     KIND,
     UNKNOWN,
     GameInfo,
+    content_sha256,
+    final_score,
     game_path,
 )
 from isoclone.nethack.recordings.ttyrec import (
@@ -392,7 +393,10 @@ def _describe(file: GameFile, recording: Recording, played: Played) -> GameInfo:
     keys, scores = file.moves()
     log: Log = recording.log or {}
     actions = np.array(played.action_of_key)[keys[cut.opening : end]]
-    terminated, score = bool(cut.end_screens), float(_final_score(scores, cut))
+    terminated, score = (
+        bool(cut.end_screens),
+        float(final_score(scores, cut.end, bool(cut.end_screens))),
+    )
     if not played.is_challenge:
         terminated, score = bool(told.terminated), float(told.returned or 0)
     return GameInfo(
@@ -402,7 +406,7 @@ def _describe(file: GameFile, recording: Recording, played: Played) -> GameInfo:
         length=cut.length,
         episode_return=score,
         end="terminated" if terminated else "truncated",
-        content_sha256=_content(file, cut, keys, scores),
+        content_sha256=content_sha256(file, cut.opening, cut.end),
         frames=len(keys),
         cut_opening=cut.opening,
         cut_end_screens=cut.end_screens,
@@ -418,28 +422,6 @@ def _describe(file: GameFile, recording: Recording, played: Played) -> GameInfo:
         gender=log.get("gender0", log.get("gender")),
         max_depth=log.get("maxlvl"),
     )
-
-
-def _content(file: GameFile, cut: Cut, keys: np.ndarray, scores: np.ndarray) -> str:
-    """Return the SHA-256 of the screens, keys and scores that were played.
-
-    The file itself is not hashed: a ttyrec holds the time of every screen, and names of files after
-    the end, so the same game recorded twice would differ.
-    """
-    digest = hashlib.sha256()
-    for i in range(cut.opening // FRAMES, -(-cut.end // FRAMES)):
-        first = i * FRAMES
-        for part in file.screens(i):
-            digest.update(part[max(cut.opening - first, 0) : cut.end - first].tobytes())
-    for moves in (keys, scores):
-        digest.update(moves[cut.opening : cut.end].tobytes())
-    return digest.hexdigest()
-
-
-def _final_score(scores: np.ndarray, cut: Cut) -> int:
-    """Return the sum of NLE's rewards, which are 0 for the step that ends a game by itself."""
-    last = cut.end - 1 if cut.end_screens else cut.end
-    return int(scores[min(last, len(scores) - 1)])
 
 
 def finish(

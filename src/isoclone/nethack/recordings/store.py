@@ -10,6 +10,7 @@ demos/
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import numpy as np
 from isoclone.base.errors import DataError
 from isoclone.base.records import conform, shown
 from isoclone.demos.demonstrations import Finished
+from isoclone.nethack.game import CHALLENGE
 from isoclone.nethack.recordings.gamefile import FRAMES, GameFile
 
 FORMAT, KIND = 1, "nld"
@@ -133,6 +135,22 @@ class StoredGames(Finished):
         """Return the path of a game's file."""
         return game_path(self.path, self.episodes[index].name)
 
+    def made_from(self, info: GameInfo) -> dict[str, Any]:
+        """Decode a game; return the fields of its row that follow from its contents.
+
+        The return of a task is none of them: rewards are not in a recording.
+        """
+        file, end = self.open_game(info.index), info.cut_opening + info.length
+        keys, scores = file.moves()
+        actions = np.array(self.action_of_key)[keys[info.cut_opening : end]]
+        score = float(final_score(scores, end, bool(info.cut_end_screens)))
+        return {
+            "content_sha256": content_sha256(file, info.cut_opening, end),
+            "unknown_keys": int((actions == UNKNOWN).sum()),
+            "frames": len(keys),
+            **({"episode_return": score} if self.game_name == f"nethack/{CHALLENGE}" else {}),
+        }
+
     def action_counts(self, split: str) -> np.ndarray:
         """Count how often the expert took each action in a split, (n_actions,) int64."""
         table, counts = np.array(self.action_of_key), np.zeros(self.n_actions, np.int64)
@@ -205,6 +223,30 @@ class StoredGames(Finished):
     def samples_of(self, info: GameInfo) -> int:
         """Return the number of frames to learn from: those whose key is an action."""
         return info.length - info.unknown_keys
+
+
+def content_sha256(file: GameFile, first: int, end: int) -> str:
+    """Return the SHA-256 of the screens, keys and scores of frames `first` to `end` - 1.
+
+    The file itself is not hashed: a ttyrec holds the time of every screen, and names of files after
+    the end, so the same game recorded twice would differ.
+    """
+    digest = hashlib.sha256()
+    for i in range(first // FRAMES, -(-end // FRAMES)):
+        begin = i * FRAMES
+        for part in file.screens(i):
+            digest.update(part[max(first - begin, 0) : end - begin].data)
+    for moves in file.moves():
+        digest.update(moves[first:end].tobytes())
+    return digest.hexdigest()
+
+
+def final_score(scores: np.ndarray, end: int, over: bool) -> int:
+    """Return the sum of NLE's rewards up to frame `end` - 1.
+
+    They are 0 for the step that ends a game by itself (`over`).
+    """
+    return int(scores[min(end - 1 if over else end, len(scores) - 1)])
 
 
 def read_table(recordings: Path) -> list[dict[str, Any]]:
