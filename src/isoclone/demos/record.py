@@ -11,9 +11,9 @@ import contextlib
 import shutil
 import threading
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,12 @@ import numpy as np
 
 from isoclone.base.errors import DataError, ExecutionError, SpecError, StoreError
 from isoclone.base.records import jsonable, stable_id
-from isoclone.base.store import claim, read_json, sha256_file, write_json, write_rows
+from isoclone.base.store import claim, read_json, write_json
 from isoclone.base.timers import calling
 from isoclone.demos.base import Demonstrations, Progress
-from isoclone.demos.demonstrations import (
-    DONE,
-    FORMAT,
-    HELD,
-    REQUEST,
-    FrameDemonstrations,
-    choose_dev,
-    fingerprint,
-    table_digest,
-)
+from isoclone.demos.demonstrations import DONE, FORMAT, HELD, REQUEST, FrameDemonstrations
 from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episode
+from isoclone.demos.manifest import episode_path, write_manifest
 from isoclone.executors import Executor, Files, SerialExecutor, Task
 from isoclone.experts import Expert, View, expert
 from isoclone.games import Env, Game, check_seed, game, make_env
@@ -183,13 +175,9 @@ def _play_until_enough(
     return needed
 
 
-def _episode_path(path: Path, index: int) -> Path:
-    return path / "episodes" / f"{index:06d}.parquet"
-
-
 def _files(path: Path, indices: Sequence[int]) -> Files:
     """Return the files that `play_group` reads, if they are there already, and writes."""
-    there = {p.relative_to(path).as_posix(): p for p in (_episode_path(path, i) for i in indices)}
+    there = {p.relative_to(path).as_posix(): p for p in (episode_path(path, i) for i in indices)}
     return Files(path, {name: p for name, p in there.items() if p.exists()}, tuple(there))
 
 
@@ -251,10 +239,10 @@ def steps_in_progress(path: Path) -> int:
 
 
 def _already_played(path: Path, indices: Sequence[int]) -> list[EpisodeInfo] | None:
-    if not all(_episode_path(path, index).exists() for index in indices):
+    if not all(episode_path(path, index).exists() for index in indices):
         return None
     try:
-        return [read_info(_episode_path(path, index)) for index in indices]
+        return [read_info(episode_path(path, index)) for index in indices]
     except DataError:  # the file is damaged: play the episode again
         return None
 
@@ -268,7 +256,7 @@ def _keep(path: Path, index: int, seed: int, episode: Episode, end: str) -> Epis
         end=end,
         content_sha256=episode.content_sha256(),
     )
-    write_episode(_episode_path(path, index), episode, info)
+    write_episode(episode_path(path, index), episode, info)
     return info
 
 
@@ -345,31 +333,6 @@ def play(
 
 def _finish(path: Path, request: RecordRequest, the_game: Game, player: Expert, count: int) -> None:
     """Write the episode table, and last of all the file that says it is complete."""
-    episodes = tuple(read_info(_episode_path(path, index)) for index in range(count))
-    dev = choose_dev(episodes, request.dev_fraction)
-    write_episode_table(path, episodes, dev)
-    table = {
-        "format": FORMAT,
-        "game": request.game,
-        "game_options": request.game_options,
-        "expert": player.name,
-        "frame": the_game.frame,
-        "n_actions": the_game.n_actions,
-        "episodes": episodes,
-        "file_sha256": [sha256_file(_episode_path(path, i)) for i in range(count)],
-        "dev_episodes": dev,
-        "fingerprint": fingerprint(request.game, request.game_options, episodes, dev),
-    }
-    write_json(path / DONE, {**table, "table_digest": table_digest(table)})
-
-
-def write_episode_table(path: Path, episodes: Sequence[EpisodeInfo], dev: Container[int]) -> None:
-    """Write the table of episodes, for people."""
-    rows = episode_rows(episodes, dev)
-    kinds = {"episode_return": float, "seed": int, "length": int, "index": int}
-    write_rows(path / "episodes", rows, {name: kinds.get(name, str) for name in rows[0]})
-
-
-def episode_rows(episodes: Sequence[EpisodeInfo], dev: Container[int]) -> list[dict[str, Any]]:
-    """Return the rows of the table of episodes; `dev` are the numbers of those held out."""
-    return [{**asdict(info), "split": "dev" if info.index in dev else "train"} for info in episodes]
+    spaces = {"frame": the_game.frame, "n_actions": the_game.n_actions}
+    facts = {"game": request.game, "game_options": request.game_options, **spaces}
+    write_manifest(path, {**facts, "expert": player.name}, count, request.dev_fraction)

@@ -31,8 +31,8 @@ from isoclone.base.results import Tested
 from isoclone.base.store import read_json
 from isoclone.demos import Demonstrations, open_demos
 from isoclone.demos.demonstrations import DONE, REQUEST
+from isoclone.demos.manifest import episode_rows
 from isoclone.demos.open import FRAMES
-from isoclone.demos.record import episode_rows
 from isoclone.remote import address_of, remote_of
 from isoclone.study.folder import RunFolder, StudyFolder
 from isoclone.study.plan import next_cells

@@ -16,7 +16,7 @@ from isoclone.base.records import Point, Run
 from isoclone.base.results import Tested
 from isoclone.base.store import read_json, sweep_leftovers, write_json
 from isoclone.demos.demonstrations import REQUEST
-from isoclone.demos.record import write_episode_table
+from isoclone.demos.manifest import write_episode_table
 from isoclone.study import pipeline
 from isoclone.study.examine import (
     OF_A_POINT,
