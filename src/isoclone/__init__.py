@@ -19,7 +19,6 @@ Importing this does nothing and is fast; each name brings in its room when first
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from isoclone.base.version import VERSION as __version__
 
@@ -71,7 +70,10 @@ _ROOMS = {
 
 __all__ = ["__version__", *sorted(_ROOMS)]
 
+TYPE_CHECKING = False  # to type checkers it is true; `typing` itself takes a while to import
 if TYPE_CHECKING:
+    from typing import Any
+
     from isoclone.agents.checkpoint import TrainedPolicy as TrainedPolicy
     from isoclone.api import evaluate as evaluate
     from isoclone.api import expert as expert

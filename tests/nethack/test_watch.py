@@ -95,7 +95,7 @@ def test_colours_and_cursor():
     colors = np.zeros((24, 80), np.uint8)
     colors[0, 1], colors[0, 2] = 3, 11
     rows = coloured(pack_tty(chars, colors, np.array([0, 2])))
-    assert rows[0].startswith("\x1b[0;90ma\x1b[0;33mb\x1b[0;7;93mc\x1b[")
+    assert rows[0][:3] == [("a", "0;90"), ("b", "0;33"), ("c", "0;7;93")]
     assert np.array_equal(unpack_tty(pack_tty(chars, colors, np.array([0, 2])))[1], colors)
 
 

@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from isoclone.base.records import Interval
+
+# What a terminal obeys instead of showing: C0 but tab and newline, DEL, C1; separators of lines;
+# what turns the direction of writing; halves of characters, among them bytes that are no UTF-8.
+_OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029"
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_BYTES = range(0xDC80, 0xDD00)  # how Python keeps bytes of a path that are no UTF-8
+
+
+def visible(text: str) -> str:
+    """Return a text with every character that a terminal would obey written out.
+
+    Tabs and newlines stay.
+
+    >>> visible("a\\x1b]52;c;eA==\\x07 \\u202e \\udcff")
+    'a\\\\x1b]52;c;eA==\\\\x07 \\\\u202e \\\\xff'
+    """
+    return _OBEYED.sub(lambda found: _written_out(ord(found[0])), text)
+
+
+def _written_out(code: int) -> str:
+    code = code - 0xDC00 if code in _BYTES else code
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def si(value: float | None, unit: str = "") -> str:

@@ -29,6 +29,8 @@ GROUPS = {
     "expert": "Train an expert, or measure one.",
     "laws": "Fit laws to a table of runs, and forecast, back-test, plan by them.",
 }
+STOPPED = 130  # exit code after Ctrl-C
+STOPPED_SAYS = "stopped; the same command goes on from here"
 IN_OBJECT_STORES = ("run", "plan", "doctor")  # verbs whose --out may be an address
 
 
@@ -126,7 +128,21 @@ def _modules_in(words: list[str]) -> list[str]:
 
 
 def _stop(number: int, frame: object) -> None:
+    """End as Ctrl-C does: by KeyboardInterrupt, the second time at once."""
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, _at_once)
     raise KeyboardInterrupt
+
+
+def _at_once(number: int, frame: object) -> None:
+    os._exit(STOPPED)
+
+
+def _end_quietly_on_signals() -> None:
+    """Have Ctrl-C and a polite kill raise KeyboardInterrupt, unless Ctrl-C is to be ignored."""
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as with `isoclone run ... &`
+        signal.signal(signal.SIGINT, _stop)
 
 
 def _who_knows(words: Sequence[str]) -> str:
@@ -157,20 +173,46 @@ def _refuse_addresses(verb: str, call: functools.partial[Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
+    from isoclone.cli import output
+
+    try:
+        output.prepare()
+        _carry_out(list(sys.argv[1:] if argv is None else argv))
+    except IsocloneError as error:
+        output.complain(error)
+        return output.finish(error.exit_code)
+    except SystemExit as left:  # the help was asked for
+        return output.finish(int(left.code or 0))
+    except KeyboardInterrupt:
+        output.complain(STOPPED_SAYS)
+        return output.finish(STOPPED)
+    except BrokenPipeError:  # whoever read our output has had enough
+        output.complain(output.CLOSED)
+        output.forget_output()
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        output.complain(f"{where}{error.strerror or error}")
+        return output.finish(1)
+    return output.finish(0)
+
+
+def _carry_out(words: list[str]) -> None:
+    """Do what the words of a command line ask for."""
     for library in ("OMP", "OPENBLAS", "MKL"):  # before NumPy: matrices this small want no threads
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     import tyro
 
     from isoclone import __version__
     from isoclone.base.registry import Registry, import_modules
+    from isoclone.cli.output import print_plain
     from isoclone.cli.usage import complaints_in_one_line, deferred
     from isoclone.executors.setup import run_study_file
 
-    words = list(sys.argv[1:] if argv is None else argv)
+    _end_quietly_on_signals()
     if words[:1] == ["--version"]:
-        print(f"isoclone {__version__}")
-        return 0
-    signal.signal(signal.SIGTERM, _stop)  # a polite kill ends as Ctrl-C does
+        print_plain(f"isoclone {__version__}")
+        return
     try:
         import_modules(_modules_in(words))
         run_study_file()
@@ -191,20 +233,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         _refuse_addresses(verb, call)
         call()
     except UnknownNameError as error:
-        hint = _who_knows(words) if error.kind in Registry.KINDS else ""
-        print(f"isoclone: {error}{hint}", file=sys.stderr)
-        return error.exit_code
-    except IsocloneError as error:
-        print(f"isoclone: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("isoclone: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"isoclone: {where}{error.strerror or error}", file=sys.stderr)
-        return 1
-    return 0
+        if error.kind in Registry.KINDS:
+            error.args = (f"{error}{_who_knows(words)}",)
+        raise

@@ -65,8 +65,8 @@ def ablate(
         return
     STDOUT.print(asked.question)
     for row in rows:
-        STDOUT.print(measured_line(row), soft_wrap=True)
-    STDOUT.print(page, soft_wrap=True)
+        STDOUT.say(measured_line(row))
+    STDOUT.say(page)
 
 
 VERBS: dict[str, Callable[..., Any]] = {"ablate": ablate}

@@ -6,7 +6,6 @@ Everything goes to stderr but results; on a terminal there is a bar, elsewhere a
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,30 +13,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.text import Text
 
 from isoclone.base.formatting import duration, interval_text, plus_minus, si
 from isoclone.base.records import Point
+from isoclone.cli.output import print_plain
+from isoclone.cli.screen import STDERR, STDOUT, Screen, styled, table
 from isoclone.report.measured import Measured
 from isoclone.study.estimate import Plan
 from isoclone.study.plan import Sweep
 from isoclone.study.session import Observer
 from isoclone.study.study import Study
 
-STDERR = Console(stderr=True, highlight=False)
-STDOUT = Console(highlight=False)
+__all__ = ["STDERR", "STDOUT", "ConsoleObserver", "plus_minus", "point_line", "print_plain"]
 POLL_SECONDS = 1.0
 LINE_SECONDS = 20.0  # between progress lines where there is no terminal
 STALE_SECONDS = 60.0  # a dev loss is measured without a word in between
 PROGRESS = {"phase": str, "label": str, "budget_flops": float, "flops": float, "samples": float}
-
-
-def print_plain(text: str) -> None:
-    """Print text as it is on stdout: nothing wrapped, no markup."""
-    sys.stdout.write(text + "\n")
 
 
 class ConsoleObserver(Observer):
@@ -46,9 +39,9 @@ class ConsoleObserver(Observer):
     def __init__(self, plan: Plan | None = None) -> None:
         self._plan = plan
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             TimeElapsedColumn(),
             console=STDERR,
             transient=True,
@@ -74,7 +67,7 @@ class ConsoleObserver(Observer):
         if self._task is not None:
             self._bar.remove_task(self._task)
         elapsed = duration(time.monotonic() - self._begun)
-        STDERR.print(f"[bold]{name}[/bold] {escape(detail)}  [dim]after {elapsed}[/dim]")
+        STDERR.print(styled((name, "bold"), f" {detail}  ", (f"after {elapsed}", "dim")))
         self._name, self._said = name, time.monotonic()
         self._phase_begun = time.monotonic()
         self._first_seen: tuple[float, float] | None = None  # of the agent: when, and its FLOPs
@@ -95,10 +88,10 @@ class ConsoleObserver(Observer):
         self._look = partial(self._seen_of_runs, studies, flops)
 
     def point(self, point: Point, study: str = "") -> None:
-        STDERR.print(f"{escape(study):{18 if study else 0}s}{point_line(point)}", soft_wrap=True)
+        STDERR.say(f"{study:{18 if study else 0}s}", point_line(point))
 
     def trouble(self, message: str) -> None:
-        STDERR.print(f"[yellow]{escape(message)}[/yellow]", soft_wrap=True)
+        STDERR.say((message, "yellow"))
 
     def _time_left(self, share: float) -> str:
         passed = time.monotonic() - self._phase_begun
@@ -109,7 +102,7 @@ class ConsoleObserver(Observer):
     def _line(self, detail: str) -> None:
         if not STDERR.is_terminal and time.monotonic() - self._said > LINE_SECONDS:
             self._said = time.monotonic()
-            STDERR.print(f"  {self._name}: {detail}", soft_wrap=True)
+            STDERR.say(f"  {self._name}: {detail}")
 
     def _poll(self) -> None:
         """Look into the runs' folders now and then: whoever trains them, they report there."""
@@ -195,39 +188,35 @@ def _at_work(progress: Sequence[dict[str, Any]]) -> str:
     return ", ".join(f"{p['label'].rsplit('-', 1)[0]} {p['phase']}" for p in live)
 
 
-def point_line(point: Point) -> str:
+def point_line(point: Point) -> Text:
     """Return a point as one line."""
     head = f"  {point.budget_flops:8.2e} FLOPs  width {point.width:<4d} N {si(point.params):>9}"
     if point.status != "ok":
-        return f"{head}  [red]{escape(point.status)}[/red]: {escape(point.reason or '')}"
+        return styled(f"{head}  ", (point.status, "red"), f": {point.reason or ''}")
     text = f"{head}  D {si(point.samples):>9}  loss {plus_minus(point.dev_loss, point.dev_loss_se)}"
     if point.return_mean is not None:
         text += f"  return {plus_minus(point.return_mean, point.return_se, 1)}"
-    return text
+    return styled(text)
 
 
-def measured_line(measured: Measured) -> str:
+def measured_line(measured: Measured) -> Text:
     """Return a variant's point as one line."""
-    return f"{escape(measured.label):18s}{point_line(measured.point)}"
+    return styled(f"{measured.label:18s}", point_line(measured.point))
 
 
-def show_plan(plan: Plan, console: Console = STDERR) -> None:
+def show_plan(plan: Plan, console: Screen = STDERR) -> None:
     """Print the plan, before anything runs."""
-    console.print(
-        f"[bold]{escape(plan.name)}[/bold]: {plan.policy} imitates {escape(plan.expert)} in "
-        f"{plan.game}, {plan.samples:,} samples"
-    )
-    table = Table(box=None, pad_edge=False)
-    for title in ("width", "N", "FLOPs/sample", "D at largest budget"):
-        table.add_column(title, justify="right")
+    told = f": {plan.policy} imitates {plan.expert} in {plan.game}, {plan.samples:,} samples"
+    console.print(styled((plan.name, "bold"), told))
+    sizes = table(("width", "N", "FLOPs/sample", "D at largest budget"), first="right")
     for size in plan.sizes:
-        table.add_row(
+        sizes.add_row(
             str(size["width"]),
             f"{size['params']:,}",
             si(size["flops_per_sample"]),
             si(size["samples_at_largest_budget"]),
         )
-    console.print(table)
+    console.print(sizes)
     budgets = ", ".join(f"{b:.3g}" for b in plan.budgets_flops)
     seeds = f"{len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''}"
     console.print(
@@ -236,13 +225,13 @@ def show_plan(plan: Plan, console: Console = STDERR) -> None:
     )
     console.print(f"then one agent at {plan.forecast_flops:.3g} FLOPs, against its forecast")
     cost = plan.estimate
-    console.print(
+    expected = (
         f"expected on {cost.workers} workers: record {duration(cost.record_s)}, sweep "
-        f"{duration(cost.sweep_s)}, forecast agent {duration(cost.forecast_s)}, "
-        f"in all about [bold]{duration(cost.total_s)}[/bold]"
+        f"{duration(cost.sweep_s)}, forecast agent {duration(cost.forecast_s)}, in all about "
     )
+    console.print(styled(expected, (duration(cost.total_s), "bold")))
     for note in plan.notes:
-        console.print(f"[dim]{note}[/dim]", soft_wrap=True)
+        console.say((note, "dim"))
 
 
 def law_text(law: dict[str, Any] | None, symbol: str) -> str:
@@ -256,9 +245,8 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
     """Print the short table at the end: laws, forecast against measurement, paths."""
     fitted, forecast, point = laws["laws"], tested["forecast"], tested["point"]
     STDOUT.print()
-    STDOUT.print(
-        f"[bold]{escape(study.spec.name)}[/bold]  {len(study.points())} points, 95 % intervals"
-    )
+    count = len(study.points())
+    STDOUT.print(styled((study.spec.name, "bold"), f"  {count} points, 95 % intervals"))
     for name, symbol in (
         ("params", "N_opt"),
         ("samples", "D_opt"),
@@ -266,25 +254,23 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
         ("return_mean", "return"),
     ):
         STDOUT.print(f"  {law_text(fitted.get(name), symbol)}")
-    table = Table(box=None, pad_edge=False, title=None)
-    for title in (f"at {forecast['flops']:.2e} FLOPs", "forecast", "measured", "inside"):
-        table.add_column(title)
+    head = f"at {forecast['flops']:.2e} FLOPs"
+    compared = table((head, "forecast", "measured", "inside"), others="left")
     for name, text in (("dev_loss", "dev loss, nats"), ("return_mean", "mean return")):
         measured = plus_minus(point[name], point[f"{name.removesuffix('_mean')}_se"])
         inside = {True: "yes", False: "NO", None: "-"}[tested["holds"][name]]
-        table.add_row(text, interval_text(forecast[name]), measured, inside)
-    STDOUT.print(table)
+        compared.add_row(text, interval_text(forecast[name]), measured, inside)
+    STDOUT.print(compared)
     scores = study.references()
     for who in ("random", "expert"):
         if who in scores:
             row = scores[who]
             STDOUT.print(f"  {who} return {plus_minus(row.mean, row.se, 1)}")
     for status in laws["status"]:
-        said = f"  [yellow]{escape(status['code'])}[/yellow]: {escape(status['message'])}"
-        STDOUT.print(said, soft_wrap=True)
+        STDOUT.say("  ", (status["code"], "yellow"), f": {status['message']}")
     for file in ("report.html", "points.csv", "video.mp4"):
         if (study.path / file).exists():
-            STDOUT.print(f"  {study.place_of(file)}", soft_wrap=True)
+            STDOUT.say(f"  {study.place_of(file)}")
 
 
 def show_episodes(told: dict[str, Any]) -> None:
@@ -294,4 +280,4 @@ def show_episodes(told: dict[str, Any]) -> None:
             STDOUT.print(f"{name} {plus_minus(figure['mean'], figure['se'], 1)}")
         else:
             listed = ", ".join(f"{cause} {count}" for cause, count in list(figure.items())[:10])
-            STDOUT.print(f"{name}: {listed or 'none'}", markup=False)
+            STDOUT.print(f"{name}: {listed or 'none'}")

@@ -45,7 +45,7 @@ def doctor(
         if not json:
             remedy = f"  ->  {finding.remedy}" if finding.remedy else ""
             text = f"{finding.level:8s} {finding.what}: {finding.found}{remedy}"
-            STDOUT.print(text, soft_wrap=True, markup=False)
+            STDOUT.say(text)
     if json:
         print_json(findings)
     problems = sum(finding.level == PROBLEM for finding in findings)

@@ -137,18 +137,19 @@ class _Bar:
     """Shows one line of progress on stderr."""
 
     def __init__(self, title: str, total: int):
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.progress import TimeRemainingColumn as Remaining
 
-        words = TextColumn("{task.fields[words]}")
+        from isoclone.cli.screen import STDERR
+
+        words = TextColumn("{task.fields[words]}", markup=False)
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             Remaining(),
             words,
-            console=Console(stderr=True),
+            console=STDERR,
         )
         self._task = self._progress.add_task(title, total=total, words="")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from tyro.conf import Positional
 
 from isoclone.base.errors import DataError, FitError, SpecError, UnknownNameError
-from isoclone.cli.output import print_json
+from isoclone.cli.output import note, print_json
 
 if TYPE_CHECKING:
     from isoclone.laws import FittedLaw, ScalingLaws
@@ -260,7 +259,7 @@ def recount(
             if len(tables) == 1:
                 raise
             notices.append(f"{name}: left out: {error}")
-            print(f"note: {notices[-1]}", file=sys.stderr)
+            note(notices[-1])
             continue
         for column, values in result.pop("table").items():
             columns.setdefault(column, []).extend(values)
@@ -305,7 +304,7 @@ def published(
         (out / "report.html").write_text(report.page(body), encoding="utf-8")
         body["notices"].append(f"wrote the tables and report.html to {out}")
     for notice in body["notices"]:
-        print(f"note: {notice}", file=sys.stderr)
+        note(notice)
     if json:
         print_json(body)
         return
@@ -376,7 +375,7 @@ def _tables(runs: Path, group: str | None) -> tuple[dict[str, dict[str, Any]], l
 
     table = tables.read(runs)
     for notice in table.notices:
-        print(f"note: {notice}", file=sys.stderr)
+        note(notice)
     groups = table.groups()
     if group is not None:
         if group not in groups:
@@ -439,7 +438,7 @@ def _fitted(
     if len(errors) == len(found):
         raise FitError(f"{runs}: {next(iter(errors.values()))}")
     for name, why in errors.items():
-        print(f"note: {name or 'runs without a group'}: {why}", file=sys.stderr)
+        note(f"{name or 'runs without a group'}: {why}")
     return found
 
 

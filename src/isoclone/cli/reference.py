@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import sys
 from collections.abc import Iterator
 from unittest import mock
 
-from isoclone.cli import groups_of, main, verbs
+from isoclone.cli import groups_of, main, output, verbs
 
 WIDTH = "100"
 HEAD = """# The command line
@@ -70,4 +71,4 @@ def _plain(text: str) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    output.write(page(), sys.stdout)

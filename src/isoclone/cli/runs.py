@@ -59,7 +59,7 @@ def train(
         else:
             raise SpecError("give either --width and --flops, or --run-id")
         if distributed.leads():
-            print_json(point) if json else STDOUT.print(point_line(point))
+            print_json(point) if json else STDOUT.say(point_line(point))
         if point.status == "failed":
             raise ExecutionError(f"run {point.run_id} failed: {point.reason}")
 
@@ -144,12 +144,12 @@ def evaluate(
         print_json(figures)
         return
     print_plain(f"{policy.run.label}, {file}")
-    STDOUT.print(f"return {plus_minus(played.mean, played.se, 2)} over {episodes} episodes")
+    STDOUT.say(f"return {plus_minus(played.mean, played.se, 2)} over {episodes} episodes")
     if played.facts:
         show_episodes(figures["summary"])
     if judged_on is not None:
         loss_text = plus_minus(figures["dev_loss"], figures["dev_loss_se"])
-        STDOUT.print(f"dev loss {loss_text} nats, accuracy {figures['dev_accuracy']:.3f}")
+        STDOUT.say(f"dev loss {loss_text} nats, accuracy {figures['dev_accuracy']:.3f}")
 
 
 def _game_of(policy: Any, options: tuple[str, ...] = (), max_steps: int | None = None) -> Any:
@@ -224,7 +224,7 @@ def play(
     out = out or Path("play.mp4")
     score = write_video(policy, _game_of(policy), out, seed, sampling)
     result = {"video": out.resolve().as_posix(), "return": score}
-    print_json(result) if json else STDOUT.print(f"{out}: an episode that returned {score:g}")
+    print_json(result) if json else STDOUT.say(f"{out}: an episode that returned {score:g}")
 
 
 def _viewer_of(source: Path, game_name: str | None) -> Any:

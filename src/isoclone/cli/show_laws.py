@@ -7,18 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-STDOUT = Console(highlight=False)
-
-
-def _table(titles: list[str]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for position, title in enumerate(titles):
-        table.add_column(title, justify="left" if position == 0 else "right")
-    return table
+from isoclone.cli.screen import STDOUT, styled
+from isoclone.cli.screen import table as _table
 
 
 def _number(value: float | None, spec: str = ".3g") -> str:
@@ -33,8 +23,7 @@ def _interval(row: dict[str, Any] | None, spec: str = ".3g") -> str:
 
 def _show_status(status: list[dict[str, str]]) -> None:
     for row in status:
-        line = f"  [yellow]{escape(row['code'])}[/yellow]: {escape(row['message'])}"
-        STDOUT.print(line, soft_wrap=True)
+        STDOUT.say("  ", (row["code"], "yellow"), f": {row['message']}")
 
 
 ROADS = {
@@ -46,7 +35,7 @@ ROADS = {
 
 def show_laws(name: str, body: dict[str, Any]) -> None:
     """Print one group's exponents by each way of fitting them, its surface and its status."""
-    STDOUT.print(f"[bold]{escape(name or 'all runs')}[/bold]")
+    STDOUT.print(styled((name or "all runs", "bold")))
     if "exponents" in body:
         by_road = body["exponents"]
         table = _table(["exponent against C", *(ROADS.get(road, road) for road in by_road)])
@@ -59,14 +48,14 @@ def show_laws(name: str, body: dict[str, Any]) -> None:
     if body.get("surface"):
         terms = body["surface"]["coefficients"].items()
         text = ", ".join(f"{k} {_interval(v)}" for k, v in terms)
-        STDOUT.print(f"  {body['surface']['formula']}: {text}", soft_wrap=True)
+        STDOUT.say(f"  {body['surface']['formula']}: {text}")
     _show_status(body["status"])
 
 
 def show_forecast(name: str, row: dict[str, Any]) -> None:
     """Print one group's forecast."""
     if "flops" in row:
-        STDOUT.print(f"[bold]{escape(name or 'forecast')}[/bold] at {row['flops']:.3g} FLOPs")
+        STDOUT.print(styled((name or "forecast", "bold"), f" at {row['flops']:.3g} FLOPs"))
         table = _table(["", "value [95 % interval]"])
         labels = ("parameters", "samples", "dev loss, nats", "mean return")
         for key, label in zip(
@@ -80,10 +69,11 @@ def show_forecast(name: str, row: dict[str, Any]) -> None:
 def show_demos_needed(body: dict[str, Any]) -> None:
     """Print how many unique samples to collect, and what fewer would reach."""
     many = _interval(body["unique_samples"])
-    STDOUT.print(f"[bold]{many}[/bold] unique samples to collect for {body['flops']:.3g} FLOPs")
+    told = f" unique samples to collect for {body['flops']:.3g} FLOPs"
+    STDOUT.print(styled((many, "bold"), told))
     reached = f"dev loss {body['dev_loss']:.4g}, and {body['dev_loss_unlimited']:.4g} without limit"
     worth = f"repeats are worth at most {_interval(body['repeats'])} times once through"
-    STDOUT.print(f"{reached}; {worth}", soft_wrap=True)
+    STDOUT.say(f"{reached}; {worth}")
     table = _table(["unique samples", "parameters", "epochs", "dev loss, nats"])
     for row in body["curve"]:
         keys = ("unique_samples", "params", "epochs", "dev_loss")
@@ -114,7 +104,7 @@ def _show_comparison(laws: list[dict[str, Any]]) -> None:
     titles = ["law", "group", "ahead", "decades", "forecasts", "RMS log error", "95 % held"]
     table = _table(titles)
     for r in laws:
-        head = (escape(r["law"]), escape(r["group"]), str(r["horizon"]))
+        head = (r["law"], r["group"], str(r["horizon"]))
         figures = (_number(r[key]) for key in ("rms_log_error", "coverage"))
         table.add_row(*head, _number(r["horizon_decades"]), str(r["forecasts"]), *figures)
     STDOUT.print(table)
@@ -129,7 +119,7 @@ def show_recount(results: dict[str, Any], to: str) -> None:
         for key, row in result["exponents"].items():
             change = f"{row['change']:+.3f}"
             figures = (_interval(row["before"]), _interval(row["after"]), change)
-            table.add_row(escape(name), key, *figures)
+            table.add_row(name, key, *figures)
     STDOUT.print(table)
 
 
@@ -145,7 +135,7 @@ def show_published(body: dict[str, Any]) -> None:
     STDOUT.print(table)
     for over in dict.fromkeys(map(window_text, body["exponents"])):
         games = dict.fromkeys(r["group"] for r in body["exponents"] if window_text(r) == over)
-        STDOUT.print(f"  paper's way, {', '.join(games)}: {over}", soft_wrap=True)
+        STDOUT.say(f"  paper's way, {', '.join(games)}: {over}")
     show_backtest([r for r in body["backtest"] if r["method"] in _SHOWN], body["status"])
 
 

@@ -91,7 +91,7 @@ def _repair(the_study: Any, session: Any) -> None:
     from isoclone.study.repair import repair
 
     for repaired in repair(the_study, session):
-        STDERR.print(repaired.says, markup=False, soft_wrap=True)
+        STDERR.say(repaired.says)
 
 
 def _refuse_harm(the_study: Any) -> None:
@@ -106,7 +106,7 @@ def _refuse_harm(the_study: Any) -> None:
     grave = [harm for harm in harms if harm.path.name not in WHEN_NEEDED]
     for harm in harms:
         if harm not in grave:
-            STDERR.print(f"note: {harm.says}", markup=False, soft_wrap=True)
+            STDERR.say(f"note: {harm.says}")
     if grave:
         more = f" (and {len(grave) - 1} more files: isoclone status)" if len(grave) > 1 else ""
         raise ExecutionError(f"{grave[0].says}{more}")
@@ -277,15 +277,15 @@ def status(
         print_json(state)
         return
     for point in points:
-        STDOUT.print(point_line(point))
+        STDOUT.say(point_line(point))
     for name in ("demos", "sweep_complete", "laws", "forecast_tested", "report"):
         STDOUT.print(f"{name.replace('_', ' ')}: {'yes' if state[name] else 'no'}")
     for said in [*state["mixtures"], *(harm.says for harm in harms)]:
-        STDOUT.print(f"note: {said}", soft_wrap=True, markup=False)
+        STDOUT.say(f"note: {said}")
     for row in state["running"]:
-        STDOUT.print(f"running: {row['label']} to {row['budget_flops']:.3g} FLOPs, {row['phase']}")
+        STDOUT.say(f"running: {row['label']} to {row['budget_flops']:.3g} FLOPs, {row['phase']}")
     for cell in sweep.cells:
-        STDOUT.print(f"next: width {cell.width} seed {cell.seed} to {cell.budget_flops:.3g} FLOPs")
+        STDOUT.say(f"next: width {cell.width} seed {cell.seed} to {cell.budget_flops:.3g} FLOPs")
 
 
 def _readable(study: Any, harms: list[Any]) -> Any:
@@ -345,7 +345,7 @@ def report(study: Positional[Path], *, json: bool = False) -> None:
     from isoclone.study.study import Study
 
     path = pipeline.write_report(Study.open(study))
-    print_json({"report": path.resolve().as_posix()}) if json else STDOUT.print(str(path))
+    print_json({"report": path.resolve().as_posix()}) if json else STDOUT.say(str(path))
 
 
 VERBS: dict[str, Callable[..., Any]] = {

@@ -134,8 +134,7 @@ class TerminalViewer:
 
 
 def _show(source: Path, reel: Any, at: int, frames: int | None, json: bool) -> None:
-    from isoclone.cli.console import print_plain
-    from isoclone.cli.output import print_json
+    from isoclone.cli.output import print_json, print_plain
     from isoclone.nethack.watch import key_name, lines, watch
 
     if frames is None and not json and sys.stdout.isatty():

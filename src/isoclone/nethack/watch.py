@@ -25,6 +25,7 @@ import numpy as np
 from isoclone.agents.checkpoint import TrainedPolicy
 from isoclone.agents.runners import runner_for
 from isoclone.base.errors import DataError, SpecError
+from isoclone.cli.output import Canvas
 from isoclone.games import Game, check_seed
 from isoclone.nethack.game import COLUMNS, ROWS, NetHack, action_keys, pack_tty, unpack_tty
 from isoclone.nethack.recordings.ttyrec import VERSIONS, Stream, check_whole, decode
@@ -35,7 +36,7 @@ CHUNK = 256  # frames decoded at a time
 SPEEDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # frames a second
 FIRST_SPEED = 20
 VERSION = re.compile(r"\.ttyrec(\d*)\.bz2$")
-KEY_NAMES = {13: "Return", 27: "Esc", 32: "Space"}
+KEY_NAMES = {13: "Return", 27: "Esc", 32: "Space", 127: "Delete"}
 
 
 class Shot(NamedTuple):
@@ -169,21 +170,23 @@ def _letters(row: np.ndarray) -> str:
     return "".join(chr(c) if 32 <= c < 127 else " " if c < 32 else "?" for c in row.tolist())
 
 
-def coloured(frame: np.ndarray) -> list[str]:
-    """Return a frame as 24 lines with ANSI colours, and the cursor in reverse."""
+def coloured(frame: np.ndarray) -> list[list[tuple[str, str]]]:
+    """Return a frame as 24 rows of (text, style), the cursor in reverse (see `Canvas`)."""
     chars, colors, cursor = unpack_tty(frame)
-    out = []
+    rows = []
     for r, (row, hues) in enumerate(zip(chars, colors, strict=True)):
-        text, line, now = _letters(row), [], None
-        for c, (letter, hue) in enumerate(zip(text, hues.tolist(), strict=True)):
+        runs: list[tuple[str, str]] = []
+        for c, (letter, hue) in enumerate(zip(_letters(row), hues.tolist(), strict=True)):
             under_cursor = (r, c) == tuple(cursor.tolist())
             style = _style(hue if letter != " " else 7, under_cursor)
-            if style != now and (letter != " " or under_cursor or now is None or ";7;" in now):
-                line.append(f"\x1b[{style}m")
-                now = style
-            line.append(letter)
-        out.append("".join(line) + "\x1b[0m")
-    return out
+            text, before = runs[-1] if runs else ("", "")
+            same = letter == " " and not under_cursor and ";7;" not in before
+            if runs and (style == before or same):
+                runs[-1] = (text + letter, before)
+            else:
+                runs.append((letter, style))
+        rows.append(runs)
+    return rows
 
 
 def _style(hue: int, under_cursor: bool) -> str:
@@ -200,8 +203,8 @@ def key_name(key: int | None) -> str:
     if key in KEY_NAMES:
         return KEY_NAMES[key]
     if key >= 128:
-        return f"Alt-{chr(key - 128)}"
-    return f"Ctrl-{chr(key + 96)}" if key < 32 else chr(key)
+        return f"Alt-{key_name(key - 128)}"
+    return f"Ctrl-{chr(key + 64).lower()}" if key < 32 else chr(key)
 
 
 @dataclass
@@ -261,19 +264,18 @@ def watch(reel: Reel, at: int = 0, out: TextIO | None = None) -> None:
         SpecError: standard input is not a terminal.
         DataError: the reel is empty.
     """
-    out = out or sys.stdout
     if not sys.stdin.isatty():
         raise SpecError("watching needs a terminal for its keys; --frames N prints frames instead")
     if reel.get(0) is None:
         raise DataError("there are no frames to show")
     deck = Deck(reel)
     deck.go(at if at >= 0 else reel.last() + 1 + at)
-    with _keys() as keys, _screen(out):
+    with _keys() as keys, Canvas(out) as canvas:
         drawn = None
         while True:
             state = deck.at, deck.paused, deck.speed
             if state != drawn:
-                _draw(deck, out)
+                _draw(deck, canvas)
                 drawn = state
             due = time.monotonic() + 1 / deck.speed
             key = keys.next(None if deck.paused else due)
@@ -283,15 +285,15 @@ def watch(reel: Reel, at: int = 0, out: TextIO | None = None) -> None:
                 return
 
 
-def _draw(deck: Deck, out: TextIO) -> None:
+def _draw(deck: Deck, canvas: Canvas) -> None:
     shot = deck.reel.get(deck.at)
     assert shot is not None
-    rows = [*coloured(shot.frame), deck.status(), HELP]
+    rows = [*coloured(shot.frame), [(deck.status(), "0")], [(HELP, "0")]]
     width, height = shutil.get_terminal_size()
     if width < COLUMNS or height < len(rows):
-        rows = [f"the terminal must be at least {COLUMNS}x{len(rows)}, not {width}x{height}"]
-    out.write("\x1b[H" + "".join(f"{row}\x1b[K\r\n" for row in rows).removesuffix("\r\n"))
-    out.flush()
+        said = f"the terminal must be at least {COLUMNS}x{len(rows)}, not {width}x{height}"
+        rows = [[(said, "0")]]
+    canvas.draw(rows)
 
 
 @contextlib.contextmanager
@@ -306,17 +308,6 @@ def _keys() -> Iterator[_Keys]:
         yield _Keys()
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-
-
-@contextlib.contextmanager
-def _screen(out: TextIO) -> Iterator[None]:
-    """Switch to the terminal's second screen and hide the cursor, for a `with` block."""
-    out.write("\x1b[?1049h\x1b[?25l\x1b[2J")
-    try:
-        yield
-    finally:
-        out.write("\x1b[0m\x1b[?25h\x1b[?1049l")
-        out.flush()
 
 
 ARROWS = {b"\x1b[A": "up", b"\x1b[B": "down", b"\x1b[C": "right", b"\x1b[D": "left"}
