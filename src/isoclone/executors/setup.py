@@ -5,12 +5,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import runpy
 import sys
-from pathlib import Path
-from typing import Any
 
-from isoclone.base.errors import IsocloneError, SpecError
+from isoclone.base.userfile import run_file
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 KEEP_BYTES = 1 << 30
@@ -48,22 +45,3 @@ def run_study_file() -> None:
     path = os.environ.get(STUDY_FILE_VARIABLE)
     if path:
         run_file(path)
-
-
-def run_file(path: str) -> dict[str, Any]:
-    """Run a user's Python file; return the names it sets.
-
-    Raises:
-        SpecError: it is not there, raises, or ends the program; the message says what.
-    """
-    if not Path(path).exists():
-        raise SpecError(f"{path} does not exist")
-    try:
-        return runpy.run_path(path)
-    except IsocloneError:
-        raise
-    except SystemExit as stop:
-        raise SpecError(f"{path} cannot be run: it ends the program (SystemExit: {stop})") from stop
-    except Exception as error:
-        said = " ".join(str(error).split())
-        raise SpecError(f"{path} cannot be run: {type(error).__name__}: {said}") from error
