@@ -79,7 +79,7 @@ def _game(given: str | Game) -> Game:
 
 
 def record(
-    expert: str | Expert,
+    expert: str | os.PathLike[str] | Callable[..., Any] | Expert,
     game: str | Game,
     *,
     samples: int,
@@ -91,21 +91,28 @@ def record(
 ) -> Demonstrations:
     """Record an expert's demonstrations into a directory, or go on with what is there.
 
+    More samples than are there are recorded on; fewer are answered by what is there.
+
     Args:
-        expert: a name, or an object from `isoclone.expert` (picklable, if other processes play).
+        expert: what `isoclone.expert` takes, or gives (picklable, if other processes play).
         game: a name, or a game.
         samples: at least so many; the last episode is finished.
         path: the directory.
         executor: who plays; this process alone unless said.
 
     Raises:
-        SpecMismatchError: the directory holds demonstrations of another request.
+        SpecMismatchError: the directory holds demonstrations of another expert or request.
     """
+    from isoclone import experts
     from isoclone.demos import RecordRequest, record_demonstrations
     from isoclone.executors import SerialExecutor
 
     the_game = _game(game)
-    trust_typed(expert if isinstance(expert, str) else None)
+    if isinstance(expert, str | os.PathLike):
+        expert = os.fspath(expert)
+        trust_typed(expert)
+    else:
+        expert = experts.expert(expert, the_game)
     request = RecordRequest(
         game=the_game.name,
         expert=expert,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from isoclone.base.errors import SpecError
 from isoclone.base.tables import EXPERTS
+from isoclone.base.userfile import found_in_file, is_file_reference, split_reference
 from isoclone.experts.base import CallableExpert, Expert, View, make_random
+from isoclone.experts.identity import EXPERT, OWN, identity_of
 from isoclone.experts.lookahead import make_lookahead
 from isoclone.experts.score import ExpertScore, score_expert
 from isoclone.experts.scripted import scripted
@@ -47,17 +52,30 @@ def expert(
 
     `source` is a registered name ('scripted', 'lookahead', 'random', 'sb3/<model on the hub>'),
     the path of an SB3 zip or of a directory of `isoclone expert train` (these and the hub's need
-    `trust=True`), or a function from an observation (stack, *frame_shape) to an action.
+    `trust=True`), what a Python file defines as 'players.py:Name', or a function from an
+    observation (stack, *frame_shape) to an action. What a file defines may be any of these, an
+    expert, or a class or function that makes one (`maker(game=..., **options)`).
 
     Raises:
         UnknownNameError: no such expert.
         TrustError: the source is pickled and `trust` was not given.
-        SpecError: an option the expert does not have.
+        SpecError: an option the expert does not have, or a file that cannot be run.
     """
-    if isinstance(source, Expert):
-        return source
+    if isinstance(source, type) or not isinstance(source, Expert):
+        made = _made(source, game, options)
+        named = isinstance(source, str | os.PathLike)
+        if named and not isinstance(getattr(made, OWN, None), dict):
+            with suppress(AttributeError, TypeError):  # one with slots
+                object.__setattr__(made, OWN, identity_of(source, options))
+        return made
+    return source
+
+
+def _made(source: Any, game: Game, options: dict[str, Any]) -> Expert:
     if isinstance(source, str | os.PathLike) and _is_checkpoint(Path(source)):
         return _from_path(Path(source), game, options)
+    if isinstance(source, str) and is_file_reference(source):
+        return _from_file(source, game, options)
     if callable(source):
         return CallableExpert(source)
     name = os.fspath(source)
@@ -65,6 +83,33 @@ def expert(
         return EXPERTS.make(name, game=game, **options)
     except TypeError as error:
         raise SpecError(f"expert '{name}': {error}") from error
+
+
+def _from_file(reference: str, game: Game, options: dict[str, Any]) -> Expert:
+    """Return the expert that 'players.py:Name' names: an object, its maker, or a function."""
+    found = found_in_file(reference, EXPERT)
+    wanted = _parameters(found)
+    if isinstance(found, type) or "game" in wanted:
+        given = {"game": game, **options} if "game" in wanted else options
+        try:
+            found = found(**given)
+        except TypeError as error:
+            raise SpecError(f"expert {reference}: {error}") from error
+    elif options.keys() - {"trust"}:
+        raise SpecError(f"expert {reference} takes no options; a maker with `game` could")
+    if isinstance(found, Expert) or not callable(found):
+        return expert(found, game)
+    return replace(CallableExpert(found), name=split_reference(reference)[1] or EXPERT)
+
+
+def _parameters(found: Any) -> set[str]:
+    """Return the names of what a class or function takes; nothing for anything else."""
+    if not isinstance(found, type) and not inspect.isroutine(found):
+        return set()
+    try:
+        return set(inspect.signature(found).parameters)
+    except (TypeError, ValueError):  # of a library in C
+        return set()
 
 
 def _is_checkpoint(path: Path) -> bool:

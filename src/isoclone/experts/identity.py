@@ -1,0 +1,324 @@
+"""The identity of an expert: what must be equal for two experts to be called the same.
+
+| the expert is | its identity |
+|---|---|
+| a file, or a directory of `expert train` | the hashes of its files, and its settings |
+| a name that comes with isoclone, or from the hub | the name, and its settings |
+| a name that somebody registered | besides, the maker's module, name and source |
+| a function, a class, an object | module, qualified name and source, and what these refer to |
+
+A function's source alone does not say what it does: the functions, classes and values of its own
+module that it uses, what it closes over and its defaults count too, and so does the state of an
+object. What cannot be told apart (an open connection, a network of a library without a state) is
+listed under `unknown`, by the name of its type.
+
+An expert may say it by itself: an attribute `identity`, a dictionary of plain values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import inspect
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoclone.base.records import jsonable, stable_id
+from isoclone.base.registry import is_reference
+from isoclone.base.store import sha256_file
+from isoclone.base.tables import EXPERTS
+from isoclone.base.userfile import found_in_file, is_file_reference, split_reference
+
+OWN = "identity"  # the attribute by which an expert says who it is
+NOT_SETTINGS = ("trust", "device")  # options that do not change what an expert does
+FILES = (".zip", ".pkl", ".json", ".pt", ".pth", ".onnx", ".yml", ".safetensors")
+DEEPEST = 6  # how far references are followed
+PLAIN = (bool, int, float, complex, str, bytes, type(None))
+VALUES = (*PLAIN, tuple, list, dict, np.ndarray)
+OURS = "isoclone."
+EXPERT = "expert"  # the name that is meant in a file where none is given
+
+Identity = dict[str, Any]
+
+
+def identity_of(source: Any, options: dict[str, Any] | None = None) -> Identity:
+    """Return the identity of an expert as plain values; what `experts.expert` takes, this does.
+
+    Args:
+        source: a name, a path, 'players.py:Name', a function or an expert.
+        options: the settings that it is made with.
+
+    Raises:
+        StoreError: a file cannot be read.
+        SpecError: a Python file that cannot be run.
+    """
+    found = _kind_of(source)
+    settings = {k: v for k, v in (options or {}).items() if k not in NOT_SETTINGS}
+    settings = {k: _by_content(v) for k, v in settings.items()}
+    return jsonable({**found, "settings": settings} if settings else found)
+
+
+class Known:
+    """Live experts seen in this process, so that what playing does to one does not count.
+
+    A player may keep a log or count its calls. It stays who it was while its state is the one in
+    which the last recording left it.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[Any, Identity, Identity]] = {}  # the object is kept alive
+
+    def identity(self, source: Any, options: dict[str, Any] | None = None) -> Identity:
+        """Return an expert's identity; its first one if only recordings changed it."""
+        now = identity_of(source, options)
+        _, first, left = self._seen.get(id(_inner(source)), (None, now, None))
+        return first if now == left else now
+
+    def leave(self, source: Any, identity: Identity, options: dict[str, Any] | None = None) -> None:
+        """Keep in mind how a recording leaves a live expert."""
+        if not isinstance(source, str | Path):
+            inner = _inner(source)
+            self._seen[id(inner)] = inner, identity, identity_of(source, options)
+
+
+def _inner(source: Any) -> Any:
+    """Return the function that a wrapper of ours holds; anything else as it is."""
+    inner = getattr(source, "function", None)
+    return inner if callable(inner) and _is_of_library(type(source).__module__) else source
+
+
+KNOWN = Known()
+
+
+def said(identity: Identity) -> str:
+    """Return an identity as one line for people."""
+    parts = [f"{k} {v[:40]}" for k, v in identity.items() if isinstance(v, str) and v]
+    files = identity.get("files") or {}
+    parts += [f"{name} {digest[:12]}" for name, digest in files.items()]
+    settings = identity.get("settings") or {}
+    parts += [f"{k}={v}" for k, v in settings.items()]
+    unknown = identity.get("unknown")
+    if unknown:
+        parts.append(f"no identity can be had of {', '.join(unknown)}")
+    return ", ".join(parts)
+
+
+def _kind_of(source: Any) -> Identity:
+    own = getattr(source, OWN, None)
+    if isinstance(own, dict):
+        return own
+    if isinstance(source, str) and is_file_reference(source):
+        name = split_reference(source)[1] or EXPERT
+        return {**_of_object(found_in_file(source, EXPERT)), "name": name}
+    if isinstance(source, str) and EXPERTS.knows(source):
+        return _of_name(source)
+    if isinstance(source, str | Path) or hasattr(source, "__fspath__"):
+        return _of_path(Path(source))
+    return _of_object(source)
+
+
+def _of_name(name: str) -> Identity:
+    """Return the identity of a registered name: its maker counts where it is not isoclone's."""
+    maker = inspect.unwrap(EXPERTS.find(name)[0])
+    if str(getattr(maker, "__module__", "")).startswith(OURS) and not is_reference(name):
+        return {"name": name}
+    return {**_of_object(maker), "name": name}
+
+
+def _of_path(path: Path) -> Identity:
+    """Return the hash of a file, or of the files of a directory; its own name does not count."""
+    if not path.is_dir():
+        return {"file": sha256_file(path)}
+    inside = sorted(p for p in path.rglob("*") if p.suffix in FILES)
+    return {"files": {p.relative_to(path).as_posix(): sha256_file(p) for p in inside}}
+
+
+def _by_content(value: Any) -> Any:
+    """Return a setting; one that is the path of a file is known by what is in it."""
+    if (
+        isinstance(value, str)
+        and len(value) < 1_000
+        and "\0" not in value
+        and Path(value).is_file()
+    ):
+        return {"file": sha256_file(Path(value))}
+    return value
+
+
+def _of_object(source: Any) -> Identity:
+    """Return module, qualified name and digest of a function, a class or an object."""
+    names = _inner(source)  # a wrapper of ours tells little
+    if not hasattr(names, "__qualname__"):
+        names = type(names)
+    reader = _Reader()
+    digest = stable_id(reader.content(source, DEEPEST), 16)
+    found = {"module": _module(names), "qualname": names.__qualname__, "source": digest}
+    return {**found, "unknown": sorted(reader.unknown)} if reader.unknown else found
+
+
+def _module(thing: Any) -> str:
+    name = getattr(thing, "__module__", None) or ""
+    return "" if name in ("__main__", "__mp_main__", "<run_path>") else str(name)
+
+
+class _Reader:
+    """Turns what an expert is made of into plain values; what it cannot is in `unknown`."""
+
+    def __init__(self) -> None:
+        self.unknown: set[str] = set()
+        self._inside: set[int] = set()
+
+    def content(self, value: Any, depth: int) -> Any:
+        """Return plain values that are equal for equal things."""
+        if isinstance(value, PLAIN):
+            return [type(value).__name__, repr(value)]
+        if isinstance(value, np.ndarray | np.generic):
+            array = np.asarray(value)
+            raw = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+            return ["array", str(array.dtype), list(array.shape), raw]
+        if depth <= 0 or id(value) in self._inside:
+            return [type(value).__name__]
+        self._inside.add(id(value))
+        try:
+            return self._compound(value, depth - 1)
+        finally:
+            self._inside.discard(id(value))
+
+    def _compound(self, value: Any, depth: int) -> Any:
+        if isinstance(value, list | tuple):
+            return [type(value).__name__, *(self.content(v, depth) for v in value)]
+        if isinstance(value, set | frozenset | dict):
+            return self._unordered(value, depth)
+        if isinstance(value, types.ModuleType):
+            return ["module", value.__name__]
+        if isinstance(value, functools.partial):
+            parts = (value.func, value.args, value.keywords)
+            return ["partial", *(self.content(v, depth) for v in parts)]
+        if isinstance(value, types.MethodType):
+            return ["method", value.__name__, self.content(value.__self__, depth)]
+        if isinstance(value, types.FunctionType):
+            return self._function(value, depth)
+        if isinstance(value, type):
+            return self._class(value, depth)
+        return self._object(value, depth)
+
+    def _unordered(self, value: Any, depth: int) -> Any:
+        if not isinstance(value, dict):
+            return [type(value).__name__, *sorted(map(repr, value))]
+        items = sorted(value.items(), key=lambda item: repr(item[0]))
+        return ["dict", *([repr(k), self.content(v, depth)] for k, v in items)]
+
+    def _function(self, function: types.FunctionType, depth: int) -> Any:
+        """Return a function's source, what it closes over, its defaults, and what it refers to."""
+        code = function.__code__
+        if _is_of_library(function.__module__):
+            return ["function", function.__module__, function.__qualname__]
+        text = None if function.__name__ == "<lambda>" else _text(function)
+        return [
+            "function",
+            _instructions(code) if text is None else text,
+            self.content(function.__defaults__, depth),
+            self.content(function.__kwdefaults__, depth),
+            self.content(_closed_over(function), depth),
+            self.content(_used_by(function), depth),
+        ]
+
+    def _class(self, kind: type, depth: int) -> Any:
+        if _is_of_library(kind.__module__):
+            return ["class", kind.__module__, kind.__qualname__]
+        functions = {n: f for n, f in vars(kind).items() if isinstance(f, types.FunctionType)}
+        values = {n: v for n, v in vars(kind).items() if _is_value(n, v)}
+        bases = [self.content(base, depth) for base in kind.__bases__]
+        # A dataclass's own methods are made by Python and have no source: the class's has all.
+        said = _text(kind)
+        made = {} if said else functions
+        used = {n: _used_by(f) for n, f in functions.items()} if said else {}
+        return ["class", said or "", self.content(made, depth), self.content(used, depth),
+                self.content(values, depth), *bases]  # fmt: skip
+
+    def _object(self, value: Any, depth: int) -> Any:
+        """Return an object's class and state; a network's is its weights."""
+        kind = self.content(type(value), depth)
+        if hasattr(value, "detach") and hasattr(value, "numpy"):  # a tensor of torch
+            return self.content(value.detach().cpu().numpy(), depth)
+        for weights in ("state_dict", "get_parameters"):  # torch's modules; stable-baselines3's
+            if callable(getattr(value, weights, None)):
+                return [weights, kind, self.content(getattr(value, weights)(), DEEPEST)]
+        if isinstance(value, np.random.Generator):
+            return ["generator", self.content(value.bit_generator.state, depth)]
+        own = getattr(value, OWN, None)
+        if isinstance(own, dict):
+            return ["identity", jsonable(own)]
+        state = dict(_state(value))
+        if not state and _is_of_library(type(value).__module__):
+            self.unknown.add(f"{type(value).__module__}.{type(value).__qualname__}")
+        return ["object", kind, self.content(state, depth)]
+
+
+def _state(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield an object's fields: of its dictionary, of its slots, of a dataclass."""
+    yield from getattr(value, "__dict__", {}).items()
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(value, name) and not name.startswith("__"):
+                yield name, getattr(value, name)
+    if dataclasses.is_dataclass(value):
+        yield from ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+
+
+def _is_value(name: str, value: Any) -> bool:
+    """Return whether a class's attribute is a setting, and none of those that Python adds."""
+    return not name.startswith("__") and isinstance(value, VALUES)
+
+
+def _is_of_library(module: str | None) -> bool:
+    """Return whether a module is isoclone's own, Python's, or that of an installed package."""
+    if not module or module in ("__main__", "__mp_main__", "<run_path>"):
+        return False
+    if f"{module}.".startswith(OURS) or module.partition(".")[0] in sys.stdlib_module_names:
+        return True
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    return "site-packages" in Path(file).parts or "dist-packages" in Path(file).parts
+
+
+def _names(code: types.CodeType) -> list[str]:
+    """Return the global names that a function and those inside it may refer to, sorted."""
+    inner = [c for c in code.co_consts if isinstance(c, types.CodeType)]
+    return sorted({*code.co_names, *(name for c in inner for name in _names(c))})
+
+
+def _closed_over(function: types.FunctionType) -> dict[str, Any]:
+    """Return what a function closes over; a name that has no value yet is left out."""
+    found = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):
+            found[name] = cell.cell_contents
+    return found
+
+
+def _used_by(function: types.FunctionType) -> dict[str, Any]:
+    """Return the globals that a function refers to."""
+    known = function.__globals__
+    return {name: known[name] for name in _names(function.__code__) if name in known}
+
+
+def _text(thing: Any) -> str | None:
+    """Return the source of a function or a class, without its indentation; None if it is lost."""
+    try:
+        return inspect.cleandoc(inspect.getsource(thing))
+    except (OSError, TypeError):
+        return None
+
+
+def _instructions(code: types.CodeType) -> list[Any]:
+    """Return a function's instructions: two lambdas on one line have the same source."""
+    inner = [_instructions(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
+    return [hashlib.sha256(code.co_code).hexdigest(), inner, list(code.co_names)]
