@@ -21,7 +21,10 @@ from isoclone.demos import FrameDemonstrations, RecordRequest, record
 from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episode
 from isoclone.executors import executor
 from isoclone.experts import CallableExpert
-from isoclone.games import game
+from isoclone.games import GAMES, FrameSpec, game
+from isoclone.study.facts import gather
+from isoclone.study.pipeline import train_size
+from isoclone.study.study import Study
 
 TOY = RecordRequest("toy", "scripted", 1_000)
 
@@ -187,8 +190,8 @@ def test_an_expert_sees_the_stack_that_is_recorded(tmp_path):
 
 
 def test_another_request_is_refused_with_the_difference(toy_demos):
-    with pytest.raises(SpecMismatchError, match="samples: 1000 there, 2000 asked"):
-        record(replace(TOY, samples=2_000), toy_demos.path)
+    with pytest.raises(SpecMismatchError, match="seed: 0 there, 5 asked"):
+        record(replace(TOY, seed=5), toy_demos.path)
 
 
 def test_a_foreign_directory_is_refused(tmp_path):
@@ -213,9 +216,130 @@ def test_a_failing_expert_is_reported_in_one_line(tmp_path):
         record(RecordRequest("toy", CallableExpert(broken), 100), tmp_path / "demos")
 
 
-def test_one_long_episode_cannot_be_split(tmp_path):
-    with pytest.raises(DataError, match="record more samples"):
-        record(replace(TOY, samples=10), tmp_path / "demos")
+def test_a_second_episode_is_played_so_that_one_can_be_held_out(tmp_path):
+    demos = record(replace(TOY, samples=10), tmp_path / "demos")
+    assert (len(demos.episodes), len(demos.dev_episodes)) == (2, 1)
+
+
+def test_more_samples_go_on_and_fewer_are_answered_by_what_is_there(tmp_path, toy_demos):
+    """What was asked for in two goes is what one go would have given."""
+    path = tmp_path / "demos"
+    few = record(replace(TOY, samples=50), path)
+    first = few.episode_path(0).stat().st_mtime_ns
+    more = record(TOY, path)
+    assert more.fingerprint == toy_demos.fingerprint != few.fingerprint
+    assert files(path) == files(toy_demos.path)
+    assert more.episode_path(0).stat().st_mtime_ns == first
+    assert record(replace(TOY, samples=200), path).fingerprint == more.fingerprint
+    by_number = record(replace(TOY, samples=1, episodes=len(more.episodes) + 3), path)
+    assert len(by_number.episodes) == len(more.episodes) + 3
+
+
+def test_more_samples_that_were_interrupted_leave_what_was_there_usable(tmp_path):
+    path = tmp_path / "demos"
+    few = record(replace(TOY, samples=50), path)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        record(replace(TOY, samples=5_000), path, progress=stop)
+    assert FrameDemonstrations.open(path).fingerprint == few.fingerprint
+    assert record(TOY, path).samples >= 1_000
+
+
+def test_fewer_than_an_unfinished_recording_asked_for_is_refused(tmp_path, toy_demos):
+    path = tmp_path / "demos"
+    shutil.copytree(toy_demos.path, path)
+    (path / "demonstrations.json").unlink()
+    with pytest.raises(SpecMismatchError, match=r"unfinished recording of more \(samples 1000\)"):
+        record(replace(TOY, samples=50), path)
+
+
+# ---------------------------------------------------------------------- copies of an episode
+
+
+class Again:
+    """A game of 5 steps whose episodes differ in `kinds` ways only."""
+
+    name, n_actions, max_steps, frame = "again", 2, 5, FrameSpec((2,), "float32", 1)
+    random_score = expert_score = None
+
+    def __init__(self, kinds: int):
+        self.kinds = kinds
+
+    def options(self) -> dict[str, int]:
+        return {"kinds": self.kinds}
+
+    def make_env(self) -> Again:
+        return Again(self.kinds)
+
+    def reset(self, seed: int) -> np.ndarray:
+        self.kind, self.steps = seed % self.kinds, 0
+        return np.float32([self.kind, 0])
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool]:
+        self.steps += 1
+        return np.float32([self.kind, self.steps]), 1.0, self.steps == 5, False
+
+
+@pytest.fixture
+def again():
+    GAMES.add("again", Again)
+    yield lambda kinds: {"game": "again", "game_options": {"kinds": kinds}}
+    GAMES.remove("again")
+
+
+def one(observation: np.ndarray) -> int:
+    return 1
+
+
+def test_copies_are_counted_said_and_never_on_both_sides(tmp_path, again):
+    request = RecordRequest(expert=CallableExpert(one), samples=200, **again(3))
+    demos = record(request, tmp_path / "demos")
+    sides = [{i.content_sha256 for i in demos.in_split(s)} for s in ("train", "dev")]
+    assert demos.copies == 37
+    assert not sides[0] & sides[1]
+    assert all(sides)
+    told = demos.summary()
+    assert told["copies"] == 37
+    assert told["unique_train_samples"] == 5 * len(sides[0])
+    assert any("37 of 40 episodes are copies of others" in line for line in demos.lines())
+
+
+def test_a_point_counts_a_copied_sample_once(tmp_path, again):
+    demos = record(
+        RecordRequest(expert=CallableExpert(one), samples=200, **again(3)), tmp_path / "demos"
+    )
+    study = Study.create(
+        tmp_path / "study",
+        demos=demos,
+        policy="mlp",
+        widths=[1, 2, 4],
+        budgets_flops=[1e5, 2e5],
+        episodes=1,
+    )
+    point = train_size(study, 2, 1e5)
+    unique = demos.unique_samples_in("train")
+    assert (point.unique_samples, point.epochs) == (unique, round(point.samples / unique, 4))
+    assert gather(study).demos.copies == 37
+
+
+def test_only_copies_end_a_recording_early_and_say_so(tmp_path, again):
+    request = RecordRequest(expert=CallableExpert(one), samples=100_000, **again(1))
+    demos = record(request, tmp_path / "demos")
+    assert (len(demos.episodes), len(demos.dev_episodes)) == (16, 0)
+    assert demos.unique_samples_in("train") == 5
+    assert "nothing can be held out" in "".join(demos.lines())
+    assert record(request, tmp_path / "demos").fingerprint == demos.fingerprint
+    with pytest.raises(DataError, match="all 16 episodes are copies of one"):
+        Study.create(
+            tmp_path / "study",
+            demos=demos,
+            widths=[1, 2, 4],
+            policy="mlp",
+            budgets_flops=[1e5, 2e5],
+        ).plan()
 
 
 def test_a_finished_recording_is_not_played_again(tmp_path, toy_demos):

@@ -108,7 +108,8 @@ class Demonstrations(Protocol):
     """Recorded play of an expert in one game: immutable, split by episode, fingerprinted.
 
     A row of `episodes` has an `index`, a `length`, an `end` and an `episode_return`. Kinds may
-    also define `select(out, where)`, which makes demonstrations of some of the episodes.
+    also define `select(out, where)`, which makes demonstrations of some of the episodes; `copies`
+    and `unique_samples_in(split)`, which count copies of episodes; and `expert_identity`.
     """
 
     @property
@@ -209,3 +210,9 @@ class Demonstrations(Protocol):
             layout: the policy's, see `policies.base`.
         """
         ...
+
+
+def unique_samples(demos: Demonstrations, split: str) -> int:
+    """Count the different samples of a split; all of them if the kind does not see copies."""
+    count = getattr(demos, "unique_samples_in", demos.samples_in)
+    return int(count(split))

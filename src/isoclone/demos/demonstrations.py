@@ -31,6 +31,7 @@ from isoclone.demos.base import Progress, Source
 from isoclone.demos.cache import open_cache
 from isoclone.demos.episode import Episode, EpisodeInfo, read_actions, read_episode, read_info
 from isoclone.executors import default_workers
+from isoclone.experts.identity import said as who
 from isoclone.games import FrameSpec, Game, game
 
 FORMAT = 1
@@ -56,6 +57,7 @@ class Finished:
     file_sha256: tuple[str, ...]
     dev_episodes: frozenset[int]
     fingerprint: str
+    expert_identity: dict[str, Any] = dataclasses.field(default_factory=dict, kw_only=True)
 
     format: ClassVar[int]
     row: ClassVar[type]
@@ -106,6 +108,7 @@ class Finished:
                 file_sha256=tuple(data["file_sha256"]),
                 dev_episodes=frozenset(data["dev_episodes"]),
                 fingerprint=data["fingerprint"],
+                expert_identity=data.get("expert_identity") or {},
                 **cls._fields_of_kind(data),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -135,7 +138,8 @@ class Finished:
                 if harm:
                     raise DataError(f"{harm}; restore it or {self.command} again")
         dev = sorted(self.dev_episodes)
-        counted = fingerprint(self.game_name, self.game_options, self.episodes, dev)
+        known = (self.game_name, self.game_options, self.episodes, dev)
+        counted = fingerprint(*known, self.frame, self.n_actions)
         if counted != self.fingerprint:
             raise DataError(
                 f"{self.path / DONE} has the fingerprint {self.fingerprint}, and what it holds has "
@@ -227,6 +231,16 @@ class Finished:
         """Count the samples of 'train' or of 'dev'."""
         return sum(self.samples_of(info) for info in self.in_split(split))
 
+    @property
+    def copies(self) -> int:
+        """Episodes that are copies of an earlier one, to the last bit."""
+        return len(self.episodes) - len({info.content_sha256 for info in self.episodes})
+
+    def unique_samples_in(self, split: str) -> int:
+        """Count the samples of 'train' or of 'dev', those of copies of an episode once."""
+        first = {info.content_sha256: info for info in reversed(self.in_split(split))}
+        return sum(self.samples_of(info) for info in first.values())
+
     def score(self) -> tuple[float, float]:
         """Return the expert's mean return over all episodes, and its standard error."""
         returns = np.array([info.episode_return for info in self.episodes])
@@ -242,11 +256,14 @@ class Finished:
                 "game": self.game_name,
                 "game_options": self.game_options,
                 "expert": self.expert_name,
+                "expert_identity": self.expert_identity,
                 "score_mean": mean,
                 "score_se": se,
                 "samples": self.samples,
                 "train_samples": self.samples_in("train"),
                 "dev_samples": self.samples_in("dev"),
+                "copies": self.copies,
+                "unique_train_samples": self.unique_samples_in("train"),
                 **self._summary_of_kind(),
                 "fingerprint": self.fingerprint,
                 "episodes": [{**vars(i), "split": self.split_of(i)} for i in self.episodes],
@@ -263,8 +280,19 @@ class Finished:
         return [
             f"{self.expert_name} in {self.game_name}: {plus_minus(mean, se, 1)}",
             *self._lines_of_kind(self.summary()),
+            *self._lines_of_copies(),
+            *([f"expert: {who(self.expert_identity)}"] if self.expert_identity else []),
             f"fingerprint {self.fingerprint}, every file verified",
         ]
+
+    def _lines_of_copies(self) -> list[str]:
+        copies, count = self.copies, len(self.episodes)
+        if not copies:
+            return []
+        rest = f"{self.unique_samples_in('train'):,} different train samples"
+        if copies + 1 == count:
+            rest += "; nothing can be held out: let the game or the expert depend on its seed"
+        return [f"{copies} of {count} episodes are copies of others: {rest}"]
 
     def _lines_of_kind(self, said: dict[str, Any]) -> list[str]:
         """Return the summary's middle, samples and episodes, as lines for people."""
@@ -341,7 +369,9 @@ class FrameDemonstrations(Finished):
             episodes=rows,
             file_sha256=tuple(sha256_file(demos.episode_path(row.index)) for row in rows),
             dev_episodes=frozenset(dev),
-            fingerprint=fingerprint(game.name, game.options(), rows, dev),
+            fingerprint=fingerprint(
+                game.name, game.options(), rows, dev, game.frame, game.n_actions
+            ),
         )
 
     def source(self, frames: str, layout: str, progress: Progress | None = None) -> Source:
@@ -419,11 +449,14 @@ def fingerprint(
     game_options: dict[str, Any],
     episodes: Sequence[Contents],
     dev_episodes: list[int],
+    frame: FrameSpec,
+    n_actions: int,
 ) -> str:
-    """Return 16 hex digits over the game, every episode's contents, and the split."""
+    """Return 16 hex digits over the game, its spaces, every episode's contents, and the split."""
     contents = [info.content_sha256 for info in episodes]
     known = {"game": game_name, "options": game_options, "episodes": contents}
-    return stable_id({**known, "dev": sorted(dev_episodes)}, 16)
+    spaces = {"frame": jsonable(frame), "n_actions": n_actions}
+    return stable_id({**known, **spaces, "dev": sorted(dev_episodes)}, 16)
 
 
 def table_digest(data: dict[str, Any]) -> str:
@@ -435,13 +468,16 @@ def table_digest(data: dict[str, Any]) -> str:
 def choose_dev(episodes: Sequence[Contents], fraction: float) -> list[int]:
     """Choose the episodes to hold out: a pseudo-random share, at least two (one of two).
 
-    The choice depends on the episodes' contents alone, so it is the same on every machine.
+    The choice depends on the episodes' contents alone, so it is the same on every machine. Copies
+    of an episode are all on one side; if all are copies of one, none is held out.
 
     Raises:
         DataError: fewer than two episodes, so nothing can be held out.
     """
     if len(episodes) < 2:
         raise DataError("one episode cannot be split into train and dev; record more samples")
-    count = min(max(2, round(fraction * len(episodes))), len(episodes) // 2)
-    turn = sorted(episodes, key=lambda i: hashlib.sha256(i.content_sha256.encode()).digest())
-    return sorted(info.index for info in turn[:count])
+    contents = {info.content_sha256 for info in episodes}
+    count = min(max(2, round(fraction * len(contents))), len(contents) // 2)
+    turn = sorted(contents, key=lambda content: hashlib.sha256(content.encode()).digest())
+    held_out = set(turn[:count])
+    return sorted(info.index for info in episodes if info.content_sha256 in held_out)

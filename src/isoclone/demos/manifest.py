@@ -37,7 +37,9 @@ def write_manifest(path: Path, facts: dict[str, Any], count: int, dev_fraction: 
         "episodes": episodes,
         "file_sha256": [sha256_file(episode_path(path, i)) for i in range(count)],
         "dev_episodes": dev,
-        "fingerprint": fingerprint(facts["game"], facts["game_options"], episodes, dev),
+        "fingerprint": fingerprint(
+            facts["game"], facts["game_options"], episodes, dev, facts["frame"], facts["n_actions"]
+        ),
     }
     write_json(path / DONE, {**table, "table_digest": table_digest(table)})
 

@@ -1,8 +1,13 @@
 """Recording: an expert plays episodes in parallel, and finished ones are written to disk.
 
 Episodes are numbered; an episode's seed depends on its number alone. Recording ends with
-the first episode by which the wanted number of samples is reached, so which episodes make up the
-demonstrations does not depend on the number of workers, nor on where recording was interrupted.
+the first episode by which the wanted number of samples is reached, and two episodes that differ are
+there, so which episodes make up the demonstrations does not depend on the number of workers, nor on
+where recording was interrupted. If the first 16 are copies of one, it ends with those.
+
+Who asks for more of what a directory holds has more played, and gets what a single recording of all
+would be; who asks for less gets what is there. An expert is known by its identity
+(`experts.identity`): what another one played is never gone on with.
 """
 
 from __future__ import annotations
@@ -13,13 +18,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from isoclone.base.errors import DataError, ExecutionError, SpecError, StoreError
+from isoclone.base.errors import (
+    DataError,
+    ExecutionError,
+    SpecError,
+    SpecMismatchError,
+    StoreError,
+)
 from isoclone.base.records import jsonable, stable_id
 from isoclone.base.store import claim, read_json, write_json
 from isoclone.base.timers import calling
@@ -29,9 +40,13 @@ from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episod
 from isoclone.demos.manifest import episode_path, write_manifest
 from isoclone.executors import Executor, Files, SerialExecutor, Task
 from isoclone.experts import Expert, View, expert
+from isoclone.experts.identity import KNOWN, said
 from isoclone.games import Env, Game, check_seed, game, make_env
 
 PROGRESS_SECONDS = 1.0
+MOST_COPIES = 16  # so many copies of one episode, and no other, are enough to know
+AMOUNT = ("samples", "episodes")  # what may differ when a recording goes on
+LENIENT = (*AMOUNT, "expert", "expert_options", "identity")  # the identity is compared in words
 PLAYING = "playing"  # folder of the step counts of unfinished episodes
 
 
@@ -39,7 +54,8 @@ PLAYING = "playing"  # folder of the step counts of unfinished episodes
 class RecordRequest:
     """A request to record whole episodes until there are enough samples, and enough episodes.
 
-    `expert` is a name (or a live expert, which only this process can play).
+    `expert` is a name (or a live expert, which only this process can play). `identity` says who
+    that is (see `experts.identity`); it is looked up if it is not given.
     """
 
     game: str
@@ -50,6 +66,7 @@ class RecordRequest:
     game_options: dict[str, Any] = field(default_factory=dict)
     expert_options: dict[str, Any] = field(default_factory=dict)
     episodes: int = 0
+    identity: dict[str, Any] | None = None
 
     def check(self) -> None:
         """Raise SpecError for a value out of its range."""
@@ -60,6 +77,19 @@ class RecordRequest:
         check_seed(self.seed)
         if not 0 < self.dev_fraction <= 0.5:
             raise SpecError(f"dev_fraction must be above 0 and at most .5, not {self.dev_fraction}")
+
+    def identified(self) -> RecordRequest:
+        """Return the request with the identity of its expert.
+
+        Raises:
+            SpecMismatchError: it has one, and the expert is another by now.
+        """
+        found = KNOWN.identity(self.expert, self.expert_options)
+        if self.identity is not None and self.identity != found:
+            raise SpecMismatchError(
+                f"the expert is another by now: {said(found)}, not {said(self.identity)}"
+            )
+        return replace(self, identity=found)
 
     def declared(self) -> dict[str, Any]:
         """Return the request as JSON values, for the directory."""
@@ -84,16 +114,75 @@ def record(
     """
     path = Path(path)
     request.check()
-    if (path / DONE).exists():
-        claim(path, REQUEST, request.declared(), HELD)
-    else:  # before the directory is claimed: the name may be unknown
-        the_game = game(request.game, **request.game_options)
+    there = _finished(path)
+    if there is None or not _suffices(there, request):
+        the_game = game(request.game, **request.game_options)  # first: the name may be unknown
         player = _player(request, the_game)
-        claim(path, REQUEST, request.declared(), HELD)
+        request = request.identified()
+        if there is not None:
+            there.verify()
+        _claim(path, request, there)
         workers = executor or SerialExecutor()  # an executor that was given is closed by the caller
-        count = _play_until_enough(path, request, player, workers, progress)
-        _finish(path, request, the_game, player, count)
+        try:
+            count = _play_until_enough(path, request, player, workers, progress)
+            _finish(path, request, the_game, player, count)
+        finally:
+            KNOWN.leave(request.expert, request.identity or {}, request.expert_options)
+    else:
+        _claim(path, request if request.identity else request.identified(), there)
     return FrameDemonstrations.open(path)
+
+
+def _finished(path: Path) -> FrameDemonstrations | None:
+    """Return the finished demonstrations in a directory, if there are any."""
+    return FrameDemonstrations.open(path, verify=False) if (path / DONE).exists() else None
+
+
+def _suffices(there: FrameDemonstrations, request: RecordRequest) -> bool:
+    """Return whether what is there answers a request; more copies of one episode tell nothing."""
+    enough = there.samples >= request.samples and len(there.episodes) >= request.episodes
+    return enough or there.copies + 1 == len(there.episodes)
+
+
+def _claim(path: Path, request: RecordRequest, there: FrameDemonstrations | None) -> None:
+    """Take a directory for a request, or check that what it holds was asked for alike.
+
+    Raises:
+        SpecMismatchError: the expert or a setting is another, or more was asked for there and is
+            not finished.
+        SpecError: the directory holds something else.
+    """
+    declared = request.declared()
+    if not (path / REQUEST).exists():
+        claim(path, REQUEST, declared, HELD)
+        return
+    before = read_json(path / REQUEST)
+    if isinstance(before, dict):
+        _refuse_other(path, before, request)
+    claim(path, REQUEST, {k: v for k, v in declared.items() if k not in LENIENT}, HELD)
+    asked = {k: declared.get(k, 0) for k in AMOUNT}
+    held = {k: before.get(k) or 0 for k in AMOUNT}
+    if any(asked[k] < held[k] for k in AMOUNT) and there is None:
+        words = ", ".join(f"{k} {held[k]}" for k in AMOUNT if held[k])
+        raise SpecMismatchError(
+            f"{path} holds an unfinished recording of more ({words}): finish it, or record into "
+            "another directory"
+        )
+    if any(asked[k] > held[k] for k in AMOUNT):
+        most = {k: max(asked[k], held[k]) for k in AMOUNT}
+        write_json(path / REQUEST, replace(request, **most).declared())
+
+
+def _refuse_other(path: Path, before: dict[str, Any], request: RecordRequest) -> None:
+    """Raise SpecMismatchError if a directory was taken for another expert; name both."""
+    held, mine = before.get("identity"), request.identity
+    if held != mine and mine is not None:
+        who = before.get("expert"), request.declared()["expert"]
+        words = said(held) if isinstance(held, dict) else "of no known identity"
+        raise SpecMismatchError(
+            f"{path} holds demonstrations of another expert ({who[0]}: {words}; asked: {who[1]}: "
+            f"{said(mine)}); choose another directory"
+        )
 
 
 def record_demonstrations(
@@ -112,6 +201,8 @@ def record_demonstrations(
         ExecutionError: the expert or the game kept failing.
     """
     own = getattr(game(request.game, **request.game_options), "record_demonstrations", record)
+    if own is not record:
+        request = request.identified()
     demos: Demonstrations = own(request, Path(path), executor, progress)
     return demos
 
@@ -128,23 +219,12 @@ def _play_until_enough(
     progress: Progress | None,
 ) -> int:
     """Play groups of episodes in turn; return how many episodes make up the demonstrations."""
-    lengths: dict[int, int] = {}
+    count = _Count(request)
     shutil.rmtree(path / PLAYING, ignore_errors=True)  # left by a recording that was killed
-
-    def enough() -> int | None:
-        """Return how many episodes are needed; None while earlier ones are unfinished."""
-        total = 0
-        for index in range(len(lengths)):
-            if index not in lengths:
-                return None
-            total += lengths[index]
-            if total >= request.samples and index + 1 >= request.episodes:
-                return index + 1
-        return None
 
     def tasks() -> Iterator[Task]:
         first = 0
-        while enough() is None:
+        while count.needed is None:
             group = range(first, first + player.lockstep)
             yield Task(play_group, (path, request, tuple(group)), first, files=_files(path, group))
             first += player.lockstep
@@ -155,24 +235,57 @@ def _play_until_enough(
         if progress:
             with turn:  # so that the timer's count and ours are told in order
                 if request.episodes:
-                    progress("record", min(len(lengths), request.episodes), request.episodes)
+                    progress("record", min(count.episodes, request.episodes), request.episodes)
                     return
-                steps = sum(lengths.copy().values()) + steps_in_progress(path)
+                steps = count.steps + steps_in_progress(path)
                 progress("record", min(steps, request.samples), request.samples)
 
     with calling(told, PROGRESS_SECONDS):
         for outcome in workers.run(tasks()):
             if outcome.error:
                 raise ExecutionError(f"recording {request.game} failed: {outcome.error}")
-            lengths.update({info.index: info.length for info in outcome.result})
+            count.add(outcome.result)
             told()
-    needed = enough()
+    needed = count.needed
     assert needed is not None  # tasks() goes on until it is not
     for file in (path / "episodes").glob("*.parquet"):
         if file.stem.isdigit() and int(file.stem) >= needed:
             file.unlink()
     shutil.rmtree(path / PLAYING, ignore_errors=True)
     return needed
+
+
+class _Count:
+    """Episodes played so far, and how many of them make up the demonstrations.
+
+    `needed` is None until that is known: episodes count in the order of their numbers.
+    """
+
+    def __init__(self, request: RecordRequest):
+        self.needed: int | None = None
+        self.episodes, self.steps = 0, 0  # played, in any order
+        self._request, self._waiting = request, dict[int, EpisodeInfo]()
+        self._next, self._samples, self._contents = 0, 0, set[str]()
+
+    def add(self, played: Sequence[EpisodeInfo]) -> None:
+        """Count episodes, in whatever order they come."""
+        self.episodes += len(played)
+        self.steps += sum(info.length for info in played)
+        self._waiting.update({info.index: info for info in played})
+        while self.needed is None and self._next in self._waiting:
+            info = self._waiting.pop(self._next)
+            self._next += 1
+            self._samples += info.length
+            if len(self._contents) < 2:
+                self._contents.add(info.content_sha256)
+            if self._is_enough():
+                self.needed = self._next
+
+    def _is_enough(self) -> bool:
+        if len(self._contents) < 2:  # nothing could be held out
+            return self._next >= MOST_COPIES
+        asked = self._request
+        return self._samples >= asked.samples and self._next >= asked.episodes
 
 
 def _files(path: Path, indices: Sequence[int]) -> Files:
@@ -248,6 +361,10 @@ def _already_played(path: Path, indices: Sequence[int]) -> list[EpisodeInfo] | N
 
 
 def _keep(path: Path, index: int, seed: int, episode: Episode, end: str) -> EpisodeInfo:
+    """Write an episode, unless a sound file of it is there: finished ones never change."""
+    if episode_path(path, index).exists():
+        with contextlib.suppress(DataError):
+            return read_info(episode_path(path, index))
     info = EpisodeInfo(
         index=index,
         seed=seed,
@@ -335,4 +452,9 @@ def _finish(path: Path, request: RecordRequest, the_game: Game, player: Expert, 
     """Write the episode table, and last of all the file that says it is complete."""
     spaces = {"frame": the_game.frame, "n_actions": the_game.n_actions}
     facts = {"game": request.game, "game_options": request.game_options, **spaces}
-    write_manifest(path, {**facts, "expert": player.name}, count, request.dev_fraction)
+    write_manifest(
+        path,
+        {**facts, "expert": player.name, "expert_identity": request.identity},
+        count,
+        request.dev_fraction,
+    )

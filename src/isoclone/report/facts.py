@@ -64,6 +64,8 @@ class DemosFacts:
     ends: dict[str, int]  # how episodes ended
     mean: float
     se: float
+    copies: int = 0  # episodes that are copies of others
+    unique_samples: int = 0  # different ones to train on
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from isoclone.base.records import Forecast, Point
 from isoclone.base.results import Tested
 from isoclone.base.store import read_json
 from isoclone.demos import open_demos
+from isoclone.demos.base import unique_samples
 from isoclone.evaluation.rollout import summary
 from isoclone.laws import DEFAULT_LAW, FittedLaw
 from isoclone.report.facts import DemosFacts, Facts, SweepFacts
@@ -140,6 +141,8 @@ def _demos(study: Study) -> DemosFacts:
         ends=dict(sorted(Counter(info.end for info in demos.episodes).items())),
         mean=mean,
         se=se,
+        copies=getattr(demos, "copies", 0),
+        unique_samples=unique_samples(demos, "train"),
     )
 
 
@@ -168,10 +171,10 @@ def _went(study: Study, tested: Tested | None) -> dict[str, Any]:
 
 
 def _is_builtin(spec: StudySpec) -> bool:
-    """Return whether the study is one that comes with isoclone, the settled precision aside."""
+    """Return whether the study comes with isoclone, what is settled when it is made aside."""
     try:
         known = builtin(spec.name)
     except IsocloneError:
         return False
     settled = {**known.recipe, "precision": spec.recipe.get("precision")}
-    return known.replace(recipe=settled) == spec
+    return known.replace(recipe=settled, expert_identity=spec.expert_identity) == spec

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclone.base import distributed
-from isoclone.base.errors import ExecutionError, SpecError, UnknownNameError
+from isoclone.base.errors import ExecutionError, SpecError, SpecMismatchError, UnknownNameError
 from isoclone.base.records import Forecast, Point, Run
 from isoclone.base.results import Baseline, Tested
 from isoclone.base.schema import kinds
@@ -110,12 +110,24 @@ def record(study: Study, session: Session) -> Demonstrations:
         request, place = request_of(study), study.folder.demos
         record_demonstrations(request, place, session.executor, observer.progress)
     demos = study.demos()
+    _refuse_others(study, demos)
     if len(demos.dev_episodes) < 2:
         observer.trouble("only one dev episode: dev losses have no standard error")
     observer.phase("expand", "frames, once for all runs")
     expand(study, demos, session)
     _measure_references(study, demos, session)
     return demos
+
+
+def _refuse_others(study: Study, demos: Demonstrations) -> None:
+    """Raise SpecMismatchError if runs of the study were trained on other demonstrations."""
+    others = {run.demos for run in study.runs()} - {demos.fingerprint}
+    if others:
+        raise SpecMismatchError(
+            f"{demos.path} is not what runs of {study.place} were trained on (fingerprint "
+            f"{demos.fingerprint}, then {', '.join(sorted(others))}): restore it, or choose "
+            "another directory for a new study"
+        )
 
 
 def request_of(study: Study) -> RecordRequest:
@@ -129,6 +141,7 @@ def request_of(study: Study) -> RecordRequest:
         dev_fraction=spec.dev_fraction,
         game_options=spec.game_options,
         expert_options=spec.expert_options,
+        identity=spec.expert_identity or None,
     )
 
 

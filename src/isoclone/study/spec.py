@@ -13,8 +13,11 @@ from isoclone.base.records import Run, conform, jsonable, shown
 from isoclone.base.registry import trust_typed
 from isoclone.base.store import read_json
 from isoclone.base.tables import EXPERTS
+from isoclone.base.userfile import is_file_reference
 from isoclone.demos import Demonstrations, demos_here, demos_in
 from isoclone.experts import Expert, expert
+from isoclone.experts.identity import identity_of
+from isoclone.experts.identity import said as who
 from isoclone.experts.scripted import scripted_variants
 from isoclone.games import Game, check_seed
 from isoclone.games import game as make_game
@@ -35,6 +38,7 @@ class StudySpec:
 
     Attributes:
         samples: demonstrations to record (train and dev together); unused with `demos`.
+        expert_identity: what the expert was when the study was made (see `experts.identity`).
         demos: a directory of finished demonstrations to use instead of recording.
         widths: sizes of the grid; more are added at its edges where `extend` allows it.
         budgets_flops: compute budgets, ascending, under `flop_convention`.
@@ -59,6 +63,7 @@ class StudySpec:
     dev_fraction: float = 0.1
     game_options: dict[str, Any] = field(default_factory=dict)
     expert_options: dict[str, Any] = field(default_factory=dict)
+    expert_identity: dict[str, Any] = field(default_factory=dict)
     policy: str = "cnn"
     policy_options: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=LEAN.to_json)
@@ -113,7 +118,7 @@ class StudySpec:
         mine, theirs = self.to_json(), other.to_json()
         differing = [key for key in mine if mine[key] != theirs[key]]
         if differing:
-            said = "; ".join(f"{key}: {mine[key]} -> {theirs[key]}" for key in differing)
+            said = "; ".join(f"{k}: {_told(k, mine)} -> {_told(k, theirs)}" for k in differing)
             raise SpecMismatchError(
                 f"{place} holds a study that differs ({said}); choose another directory, or give "
                 "the directory alone to resume it"
@@ -157,7 +162,7 @@ class StudySpec:
         """
         if self.demos is not None:
             return
-        if EXPERTS.knows(self.expert):
+        if EXPERTS.knows(self.expert) or is_file_reference(self.expert):
             expert(self.expert, self.make_game(), **self.expert_options)
         elif not os.path.exists(self.expert) and "/" not in self.expert:
             raise UnknownNameError("expert", self.expert, EXPERTS.names())
@@ -213,6 +218,31 @@ class StudySpec:
         trust_typed(*(changes.get(field) for field in NAMES))
         spec.check()
         return spec
+
+
+def _told(name: str, fields: dict[str, Any]) -> Any:
+    """Return a field for a message."""
+    return who(fields[name]) if name == "expert_identity" else fields[name]
+
+
+def with_identity(spec: StudySpec, before: StudySpec | None = None) -> StudySpec:
+    """Return the specification with the identity of its expert, if it has one play.
+
+    Args:
+        before: of the study as it is: it stands in where the expert cannot be found any more.
+
+    Raises:
+        StoreError: the expert's file cannot be read, and there is no study yet.
+    """
+    if spec.demos is not None:
+        return spec
+    try:
+        found = identity_of(spec.expert, spec.expert_options)
+    except IsocloneError:
+        if before is None:
+            raise
+        found = before.expert_identity
+    return dataclasses.replace(spec, expert_identity=found)
 
 
 def read_spec(study: Path) -> StudySpec:

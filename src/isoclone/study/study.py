@@ -15,6 +15,7 @@ from isoclone.base.errors import DataError, SpecError, StoreError, TrustError
 from isoclone.base.records import Forecast, Point, Run, shown
 from isoclone.base.results import Baseline, Reference, Savings, Tested
 from isoclone.base.store import is_free, read_json, write_json
+from isoclone.base.userfile import is_file_reference
 from isoclone.demos import Demonstrations, open_demos
 from isoclone.demos.demonstrations import DONE
 from isoclone.games import Game
@@ -24,7 +25,13 @@ from isoclone.study.estimate import Plan, plan
 from isoclone.study.fit import compare_laws, fit_law
 from isoclone.study.folder import HEAVY, STUDY_FILE, StudyFolder
 from isoclone.study.plan import Sweep, flops_spent, grid_flops, next_cells
-from isoclone.study.spec import StudySpec, demos_path, spec_from_fields, with_precision
+from isoclone.study.spec import (
+    StudySpec,
+    demos_path,
+    spec_from_fields,
+    with_identity,
+    with_precision,
+)
 
 FORMAT = 1
 R = TypeVar("R", Reference, Baseline)
@@ -68,12 +75,13 @@ class Study:
         place, path = address_of(path) or path, local(path, but=HEAVY)
         if (path / STUDY_FILE).exists():
             study = cls.open(path)
-            study.spec.refuse_other(spec, study.place)
+            study.spec.refuse_other(with_identity(spec, study.spec), study.place)
             study._vouched = True
             return study
         if not is_free(path):
             raise SpecError(f"{place} is not empty and holds no study; choose another directory")
         spec.check_expert()
+        spec = with_identity(spec)
         write_json(path / STUDY_FILE, {"format": FORMAT, "spec": spec.to_json()})
         return cls(path, spec)
 
@@ -105,7 +113,8 @@ class Study:
             TrustError: the specification comes from the directory alone, and names such an expert.
         """
         options = self.spec.expert_options
-        if not self._vouched and (options.get("trust") or "path" in options):
+        foreign = options.get("trust") or "path" in options or is_file_reference(self.spec.expert)
+        if not self._vouched and foreign:
             raise TrustError(
                 f"{self.folder.spec} names an expert that runs code from elsewhere "
                 f"({shown(self.spec.expert)}); run the study from its own Python file or command, "
@@ -142,6 +151,11 @@ class Study:
         if demos.game_name != the_game.name:
             raise DataError(
                 f"{demos.path} holds {demos.game_name}, the study is of {self.spec.game}"
+            )
+        if not demos.dev_episodes:
+            raise DataError(
+                f"{demos.path}: all {len(demos.episodes)} episodes are copies of one, so nothing "
+                "can be held out: let the game or the expert depend on its seed"
             )
         refuse = getattr(the_game, "fits_demonstrations", None)
         reason = refuse(demos.game_options) if refuse else None

@@ -23,6 +23,7 @@ from isoclone.base.provenance import made_by
 from isoclone.base.records import Point, Run
 from isoclone.base.store import read_json, write_bytes, write_json
 from isoclone.demos import open_demos
+from isoclone.demos.base import unique_samples
 from isoclone.evaluation.dev_loss import dev_loss
 from isoclone.evaluation.rollout import marginal_returns, random_returns, rollout
 from isoclone.policies import policy_layout, policy_params
@@ -174,7 +175,7 @@ class _Job:
         """Return the point: the run's fields, its cost, and what was measured."""
         cost: dict[str, Any] = {}
         if trainer is not None:
-            done, unique = trainer.progress, self.demos.samples_in("train")
+            done, unique = trainer.progress, unique_samples(self.demos, "train")
             cost = {
                 "flops": trainer.flops,
                 "samples": done.samples,

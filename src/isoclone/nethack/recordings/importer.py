@@ -453,7 +453,7 @@ def finish(
         "file_sha256": [sha256_file(game_path(out, info.name)) for info in games],
         "dev_episodes": dev,
         "skipped": [{"name": name, "reason": reason} for name, reason in sorted(skipped)],
-        "fingerprint": fingerprint(played.game, options, games, dev),
+        "fingerprint": fingerprint(played.game, options, games, dev, FRAME, played.n_actions),
     }
     write_json(out / DONE, {**done, "table_digest": table_digest(done)})
 

@@ -29,6 +29,7 @@ from isoclone.demos import RecordRequest
 from isoclone.executors import Executor, Files, SerialExecutor, Task, near
 from isoclone.executors.serial import one_line
 from isoclone.experts import Expert, View, expert
+from isoclone.experts.identity import identity_of
 from isoclone.games import game
 from isoclone.nethack.game import NetHack
 from isoclone.nethack.recordings.demonstrations import NldDemonstrations
@@ -57,6 +58,7 @@ class NldRecordRequest:
     game: str = "nethack"
     game_options: dict[str, Any] = field(default_factory=dict)
     expert_options: dict[str, Any] = field(default_factory=dict)
+    identity: dict[str, Any] | None = None  # of the expert; looked up if it is not given
 
     def check(self) -> None:
         """Raise SpecError for a number out of range."""
@@ -97,6 +99,8 @@ def record_nld(
     path = Path(path)
     request.check()
     the_game, _ = _cast(request)
+    if request.identity is None:
+        request = replace(request, identity=identity_of(request.expert, request.expert_options))
     claim(path, RECORDING, request.declared(), HELD)
     for part in path.glob(".*.part"):  # games whose recording was killed
         shutil.rmtree(part)
@@ -196,6 +200,7 @@ def record_as_demonstrations(
             game=request.game,
             game_options=request.game_options,
             expert_options=request.expert_options,
+            identity=request.identity,
         ),
         request.samples,
         path.parent / RECORDINGS,
