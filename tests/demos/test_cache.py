@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import time
+
 import numpy as np
 import pytest
 import torch
 
 from isoclone.base.errors import SpecError
-from isoclone.demos import FrameEncoder, open_cache
+from isoclone.demos import FrameDemonstrations, FrameEncoder, open_cache
 from isoclone.demos.batches import Batches, Order, gather_stacks
 from isoclone.games import FrameSpec
 from isoclone.policies.encode import fit_encoder
 from isoclone.policies.observe import arrange, to_input
+from isoclone.study import pipeline
+from isoclone.study.session import Observer, Session
+from isoclone.study.study import Study
 
 IMAGE = FrameSpec((12, 8), "uint8", 3)
 VECTOR = FrameSpec((5,), "float32", 2)
@@ -163,3 +169,38 @@ def test_sample_i_does_not_depend_on_how_training_got_there():
     assert np.concatenate(parts).tolist() == whole.tolist()
     assert Order(np.arange(7), seed=0).take(64, 5).tolist() == whole[64:69].tolist()
     assert Order(np.arange(7), seed=1).take(0, 100).tolist() != whole.tolist()
+
+
+@pytest.mark.parametrize("where", [0, 0.5, 1])
+def test_a_wrong_byte_in_a_cache_is_noticed_and_the_cache_made_again(toy_demos, tmp_path, where):
+    bare = shutil.ignore_patterns("cache")
+    demos = FrameDemonstrations.open(shutil.copytree(toy_demos.path, tmp_path / "d", ignore=bare))
+    told = []
+    before = np.array(open_cache(demos, "unit", "rows", lambda *said: told.append(said[0])).codes)
+    assert set(told) == {"expand"}
+    path = next(demos.path.glob("cache/*/codes.bin"))
+    time.sleep(0.2)
+    open_cache(demos, "unit", "rows")  # found sound by this process, and still looked at again
+    data = bytearray(path.read_bytes())
+    data[int(where * (len(data) - 1))] ^= 1
+    path.write_bytes(data)
+    after = open_cache(demos, "unit", "rows", lambda *said: told.append(said[0]))
+    assert (np.array(after.codes) == before).all()
+    assert set(told) == {"expand", "expand again"}
+
+
+def test_a_study_says_that_a_cache_was_made_again(study_copy):
+    class Listening(Observer):
+        def trouble(self, message):
+            heard.append(message)
+
+    heard: list[str] = []
+    path = next(study_copy.glob("demos/cache/*/codes.bin"))
+    data = bytearray(path.read_bytes())
+    data[7] ^= 255
+    path.write_bytes(data)
+    study = Study.open(study_copy)
+    pipeline.expand(study, study.demos(), Session(observer=Listening()))
+    assert heard == ["the cache of frames was damaged: it is made again"]
+    data[7] ^= 255
+    assert path.read_bytes() == data

@@ -25,6 +25,8 @@ from isoclone.base.results import Baseline, Tested
 from isoclone.base.schema import kinds
 from isoclone.base.store import alone, read_json, sweep_leftovers, write_json, write_rows
 from isoclone.demos import Demonstrations, RecordRequest, record_demonstrations
+from isoclone.demos.base import Progress
+from isoclone.demos.cache import EXPAND_AGAIN
 from isoclone.demos.demonstrations import DONE
 from isoclone.evaluation.baselines import action_shares, smallest_of
 from isoclone.executors import Files, Task
@@ -33,7 +35,7 @@ from isoclone.report import write_report as write_page
 from isoclone.study.facts import gather
 from isoclone.study.folder import STUDY_FILE
 from isoclone.study.plan import Cell
-from isoclone.study.session import Session
+from isoclone.study.session import Observer, Session
 from isoclone.study.spec import demos_path
 from isoclone.study.study import Study
 from isoclone.study.worker import (
@@ -151,7 +153,20 @@ def expand(study: Study, demos: Demonstrations, session: Session) -> None:
     layout = policy_layout(
         spec.policy, spec.widths[0], the_game.frame, the_game.n_actions, **spec.policy_options
     )
-    demos.source(spec.recipe["frames"], layout, session.observer.progress)
+    demos.source(spec.recipe["frames"], layout, _told_of_repairs(session.observer))
+
+
+def _told_of_repairs(observer: Observer) -> Progress:
+    """Return the observer's progress; it is told in a line if a damaged cache is made again."""
+    told: list[str] = []
+
+    def progress(what: str, done: float, total: float) -> None:
+        if what == EXPAND_AGAIN and not told:
+            told.append(what)
+            observer.trouble("the cache of frames was damaged: it is made again")
+        observer.progress(what, done, total)
+
+    return progress
 
 
 def _measure_references(study: Study, demos: Demonstrations, session: Session) -> None:
