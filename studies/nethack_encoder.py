@@ -9,7 +9,7 @@ train for some minutes.
 from isoclone.nethack.study import NETHACK
 from isoclone.study.ablation import Ablation
 
-LEAN, PAPER = (1e11, 2e11, 5e11, 1e12, 2e12), (5e11, 1e12, 2e12, 5e12, 1e13, 2e13)
+LEAN, PAPER = (9e10, 1.8e11, 4.5e11, 9e11, 1.8e12), (5e11, 1e12, 2e12, 5e12, 1e13, 2e13)
 
 ablation = Ablation(
     name="nethack-encoder",

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from isoclone.base.errors import SpecError, UnknownNameError
 from isoclone.games import FrameSpec, game
 from isoclone.policies import make_policy, policy_flops, policy_params, width_for
+from isoclone.policies.base import input_shape, is_recurrent
 from isoclone.policies.flops import cnn_flops_per_sample, cnn_params
 
 ATARI = FrameSpec((84, 84), "uint8", 4)
@@ -83,15 +84,39 @@ def test_parameters_as_published(width, params):
 
 @pytest.mark.parametrize("width", [1, 8, 50])
 @pytest.mark.parametrize("n_actions", [4, 18])
-def test_exact_flops_are_three_forward_passes_of_the_plain_network(width, n_actions):
+def test_exact_flops_are_what_a_plain_network_computes_in_training(width, n_actions):
+    """Forward and backward of real tensors; the input's own gradient is not computed."""
     with FlopCounterMode(display=False) as counter:
-        plain(width, n_actions)(torch.zeros(1, 4, 84, 84))
-    exact = 3 * counter.get_total_flops()
-    assert policy_flops("cnn", width, ATARI, n_actions) == exact
-    assert cnn_flops_per_sample(width, n_actions) == exact
+        out = plain(width, n_actions)(torch.zeros(1, 4, 84, 84))
+        forward = counter.get_total_flops()
+        out.sum().backward()
+    assert policy_flops("cnn", width, ATARI, n_actions) == counter.get_total_flops()
+    assert cnn_flops_per_sample(width, n_actions) == counter.get_total_flops()
+    assert policy_flops("cnn", width, ATARI, n_actions, "3x-forward") == 3 * forward
+    assert cnn_flops_per_sample(width, n_actions, "3x-forward") == 3 * forward
 
 
-@pytest.mark.parametrize(("width", "ratio"), [(1, 17.0), (23, 10.7), (117, 6.0), (266, 4.75)])
+@pytest.mark.parametrize(
+    ("name", "frame"),
+    [("mlp", game("toy").frame), ("mlp-lstm", game("toy").frame)]
+    + [(f"cnn-{core}", ATARI) for core in ("lstm", "transformer")],
+)
+def test_exact_flops_are_what_each_policy_computes_in_training(name, frame):
+    module = make_policy(name, 8, frame, 3)
+    shape, steps = input_shape(module, frame), getattr(module, "unroll", 1)
+    with FlopCounterMode(display=False) as counter:
+        if is_recurrent(module):
+            previous = torch.zeros(steps, 2, dtype=torch.int64)
+            state = module.initial_state(2)
+            out, _ = module(torch.zeros(steps, 2, *shape), previous, previous > 0, state)
+        else:
+            out = module(torch.zeros(2, *shape))
+        out.sum().backward()
+    flops = counter.get_total_flops() / (2 * steps)
+    assert policy_flops(name, 8, frame, 3) == pytest.approx(flops, rel=1e-9)
+
+
+@pytest.mark.parametrize(("width", "ratio"), [(1, 24.96), (23, 12.8), (117, 6.3), (266, 4.88)])
 def test_the_papers_counter_overstates_small_networks_most(width, ratio):
     exact = policy_flops("cnn", width, ATARI, 4)
     theirs = policy_flops("cnn", width, ATARI, 4, "tuyls2023-atari")

@@ -27,11 +27,11 @@ NETHACK = StudySpec(
     samples=1_000_000,
     policy="nethack",
     widths=(12, 24, 48, 96, 192),
-    budgets_flops=(1e11, 2e11, 5e11, 1e12, 2e12),
+    budgets_flops=(9e10, 1.8e11, 4.5e11, 9e11, 1.8e12),
     recipe=RECIPE.to_json(),
     game_options={"character": "mon-hum-neu-mal", "max_steps": 10_000},
     episodes=24,  # scores of NetHack vary by more than their mean
     dev_samples=100_000,
-    forecast_flops=6e12,
+    forecast_flops=5.4e12,
     forecast_episodes=200,
 )

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from isoclone.base.errors import SpecError
 from isoclone.base.tables import POLICIES
@@ -62,21 +62,31 @@ def make_policy(
         raise SpecError(f"policy '{name}': {error}") from error
 
 
+class _Cost(NamedTuple):
+    """Trainable parameters; FLOPs of a forward, and of a forward and backward pass, per sample."""
+
+    params: int
+    forward: float
+    trained: float
+
+
 @functools.cache
 def _measured(
     name: str, width: int, frame: FrameSpec, n_actions: int, options: tuple[tuple[str, Any], ...]
-) -> tuple[int, float]:
-    """Return (parameters, forward FLOPs per sample), counted on a module without storage."""
+) -> _Cost:
+    """Count a policy's cost on a module without storage, by torch's own counter."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):
         module = make_policy(name, width, frame, n_actions, **dict(options))
         inputs, samples = _example(module, frame)
-        with FlopCounterMode(display=False) as counter:
-            module(*inputs)
+        with FlopCounterMode(display=False) as counter, torch.enable_grad():
+            out = module(*inputs)
+            forward = counter.get_total_flops()
+            (out[0] if is_recurrent(module) else out).sum().backward()
     params = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    return params, counter.get_total_flops() / samples
+    return _Cost(params, forward / samples, counter.get_total_flops() / samples)
 
 
 def _example(module: torch.nn.Module, frame: FrameSpec) -> tuple[tuple[Any, ...], int]:
@@ -123,7 +133,7 @@ def policy_layout(name: str, width: int, frame: FrameSpec, n_actions: int, **opt
 
 def policy_params(name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any) -> int:
     """Count a policy's trainable parameters, without storage for them."""
-    return _measured(name, width, frame, n_actions, tuple(sorted(options.items())))[0]
+    return _measured(name, width, frame, n_actions, tuple(sorted(options.items()))).params
 
 
 def policy_flops(
@@ -141,11 +151,13 @@ def policy_flops(
     """
     from isoclone.policies.flops import cnn_flops_per_sample
 
-    params, forward = _measured(name, width, frame, n_actions, tuple(sorted(options.items())))
+    cost = _measured(name, width, frame, n_actions, tuple(sorted(options.items())))
     if convention == "exact":
-        return 3.0 * forward
+        return cost.trained
+    if convention == "3x-forward":
+        return 3.0 * cost.forward
     if convention == "6nd":
-        return 6.0 * params
+        return 6.0 * cost.params
     if name == "cnn" and len(frame.shape) == 2:
         shape = (frame.shape[0], frame.shape[1])
         return cnn_flops_per_sample(width, n_actions, convention, shape, frame.stack)

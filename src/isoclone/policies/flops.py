@@ -1,11 +1,14 @@
 """FLOPs per training sample, layer by layer, under named conventions.
 
-A multiply-add counts as two FLOPs; biases, activations and the optimiser are not counted. One
-training sample costs a forward pass and a backward pass of twice the forward pass.
+A multiply-add counts as two FLOPs, in convolutions and products of matrices; biases, activations,
+normalisations, embeddings, a scan over steps and the optimiser are not counted. The backward pass
+costs a layer twice its forward pass: once for the gradient of its weights, once for that of its
+input. A layer that reads the observation itself needs no gradient of its input.
 
 | convention        | per sample                                             | source           |
 |-------------------|--------------------------------------------------------|------------------|
-| `exact`           | 3 x forward, each convolution at its output resolution | torch's counter  |
+| `exact`           | forward and backward, as they are computed             | torch's counter  |
+| `3x-forward`      | 3 x forward, the input's gradient counted though unused| common           |
 | `6nd`             | 6 x parameters                                         | Kaplan, Tuyls    |
 | `tuyls2023-atari` | 3 x forward, each convolution at its *input* resolution| Tuyls            |
 
@@ -20,7 +23,7 @@ from dataclasses import dataclass
 
 from isoclone.base.errors import UnknownNameError
 
-CONVENTIONS = ("exact", "6nd", "tuyls2023-atari")
+CONVENTIONS = ("exact", "3x-forward", "6nd", "tuyls2023-atari")
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def count_params(layers: Sequence[Layer]) -> int:
 
 
 def flops_per_sample(layers: Sequence[Layer], convention: str = "exact") -> float:
-    """Return the FLOPs to train on one sample (forward + backward).
+    """Return the FLOPs to train on one sample, forward and backward; the first layer reads it.
 
     Raises:
         UnknownNameError: the convention is not one of `CONVENTIONS`.
@@ -85,7 +88,8 @@ def flops_per_sample(layers: Sequence[Layer], convention: str = "exact") -> floa
         raise UnknownNameError("FLOP convention", convention, list(CONVENTIONS))
     if convention == "6nd":
         return 6.0 * count_params(layers)
-    return 3.0 * sum(layer.forward_flops(convention) for layer in layers)
+    forward = [layer.forward_flops(convention) for layer in layers]
+    return 3.0 * sum(forward) - (forward[0] if convention == "exact" else 0)
 
 
 def cnn_layers(

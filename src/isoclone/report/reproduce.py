@@ -13,8 +13,9 @@ from isoclone.report.templating import fill
 
 PACKAGES = ("isoclone", "torch", "numpy", "scipy", "ale-py", "gymnasium")
 CONVENTIONS = {
-    "exact": "forward and backward pass (twice the forward) of every matrix multiply and "
-    "convolution, each convolution at its output resolution",
+    "exact": "forward and backward pass of every matrix multiply and convolution as they are "
+    "computed, each convolution at its output resolution; the input itself needs no gradient",
+    "3x-forward": "three times the forward pass of every matrix multiply and convolution",
     "6nd": "six times parameters times samples",
     "tuyls2023-atari": "forward and backward pass with each convolution at its input resolution, "
     "as in Tuyls et al. 2023 for Atari",

@@ -16,7 +16,7 @@ TOY = StudySpec(
     samples=100_000,
     policy="mlp",
     widths=(2, 4, 8, 16, 32),
-    budgets_flops=(1e8, 2e8, 5e8, 1e9, 2e9),
+    budgets_flops=(7e7, 1.4e8, 3.5e8, 7e8, 1.4e9),
     recipe=LEAN.to_json(),
     episodes=32,
     dev_samples=5_000,
@@ -29,13 +29,13 @@ BREAKOUT = StudySpec(
     expert="scripted",
     samples=240_000,
     widths=(2, 3, 5, 8, 13, 21),
-    # Below 1e11 FLOPs a policy learns little; points from there would distort the fitted laws.
-    budgets_flops=(1e11, 2e11, 5e11, 1e12, 2e12),
+    # Below 7e10 FLOPs a policy learns little; points from there would distort the fitted laws.
+    budgets_flops=(7e10, 1.4e11, 3.5e11, 7e11, 1.4e12),
     seeds=(0, 1),
     game_options={"max_steps": 3_000},
     episodes=8,
     dev_samples=6_000,
-    forecast_flops=6e12,
+    forecast_flops=4.2e12,
     forecast_episodes=24,
 )
 
@@ -77,6 +77,6 @@ def for_atari(name: str) -> StudySpec:
         expert="lookahead",
         samples=50_000,
         widths=(2, 3, 5, 8, 13),
-        budgets_flops=(3e10, 1e11, 3e11, 1e12),
+        budgets_flops=(2e10, 7e10, 2e11, 7e11),
         forecast_flops=None,
     )
