@@ -230,7 +230,7 @@ def plan(
 def recount(
     runs: Positional[Path],
     *,
-    to: Literal["exact", "6nd", "tuyls2023-atari"],
+    to: Literal["exact", "3x-forward", "6nd", "tuyls2023-atari"],
     policy: Literal["cnn"] = "cnn",
     n_actions: int | None = None,
     out: Path | None = None,

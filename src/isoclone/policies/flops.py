@@ -126,6 +126,6 @@ def cnn_flops_per_sample(
 
     >>> ratio = cnn_flops_per_sample(1, 4, "tuyls2023-atari") / cnn_flops_per_sample(1, 4)
     >>> round(ratio, 1)
-    17.0
+    25.0
     """
     return flops_per_sample(cnn_layers(width, n_actions, frame, stack), convention)
