@@ -23,7 +23,7 @@ from isoclone.base.registry import is_reference
 from isoclone.base.schema import columns
 from isoclone.demos.base import MASKED, Demonstrations
 from isoclone.executors import Executor
-from isoclone.experts import Expert, View
+from isoclone.experts import Expert, View, shaped
 from isoclone.games import Env, FrameSpec, Game
 
 if TYPE_CHECKING:
@@ -198,12 +198,14 @@ def check_expert(expert: Expert, game: Game) -> None:
         SpecError: the first rule of the protocol that is broken.
     """
     who = f"expert {getattr(expert, 'name', type(expert).__name__)!r}"
+    if hasattr(expert, "reset"):
+        expert = shaped(expert, game)
     for name in ("name", "lockstep", "act"):
         _demand(hasattr(expert, name), who, f"has no `{name}`")
     _demand(expert.lockstep >= 1, who, f"`lockstep` must be at least 1, not {expert.lockstep}")
     leaks = (
-        "acted differently in the same episode {}; keep what it remembers in view.memory, and draw "
-        "chance from view.rng"
+        "acted differently in the same episode {}; keep what it remembers in view.memory (or begin "
+        "anew at each reset), and draw chance from view.rng (or return logits)"
     )
     with _environment(game, who) as env, _environment(game, who) as beside:
         alone = _acts(expert, game, who, (0,), env)
@@ -560,7 +562,7 @@ def first_game(name: str, maker: Maker, args: Args, options: Options) -> Game:
 
 def first_expert(name: str, maker: Maker, args: Args, options: Options) -> Expert:
     """Make an expert for the game among its options and return it checked there."""
-    made: Expert = maker(*args, **options)
+    made = shaped(maker(*args, **options), options["game"])
     check_expert(made, options["game"])
     return made
 

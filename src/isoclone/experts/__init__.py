@@ -16,6 +16,7 @@ from isoclone.base.userfile import found_in_file, is_file_reference, split_refer
 from isoclone.experts.base import CallableExpert, Expert, View, make_random
 from isoclone.experts.identity import EXPERT, OWN, identity_of
 from isoclone.experts.lookahead import make_lookahead
+from isoclone.experts.player import Player, as_expert
 from isoclone.experts.score import ExpertScore, score_expert
 from isoclone.experts.scripted import scripted
 from isoclone.games import Game
@@ -25,10 +26,12 @@ __all__ = [
     "CallableExpert",
     "Expert",
     "ExpertScore",
+    "Player",
     "View",
     "expert",
     "expert_names",
     "score_expert",
+    "shaped",
     "train_expert",
 ]
 
@@ -52,9 +55,10 @@ def expert(
 
     `source` is a registered name ('scripted', 'lookahead', 'random', 'sb3/<model on the hub>'),
     the path of an SB3 zip or of a directory of `isoclone expert train` (these and the hub's need
-    `trust=True`), what a Python file defines as 'players.py:Name', or a function from an
-    observation (stack, *frame_shape) to an action. What a file defines may be any of these, an
-    expert, or a class or function that makes one (`maker(game=..., **options)`).
+    `trust=True`), what a Python file defines as 'players.py:Name', a function from an observation
+    (stack, *frame_shape) to an action, or a player with a memory (`experts.player.Player`). A class
+    is made first, and what a file defines may be any of these, or a class or function that makes
+    one (`maker(game=..., **options)`).
 
     Raises:
         UnknownNameError: no such expert.
@@ -72,15 +76,17 @@ def expert(
 
 
 def _made(source: Any, game: Game, options: dict[str, Any]) -> Expert:
-    if isinstance(source, str | os.PathLike) and _is_checkpoint(Path(source)):
+    if isinstance(source, type):
+        return shaped(_called(source, source.__name__, game, options), game)
+    if not isinstance(source, str | os.PathLike):
+        return shaped(source, game)
+    if _is_checkpoint(Path(source)):
         return _from_path(Path(source), game, options)
     if isinstance(source, str) and is_file_reference(source):
         return _from_file(source, game, options)
-    if callable(source):
-        return CallableExpert(source)
     name = os.fspath(source)
     try:
-        return EXPERTS.make(name, game=game, **options)
+        return shaped(EXPERTS.make(name, game=game, **options), game)
     except TypeError as error:
         raise SpecError(f"expert '{name}': {error}") from error
 
@@ -88,18 +94,41 @@ def _made(source: Any, game: Game, options: dict[str, Any]) -> Expert:
 def _from_file(reference: str, game: Game, options: dict[str, Any]) -> Expert:
     """Return the expert that 'players.py:Name' names: an object, its maker, or a function."""
     found = found_in_file(reference, EXPERT)
-    wanted = _parameters(found)
-    if isinstance(found, type) or "game" in wanted:
-        given = {"game": game, **options} if "game" in wanted else options
-        try:
-            found = found(**given)
-        except TypeError as error:
-            raise SpecError(f"expert {reference}: {error}") from error
-    elif options.keys() - {"trust"}:
+    if isinstance(found, type) or "game" in _parameters(found):
+        return shaped(_called(found, reference, game, options), game)
+    if options.keys() - {"trust"}:
         raise SpecError(f"expert {reference} takes no options; a maker with `game` could")
-    if isinstance(found, Expert) or not callable(found):
-        return expert(found, game)
-    return replace(CallableExpert(found), name=split_reference(reference)[1] or EXPERT)
+    made = shaped(found, game)
+    if isinstance(made, CallableExpert):
+        return replace(made, name=split_reference(reference)[1] or EXPERT)
+    return made
+
+
+def _called(maker: Callable[..., Any], name: str, game: Game, options: dict[str, Any]) -> Any:
+    """Return what a class or a function makes, given the game if it takes one."""
+    given = {"game": game, **options} if "game" in _parameters(maker) else options
+    try:
+        return maker(**given)
+    except TypeError as error:
+        raise SpecError(f"expert '{name}': {error}") from error
+
+
+def shaped(source: Any, game: Game) -> Expert:
+    """Return a player, an expert or a function as an expert.
+
+    Raises:
+        SpecError: it is none of these, or a player that asks for what there is not.
+    """
+    if hasattr(source, "reset") and hasattr(source, "act"):
+        return as_expert(source, game)
+    if isinstance(source, Expert):
+        return source
+    if callable(source):
+        return CallableExpert(source)
+    raise SpecError(
+        f"no expert: {type(source).__name__} is neither a function of an observation nor has "
+        "`reset` and `act`, or `name`, `lockstep` and `act`"
+    )
 
 
 def _parameters(found: Any) -> set[str]:

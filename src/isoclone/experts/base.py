@@ -31,9 +31,12 @@ class View:
         """Agent steps taken so far in this episode."""
         return len(self.frames) - 1
 
-    def observation(self) -> np.ndarray:
-        """Return the last `stack` frames, oldest first, (stack, *frame_shape)."""
-        rows = stack_indices(np.array([self.step]), np.array([0]), self.stack)[0]
+    def observation(self, stack: int | None = None) -> np.ndarray:
+        """Return the last `stack` frames, oldest first, (stack, *frame_shape).
+
+        `stack` is the game's unless given.
+        """
+        rows = stack_indices(np.array([self.step]), np.array([0]), stack or self.stack)[0]
         return np.stack([self.frames[row] for row in rows])
 
 
@@ -43,7 +46,16 @@ class Expert(Protocol):
 
     The action that `act` returns is the one recorded, also where the game's sticky actions carry
     out another. `lockstep` is the number of episodes to play side by side (a batch for a network,
-    1 for a script); `act` gets that many views, and fewer when episodes have ended.
+    1 for a script); `act` gets that many views, and fewer when episodes have ended. An expert that
+    keeps a memory of its own is a `Player` (`experts/player.py`).
+
+    An expert may also define:
+
+    | attribute | what for; without it |
+    |---|---|
+    | `chooses: str` | how actions are chosen, for people, as in "greedy"; not said |
+    | `other_way: str` | how to have them chosen otherwise; not said |
+    | `notes: tuple[str, ...]` | what is assumed of it, for people, a line each; none |
     """
 
     @property

@@ -17,7 +17,10 @@ SIDE = 84
 
 
 class GymEnv:
-    """One Gymnasium environment; `env` is open to experts that need it."""
+    """One Gymnasium environment; `env` is open to experts that need it.
+
+    `observation` is the last one as the environment gave it.
+    """
 
     def __init__(self, env_id: str, max_steps: int, as_image: bool):
         self.env = _make(env_id)
@@ -26,14 +29,14 @@ class GymEnv:
 
     def reset(self, seed: int) -> np.ndarray:
         self._steps = 0
-        observation, _ = self.env.reset(seed=seed)
-        return self._frame(observation)
+        self.observation, _ = self.env.reset(seed=seed)
+        return self._frame(self.observation)
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool]:
-        observation, reward, terminated, truncated, _ = self.env.step(action)
+        self.observation, reward, terminated, truncated, _ = self.env.step(action)
         self._steps += 1
         truncated = not terminated and (truncated or self._steps >= self._max_steps)
-        return self._frame(observation), float(reward), bool(terminated), bool(truncated)
+        return self._frame(self.observation), float(reward), bool(terminated), bool(truncated)
 
     def _frame(self, observation: np.ndarray) -> np.ndarray:
         if not self._as_image:

@@ -1,0 +1,190 @@
+"""Players: experts that remember, with `reset(n)` and `act(observations)`.
+
+A player keeps its memory to itself. It plays `n` episodes that begin together: `reset(n)` starts
+them, and `act` is given `n` observations and gives `n` actions. The row of an episode that has
+ended keeps its last observation, and its actions count for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from isoclone.base.errors import DataError, SpecError
+from isoclone.experts.base import View
+from isoclone.experts.draws import chosen
+from isoclone.games import Game
+
+
+@runtime_checkable
+class Player(Protocol):
+    """An expert with a memory of its own.
+
+    A player may also define:
+
+    | attribute | what for; without it |
+    |---|---|
+    | `name: str` | its name in tables and files; the class's |
+    | `lockstep: int` | episodes to play side by side, the largest `n`; 1 |
+    | `observes: str` | what `act` is given, a key of `OBSERVED`; "stack" |
+    | `every: int` | agent steps from one `act` to the next; the action is held meanwhile; 1 |
+    | `greedy: bool` | take the likeliest action where `act` gives logits; False: drawn |
+    | `notes: tuple[str, ...]` | what is assumed of it, for people, a line each; none |
+    """
+
+    def reset(self, n: int) -> None:
+        """Forget all; `n` episodes begin."""
+        ...
+
+    def act(self, observations: Any) -> Any:
+        """Return `n` actions, of integers, or logits of them, (n, n_actions) of floats.
+
+        Actions are drawn from logits with the random generator of each episode, so that an episode
+        does not depend on those beside it.
+        """
+        ...
+
+
+def _screen(view: View, who: str) -> np.ndarray:
+    return np.array(_asked(view, who, "screen_rgb", "rgb")())
+
+
+def _ram(view: View, who: str) -> np.ndarray:
+    return np.array(_asked(view, who, "ram", "ram")())
+
+
+def _raw(view: View, who: str) -> Any:
+    return _asked(view, who, "observation", "raw")
+
+
+def _asked(view: View, who: str, name: str, word: str) -> Any:
+    try:
+        return getattr(view.env, name)
+    except AttributeError as error:
+        raise SpecError(
+            f"{who} observes '{word}', and this game's environment has no `{name}`; "
+            f"others are {', '.join(sorted(OBSERVED.keys() - {word}))}"
+        ) from error
+
+
+# What a player may be given of each episode; rows of arrays are stacked to one array.
+OBSERVED: dict[str, Callable[[View, str], Any]] = {
+    "stack": lambda view, who: view.observation(),  # (stack, *frame), as students see it
+    "frame": lambda view, who: view.frames[-1],  # the last frame of it
+    "rgb": _screen,  # the screen, (height, width, 3) uint8
+    "ram": _ram,  # the console's memory, uint8
+    "raw": _raw,  # as the environment gave it: an array, a number, a dict, a tuple
+    "env": lambda view, who: view.env,  # the environment itself
+}
+_ARRAYS = ("stack", "frame", "rgb", "ram")
+
+
+@dataclass
+class _Row:
+    """The place of one episode among those that began together."""
+
+    token: object
+    index: int
+    held: Any = None  # the action that is repeated
+
+
+@dataclass
+class PlayerExpert:
+    """A player as an expert."""
+
+    player: Any
+    n_actions: int
+    sizes: tuple[int, ...]
+    name: str
+    lockstep: int
+    observes: str
+    every: int
+    greedy: bool
+    notes: tuple[str, ...]
+    _token: object = None
+    _seen: list[Any] = field(default_factory=list)
+
+    def act(self, views: Sequence[View]) -> list[Any]:
+        """Return one action for each view.
+
+        Raises:
+            SpecError: the game does not give what the player observes.
+            DataError: the player's answer is not one action for each episode.
+        """
+        rows = self._rows(views)
+        if views[0].step % self.every:
+            return [row.held for row in rows]
+        for view, row in zip(views, rows, strict=True):
+            self._seen[row.index] = OBSERVED[self.observes](view, self._who)
+        gathered = np.stack(self._seen) if self.observes in _ARRAYS else list(self._seen)
+        actions = self._actions(self.player.act(gathered), views, rows)
+        for row, action in zip(rows, actions, strict=True):
+            row.held = action
+        return actions
+
+    @property
+    def _who(self) -> str:
+        return f"expert '{self.name}'"
+
+    def _rows(self, views: Sequence[View]) -> list[_Row]:
+        """Return the views' rows; views that have none begin together."""
+        fresh = sum("row" not in view.memory for view in views)
+        if fresh == len(views):
+            self._token, self._seen = object(), [None] * len(views)
+            self.player.reset(len(views))
+            for index, view in enumerate(views):
+                view.memory["row"] = _Row(self._token, index)
+            fresh = 0
+        rows: list[_Row] = [view.memory["row"] for view in views if "row" in view.memory]
+        if fresh or any(row.token is not self._token for row in rows):
+            raise SpecError(
+                f"{self._who} remembers the episodes of its last reset alone, and is asked about "
+                "others; play them one group after the other"
+            )
+        return rows
+
+    def _actions(self, said: Any, views: Sequence[View], rows: Sequence[_Row]) -> list[Any]:
+        answer = said.detach().cpu().numpy() if hasattr(said, "detach") else np.asarray(said)
+        n, factors = len(self._seen), len(self.sizes)
+        mine = [row.index for row in rows]
+        if answer.dtype.kind == "f" and answer.shape == (n, self.n_actions):
+            rngs = [view.rng for view in views]
+            return chosen(answer[mine], self.sizes, rngs, self.greedy)
+        shape = (n,) if factors == 1 else (n, factors)
+        if answer.dtype.kind not in "iub" or answer.shape != shape:
+            raise DataError(
+                f"{self._who}: act() of {n} observation(s) gave {answer.dtype} of shape "
+                f"{answer.shape}; it wants integers of {shape} or logits of {(n, self.n_actions)}"
+            )
+        return [int(answer[i]) if factors == 1 else answer[i].astype(np.int64) for i in mine]
+
+
+def as_expert(player: Any, game: Game, name: str | None = None) -> PlayerExpert:
+    """Return a player as an expert of a game.
+
+    Raises:
+        SpecError: one of its attributes has a value that it cannot have.
+    """
+    observes = getattr(player, "observes", "stack")
+    called = str(name or getattr(player, "name", type(player).__name__))
+    if observes not in OBSERVED:
+        known = ", ".join(OBSERVED)
+        raise SpecError(f"expert '{called}': observes must be one of {known}, not {observes!r}")
+    numbers = {key: getattr(player, key, 1) for key in ("lockstep", "every")}
+    for key, value in numbers.items():
+        if type(value) is not int or value < 1:
+            raise SpecError(f"expert '{called}': {key} must be at least 1, not {value!r}")
+    return PlayerExpert(
+        player,
+        game.n_actions,
+        tuple(getattr(game, "action_sizes", ())) or (game.n_actions,),
+        called,
+        observes=observes,
+        greedy=bool(getattr(player, "greedy", False)),
+        notes=tuple(getattr(player, "notes", ())),
+        lockstep=numbers["lockstep"],
+        every=numbers["every"],
+    )
