@@ -16,7 +16,8 @@ from isoclone.base.errors import (  # noqa: E402
     TrustError,
 )
 from isoclone.experts import expert, score_expert, train_expert  # noqa: E402
-from isoclone.experts.checkpoint import algorithm_of, download  # noqa: E402
+from isoclone.experts.algorithms import algorithm_of  # noqa: E402
+from isoclone.experts.hub import download  # noqa: E402
 from isoclone.experts.sb3_env import GameVecEnv  # noqa: E402
 from isoclone.games import game  # noqa: E402
 

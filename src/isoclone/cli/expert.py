@@ -125,12 +125,23 @@ def score(
     if json:
         print_json({**result.to_json(), "random_score": the_game.random_score})
         return
-    STDOUT.print(f"{result.expert} in {game}: {plus_minus(result.mean, result.se, 1)}")
+    how = f", {_choice(result)}" if result.chooses else ""
+    STDOUT.print(f"{result.expert} in {game}: {plus_minus(result.mean, result.se, 1)}{how}")
     chance = "not measured" if the_game.random_score is None else f"{the_game.random_score:g}"
     STDOUT.print(
         f"{result.episodes} episodes, {result.steps:,} steps ({result.truncated} truncated), "
         f"{result.steps_per_second:.0f} steps/s; random play: {chance}"
     )
+    for note in result.notes:
+        STDOUT.print(f"- {note}", markup=False, highlight=False)
+
+
+def _choice(result: Any) -> str:
+    """Return how an expert's actions were chosen, and the option for the other way."""
+    if not result.other_way:
+        return str(result.chooses)
+    other = "sampled" if result.chooses == "greedy" else "greedy"
+    return f"{result.chooses} ({other}: --options {result.other_way})"
 
 
 class _Bar:

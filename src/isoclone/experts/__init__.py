@@ -37,7 +37,7 @@ __all__ = [
 
 
 def _from_hub(rest: str, game: Game, **options: Any) -> Expert:
-    from isoclone.experts.checkpoint import from_hub
+    from isoclone.experts.hub import from_hub
 
     return from_hub(rest, game, **options)
 

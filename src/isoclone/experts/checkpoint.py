@@ -1,4 +1,4 @@
-"""Experts from stable-baselines3: zip files, directories of `isoclone expert train`, the hub.
+"""Experts from stable-baselines3 and sb3-contrib: zips, directories of `isoclone expert train`.
 
 A checkpoint holds pickled objects, and a pickle can run any program when it is read. So it is
 opened only with `trust=True`, and even then the parts that only training needs (spaces,
@@ -9,92 +9,27 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from isoclone.base.errors import CheckpointError, SpecError, TrustError
+from isoclone.experts.algorithms import OFF_POLICY, algorithm_of, load_model, part
+from isoclone.experts.beside import Beside, look_beside, wanted_statistics
+from isoclone.experts.normalize import Statistics, read_statistics
+from isoclone.experts.sb3 import Reader, Sb3Expert, is_maskable, samples
+from isoclone.experts.sb3_read import (
+    FrameReader,
+    RawReader,
+    gymnasium_spaces,
+    sb3_spaces,
+    stacked_space,
+)
+from isoclone.experts.trained_on import settings_notes
+from isoclone.games import Game
+from isoclone.games.action_spaces import action_reader
 
-from isoclone.base.errors import CheckpointError, MissingExtraError, TrustError
-from isoclone.experts.base import View
-from isoclone.games import FrameSpec, Game
-
-LOCKSTEP = 8
 EXPERT_ZIP, EXPERT_JSON = "expert.zip", "expert.json"
 MIN_CNN_SIDE = 36  # the smallest picture SB3's convolutions fit into
-
-
-@dataclass(frozen=True)
-class Sb3Expert:
-    """An SB3 model as an expert; plays eight episodes side by side.
-
-    With `deterministic` it takes the likeliest action; otherwise actions are drawn from the policy
-    with the episode's own random generator. With `press_fire` it presses FIRE at the start of an
-    episode and after each lost life. The hub's models were trained with wrappers that do so, and
-    many of them never serve the ball by themselves.
-    """
-
-    model: Any = field(repr=False)
-    deterministic: bool
-    press_fire: bool
-    name: str = "sb3"
-    lockstep: int = LOCKSTEP
-
-    def act(self, views: Sequence[View]) -> list[int]:
-        """Return one action for each view, from one batch through the network."""
-        batch = np.stack([as_sb3(view.observation()) for view in views])
-        actions = self._choose(batch, views)
-        if not self.press_fire:
-            return actions
-        return [
-            1 if _must_serve(view) else action for view, action in zip(views, actions, strict=True)
-        ]
-
-    def _choose(self, batch: np.ndarray, views: Sequence[View]) -> list[int]:
-        import torch
-
-        policy = self.model.policy
-        if self.deterministic or not hasattr(policy, "get_distribution"):
-            return policy.predict(batch, deterministic=True)[0].tolist()
-        with torch.no_grad():
-            tensor, _ = policy.obs_to_tensor(batch)
-            chances = policy.get_distribution(tensor).distribution.probs.double().cpu().numpy()
-        return [_draw(row, view.rng) for row, view in zip(chances, views, strict=True)]
-
-
-def _draw(chances: np.ndarray, rng: np.random.Generator) -> int:
-    """Return a random index, drawn with the given probabilities, (n,)."""
-    ladder = np.cumsum(chances)
-    return min(int(np.searchsorted(ladder, rng.random() * ladder[-1])), len(chances) - 1)
-
-
-def _must_serve(view: View) -> bool:
-    """Return whether an Atari game with FIRE has just begun or just lost a life."""
-    ale = getattr(view.env, "ale", None)
-    if ale is None or len(view.env.actions) < 2 or view.env.actions[1].name != "FIRE":
-        return False
-    lives = ale.lives()
-    before = view.memory.get("lives")
-    view.memory["lives"] = lives
-    return before is None or lives < before
-
-
-def as_sb3(observation: np.ndarray) -> np.ndarray:
-    """Return a stack as SB3 expects it: images (stack, h, w) unchanged, vectors as (n,)."""
-    return observation if observation.ndim == 3 else observation.reshape(-1)
-
-
-def sb3_spaces(frame: FrameSpec, n_actions: int) -> tuple[Any, Any]:
-    """Return the Gymnasium spaces (observation, action) of a game as SB3 sees it."""
-    from gymnasium.spaces import Box, Discrete
-
-    if len(frame.shape) == 2:
-        box = Box(0, 255, (frame.stack, *frame.shape), np.uint8)
-    else:
-        box = Box(-np.inf, np.inf, (frame.stack * frame.size,), np.float32)
-    return box, Discrete(n_actions)
 
 
 def load_expert(
@@ -103,6 +38,7 @@ def load_expert(
     trust: bool = False,
     deterministic: bool | None = None,
     press_fire: bool | None = None,
+    normalize: str | bool | None = None,
     device: str = "auto",
     name: str | None = None,
 ) -> Sb3Expert:
@@ -110,15 +46,20 @@ def load_expert(
 
     Args:
         trust: allow pickled data to be read.
-        deterministic: by default False for PPO and A2C, whose policies are distributions, and
-            True for value methods (DQN, QR-DQN), which are random only while they explore.
+        deterministic: take the likeliest action. By default False for policies that are
+            distributions, but True for those that RL Zoo published for other games than Atari's,
+            as it measures them; always True for value methods (DQN, QR-DQN), which are random only
+            while they explore.
         press_fire: by default False for experts trained here, which learn to serve by themselves,
-            and True for others.
+            and True for others, unless their settings beside the zip say otherwise.
+        normalize: VecNormalize's statistics, a path; False if observations were not normalised in
+            training. By default they are looked for beside the zip.
 
     Raises:
         TrustError: `trust` is not given.
         MissingExtraError: stable-baselines3 is not installed.
-        CheckpointError: no such file, no SB3 zip, or the model does not fit the game.
+        CheckpointError: no such file, no SB3 zip, the model does not fit the game, or it was
+            trained with statistics that are not there.
     """
     path, own = _zip_of(Path(path))
     if not trust:
@@ -127,14 +68,22 @@ def load_expert(
             "if you trust its source, pass trust=True (--trust)"
         )
     data = _read_data(path)
-    _check_actions(path, data, game)
-    model = _load_model(path, data, game, device)
-    samples = hasattr(model.policy, "get_distribution")
+    beside = Beside() if own else look_beside(path)
+    told, fires = settings_notes(path, beside, game, own)
+    statistics, said = _statistics(path, data, beside, normalize)
+    spaces, reader, to_index = _fitted(path, data, beside, game, statistics, own)
+    model = load_model(path, data, game, spaces, device)
+    zoo = beside.by_zoo or (name or "").startswith("sb3/")
+    greedy, why = _greedy(model.policy, deterministic, zoo and not hasattr(game, "rom"))
+    unmasked = _unmasked(model.policy, game)
     return Sb3Expert(
         model,
-        not samples if deterministic is None else deterministic,
-        not own if press_fire is None else press_fire,
+        greedy,
+        fires if press_fire is None else press_fire,
+        reader,
+        to_index,
         name=name or f"sb3:{path.parent.name if own else path.stem}",
+        notes=(*why, *said, *told, *unmasked),
     )
 
 
@@ -151,128 +100,149 @@ def _read_data(path: Path) -> dict[str, Any]:
     """Read the JSON half of a checkpoint, without unpickling anything."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read("data"))
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+            data = json.loads(archive.read("data"))
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError, NotImplementedError) as error:
         raise CheckpointError(f"{path} is not an SB3 checkpoint, or is damaged: {error}") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} is not an SB3 checkpoint: its data is no object")
+    return data
 
 
-def _check_actions(path: Path, data: dict[str, Any], game: Game) -> None:
-    count = data.get("action_space", {}).get("n")
-    if count is not None and int(count) != game.n_actions:
+def _statistics(
+    path: Path, data: dict[str, Any], beside: Beside, asked: str | bool | None
+) -> tuple[Statistics | None, tuple[str, ...]]:
+    """Return the statistics that observations are normalised by, if any, and what to say of it.
+
+    Raises:
+        CheckpointError: the zip wants some, and there are none; or they cannot be read.
+    """
+    if asked is False:
+        return None, ()
+    if asked is True:
+        raise SpecError("normalize= wants the path of VecNormalize's file, or false")
+    if asked is not None:
+        if not Path(asked).is_file():
+            raise CheckpointError(f"normalize={asked}: no such file")
+        return _read(Path(asked))
+    kept = data.get("_last_original_obs") is not None
+    wants: bool | None = beside.normalizes
+    if wants is None:  # algorithms that learn from a buffer keep the observation in any case
+        wants = None if kept and algorithm_of(data) in OFF_POLICY else kept
+    if wants is False:
+        return None, ()
+    if beside.statistics:
+        return _read(beside.statistics)
+    if wants is None:
+        return None, ("assumed: observations were not normalised (else normalize=PATH)",)
+    places = " or ".join(wanted_statistics(path))
+    raise CheckpointError(
+        f"{path} was trained on observations normalised by VecNormalize and needs its statistics: "
+        f"{places} is not there; give --options normalize=PATH (normalize=false if only rewards "
+        "were normalised)"
+    )
+
+
+def _read(path: Path) -> tuple[Statistics | None, tuple[str, ...]]:
+    found = read_statistics(path)
+    return found, (f"observations normalised by {path}",) if found else ()
+
+
+def _fitted(
+    path: Path,
+    data: dict[str, Any],
+    beside: Beside,
+    game: Game,
+    statistics: Statistics | None,
+    own: bool,
+) -> tuple[tuple[Any, Any], Reader, Any]:
+    """Return the spaces for a model, what it is shown, and how its actions become the game's.
+
+    Raises:
+        CheckpointError: the model was made for other observations or actions.
+    """
+    space = part(data, "observation_space")
+    said = space.get("_shape", space.get("shape"))
+    saved = tuple(said) if isinstance(said, list) and ("spaces" not in space) else None
+    spaces = None if own else gymnasium_spaces(game)
+    if spaces:
+        observations = stacked_space(spaces[0], beside.frame_stack or 1)
+        if saved in (None, observations.shape):
+            if statistics:
+                statistics.check(_shapes(spaces[0]))
+            _check_count(path, data, game)
+            return (
+                (observations, spaces[1]),
+                RawReader(beside.frame_stack or 1, statistics),
+                _indexer(spaces[1], game),
+            )
+    _check_count(path, data, game)
+    stack = _stack_of(saved, game, beside.frame_stack)
+    if statistics:
+        statistics.check({"": game.frame.shape})
+    return (
+        sb3_spaces(game.frame, game.n_actions, stack),
+        FrameReader(stack, not own, statistics),
+        int,
+    )
+
+
+def _shapes(space: Any) -> dict[str, tuple[int, ...]]:
+    inner = getattr(space, "spaces", None)
+    if isinstance(inner, dict):
+        return {key: one.shape for key, one in inner.items()}
+    return {"": space.shape}
+
+
+def _stack_of(saved: tuple[int, ...] | None, game: Game, said: int | None) -> int:
+    """Return how many frames the model reads; the game's own number if they are not its frames."""
+    frame = game.frame
+    if saved and len(frame.shape) == 2 and saved[1:] == frame.shape:
+        return saved[0]
+    if saved and len(saved) == 1 and len(frame.shape) == 1 and saved[0] % frame.size == 0:
+        return saved[0] // frame.size or frame.stack
+    return said or frame.stack
+
+
+def _indexer(space: Any, game: Game) -> Any:
+    """Return the function from an action of SB3's to one of the game's."""
+    if hasattr(space, "n") and not space.shape:
+        return int
+    return action_reader(space, getattr(game, "bins", 256)).to_index
+
+
+def _check_count(path: Path, data: dict[str, Any], game: Game) -> None:
+    space = part(data, "action_space")
+    count = None if space.get("_shape", space.get("shape")) else space.get("n")
+    if isinstance(count, int | str) and str(count).isdigit() and int(count) != game.n_actions:
         raise CheckpointError(
             f"{path} chooses among {int(count)} actions, {game.name} has {game.n_actions}; "
             "it was trained on another game, or on another action set"
         )
 
 
-def algorithm_of(data: dict[str, Any]) -> str:
-    """Return the name of a checkpoint's SB3 class, known by settings that only it has."""
-    module = str(data.get("policy_class", {}).get("__module__", ""))
-    if "sb3_contrib" in module:
-        return "QRDQN" if "qrdqn" in module else "unknown"
-    if "exploration_rate" in data:
-        return "DQN"
-    if "clip_range" in data:
-        return "PPO"
-    return "A2C" if "gae_lambda" in data else "unknown"
+def _greedy(policy: Any, asked: bool | None, published: bool) -> tuple[bool, tuple[str, ...]]:
+    """Return whether the best action is taken, and why where it is not the user's word."""
+    if not samples(policy):
+        return True, ()
+    if asked is not None:
+        return asked, ()
+    return published, ("greedy, as RL Zoo measures it",) if published else ()
 
 
-def _algorithm_class(path: Path, data: dict[str, Any]) -> Any:
-    name = algorithm_of(data)
-    if name == "unknown":
-        raise CheckpointError(f"{path}: unknown algorithm; known are PPO, A2C, DQN, QR-DQN")
+def _unmasked(policy: Any, game: Game) -> tuple[str, ...]:
+    if not is_maskable(policy) or game_masks(game):
+        return ()
+    return ("MaskablePPO without masks: the game has no `action_masks()`",)
+
+
+def game_masks(game: Game) -> bool:
+    """Return whether the game tells which actions are allowed."""
+    from isoclone.experts.sb3 import masks_of
+    from isoclone.games import close, make_env
+
+    env = make_env(game)
     try:
-        if name == "QRDQN":
-            from sb3_contrib import QRDQN
-
-            return QRDQN
-        import stable_baselines3
-    except ModuleNotFoundError as error:
-        if name == "QRDQN" and error.name == "sb3_contrib":
-            raise CheckpointError(f"{path} is a QR-DQN model: pip install sb3-contrib") from error
-        raise MissingExtraError("an SB3 expert", "sb3") from error
-    return getattr(stable_baselines3, name)
-
-
-def _load_model(path: Path, data: dict[str, Any], game: Game, device: str) -> Any:
-    observations, actions = sb3_spaces(game.frame, game.n_actions)
-    replaced = {
-        "observation_space": observations,
-        "action_space": actions,
-        "learning_rate": 0.0,
-        "lr_schedule": _no_schedule,
-        "clip_range": _no_schedule,
-        "exploration_schedule": _no_schedule,
-        "buffer_size": 1,  # a full replay buffer takes gigabytes
-        "optimize_memory_usage": False,
-        "ep_info_buffer": None,
-        "ep_success_buffer": None,
-        "_last_obs": None,
-        "_last_episode_starts": None,
-        "_last_original_obs": None,
-    }
-    model_class = _algorithm_class(path, data)
-    known = {key: value for key, value in replaced.items() if key in data}
-    try:
-        return model_class.load(path, device=device, custom_objects=known)
-    except Exception as error:  # a foreign pickle may raise anything
-        raise CheckpointError(
-            f"{path} does not fit {game.name}, whose stacks have shape {observations.shape}: "
-            f"{_first_line(error)}"
-        ) from error
-
-
-def _no_schedule(_: float) -> float:
-    return 0.0
-
-
-def from_hub(rest: str, game: Game, trust: bool = False, **options: Any) -> Sb3Expert:
-    """Download and load the expert of a hub id such as `sb3/ppo-BreakoutNoFrameskip-v4`.
-
-    `rest` is the part after 'sb3/'.
-
-    Raises:
-        TrustError: `trust` is not given.
-        MissingExtraError: huggingface_hub is not installed.
-        CheckpointError: the hub cannot be reached, has no such model, or it does not fit.
-    """
-    hub_id = f"sb3/{rest}"
-    if not trust:
-        raise TrustError(
-            f"{hub_id} is a pickled checkpoint from the Hugging Face hub, which can run any "
-            "program; if you trust its author, pass trust=True (--trust)"
-        )
-    path = download(hub_id)
-    return load_expert(path, game, trust, name=hub_id, **options)
-
-
-def download(hub_id: str, endpoint: str | None = None) -> Path:
-    """Return the local path of a hub model's zip, downloaded unless the hub's cache has it.
-
-    Raises:
-        MissingExtraError: huggingface_hub is not installed.
-        CheckpointError: the hub cannot be reached, or has no such model.
-    """
-    try:
-        from huggingface_hub import errors as hub
-        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("an expert from the hub", "sb3") from error
-    filename = f"{hub_id.partition('/')[2]}.zip"
-    with suppress(hub.LocalEntryNotFoundError, hub.HFValidationError):
-        return Path(hf_hub_download(hub_id, filename, local_files_only=True))
-    try:
-        # Ask once first: without a network the download itself retries for half a minute.
-        get_hf_file_metadata(hf_hub_url(hub_id, filename, endpoint=endpoint))
-        return Path(hf_hub_download(hub_id, filename, endpoint=endpoint))
-    except (hub.RepositoryNotFoundError, hub.RemoteEntryNotFoundError, hub.HFValidationError) as e:
-        raise CheckpointError(f"the hub has no {hub_id} with a file {filename}") from e
-    except Exception as error:  # no network, or trouble with a proxy, a certificate, a quota
-        raise CheckpointError(
-            f"{hub_id} is not in the hub's local cache, and the hub cannot be reached "
-            f"({_first_line(error)}); go online, or give the path of a downloaded zip"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()
+        env.reset(0)
+        return masks_of(env) is not None
+    finally:
+        close(env)

@@ -26,7 +26,9 @@ from typing import Any
 from isoclone.base.errors import CheckpointError, MissingExtraError, SpecError, SpecMismatchError
 from isoclone.base.records import stable_id
 from isoclone.base.store import read_json, replacing, sweep_leftovers, write_json
-from isoclone.experts.checkpoint import EXPERT_JSON, EXPERT_ZIP, MIN_CNN_SIDE, Sb3Expert
+from isoclone.experts.checkpoint import EXPERT_JSON, EXPERT_ZIP, MIN_CNN_SIDE
+from isoclone.experts.sb3 import Sb3Expert
+from isoclone.experts.sb3_read import FrameReader
 from isoclone.experts.score import score_expert
 from isoclone.games import Game, check_seed
 
@@ -105,7 +107,8 @@ def train_expert(
         return read_json(path / EXPERT_JSON)
     model = _model(game, request, device, path / CHECKPOINT_ZIP)
     _learn(model, steps, path / CHECKPOINT_ZIP, save_every, progress)
-    expert = Sb3Expert(model, deterministic=False, press_fire=False, name=f"sb3:{path.name}")
+    reader = FrameReader(game.frame.stack)
+    expert = Sb3Expert(model, False, False, reader, name=f"sb3:{path.name}")
     score = score_expert(expert, game, episodes, seed)
     _save(model, path / EXPERT_ZIP)
     summary = {

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-from isoclone.experts.checkpoint import as_sb3, sb3_spaces
+from isoclone.experts.sb3_read import as_sb3, sb3_spaces
 from isoclone.games import Game, vector_env
 
 

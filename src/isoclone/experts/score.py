@@ -29,6 +29,9 @@ class ExpertScore(Record):
     steps_per_second: float
     action_frequencies: tuple[float, ...]
     scores: tuple[float, ...]  # one for each episode, in the order of their seeds
+    chooses: str = ""  # how actions were chosen: "greedy", "sampled"; "" if not said
+    other_way: str = ""  # the option by which they are chosen otherwise
+    notes: tuple[str, ...] = ()  # what is assumed of the expert
 
 
 def score_expert(
@@ -132,4 +135,7 @@ def _summary(expert: Expert, game: Game, played: list[_Played], seconds: float) 
         steps_per_second=steps / seconds,
         action_frequencies=tuple((counts / steps).tolist()),
         scores=tuple(scores.tolist()),
+        chooses=getattr(expert, "chooses", ""),
+        other_way=getattr(expert, "other_way", ""),
+        notes=tuple(getattr(expert, "notes", ())),
     )
