@@ -11,6 +11,7 @@ import pytest
 from storage import object_store
 from support import SHARED, tiny_spec
 
+from isoclone.base.limits import VARIABLE as UNPACK_LIMIT_VARIABLE
 from isoclone.base.registry import MODULES_VARIABLE
 from isoclone.demos import FrameDemonstrations, RecordRequest, record
 from isoclone.executors.setup import STUDY_FILE_VARIABLE
@@ -23,7 +24,7 @@ from isoclone.study.study import Study
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test hand the files and modules that it trusts on to the next one."""
-    for name in (STUDY_FILE_VARIABLE, MODULES_VARIABLE):
+    for name in (STUDY_FILE_VARIABLE, MODULES_VARIABLE, UNPACK_LIMIT_VARIABLE):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
 

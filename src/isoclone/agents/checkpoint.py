@@ -158,11 +158,12 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> TrainedPolicy:
     try:
         encoder = _encoder(metadata["encoder"], tensors)
         run = Run.from_json(metadata["run"])
-        options = run.policy_options
-        module = policy_for(encoder, run.policy, run.width, metadata["n_actions"], **options)
         weights = {
             k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")
         }
+        shape = (encoder, run.policy, run.width, metadata["n_actions"])
+        _check_shapes(weights, *shape, **run.policy_options)
+        module = policy_for(*shape, **run.policy_options)
         module.load_state_dict(weights)
         dtype = getattr(torch, metadata["precision"])
     except UnknownNameError as error:
@@ -178,6 +179,19 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> TrainedPolicy:
     return TrainedPolicy(
         module.to(where).eval(), encoder, run, metadata["n_actions"], samples, dtype, where
     )
+
+
+def _check_shapes(weights: dict[str, torch.Tensor], *shape: Any, **options: Any) -> None:
+    """Raise ValueError unless the weights have the policy's shapes; no memory is taken for it.
+
+    A width is a few digits of the file, and could be that of a policy larger than the memory.
+    """
+    with torch.device("meta"):
+        wanted = policy_for(*shape, **options).state_dict()
+    odd = sorted(wanted.keys() ^ weights.keys())
+    odd += [name for name in wanted if not odd and wanted[name].shape != weights[name].shape]
+    if odd:
+        raise ValueError(f"its weights have another '{odd[0]}'")
 
 
 def _encoder(described: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FrameEncoder:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """How big a model, how many demonstrations, what score: before the compute is spent.
 `isoclone VERB --help` tells of each flag; `isoclone --version` prints the version; with any verb,
-`--import MODULE` imports a module of yours first: what it registers is then known."""
+`--import MODULE` imports a module of yours first: what it registers is then known, and
+`--unpack-limit 8GiB` lets a file unpack to more than 2 GiB."""
 GROUPS = {
     "demos": "Record demonstrations, show them, import and select others'.",
     "demos import": "Import recordings made elsewhere.",
@@ -104,27 +105,27 @@ def verb_in(words: Sequence[str], known: Sequence[str]) -> str:
     return next((place for place in said if place in places), "")
 
 
-def _modules_in(words: list[str]) -> list[str]:
-    """Take `--import MODULE` out of a command line, wherever it stands; return the modules.
+def _taken_out(words: list[str], flag: str, wants: str) -> list[str]:
+    """Take every `flag VALUE` out of a command line, wherever it stands; return the values.
 
     >>> words = ["plan", "--import", "mine.games", "study", "--import=more"]
-    >>> _modules_in(words), words
+    >>> _taken_out(words, "--import", "a module"), words
     (['mine.games', 'more'], ['plan', 'study'])
 
     Raises:
-        SpecError: no module follows.
+        SpecError: no value follows.
     """
-    modules = []
+    values = []
     for at in reversed(range(len(words))):
-        flag, equals, module = words[at].partition("=")
-        if flag != "--import":
+        name, equals, value = words[at].partition("=")
+        if name != flag:
             continue
         taken = 1 if equals else 2
-        modules.append(module if equals else (words[at + 1 : at + 2] or [""])[0])
+        values.append(value if equals else (words[at + 1 : at + 2] or [""])[0])
         del words[at : at + taken]
-    if not all(modules):
-        raise SpecError("--import takes a module, as in --import mine.games")
-    return modules[::-1]
+    if not all(values):
+        raise SpecError(f"{flag} takes {wants}")
+    return values[::-1]
 
 
 def _stop(number: int, frame: object) -> None:
@@ -204,6 +205,7 @@ def _carry_out(words: list[str]) -> None:
     import tyro
 
     from isoclone import __version__
+    from isoclone.base.limits import raise_limit
     from isoclone.base.registry import Registry, import_modules
     from isoclone.cli.output import print_plain
     from isoclone.cli.usage import complaints_in_one_line, deferred
@@ -214,7 +216,9 @@ def _carry_out(words: list[str]) -> None:
         print_plain(f"isoclone {__version__}")
         return
     try:
-        import_modules(_modules_in(words))
+        for size in _taken_out(words, "--unpack-limit", "a size, as in --unpack-limit 8GiB"):
+            raise_limit(size, "--unpack-limit")
+        import_modules(_taken_out(words, "--import", "a module, as in --import mine.games"))
         run_study_file()
         known = verbs()
         verb = verb_in(words, list(known))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from isoclone.base.errors import DataError
+from isoclone.base.parquet import check
 from isoclone.base.records import conform
 from isoclone.base.store import replacing
 from isoclone.games import FrameSpec
@@ -108,6 +109,7 @@ def read_actions(path: Path) -> np.ndarray:
     import pyarrow.parquet as pq
 
     try:
+        check(path, ["action"])
         return pq.read_table(path, columns=["action"])["action"].to_numpy()
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise DataError(f"{path} is damaged ({' '.join(str(error).split())[:100]})") from error
@@ -123,7 +125,8 @@ def read_episode(path: Path, frame: FrameSpec) -> Episode:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path).combine_chunks()
+        check(path, ["frame", "action", "reward"])
+        table = pq.read_table(path, columns=["frame", "action", "reward"]).combine_chunks()
         column = table["frame"].chunk(0)
         frames = np.frombuffer(column.buffers()[1], frame.dtype)
         return Episode(

@@ -14,13 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from isoclone.base import parquet
 from isoclone.base.errors import DataError, UsageError
+from isoclone.base.limits import check_unpacked
 from isoclone.base.records import Point
 from isoclone.base.schema import kinds
 from isoclone.laws.points import REQUIRED
 
 KINDS = {"group": str, **kinds(Point), "n_actions": int}  # every column that is read
 NO_GROUP = ""
+CELL_BYTES = 64  # of a cell as a Python object in a list
 
 
 @dataclass
@@ -69,16 +72,30 @@ def _raw(path: Path) -> dict[str, list[Any]]:
     suffix = path.suffix.lower()
     try:
         if suffix == ".parquet":
-            import pyarrow.parquet
-
-            # ParquetFile, since read_table would take folder names for columns
-            return pyarrow.parquet.ParquetFile(path).read().to_pydict()
+            return _read_parquet(path)
         if suffix in (".csv", ".tsv", ".txt"):
             return _read_csv(path, "\t" if suffix == ".tsv" else ",")
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError, ValueError) as error:
         why = " ".join(str(error).split())[:160]
         raise DataError(f"{path}: cannot be read as {suffix[1:]} ({why})") from None
     raise UsageError(f"{path}: expected a .csv, .tsv or .parquet file")
+
+
+def _read_parquet(path: Path) -> dict[str, list[Any]]:
+    """Read the columns that are known; of the others only the names, with no values."""
+    metadata = parquet.check(path, ())
+    names = list(metadata.schema.to_arrow_schema().names)
+    known = [name for name in names if name.strip() in KINDS]
+    _refuse_twins(path, names)
+    check_unpacked(path, metadata.num_rows * len(known) * CELL_BYTES)
+    table = parquet.read_table(path, known)
+    return {name: table[name].to_pylist() if name in known else [] for name in names}
+
+
+def _refuse_twins(path: Path, names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{path}: the column {twice!r} occurs twice in the header")
 
 
 def _read_csv(path: Path, delimiter: str) -> dict[str, list[Any]]:
@@ -90,9 +107,7 @@ def _read_csv(path: Path, delimiter: str) -> dict[str, list[Any]]:
     with path.open("rb") as file:
         head = file.readline().decode("utf-8-sig", errors="replace")
     names = [name.strip().strip('"').strip() for name in head.rstrip("\r\n").split(delimiter)]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{path}: the column {twice!r} occurs twice in the header")
+    _refuse_twins(path, names)
     read = csv.ReadOptions(column_names=names, skip_rows=1)
     types = {name: pyarrow.string() for name in names}
     convert = csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=_NULL)

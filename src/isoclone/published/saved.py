@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from isoclone.base.errors import DataError
+from isoclone.base.limits import check_unpacked, unpack_limit
 
-MAX_BYTES = 256 * 2**20  # uncompressed; the released files hold less than 1 MiB each
+MAX_BYTES = 256 << 20  # unpacked, unless the user says more; the released hold less than 1 MiB
+NODE_BYTES = 512  # of a container or a number, as Python keeps it, with room to spare
 
 
 def load(path: Path) -> Any:
@@ -27,9 +29,10 @@ def load(path: Path) -> Any:
     """
     try:
         _check_archive(path)
-        return _plain(_loaded(path))
+        return _Plain(path).of(_loaded(path))
     except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+        said = str(error) if str(path) in str(error) else f"{path}: {error}"
+        raise DataError(said) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     except zipfile.BadZipFile:
@@ -40,10 +43,9 @@ def load(path: Path) -> Any:
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse an archive of another kind, or one that unpacks to more than memory can hold."""
+    """Refuse an archive of another kind, or one that unpacks to more than the limit."""
     with zipfile.ZipFile(path) as archive:
-        if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
-            raise DataError(f"holds more than {MAX_BYTES >> 20} MiB; refused")
+        check_unpacked(path, sum(info.file_size for info in archive.infolist()), MAX_BYTES)
         names = [n for n in archive.namelist() if n == "data.pkl" or n.endswith("/data.pkl")]
     if len(names) != 1:
         raise DataError("not a torch-saved archive (it should hold one data.pkl)")
@@ -68,13 +70,31 @@ def _empty_dict(*_: Any) -> dict[Any, Any]:
     return {}
 
 
-def _plain(tree: Any) -> Any:
-    """Return the tree with tensors as arrays."""
-    if isinstance(tree, dict):
-        return {key: _plain(value) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return type(tree)(_plain(value) for value in tree)
-    return tree.numpy() if hasattr(tree, "numpy") else tree
+class _Plain:
+    """Copy a tree with arrays for tensors, and count what it comes to.
+
+    A tensor of one number can be a view of any size, and a list that holds another many times over
+    needs a few bytes of the file.
+    """
+
+    def __init__(self, path: Path):
+        self._path, self._spent, self._limit = path, 0, unpack_limit(MAX_BYTES)
+
+    def of(self, tree: Any) -> Any:
+        """Return the tree with tensors as arrays.
+
+        Raises:
+            DataError: it comes to more than the limit.
+        """
+        is_tensor = hasattr(tree, "numpy")
+        self._spent += tree.numel() * tree.element_size() if is_tensor else NODE_BYTES
+        if self._spent > self._limit:
+            check_unpacked(self._path, self._spent, MAX_BYTES)
+        if isinstance(tree, dict):
+            return {key: self.of(value) for key, value in tree.items()}
+        if isinstance(tree, list | tuple):
+            return type(tree)(self.of(value) for value in tree)
+        return tree.numpy() if is_tensor else tree
 
 
 def leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
