@@ -117,8 +117,10 @@ def test_a_folder_is_read_and_a_damaged_file_is_a_notice(tmp_path):
     (folder / "atari/eval_loss/eval_loss_Two.tar").write_bytes(b"damaged")
     (folder / "atari/eval_return/eval_return_One.tar").unlink()
     found = tuyls2023.read(folder)
-    assert found.groups() == ["One"]
-    assert set(found.points["return_mean"]) == {None}
+    rows = list(zip(*(found.points[k] for k in ("group", "dev_loss", "return_mean")), strict=True))
+    assert {g for g, loss, returned in rows if loss is not None and returned is None} == {"One"}
+    assert {g for g, loss, returned in rows if loss is None and returned is not None} == {"Two"}
+    assert found.groups() == ["One", "Two"]
     assert any("Two" in n for n in found.notices)
     assert any("eval_return_One.tar is missing" in n for n in found.notices)
 
@@ -129,6 +131,87 @@ def test_missing_sample_counts_are_derived_and_said(tmp_path):
     found = tuyls2023.read(folder)
     assert all(d > 0 for d in found.points["samples"])
     assert any("sample counts are missing" in n for n in found.notices)
+
+
+def test_a_game_whose_losses_are_empty_keeps_its_returns(tmp_path):
+    folder = fake(tmp_path, ("One", "Two"))
+    archive(folder / "atari/eval_loss/eval_loss_Two.tar", pickle.dumps({"1e14": {}}, 2))
+    found = tuyls2023.read(folder)
+    assert found.groups() == ["One", "Two"]
+    two = [i for i, group in enumerate(found.points["group"]) if group == "Two"]
+    assert len(two) == 48
+    assert all(found.points["return_mean"][i] > 0 for i in two)
+    assert {found.points["reason"][i] for i in two} == {"no loss in the files"}
+    assert "eval_loss_Two.tar is empty" in found.notices
+    assert [row["code"] for row in build(found, True)["status"]] == ["not_fitted"]
+
+
+def test_a_return_is_the_mean_over_seeds_with_the_error_of_that_mean(tmp_path):
+    folder = fake(tmp_path)
+    path = folder / "atari/eval_return/eval_return_Toy.tar"
+    main = load(path)
+    for seed, shift in enumerate((2.0, 4.0, float("nan"))):
+        table = {b: {n: v + shift for n, v in rows.items()} for b, rows in main.items()}
+        archive(path.with_name(f"eval_return_Toy_{seed}.tar"), pickle.dumps(table, 2))
+    found = tuyls2023.read(folder)
+    budget, params = "1e14", next(iter(main["1e14"]))
+    row = found.points["params"].index(params)
+    assert found.points["return_mean"][row] == pytest.approx(main[budget][params] + 2)
+    assert found.points["return_se"][row] == pytest.approx(2 / 3**0.5)
+    assert found.points["evaluation_seeds"][row] == 3
+    assert any("48 returns are no numbers" in n for n in found.notices)
+
+
+def test_no_file_is_passed_over_in_silence(tmp_path):
+    folder = fake(tmp_path)
+    (folder / "atari/eval_score").mkdir()
+    (folder / "atari/eval_score/eval_score_Toy.tar").write_bytes(b"x")
+    (notice,) = [n for n in tuyls2023.read(folder).notices if "no reader knows" in n]
+    assert "1 files, the first eval_score/eval_score_Toy.tar" in notice
+
+
+def fake_nethack(folder: Path) -> Path:
+    """NetHack's runs in the authors' layout, from a synthetic surface, with two agents beyond."""
+
+    def saved(run: str, mark: str, params: int, flops: float, study="llama_iso_flop") -> Path:
+        at = folder / "nethack" / study / run
+        at.mkdir(parents=True, exist_ok=True)
+        samples = round(flops / 6 / params)
+        loss = 0.2 + 30 / params**0.4 + 60 / samples**0.35
+        body = {"eval_loss": loss, "eval_se": 1e-3, "params": params, "samples": samples}
+        archive(at / f"eval_loss_overlap_0_model_{mark}.tar", pickle.dumps(body, 2))
+        (at / f"eval_returns_model_{mark}.txt").write_text(f"{90 / loss}\n{110 / loss}\n")
+        (at / f"eval_lens_model_{mark}.txt").write_text("30\n50\n")
+        return at
+
+    for mark in ("5e15", "1e16", "2e16", "5e16", "1e17", "2e17"):
+        for params in (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000):
+            saved(f"run{params}", mark, params, float(mark))
+    saved("beyond", "2e18", 10_000_000, 2e18)
+    agent = folder / "nethack/llama_return_prediction/agent"
+    agent.mkdir(parents=True)
+    (agent / "eval_returns_model_1e18.txt").write_text("300\n340\n")
+    (agent / "eval_dlvls_model_1e18.txt").write_text("1\n3\n")
+    return folder
+
+
+def test_the_authors_agents_are_no_evidence_but_set_against_the_forecast(tmp_path):
+    found = tuyls2023.read(fake_nethack(tmp_path))
+    assert not found.notices
+    assert found.points["length_mean"][0] == 40
+    assert found.agents["run_id"] == ["llama_return_prediction/agent"]
+    assert found.agents["dungeon_level_mean"] == [2.0]
+    assert found.points["role"].count("forecast") == 1
+    body = build(found, True)
+    assert max(c["budget"] for c in body["groups"]["nethack"]["laws"]["isoflops"]) < 1e18
+    loss, returns = body["agents"]
+    assert loss["run_id"] == "beyond"
+    expected = loss["forecast_dev_loss"]
+    assert expected["low"] < loss["dev_loss"] < expected["high"]
+    assert (returns["flops"], returns["return_mean"], returns["return_se"]) == (1e18, 320, 20)
+    assert returns["dev_loss"] is None
+    assert returns["forecast_return"]["value"] > 0
+    assert "The authors' forecast agents" in page(body)
 
 
 def test_a_folder_of_something_else_is_one_line(tmp_path):
@@ -148,7 +231,7 @@ def test_recount_recovers_widths_and_keeps_rows(tmp_path):
     assert result["n_actions"] == 4
     assert len(result["table"]["flops"]) == len(table["flops"])
     ratios = [result["ratio"][k] for k in sorted(result["ratio"], key=float)]
-    assert ratios[0] == pytest.approx(1 / 17.0, rel=0.01)
+    assert ratios[0] == pytest.approx(1 / 24.96, rel=0.01)
     assert ratios == sorted(ratios)  # the paper's counter exaggerates small nets most
     assert set(result["exponents"]) == {"params", "samples"}
 

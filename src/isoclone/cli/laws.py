@@ -288,7 +288,7 @@ def published(
     Args:
         study: which study.
         folder: the authors' data folder, whole or in part.
-        out: write points.csv, return_seeds.csv, ablations.csv and report.html here.
+        out: write points.csv, return_seeds.csv, agents.csv, ablations.csv and report.html here.
         cap: cap returns in the back-test at each game's highest return, or not.
         json: print one JSON document.
     """
@@ -299,7 +299,7 @@ def published(
     body = report.build(found, cap == "highest")
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        for name in ("points", "return_seeds", "ablations"):
+        for name in ("points", "return_seeds", "agents", "ablations"):
             _write_table(out / f"{name}.csv", getattr(found, name))
         (out / "report.html").write_text(report.page(body), encoding="utf-8")
         body["notices"].append(f"wrote the tables and report.html to {out}")

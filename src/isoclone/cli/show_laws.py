@@ -125,7 +125,7 @@ def show_recount(results: dict[str, Any], to: str) -> None:
 
 def show_published(body: dict[str, Any]) -> None:
     """Print a published study's exponents and back-test beside its authors'."""
-    from isoclone.published.report import window_text
+    from isoclone.published.report import agent_cells, window_text
 
     table = _table(["game", "exponent", "published", "paper's way here", "isoclone", "exact FLOPs"])
     for row in body["exponents"]:
@@ -136,6 +136,13 @@ def show_published(body: dict[str, Any]) -> None:
     for over in dict.fromkeys(map(window_text, body["exponents"])):
         games = dict.fromkeys(r["group"] for r in body["exponents"] if window_text(r) == over)
         STDOUT.say(f"  paper's way, {', '.join(games)}: {over}")
+    if body["agents"]:
+        agents = _table(
+            ["authors' agent", "FLOPs", "loss", "forecast", "return", "games", "forecast"]
+        )
+        for row in body["agents"]:
+            agents.add_row(*agent_cells(row))
+        STDOUT.print(agents)
     show_backtest([r for r in body["backtest"] if r["method"] in _SHOWN], body["status"])
 
 

@@ -3,10 +3,15 @@
 atari/eval_loss/eval_loss_<Game>.tar             {budget: {params: loss}}
 atari/eval_return/eval_return_<Game>[_<k>].tar   {budget: {params: mean return}}, k a seed
 atari/flop_params_to_samples/..._<Game>.tar      {budget: {params: training samples}}
+
+A game may lack any of them: what it has is a row, with a reason where a loss is missing. The file
+without a number is one evaluation seed more; the return of a row is the mean over all of its seeds.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,12 +24,21 @@ from isoclone.published.saved import leaves, load
 from isoclone.published.tuyls2023 import Family, Tuyls2023, append, checked, in_order
 
 MAX_WIDTH, MAX_ACTIONS = 1100, 18
+_SEED = re.compile(r"_\d+$")
 
 
 def read_atari(folder: Path, found: Tuyls2023) -> None:
     """Read the games of the folder `atari/` into the tables."""
-    for path in in_order(folder.glob("eval_loss/eval_loss_*.tar")):
-        _read_game(folder, path.stem.removeprefix("eval_loss_"), found)
+    for game in sorted(set(_games(folder))):
+        _read_game(folder, game, found)
+
+
+def _games(folder: Path) -> Iterable[str]:
+    """Yield the games that any file is named after."""
+    for kind in ("eval_loss", "eval_return", "flop_params_to_samples"):
+        for path in folder.glob(f"{kind}/{kind}_*.tar"):
+            name = path.stem.removeprefix(f"{kind}_")
+            yield _SEED.sub("", name) if kind == "eval_return" else name
 
 
 def _nested(path: Path, found: Tuyls2023) -> dict[tuple[str, int], float]:
@@ -33,10 +47,13 @@ def _nested(path: Path, found: Tuyls2023) -> dict[tuple[str, int], float]:
         found.notices.append(f"{path.name} is missing")
         return {}
     try:
-        return dict(_numbers(load(path), path))
+        table = dict(_numbers(load(found.take(path)), path))
     except DataError as error:
         found.notices.append(str(error))
         return {}
+    if not table:
+        found.notices.append(f"{path.name} is empty")
+    return table
 
 
 def _numbers(tree: Any, path: Path) -> Iterable[tuple[tuple[str, int], float]]:
@@ -51,15 +68,13 @@ def _numbers(tree: Any, path: Path) -> Iterable[tuple[tuple[str, int], float]]:
 
 def _read_game(folder: Path, game: str, found: Tuyls2023) -> None:
     losses = _nested(folder / f"eval_loss/eval_loss_{game}.tar", found)
-    if not losses:
-        return
     name = f"flop_params_to_samples/flop_params_to_samples_{game}.tar"
     samples = _nested(folder / name, found)
-    returns = _nested(folder / f"eval_return/eval_return_{game}.tar", found)
-    spread = _read_seeds(folder, game, returns, found)
-    widths, actions = recover_widths({params for _, params in losses})
+    returns = _read_seeds(folder, game, found)
+    rows = sorted(losses or returns, key=lambda key: (float(key[0]), key[1]))
+    widths, actions = recover_widths({params for _, params in rows})
     derived = 0
-    for (budget, params), loss in sorted(losses.items(), key=lambda i: (float(i[0][0]), i[0][1])):
+    for budget, params in rows:
         width, count = widths.get(params), samples.get((budget, params))
         per_sample = width and cnn_flops_per_sample(width, actions, "tuyls2023-atari")
         if count is None and per_sample:
@@ -67,32 +82,57 @@ def _read_game(folder: Path, game: str, found: Tuyls2023) -> None:
         flops = per_sample * count if per_sample and count else float(budget)
         append(
             found.points,
-            **checked(loss),
+            **_judged(losses.get((budget, params))),
+            **_mean(returns.get((budget, params), [])),
             group=game,
             run_id=f"{game}-{params}",
             budget_flops=float(budget),
             flops=flops,
             params=params,
             samples=None if count is None else int(count),
-            return_mean=returns.get((budget, params)),
-            return_se=spread.get((budget, params)),
             width=width,
             n_actions=actions if width else None,
         )
     if derived:
         found.notices.append(f"{game}: {derived} sample counts are missing; taken as C / f(N)")
+    alone = len(set(returns) - set(rows))
+    if alone:
+        found.notices.append(
+            f"{game}: {alone} returns of sizes and budgets without a loss left out"
+        )
 
 
-def _read_seeds(
-    folder: Path, game: str, returns: dict[tuple[str, int], float], found: Tuyls2023
-) -> dict[tuple[str, int], float]:
-    """Fill the table of seeds; return the SD between seeds of every point with two or more."""
-    seeds: dict[str, dict[tuple[str, int], float]] = {"main": returns} if returns else {}
+def _judged(loss: float | None) -> dict[str, Any]:
+    """Return the columns of a loss, or the reason why there is none."""
+    return {"status": "failed", "reason": "no loss in the files"} if loss is None else checked(loss)
+
+
+def _mean(values: list[float]) -> dict[str, Any]:
+    """Return the columns of a return: mean over evaluation seeds, and the SE of that mean."""
+    if not values:
+        return {}
+    se = float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+    return {
+        "return_mean": float(np.mean(values)),
+        "return_se": se,
+        "evaluation_seeds": len(values),
+    }
+
+
+def _read_seeds(folder: Path, game: str, found: Tuyls2023) -> dict[tuple[str, int], list[float]]:
+    """Fill the table of seeds; return the finite returns of every (budget, size)."""
+    first = folder / f"eval_return/eval_return_{game}.tar"
+    seeds = {"main": _nested(first, found)}
     for path in in_order((folder / "eval_return").glob(f"eval_return_{game}_*.tar")):
-        seeds[path.stem.rsplit("_", 1)[1]] = _nested(path, found)
+        if _SEED.search(path.stem):
+            seeds[path.stem.rsplit("_", 1)[1]] = _nested(path, found)
     values: dict[tuple[str, int], list[float]] = {}
+    lost = 0
     for seed, table in seeds.items():
         for (budget, params), value in table.items():
+            if not math.isfinite(value):
+                lost += 1
+                continue
             values.setdefault((budget, params), []).append(value)
             append(
                 found.return_seeds,
@@ -102,7 +142,9 @@ def _read_seeds(
                 seed=seed,
                 return_mean=value,
             )
-    return {key: float(np.std(v, ddof=1)) for key, v in values.items() if len(v) > 1}
+    if lost:
+        found.notices.append(f"{game}: {lost} returns are no numbers; left out")
+    return values
 
 
 def recover_widths(sizes: set[int], n_actions: int | None = None) -> tuple[dict[int, int], int]:

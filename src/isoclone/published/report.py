@@ -21,20 +21,23 @@ from isoclone.published.tuyls2023 import Family, Tuyls2023
 def build(found: Tuyls2023, cap_returns: bool) -> dict[str, Any]:
     """Fit laws, exponents, recount and back-test of every game; return plain values.
 
-    Games that cannot be fitted are in `status`. `cap_returns` caps every back-tested method at
-    the game's highest return, since the expert's score is not known.
+    Games that cannot be fitted are in `status`. `agents` are those that the authors trained beyond
+    the sweep, each beside the forecast from the sweep alone. `cap_returns` caps every back-tested
+    method at the game's highest return, since the expert's score is not known.
     """
     body: dict[str, Any] = {"exponents": [], "groups": {}, "status": [], "chosen": {}}
+    body["agents"] = []
     body["notices"] = list(found.notices)
     rows: list[BacktestRow] = []
     for name, table in from_columns(found.points).groups().items():
         try:
-            group, tested = _group(name, table, found.families[name], cap_returns)
+            group, tested, laws = _group(name, table, found.families[name], cap_returns)
         except DataError as error:
             body["status"].append({"code": "not_fitted", "message": f"{name}: {error}"})
             continue
         body["groups"][name], body["chosen"][name] = group, group.pop("chosen")
         body["exponents"] += _exponent_rows(name, group, found.families[name])
+        body["agents"] += _agents(name, laws, found)
         rows += tested
     atari = [r for r in rows if found.families[r.group].cnn]
     body["rows"] = [row.to_json() for row in rows]
@@ -45,7 +48,7 @@ def build(found: Tuyls2023, cap_returns: bool) -> dict[str, Any]:
 
 def _group(
     name: str, table: dict[str, Any], family: Family, cap_returns: bool
-) -> tuple[dict[str, Any], list[BacktestRow]]:
+) -> tuple[dict[str, Any], list[BacktestRow], ScalingLaws]:
     points = Points.from_table(table)
     known = points.returns[np.isfinite(points.returns)]
     cap = float(known.max()) if cap_returns and len(known) else None
@@ -58,7 +61,26 @@ def _group(
         "chosen": chosen(played),
         "curves": laws.curves(_grid(laws)).to_json(),
     }
-    return group, backtest(played, name, cap)
+    return group, backtest(played, name, cap), laws
+
+
+def _agents(name: str, laws: ScalingLaws, found: Tuyls2023) -> list[dict[str, Any]]:
+    """Return a row for each agent beyond the sweep: what was measured, and what was forecast."""
+    rows = []
+    for table in (found.points, found.agents):
+        for i, role in enumerate(table["role"]):
+            if role != "forecast" or table["group"][i] != name:
+                continue
+            row = {column: table[column][i] for column in _MEASURED}
+            row["flops"] = float(row["flops"] or row["budget_flops"])
+            expected = laws.forecast(row["flops"])
+            row["forecast_dev_loss"] = expected.dev_loss.to_json()
+            row["forecast_return"] = expected.return_mean and expected.return_mean.to_json()
+            rows.append({"group": name, **row})
+    return rows
+
+
+_MEASURED = ("run_id", "budget_flops", "flops", "dev_loss", "return_mean", "return_se", "episodes")
 
 
 def _grid(laws: ScalingLaws) -> np.ndarray:
@@ -112,6 +134,8 @@ def page(body: dict[str, Any]) -> str:
     """Return one self-contained HTML page, which opens without a network."""
     parts = ["<h1>Tuyls et al. 2023, read again</h1>", _notes(body)]
     parts += ["<h2>Exponents against compute</h2>", _exponent_table(body["exponents"])]
+    if body["agents"]:
+        parts += ["<h2>The authors' forecast agents</h2>", _agent_table(body["agents"])]
     parts += ["<h2>How good would the forecasts have been?</h2>", _backtest_table(body["backtest"])]
     parts += ["<h2>Frontiers and forecasts</h2>", _figures(body["groups"])]
     head = f"<meta charset='utf-8'><title>tuyls2023</title><style>{_STYLE}</style>"
@@ -144,6 +168,25 @@ def _exponent_table(rows: list[dict[str, Any]]) -> str:
             [r["group"], r["of"], published, _span(r["paper_way"]), window_text(r), *spans]
         )
     return _html_table(titles, lines)
+
+
+def _agent_table(rows: list[dict[str, Any]]) -> str:
+    titles = ["agent", "FLOPs", "dev loss", "forecast", "return", "episodes", "forecast"]
+    return _html_table(titles, [agent_cells(row) for row in rows])
+
+
+def agent_cells(row: dict[str, Any]) -> list[str]:
+    """Return the cells of one agent: measured beside forecast, loss and return."""
+    mean, se, count = row["return_mean"], row["return_se"], row["episodes"]
+    loss = "-" if row["dev_loss"] is None else f"{row['dev_loss']:.4g}"
+    returned = "-" if mean is None else f"{mean:,.1f}" + ("" if se is None else f" ± {se:,.1f}")
+    expected = [row["forecast_dev_loss"], row["forecast_return"]]
+    spans = [
+        "-" if e is None else f"{e['value']:.4g} [{e['low']:.4g}, {e['high']:.4g}]"
+        for e in expected
+    ]
+    name = f"{row['group']} {row['run_id']}"
+    return [name, f"{row['flops']:.3g}", loss, spans[0], returned, f"{int(count or 0)}", spans[1]]
 
 
 def _backtest_table(rows: list[dict[str, Any]]) -> str:

@@ -32,8 +32,12 @@ POINT_COLUMNS = (
     "return_mean",
     "return_se",
     "episodes",
+    "evaluation_seeds",
+    "length_mean",
+    "dungeon_level_mean",
     "width",
     "n_actions",
+    "role",
     "status",
     "reason",
 )
@@ -44,20 +48,29 @@ SEED_COLUMNS = ("group", "budget_flops", "params", "seed", "return_mean")
 class Tuyls2023:
     """The contents of the folder. Tables are columns of equal length; a missing figure is None.
 
-    `points`: one row per (game, budget, size); `return_seeds`: every evaluation seed a row;
-    `ablations`: studies of another question than the budget's; `notices`: what was missing, derived
-    or damaged; `families`: the family that each group is of.
+    `points`: one row per (game, budget, size), its return the mean over evaluation seeds or
+    episodes with the standard error of that mean; `return_seeds`: every evaluation seed a row;
+    `agents`: agents that the authors trained at a forecast, whose losses are not in the files;
+    `ablations`: studies of another question than the budget's; `notices`: what was missing,
+    derived, damaged or of no known name; `families`: the family that each group is of.
     """
 
     points: Table = field(default_factory=lambda: _empty(POINT_COLUMNS))
     return_seeds: Table = field(default_factory=lambda: _empty(SEED_COLUMNS))
+    agents: Table = field(default_factory=lambda: _empty(POINT_COLUMNS))
     ablations: Table = field(default_factory=lambda: _empty(POINT_COLUMNS))
     notices: list[str] = field(default_factory=list)
+    taken: set[Path] = field(default_factory=set)
     families: dict[str, Family] = field(default_factory=dict)
 
     def groups(self) -> list[str]:
         """Return the games in `points`, in order of appearance."""
         return list(dict.fromkeys(self.points["group"]))
+
+    def take(self, path: Path) -> Path:
+        """Remember that a file was read, or left out with a notice of its own."""
+        self.taken.add(path)
+        return path
 
 
 @dataclass(frozen=True)
@@ -98,6 +111,7 @@ def read(folder: str | Path) -> Tuyls2023:
     for name in FAMILIES.names():
         family: Any = FAMILIES.find(name)[0]
         family.read(root / name, found)
+        found.notices += _left_over(root / name, found.taken)
         for group in found.groups():
             found.families.setdefault(group, family)
     if not found.points["group"] and not found.ablations["group"]:
@@ -115,6 +129,19 @@ def _locate(folder: Path) -> Path:
             return root
     missing = " nor ".join(f"{name}/" for name in names)
     raise DataError(f"{folder}: neither {missing} in it (expected experiment_data)")
+
+
+def _left_over(folder: Path, taken: set[Path]) -> list[str]:
+    """Return a notice for each folder of files that no reader knows, with their number."""
+    unknown: dict[Path, list[Path]] = {}
+    for path in in_order(p for p in folder.rglob("*") if p.is_file() and p not in taken):
+        study = folder / path.relative_to(folder).parts[0]
+        unknown.setdefault(study, []).append(path)
+    return [
+        f"{study}: left out, for no reader knows their names: {len(files)} files, the first "
+        f"{files[0].relative_to(folder)}"
+        for study, files in unknown.items()
+    ]
 
 
 def in_order(paths: Iterable[Path]) -> list[Path]:
