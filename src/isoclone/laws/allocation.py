@@ -110,22 +110,6 @@ class Allocation:
         low, high = self._sizes[0] - 1.0 - below, self._sizes[1] + 1.0 + beyond
         return np.clip(log_params, low, high)
 
-    def unsampled_gain(self, flops: Array, sizes: Array) -> Array:
-        """Return how much lower log loss is at the best size than at the best within `sizes`, <= 0.
-
-        Half of what the surface says where it is not adequate; 0 without a surface, and where
-        the surface does not know its own optimum.
-        """
-        if self.surface_ is None:
-            return np.zeros(len(flops))
-        known = np.array([self._surface_at(c)[1] <= KNOWN_SD for c in flops])
-        inside = np.geomspace(sizes.min(), sizes.max(), 64)
-        free = np.array([self.surface_.optimum(c, self.rule_)[1][0] for c in flops])
-        held = [self.surface_.log_loss(inside, self.rule_.samples(c, inside)).min() for c in flops]
-        gain = np.minimum(free - np.array(held), 0.0)
-        gain = np.where(gain > -1e-3, 0.0, gain)
-        return np.where(known, np.maximum(gain if self.adequate_ else 0.5 * gain, -1.0), 0.0)
-
     def _surface_at(self, flops: float) -> tuple[float, float]:
         surface = self.surface_
         assert surface is not None

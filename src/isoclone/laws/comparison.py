@@ -99,17 +99,17 @@ def _replayed(
     scores: dict[str, float | None],
 ) -> dict[int, _Record]:
     """Refit one law at every origin; return what it said, by horizon."""
-    budgets = evidence.points.budgets
+    budgets = evidence.budgets
     records: dict[int, _Record] = {}
     for seen in range(min_train, len(budgets)):
         ahead = {h: seen - 1 + h for h in HORIZONS if seen - 1 + h < len(budgets)}
         for horizon, target in ahead.items():
             record = records.setdefault(horizon, _Record())
-            record.ahead.append(float(np.log10(budgets[target] / budgets[seen - 1])))
+            record.ahead.append(float(evidence.x[target] - evidence.x[seen - 1]))
         try:
             fitted = fit_strictly(name, _until(rows, float(budgets[seen - 1])), **scores)
             for horizon, target in ahead.items():
-                said = forecast_strictly(name, fitted, float(budgets[target])).dev_loss
+                said = forecast_strictly(name, fitted, float(10.0 ** evidence.x[target])).dev_loss
                 _note(records[horizon], said, float(evidence.y[target]))
         except FitError as error:
             for horizon in ahead:

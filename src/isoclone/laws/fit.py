@@ -25,7 +25,6 @@ from isoclone.laws.surface import FORMS, Surface
 
 Array = np.ndarray
 LEVEL = 0.95
-RUN_NOISE = 0.01  # SD of log loss between equal runs: .7 to 5 % in published replicates
 
 
 @dataclass(frozen=True)
@@ -155,15 +154,12 @@ class ScalingLaws:
     def frontier(self, flops: Any, interval: float = LEVEL) -> tuple[Array, Array, Array]:
         """Return (loss, low, high) of the best run at C [m], nats.
 
-        The forecasters follow the sampled sizes. Where the best size lies outside them, the gain by
-        the surface is added, and the interval is widened by it, in quadrature.
+        The interval is that of one more run: its own noise is added to that of the frontier.
         """
         flops = np.atleast_1d(np.asarray(flops, float))
         x = np.log10(flops)
         middle, half = self.replay_.loss.predict(x), self.replay_.loss.half_width(x, interval)
-        gain = self.allocation_.unsampled_gain(flops, self.points_.params)
-        middle = middle + gain
-        half = np.hypot(np.hypot(half, gain), 2 * RUN_NOISE)
+        half = np.hypot(half, 2 * self.evidence_.noise)
         return np.exp(middle), np.exp(middle - half), np.exp(np.minimum(middle + half, 700))
 
     def returns(self, flops: Any, interval: float = LEVEL) -> tuple[Array, Array, Array] | None:

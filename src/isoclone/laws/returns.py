@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isoclone.laws.frontier.ensemble import Settings
 from isoclone.laws.frontier.trend import damped, local_slope
 
 Array = np.ndarray
@@ -27,8 +28,8 @@ Curve = Callable[[Array], Array]
 
 MEMORY, LOG_MEMORY, LOG_DAMPING = 0.3, 0.6, 0.4  # decades, decades, per decade
 LOSS_MEMORY = 0.3  # decades over which returns are related to losses
-KAPPA = 0.5  # relative error of a return's slope
-SHARPNESS = 2.0  # of the forecasters' weights: returns are noisy, and so are past errors
+# A return's slope is wrong by half; returns are noisy, and so are past errors: weights move slowly.
+SETTINGS = Settings(kappa=0.5, growth=1.5, spread_share=1.0, prior_scales=30.0, sharpness=2.0)
 MIN_RELATIVE_NOISE = 0.05
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from isoclone.laws.frontier.ensemble import Ensemble, quantile, youth
+from isoclone.laws.frontier.ensemble import LOSS, Ensemble, quantile, youth
 
 X = np.arange(10) / 3.0
 
 
-def ensemble(y, wild=False):
+ADAPTIVE = replace(LOSS, sharpness=6.0)
+
+
+def ensemble(y, wild=False, settings=ADAPTIVE):
     """A forecaster that knows the truth beside one that expects no change."""
     y = np.asarray(y, float)
-    whole = Ensemble(X, y, np.full(len(X) + 1, 0.01), {"knows": 0.5, "flat": 0.5})
+    whole = Ensemble(X, y, np.full(len(X) + 1, 0.01), {"knows": 0.5, "flat": 0.5}, settings)
 
     def fit(seen):
         knows = lambda x: np.interp(x, X, y) + (1e9 if wild else 0.0)  # noqa: E731
@@ -31,6 +36,17 @@ def test_weight_goes_to_what_was_right():
     assert found.said("flat", 9, 9) == pytest.approx(2.0 - 0.3 * X[8])
 
 
+def test_without_sharpness_the_weights_stay_what_they_were():
+    found = ensemble(2.0 - 0.3 * X, settings=LOSS)
+    assert found.weights(10) == pytest.approx([0.5, 0.5])
+
+
+def test_past_forecasts_are_judged_near_the_named_horizons():
+    found = ensemble(2.0 - 0.3 * X)
+    ahead = {target - (seen - 1) for seen, target in found.judged}
+    assert ahead == {1, 2, 3, 4, 5}  # budgets a third of a decade apart: .33, .67, 1, 1.33, 1.67
+
+
 def test_a_wild_forecast_counts_as_no_change():
     assert ensemble(2.0 - 0.3 * X, wild=True).combined(9, 9) == pytest.approx(2.0 - 0.3 * X[8])
 
@@ -46,7 +62,7 @@ def test_intervals_widen_with_horizon_level_and_youth():
     near, far = found.half_width(X[-1] + np.array([0.3, 1.0]))
     assert 0 < near < far
     assert found.half_width(X[-1] + 0.3, level=0.5)[0] < near
-    assert youth(3) > youth(6) > youth(12) > 1.0
+    assert youth(3) > 3.0 > youth(6) > youth(12) > 1.0
     assert quantile(0.95) > 1.96
 
 

@@ -18,9 +18,9 @@ def evidence():
     return Evidence(Points.from_table(study(budgets=8)))
 
 
-def test_every_forecaster_has_a_prior_weight():
-    assert forecasters.PRIOR_WEIGHTS.keys() == forecasters.FORECASTERS.keys()
-    assert sum(forecasters.PRIOR_WEIGHTS.values()) == pytest.approx(1.0)
+def test_every_forecaster_has_a_weight():
+    assert forecasters.WEIGHTS.keys() == forecasters.FORECASTERS.keys()
+    assert sum(forecasters.WEIGHTS.values()) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("name", sorted(forecasters.FORECASTERS))
@@ -48,3 +48,13 @@ def test_one_size_is_kriged_by_its_trend():
     one = Evidence(points.keep(points.params == points.params[0]))
     x = one.x[-1:] + 0.3
     assert forecasters.kriging(one)(x) == pytest.approx(forecasters.trend(one)(x))
+    assert forecasters.soft(one)(x) == pytest.approx(forecasters.trend(one)(x))
+
+
+@pytest.mark.parametrize("name", sorted(forecasters.FORECASTERS))
+def test_what_is_older_than_three_decades_changes_no_forecast(name):
+    points = Points.from_table(study(noise=0.01, budgets=14, decades=(15.5, 20.5)))
+    recent = points.keep(points.flops > points.flops.max() / 1100)
+    x = np.log10(points.flops.max()) + np.array([0.5, 1.5])
+    said = [ALL[name](Evidence(p))(x) for p in (points, recent)]
+    assert said[0] == pytest.approx(said[1], abs=1e-4)

@@ -1,4 +1,4 @@
-"""Combine forecasters by how well each would have done so far, with intervals that hold.
+"""Combine forecasters by fixed weights, or by how well each did so far; intervals that hold.
 
 At every past budget each forecaster is asked for the budgets that followed. An error e at a
 horizon of h decades is measured against the change that really came,
@@ -7,19 +7,23 @@ prior weight p_k, gets the weight
 
     w_k ~ p_k ((c + sum_t u_t^2) / (c + T))^-sharpness   over T past errors, c = `PRIOR_ERRORS`,
 
-the prior's for a young study and sharper as it grows. Nothing after the moment of forecasting
-enters: the weights used at budget i come from budgets up to i. What was said from fewer than
-`SCORED_FROM` budgets does not count: it says little of what a forecaster is worth later.
+which is p_k itself where `sharpness` is 0, and else the prior's for a young study and sharper as it
+grows. Nothing after the moment of forecasting enters: the weights used at budget i come from
+budgets up to i. What was said from fewer than `SCORED_FROM` budgets does not count: it says little
+of what a forecaster is worth later.
 
 The interval is conformal in spirit: past errors of the combination, each divided by its scale
-s_h = youth sqrt(noise^2 + (kappa |slope| h^1.5)^2 + spread^2), with spread the forecasters'
-weighted standard deviation, say by how much s_h must be stretched. `PRIOR_SCALES` errors with a
-stretch of 1, those of published studies, are added to them.
+s_h = youth sqrt(noise^2 + (kappa |slope| h^growth)^2 + (spread_share spread)^2), with spread the
+forecasters' weighted standard deviation, say by how much s_h must be stretched. `prior_scales`
+errors with a stretch of 1, those of other studies, are added to them. Judged are the forecasts that
+were made for about .3, .5, 1 and 1.5 decades ahead (`AHEAD`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,13 +36,24 @@ SHARE = 0.2  # of a change, that a good forecast misses
 PRIOR_ERRORS = 4.0  # how many past errors the prior weights are worth
 SCORED_FROM = 5  # budgets
 WILD = 10.0  # times the range so far: a change beyond it is no forecast
-SHARPNESS = 6.0  # exponent of the weights
-STEPS = 3  # horizons, in budgets, that count
-
-KAPPA = 0.16  # relative error of a slope carried over a horizon; see docs/laws/backtest.md
-PRIOR_SCALES = 30.0  # how many past errors that figure is worth
-GROWTH = 1.5  # of that error with the horizon: .09 of the change a third of a decade on, .16 at 1
+AHEAD = (0.3, 0.5, 1.0, 1.5)  # decades: horizons at which past forecasts are judged
+ABOUT = 0.4  # of such a horizon: a budget nearer to it than that stands for it
+SLOPE_DECADES = 0.5  # over which the last slope is taken
 DOF = 20.0  # of the t-distribution that turns a scale into an interval
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The constants of the formulas above; see docs/laws/backtest.md for how they were chosen."""
+
+    kappa: float  # relative error of a slope carried over a horizon
+    growth: float  # of that error with the horizon
+    spread_share: float
+    prior_scales: float  # how many past errors of other studies count
+    sharpness: float  # exponent of the weights
+
+
+LOSS = Settings(kappa=0.14, growth=1.2, spread_share=0.8, prior_scales=15.0, sharpness=0.0)
 
 
 class Ensemble:
@@ -46,8 +61,7 @@ class Ensemble:
 
     `origins` maps how many budgets were seen to the curves of the forecasters fitted on them;
     `x`, `y` are the series itself, `noise` [b + 1] the SD of one y as it was known after each
-    budget, `prior` the forecasters' names and prior weights, `kappa` and `sharpness` as in the
-    formulas.
+    budget, `prior` the forecasters' names and prior weights.
     """
 
     def __init__(
@@ -56,12 +70,11 @@ class Ensemble:
         y: Array,
         noise: Array,
         prior: Mapping[str, float],
-        kappa: float = KAPPA,
-        sharpness: float = SHARPNESS,
+        settings: Settings = LOSS,
     ):
         self.x, self.y, self.noise, self.names = x, y, noise, list(prior)
         self.prior = np.array(list(prior.values()))
-        self.kappa, self.sharpness = kappa, sharpness
+        self.settings = settings
         self._said: dict[tuple[int, int], Array] = {}
         self._curves: list[Curve] = []
         self._history: dict[int, list[Curve]] = {}
@@ -81,17 +94,32 @@ class Ensemble:
         sane = np.isfinite(values) & (np.abs(values - self.y[seen - 1]) <= span)
         return np.where(sane, values, self.y[seen - 1])
 
+    @cached_property
+    def judged(self) -> list[tuple[int, int]]:
+        """Return (budgets seen, target) of the forecasts that are judged, by origin."""
+        pairs = []
+        for seen in sorted({origin for origin, _ in self._said}):
+            ahead = self.x[seen:] - self.x[seen - 1]
+            for horizon in AHEAD:
+                nearest = int(np.argmin(np.abs(np.log(ahead / horizon))))
+                if abs(ahead[nearest] - horizon) <= ABOUT * horizon:
+                    pairs.append((seen, seen + nearest))
+        return list(dict.fromkeys(pairs))
+
     def weights(self, seen: int) -> Array:
         """Return the forecasters' weights when the first `seen` budgets are known."""
+        if not self.settings.sharpness:
+            return self.prior / self.prior.sum()
         total, count = np.zeros(len(self.names)), 0
-        for (origin, target), said in self._said.items():
-            if target >= seen or target - origin >= STEPS or origin < SCORED_FROM:
-                continue  # not known yet, too far ahead or too early to count
+        for origin, target in self.judged:
+            if target >= seen or origin < SCORED_FROM:
+                continue  # not known yet, or too early to count
+            said = self._said[origin, target]
             change = abs(self.y[target] - self.y[origin - 1])
             unit = (said - self.y[target]) / (SHARE * change + self.noise[origin])
             total, count = total + np.minimum(unit**2, 100.0), count + 1
         score = (PRIOR_ERRORS + total) / (PRIOR_ERRORS + count)
-        weight = self.prior * score**-self.sharpness
+        weight = self.prior * score**-self.settings.sharpness
         return weight / weight.sum()
 
     def said(self, name: str, seen: int, target: int) -> float:
@@ -133,15 +161,16 @@ class Ensemble:
 
     def scale(self, seen: int, said: Array, horizon: Array) -> Array:
         """Return s_h before stretching, for forecasts [m, k] at horizons [m] in decades."""
-        step = self.x[seen - 1] - self.x[seen - 2]
-        last = abs(self.y[seen - 1] - self.y[seen - 2]) / max(step, 1e-9)
+        first = min(int(np.searchsorted(self.x, self.x[seen - 1] - SLOPE_DECADES)), seen - 2)
+        step = self.x[seen - 1] - self.x[first]
+        last = abs(self.y[seen - 1] - self.y[first]) / max(step, 1e-9)
         weights = self.weights(seen)
         middle = said @ weights
         slope = 0.5 * (np.abs(middle - self.y[seen - 1]) / np.maximum(horizon, 1e-9) + last)
         spread = (said - middle[:, None]) ** 2 @ weights
-        return youth(seen) * np.sqrt(
-            self.noise[seen] ** 2 + (self.kappa * slope * horizon**GROWTH) ** 2 + spread
-        )
+        carried = self.settings.kappa * slope * horizon**self.settings.growth
+        spread = self.settings.spread_share**2 * spread
+        return youth(seen) * np.sqrt(self.noise[seen] ** 2 + carried**2 + spread)
 
     def _past_scale(self, seen: int, target: int) -> float:
         horizon = np.array([self.x[target] - self.x[seen - 1]])
@@ -149,9 +178,9 @@ class Ensemble:
 
     def stretch(self, seen: int) -> float:
         """Return the RMS of past errors over their scales, with the prior's errors (of 1) added."""
-        total, count = PRIOR_SCALES, PRIOR_SCALES
-        for origin, target in self._said:
-            if target >= seen or target - origin >= STEPS:
+        total = count = self.settings.prior_scales
+        for origin, target in self.judged:
+            if target >= seen:
                 continue
             error = self.combined(origin, target) - self.y[target]
             total += min((error / self._past_scale(origin, target)) ** 2, 9.0)
@@ -184,11 +213,9 @@ class Ensemble:
 def youth(seen: int) -> float:
     """Return how much larger errors are, for their scale, when `seen` budgets are known.
 
-    Read off the same published studies, cut short: 2 to 5 times after three budgets, 1.2 to 1.9
-    times after four or five, little after eight.
+    Read off published studies, cut short: four times after three budgets, 1.2 times after five.
     """
-    young = 3.0 / max(seen, 2)
-    return 1.0 + young**2 + 6.0 * young**5
+    return 1.0 + 12.0 * (2.25 / max(seen, 2)) ** 5
 
 
 def quantile(level: float) -> float:

@@ -17,29 +17,51 @@ from isoclone.laws.points import Points
 
 Array = np.ndarray
 MIN_NOISE = 0.005  # SD of log loss between equal runs, at the least
+DOMINATED = 0.02  # log loss above that of a smaller budget: no frontier was reached there
+CURVE_SIZES = 3  # of a budget whose lowest loss can be called a minimum at all
 
 
 @dataclass(frozen=True)
 class Evidence:
     """Points up to some budget, with what is derived from them.
 
-    `x` [b] is log10 of the budgets, `y` [b] the log of the frontier's loss at each, `sizes` [s] the
-    sampled N, `curves` [s, b] the mean log loss of each size at each budget (NaN if not run).
+    A budget is on the frontier unless its lowest loss lies above that of a smaller budget: by more
+    than 2 % where it has `CURVE_SIZES` sizes, at all where it has fewer (in a table without common
+    budgets most have one, which may be anything). `x` [b] is log10 of the FLOPs that the best run
+    of each such budget really cost, `y` [b] the log of the frontier's loss there, `budgets` [b]
+    their nominal FLOPs, which only group, `sizes` [s] the sampled N.
     """
 
     points: Points
 
     @cached_property
+    def _best_rows(self) -> Array:
+        """Return the row of the lowest loss of each frontier budget [b], budgets ascending."""
+        order = np.lexsort([self.points.loss, self.points.budget])
+        starts = np.unique(self.points.budget[order], return_index=True)[1]
+        rows, lowest, last = [], np.inf, -np.inf
+        for row, group in zip(order[starts], np.split(order, starts[1:]), strict=True):
+            own, spent = np.log(self.points.loss[row]), np.log10(self.points.flops[row])
+            curve = len(np.unique(self.points.params[group])) >= CURVE_SIZES
+            if own < lowest + (DOMINATED if curve else 0.0) and spent > last:
+                rows.append(int(row))
+                lowest, last = min(lowest, own), spent
+        return np.array(rows)
+
+    @cached_property
+    def budgets(self) -> Array:
+        """Return the nominal FLOPs of the frontier's budgets, ascending."""
+        return self.points.budget[self._best_rows]
+
+    @cached_property
     def x(self) -> Array:
-        """Return log10 budgets, ascending."""
-        return np.log10(self.points.budgets)
+        """Return log10 of the FLOPs spent by the best run of each budget, ascending."""
+        return np.log10(self.points.flops[self._best_rows])
 
     @cached_property
     def best(self) -> Array:
         """Return the log of the lowest loss at each budget."""
-        best = np.full(len(self.x), np.inf)
-        np.minimum.at(best, self._column, np.log(self.points.loss))
-        return best
+        return np.log(self.points.loss[self._best_rows])
 
     @cached_property
     def y(self) -> Array:
@@ -56,7 +78,8 @@ class Evidence:
         return np.where(near, self.best + trust * (vertex - self.best), self.best)
 
     def _pairs(self) -> list[tuple[IsoFlop, float]]:
-        return list(zip(self.isoflops, self.best.tolist(), strict=True))
+        of = {curve.budget: curve for curve in self.isoflops}
+        return [(of[b], y) for b, y in zip(self.budgets.tolist(), self.best.tolist(), strict=True)]
 
     @cached_property
     def _stated_noise(self) -> float:
@@ -65,22 +88,9 @@ class Evidence:
         return float(np.median(relative)) if len(relative) else 0.0
 
     @cached_property
-    def _column(self) -> Array:
-        return np.searchsorted(self.points.budgets, self.points.budget)
-
-    @cached_property
     def sizes(self) -> Array:
         """Return the sampled sizes, ascending."""
         return np.unique(self.points.params)
-
-    @cached_property
-    def curves(self) -> Array:
-        """Return the mean log loss [size, budget]."""
-        row = np.searchsorted(self.sizes, self.points.params)
-        total, count = np.zeros((2, len(self.sizes), len(self.x)))
-        np.add.at(total, (row, self._column), np.log(self.points.loss))
-        np.add.at(count, (row, self._column), 1.0)
-        return np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
 
     @cached_property
     def rule(self) -> FlopRule:
@@ -104,5 +114,13 @@ class Evidence:
         )
 
     def until(self, count: int) -> Evidence:
-        """Return the evidence of the first `count` budgets."""
-        return Evidence(self.points.keep(self._column < count))
+        """Return the evidence of the first `count` budgets of the frontier, and what lies between.
+
+        Its isoFLOP curves are this evidence's own: each depends on its budget alone.
+        """
+        if count >= len(self.budgets):
+            return self
+        end = self.budgets[count]
+        early = Evidence(self.points.keep(self.points.budget < end))
+        early.__dict__["isoflops"] = [c for c in self.isoflops if c.budget < end]
+        return early

@@ -2,10 +2,11 @@
 
     log L(N, D) = log S(N, D) + g(log N) + h(log D) + k(log N, log D)
 
-S is the `interaction` surface; g, h, k are Gaussian processes with Matern-5/2 covariance
-(universal kriging; Rasmussen & Williams 2006, ch. 2 and 5). h is the heart of it: small models have
-long since seen the sample counts that larger ones are coming to, and a bend that all learning
-curves share (a skill is learnt, the data run dry) is known before the frontier arrives there.
+S is a parametric surface (`coupled` or `interaction`); g, h, k are Gaussian processes with
+Matern-5/2 covariance (universal kriging; Rasmussen & Williams 2006, ch. 2 and 5). h is the heart of
+it: small models have long since seen the sample counts that larger ones are coming to, and a bend
+that all learning curves share (a skill is learnt, the data run dry) is known before the frontier
+arrives there.
 
 A run that lies far above its budget's best (under-trained, or at its plateau) obeys other laws and
 is trusted less: its log loss has the variance noise^2 + (FAR * distance above the best)^2.
@@ -29,7 +30,8 @@ Array = np.ndarray
 FAR = 0.2  # SD of log loss, for each unit of log loss above the budget's best
 NOISE_FLOOR = 0.005  # SD of log loss
 SURFACE_SD = 0.02  # of a run at the best, while the parametric surface is fitted
-MOST = 200  # points: the cost grows with the cube; those nearest their budget's best are kept
+MOST = 70  # points, those nearest their budget's best: more cost more (a cube) and say less
+STEPS = 8  # of the search for amplitudes and lengths; 30 forecast no better
 KERNELS = ((1, 0), (0, 1), (1, 1))  # which of log N and log D enters g, h and k
 # Centre and SD (in logs) of the priors: three amplitudes (log loss), two lengths (in log N and
 # log D), one noise SD. See docs/laws/backtest.md for how they were chosen.
@@ -38,7 +40,13 @@ PRIOR_SD = np.array([1.0, 1.0, 1.0, 0.7, 0.7, 0.7])
 
 
 class Kriging:
-    """log L over (N, D); see the module. After `fit`: `surface_`, `theta_` (logs, as `PRIOR`)."""
+    """log L over (N, D); see the module. `form` is that of the parametric surface S.
+
+    After `fit`: `surface_`, `theta_` (logs, as `PRIOR`).
+    """
+
+    def __init__(self, form: str = "interaction"):
+        self.form = form
 
     def fit(self, points: Points) -> Self:
         """Fit to runs of several sizes and sample counts; `FitError` where no surface can be."""
@@ -48,7 +56,7 @@ class Kriging:
             points, above = points.keep(np.isin(np.arange(len(points)), near)), above[near]
         far = FAR * above
         sd = np.hypot(SURFACE_SD, far)
-        surface = Surface("interaction").fit(points.params, points.samples, points.loss, sd)
+        surface = Surface(self.form).fit(points.params, points.samples, points.loss, sd)
         self.surface_ = surface
         self._at = np.log([points.params, points.samples])
         self._square = (self._at[:, :, None] - self._at[:, None, :]) ** 2
@@ -61,7 +69,7 @@ class Kriging:
                 jac=True,
                 method="L-BFGS-B",
                 bounds=[(centre - 3.0, centre + 3.0) for centre in PRIOR],
-                options={"maxiter": 30},
+                options={"maxiter": STEPS},
             )
             self.theta_: Array = found.x
             self._weights = self._solve(self.theta_)
@@ -120,9 +128,9 @@ def _parts(square: Array, theta: Array) -> list[tuple[Array, Array]]:
 
 
 def above_best(points: Points) -> Array:
-    """Return how far each run's log loss lies above the best of its budget [n]."""
+    """Return how far each run's log loss lies above the best at its budget or a smaller one [n]."""
     budgets, group = np.unique(points.budget, return_inverse=True)
     best = np.full(len(budgets), np.inf)
     log_loss = np.log(points.loss)
     np.minimum.at(best, group, log_loss)
-    return log_loss - best[group]
+    return log_loss - np.minimum.accumulate(best)[group]

@@ -44,7 +44,7 @@ def replay(
     else the mean of the sizes near the lowest loss, which is what a new run can expect."""
     steps = range(len(evidence.x) + 1)
     noise = np.array([evidence.until(max(seen, 1)).noise for seen in steps])
-    loss = Ensemble(evidence.x, evidence.y, noise, forecasters.PRIOR_WEIGHTS)
+    loss = Ensemble(evidence.x, evidence.y, noise, forecasters.WEIGHTS)
     first = min(FIRST_ORIGIN, len(evidence.x))
     loss.replay(
         lambda seen: [f(evidence.until(seen)) for f in forecasters.FORECASTERS.values()], first
@@ -85,7 +85,7 @@ def _replay_returns(
     chosen = returns.forecasters(series)
     noise = np.array([series.noise(max(seen, 1)) for seen in range(len(series.x) + 1)])
     prior = dict.fromkeys(chosen, 1 / len(chosen))
-    whole = Ensemble(series.x, series.value, noise, prior, returns.KAPPA, returns.SHARPNESS)
+    whole = Ensemble(series.x, series.value, noise, prior, returns.SETTINGS)
     offset = len(loss.x) - len(series.x)  # returns may start later than losses
 
     def at(seen: int) -> ReturnSeries:
@@ -107,7 +107,7 @@ def return_series(
     loss: Ensemble,
 ) -> ReturnSeries | None:
     """Return the frontier's returns; None with fewer than two consecutive budgets at the end."""
-    rows = [_best(evidence, b) if best else _near(evidence, b) for b in evidence.points.budgets]
+    rows = [_best(evidence, b) if best else _near(evidence, b) for b in evidence.budgets]
     value, se = np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
     missing = np.flatnonzero(~np.isfinite(value))
     start = int(missing[-1]) + 1 if len(missing) else 0
