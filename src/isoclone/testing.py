@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isoclone import games, laws, policies
-from isoclone.base.errors import IsocloneError, SpecError
+from isoclone.base.errors import DataError, IsocloneError, SpecError
 from isoclone.base.records import Forecast, Point
 from isoclone.base.registry import is_reference
 from isoclone.base.schema import columns
 from isoclone.demos.base import MASKED, Demonstrations
 from isoclone.executors import Executor
 from isoclone.experts import Expert, View, shaped
-from isoclone.games import Env, FrameSpec, Game
+from isoclone.games import Env, FrameSpec, Game, action_sizes
+from isoclone.games.actions import chosen, one_action, random_actions
 
 if TYPE_CHECKING:
     import torch
@@ -85,8 +86,12 @@ def _check_declared(game: Game, who: str) -> None:
     for name in ("random_score", "expert_score"):
         _demand(hasattr(game, name), who, f"has no `{name}`; set it to None if it is not known")
     _demand(isinstance(game.frame, FrameSpec), who, "`frame` must be a FrameSpec")
-    _demand(game.frame.dtype in ("uint8", "float32"), who, "`frame.dtype` must be uint8 or float32")
+    known = game.frame.dtype in ("uint8", "float32", "float64")
+    _demand(known, who, "`frame.dtype` must be uint8, float32 or float64")
     _demand(game.n_actions >= 2, who, f"`n_actions` must be at least 2, not {game.n_actions}")
+    sizes = action_sizes(game)
+    added = sum(sizes) == game.n_actions and min(sizes) >= 1
+    _demand(added, who, f"`action_sizes` {sizes} must add up to `n_actions`, {game.n_actions}")
     _demand(game.max_steps >= 1, who, f"`max_steps` must be at least 1, not {game.max_steps}")
     with _naming(who, "options()"):
         options = game.options()
@@ -115,7 +120,8 @@ class _Playing:
 
     def __init__(self, env: Env, game: Game, who: str, seed: int):
         self._env, self._game, self._who = env, game, who
-        self._actions = iter(np.random.default_rng(0).integers(game.n_actions, size=STEPS))
+        drawn = random_actions(action_sizes(game), np.random.default_rng(0), STEPS)
+        self._actions = iter(drawn)
         with _naming(who, "reset()"):
             self.frame = env.reset(seed)
         self.over = False
@@ -132,7 +138,7 @@ class _Playing:
             _demand(limit > STEPS, self._who, f"an episode must end after max_steps = {limit}")
             return
         with _naming(self._who, "step()"):
-            answer = self._env.step(int(action))
+            answer = self._env.step(one_action(action))
         is_four = isinstance(answer, tuple) and len(answer) == 4
         _demand(is_four, self._who, "step() must return (frame, reward, terminated, truncated)")
         self.frame, reward, terminated, truncated = answer
@@ -217,7 +223,7 @@ def check_expert(expert: Expert, game: Game) -> None:
             _demand(both == alone, who, leaks.format("beside another one"))
 
 
-def _acts(expert: Expert, game: Game, who: str, seeds: Sequence[int], *envs: Env) -> list[int]:
+def _acts(expert: Expert, game: Game, who: str, seeds: Sequence[int], *envs: Env) -> list[Any]:
     """Play episodes side by side; returns the actions in the first of them."""
     views = [
         View(env, np.random.default_rng(seed), game.frame.stack)
@@ -225,24 +231,26 @@ def _acts(expert: Expert, game: Game, who: str, seeds: Sequence[int], *envs: Env
     ]
     for view, seed in zip(views, seeds, strict=True):
         view.frames.append(view.env.reset(seed).copy())
-    first, chosen = views[0], []
+    first, taken = views[0], []
     for _ in range(MOVES):
         with _naming(who, "act()"):
-            actions = [int(action) for action in expert.act(views)]
+            actions = list(expert.act(views))
         fits = len(actions) == len(views)
         _demand(fits, who, f"act() of {len(views)} view(s) gave {len(actions)} actions")
         for view, action in zip(list(views), actions, strict=True):
-            legal = 0 <= action < game.n_actions
-            _demand(legal, who, f"chose action {action}; {game.name} has 0..{game.n_actions - 1}")
-            frame, _, terminated, truncated = view.env.step(action)
+            try:
+                index, _ = chosen(game, expert.name, action)
+            except DataError as error:
+                raise SpecError(str(error)) from error
+            frame, _, terminated, truncated = view.env.step(index)
             view.frames.append(frame.copy())
             if view is first:
-                chosen.append(action)
+                taken.append(np.asarray(index).tolist())
             if terminated or truncated:
                 views.remove(view)
         if first not in views:
             break
-    return chosen
+    return taken
 
 
 # ---------------------------------------------------------------------- policies
@@ -495,12 +503,13 @@ def check_demonstrations(demos: Demonstrations, policy: str = "mlp", batch_size:
         first, second, again = feeds[0].batch(0), feeds[0].batch(1), feeds[1].batch(1)
     same = torch.equal(second.targets, again.targets)
     _demand(same, who, "batch k must depend on the demonstrations, the seed and k alone")
-    _check_targets(first.targets, demos.n_actions, who)
+    _check_targets(first.targets, action_sizes(demos), who)
     judged: set[int] = set()
     with _naming(who, "dev_batches()"):
         for batch in source.dev_batches(module, 256, "cpu", torch.float32):
-            _check_targets(batch.targets, demos.n_actions, who)
+            _check_targets(batch.targets, action_sizes(demos), who)
             counted = batch.targets.cpu().numpy() != MASKED
+            counted = counted.reshape(*batch.episodes.shape, -1).all(-1)
             judged |= set(np.unique(batch.episodes[counted]).tolist())
     held = {info.index for info in demos.in_split("dev")}
     _demand(
@@ -525,10 +534,12 @@ def _check_table(demos: Demonstrations) -> str:
     return who
 
 
-def _check_targets(targets: torch.Tensor, n_actions: int, who: str) -> None:
-    low, high = int(targets.min()), int(targets.max())
-    fits = low >= MASKED and high < n_actions
-    _demand(fits, who, f"fed actions {low} to {high}; the game has 0..{n_actions - 1}")
+def _check_targets(targets: torch.Tensor, sizes: Sequence[int], who: str) -> None:
+    for k, size in enumerate(sizes):
+        part = targets if len(sizes) == 1 else targets[..., k]
+        low, high = int(part.min()), int(part.max())
+        fits = low >= MASKED and high < size
+        _demand(fits, who, f"fed actions {low} to {high}; the game has 0..{size - 1}")
 
 
 # ---------------------------------------------------------------------- executors

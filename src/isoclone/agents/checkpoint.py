@@ -38,6 +38,7 @@ class TrainedPolicy:
     samples: int
     dtype: torch.dtype
     device: torch.device
+    action_sizes: tuple[int, ...] = ()  # of actions with several factors
 
     def __repr__(self) -> str:
         return f"TrainedPolicy({self.run.label}, {self.samples:,} samples, {self.device})"
@@ -166,6 +167,7 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> TrainedPolicy:
         module = policy_for(*shape, **run.policy_options)
         module.load_state_dict(weights)
         dtype = getattr(torch, metadata["precision"])
+        sizes = _sizes(metadata)
     except UnknownNameError as error:
         raise CheckpointError(
             f"{path}: {error}; run or import the file that registers it first "
@@ -177,7 +179,7 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> TrainedPolicy:
     where = torch.device(device)
     samples = int(metadata["samples"])
     return TrainedPolicy(
-        module.to(where).eval(), encoder, run, metadata["n_actions"], samples, dtype, where
+        module.to(where).eval(), encoder, run, metadata["n_actions"], samples, dtype, where, sizes
     )
 
 
@@ -192,6 +194,13 @@ def _check_shapes(weights: dict[str, torch.Tensor], *shape: Any, **options: Any)
     odd += [name for name in wanted if not odd and wanted[name].shape != weights[name].shape]
     if odd:
         raise ValueError(f"its weights have another '{odd[0]}'")
+
+
+def _sizes(metadata: dict[str, Any]) -> tuple[int, ...]:
+    sizes = tuple(int(n) for n in metadata.get("action_sizes", ()))
+    if sizes and sum(sizes) != metadata["n_actions"]:
+        raise ValueError("the sizes of its actions do not add up to its logits")
+    return sizes
 
 
 def _encoder(described: dict[str, Any], tensors: dict[str, torch.Tensor]) -> FrameEncoder:

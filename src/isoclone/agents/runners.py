@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from isoclone.agents.checkpoint import TrainedPolicy
+from isoclone.games.actions import action_shape, action_sizes, as_logits_rows
 from isoclone.policies.observe import observe
 
 SMALL = 500_000  # parameters of the largest policy played in float32, see `unmixed`
@@ -84,7 +85,8 @@ class RecurrentRunner(StackRunner):
     def __init__(self, policy: TrainedPolicy, slots: int):
         super().__init__(unmixed(policy), slots)
         self._none = policy.n_actions
-        self._previous = np.full(slots, self._none, np.int64)
+        self._sizes = action_sizes(policy)
+        self._previous = np.full(action_shape(self._sizes, slots), self._none, np.int64)
         self._starts = np.ones(slots, bool)
         self._state = policy.initial_state(slots)
 
@@ -114,4 +116,4 @@ class RecurrentRunner(StackRunner):
 
     def chose(self, slots: np.ndarray, actions: np.ndarray) -> None:
         """Keep the actions: they are the ones before the next step."""
-        self._previous[slots] = actions
+        self._previous[slots] = as_logits_rows(actions, self._sizes)

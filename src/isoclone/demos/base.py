@@ -22,8 +22,9 @@ class Batch(NamedTuple):
     """The samples of one training step.
 
     `inputs` are the policy's arguments, its state aside; `targets` int64 actions, `MASKED` where
-    there is nothing to learn; `samples` how many have a target, over all processes of a run;
-    `axis` the dimension of every tensor along which samples are independent of each other.
+    there is nothing to learn, with the factors last where actions have several; `samples` how many
+    have a target, over all processes of a run; `axis` the dimension of every tensor along which
+    samples are independent of each other.
     """
 
     inputs: tuple[Any, ...]
@@ -37,8 +38,14 @@ class Batch(NamedTuple):
             return [self]
         targets = self.targets.tensor_split(parts, self.axis)
         inputs = zip(*(_split(x, parts, self.axis) for x in self.inputs), strict=True)
-        counts = [int((t != MASKED).sum()) for t in targets]
+        counts = [_with_target(t, self.axis) for t in targets]
         return [Batch(i, t, n, self.axis) for i, t, n in zip(inputs, targets, counts, strict=True)]
+
+
+def _with_target(targets: torch.Tensor, axis: int) -> int:
+    """Count the samples to learn from; the last of their axes is `axis`."""
+    by_sample = (targets != MASKED).reshape(*targets.shape[: axis + 1], -1)
+    return int(by_sample.any(-1).sum())
 
 
 def _split(x: Any, parts: int, axis: int) -> list[Any]:
@@ -51,8 +58,9 @@ def _split(x: Any, parts: int, axis: int) -> list[Any]:
 class DevBatch(NamedTuple):
     """Held-out samples in the order in which they are judged.
 
-    `inputs` and `targets` as in `Batch`; `episodes` int64 of the shape of `targets`, the episode
-    that each sample is from. A recurrent policy carries its state from batch to batch.
+    `inputs` and `targets` as in `Batch`; `episodes` int64 of the shape of `targets` without its
+    factors, the episode that each sample is from. A recurrent policy carries its state from batch
+    to batch.
     """
 
     inputs: tuple[Any, ...]
@@ -109,7 +117,8 @@ class Demonstrations(Protocol):
 
     A row of `episodes` has an `index`, a `length`, an `end` and an `episode_return`. Kinds may
     also define `select(out, where)`, which makes demonstrations of some of the episodes; `copies`
-    and `unique_samples_in(split)`, which count copies of episodes; and `expert_identity`.
+    and `unique_samples_in(split)`, which count copies of episodes; `expert_identity`; and
+    `action_sizes`, where actions have several factors (`games.actions`).
     """
 
     @property
@@ -179,7 +188,10 @@ class Demonstrations(Protocol):
         ...
 
     def action_counts(self, split: str) -> np.ndarray:
-        """Count how often the expert took each action in a split, (n_actions,) int64."""
+        """Count how often the expert took each action in a split, (n_actions,) int64.
+
+        Where actions have several factors, each factor's values are counted, one after the other.
+        """
         ...
 
     def game(self) -> Game:

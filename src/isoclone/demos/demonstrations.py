@@ -32,7 +32,8 @@ from isoclone.demos.cache import open_cache
 from isoclone.demos.episode import Episode, EpisodeInfo, read_actions, read_episode, read_info
 from isoclone.executors import default_workers
 from isoclone.experts.identity import said as who
-from isoclone.games import FrameSpec, Game, game
+from isoclone.games import FrameSpec, Game, action_sizes, game
+from isoclone.games.actions import as_logits_rows, several
 
 FORMAT = 1
 REQUEST, DONE = "request.json", "demonstrations.json"
@@ -305,9 +306,15 @@ class Finished:
 
 @dataclass(frozen=True)
 class FrameDemonstrations(Finished):
-    """Recorded frames in a directory; open them with `FrameDemonstrations.open(path)`."""
+    """Recorded frames in a directory; open them with `FrameDemonstrations.open(path)`.
+
+    `action_sizes` is set where actions have several factors, see `games.actions`; `unrepeatable`
+    where recording found that the game ignores its seeds, with what differed.
+    """
 
     episodes: tuple[EpisodeInfo, ...]
+    action_sizes: tuple[int, ...] = ()
+    unrepeatable: str | None = None
 
     format = FORMAT
     row = EpisodeInfo
@@ -320,6 +327,13 @@ class FrameDemonstrations(Finished):
             raise DataError(
                 f"{path} holds imported recordings of whole games, not frames to shuffle"
             )
+
+    @classmethod
+    def _fields_of_kind(cls, data: dict[str, Any]) -> dict[str, Any]:
+        sizes = tuple(int(n) for n in data.get("action_sizes", ()))
+        if sizes and sum(sizes) != data["n_actions"]:
+            raise ValueError("action_sizes do not add up to n_actions")
+        return {"action_sizes": sizes, "unrepeatable": data.get("unrepeatable")}
 
     def episode_path(self, index: int) -> Path:
         """Return the file that holds an episode."""
@@ -357,6 +371,7 @@ class FrameDemonstrations(Finished):
             expert_name=expert_name,
             frame=game.frame,
             n_actions=game.n_actions,
+            action_sizes=several(game),
             episodes=(),
             file_sha256=(),
             dev_episodes=frozenset(),
@@ -378,12 +393,13 @@ class FrameDemonstrations(Finished):
         """Expand the frames for policies of a layout, once; see `base.Demonstrations`."""
         from isoclone.demos.feed import FrameSource
 
-        return FrameSource(open_cache(self, frames, layout, progress), self.n_actions)
+        return FrameSource(open_cache(self, frames, layout, progress), action_sizes(self))
 
     def action_counts(self, split: str) -> np.ndarray:
         """Count how often the expert took each action in a split, (n_actions,) int64."""
         actions = [self._actions(info.index) for info in self.in_split(split)]
-        return np.bincount(np.concatenate(actions), minlength=self.n_actions)
+        rows = as_logits_rows(np.concatenate(actions), action_sizes(self))
+        return np.bincount(rows.reshape(-1), minlength=self.n_actions)
 
     def _actions(self, index: int) -> np.ndarray:
         path = self.episode_path(index)
@@ -395,14 +411,27 @@ class FrameDemonstrations(Finished):
             "bytes_per_sample": self._bytes() / self.samples,
             "terminated": ends.count("terminated"),
             "truncated": ends.count("truncated"),
+            "action_error": self.action_error(),
+            "unrepeatable": self.unrepeatable,
         }
+
+    def action_error(self) -> float | None:
+        """Return the mean distance of the expert's actions to what was recorded of them.
+
+        It is in the actions' own units, over all samples; None unless actions were cut into bins.
+        """
+        known = [i for i in self.episodes if i.action_error is not None]
+        steps = sum(info.length for info in known)
+        total = sum(info.length * (info.action_error or 0.0) for info in known)
+        return total / steps if steps else None
 
     def _lines_of_kind(self, said: dict[str, Any]) -> list[str]:
         return [
             f"{said['samples']:,} samples ({said['train_samples']:,} train, "
             f"{said['dev_samples']:,} dev) in {len(self.episodes)} episodes "
             f"({said['terminated']} terminated, {said['truncated']} truncated), "
-            f"{said['bytes_per_sample']:.1f} bytes a sample"
+            f"{said['bytes_per_sample']:.1f} bytes a sample",
+            *_remarks(said),
         ]
 
     def read(self, index: int) -> Episode:
@@ -411,6 +440,19 @@ class FrameDemonstrations(Finished):
 
     def __iter__(self) -> Iterator[Episode]:
         return (self.read(info.index) for info in self.episodes)
+
+
+def _remarks(said: dict[str, Any]) -> list[str]:
+    """Return what else a summary says, as lines for people."""
+    lines = []
+    if said["action_error"] is not None:
+        lines.append(
+            f"actions were cut into bins: on average {said['action_error']:.3g} from what the "
+            "expert chose, in the game's own units"
+        )
+    if said["unrepeatable"]:
+        lines.append(f"{said['unrepeatable']}: this recording cannot be made again")
+    return lines
 
 
 def _row(index: int, episode: Episode) -> EpisodeInfo:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +37,7 @@ class EpisodeInfo:
     episode_return: float
     end: str
     content_sha256: str
+    action_error: float | None = None  # mean distance to the bins' centres, if actions have bins
 
     def __post_init__(self) -> None:
         conform(self)
@@ -44,12 +47,15 @@ class EpisodeInfo:
 class Episode:
     """Frames (t, *shape), actions (t,) int16, rewards (t,) float32.
 
+    Actions are (t, factors) where they have several, int32 where a factor has so many values;
+    rewards are float64 where float32 would round one. `action_error` is no part of the contents.
     Row t holds the frame that was seen, the action that the expert chose, and the reward for it.
     """
 
     frames: np.ndarray
     actions: np.ndarray
     rewards: np.ndarray
+    action_error: float | None = None  # see `EpisodeInfo`
 
     def content_sha256(self) -> str:
         """Return a hash of the contents, which does not depend on the file format."""
@@ -57,6 +63,14 @@ class Episode:
         for array in (self.frames, self.actions, self.rewards):
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
+
+
+def exact(rewards: Sequence[float]) -> np.ndarray:
+    """Return rewards as float32 if that rounds none of them, else as float64."""
+    wide = np.array(rewards, np.float64)
+    with np.errstate(over="ignore"):
+        narrow = wide.astype(np.float32)
+    return narrow if (narrow == wide).all() else wide
 
 
 def write_episode(path: Path, episode: Episode, info: EpisodeInfo) -> None:
@@ -69,7 +83,11 @@ def write_episode(path: Path, episode: Episode, info: EpisodeInfo) -> None:
     frames = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(size), len(episode.frames), [None, buffer]
     )
-    columns = {"frame": frames, "action": episode.actions, "reward": episode.rewards}
+    actions: Any = episode.actions
+    if actions.ndim == 2:
+        flat = pa.array(np.ascontiguousarray(actions).reshape(-1))
+        actions = pa.FixedSizeListArray.from_arrays(flat, actions.shape[1])
+    columns = {"frame": frames, "action": actions, "reward": episode.rewards}
     table = pa.table(columns, metadata={"isoclone": json.dumps(asdict(info))})
     with replacing(path) as temporary:
         pq.write_table(
@@ -77,7 +95,7 @@ def write_episode(path: Path, episode: Episode, info: EpisodeInfo) -> None:
             temporary,
             compression="zstd",
             compression_level=6,
-            use_dictionary=["action", "reward"],
+            use_dictionary=["action", "action.list.element", "reward"],
             data_page_size=PAGE_BYTES,
             write_statistics=False,
         )
@@ -100,7 +118,7 @@ def read_info(path: Path) -> EpisodeInfo:
 
 
 def read_actions(path: Path) -> np.ndarray:
-    """Read an episode's actions alone, (t,) int16.
+    """Read an episode's actions alone, (t,) or (t, factors).
 
     Raises:
         DataError: the file is damaged.
@@ -110,9 +128,17 @@ def read_actions(path: Path) -> np.ndarray:
 
     try:
         check(path, ["action"])
-        return pq.read_table(path, columns=["action"])["action"].to_numpy()
+        return _actions(pq.read_table(path, columns=["action"])["action"])
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise DataError(f"{path} is damaged ({' '.join(str(error).split())[:100]})") from error
+
+
+def _actions(column: Any) -> np.ndarray:
+    """Return the column of actions as an array."""
+    size = getattr(column.type, "list_size", None)
+    if size is None:
+        return column.to_numpy()
+    return column.combine_chunks().flatten().to_numpy().reshape(-1, size)
 
 
 def read_episode(path: Path, frame: FrameSpec) -> Episode:
@@ -131,7 +157,7 @@ def read_episode(path: Path, frame: FrameSpec) -> Episode:
         frames = np.frombuffer(column.buffers()[1], frame.dtype)
         return Episode(
             frames.reshape(len(table), *frame.shape),
-            table["action"].to_numpy(),
+            _actions(table["action"]),
             table["reward"].to_numpy(),
         )
     except (pa.ArrowException, OSError, KeyError, ValueError, IndexError) as error:

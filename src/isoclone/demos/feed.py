@@ -6,7 +6,7 @@ shuffled single observations; recurrent ones get unrolls of many episodes side b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from isoclone.demos.base import MASKED, Batch, DevBatch, Feed
 from isoclone.demos.batches import Batches, Order
 from isoclone.demos.cache import FrameCache
 from isoclone.demos.unrolls import LaneOrder, Piece, deal, walk
+from isoclone.games.actions import as_logits_rows
 from isoclone.policies import is_recurrent
 from isoclone.policies.observe import observe
 
@@ -27,8 +28,8 @@ DEV_LANES, DEV_STEPS = 16, 128  # of dev batches: episodes side by side, steps a
 class FrameSource:
     """Recorded frames, expanded, for policies of one layout."""
 
-    def __init__(self, cache: FrameCache, n_actions: int):
-        self.cache, self.encoder, self.n_actions = cache, cache.encoder, n_actions
+    def __init__(self, cache: FrameCache, sizes: Sequence[int]):
+        self.cache, self.encoder, self.sizes = cache, cache.encoder, tuple(sizes)
 
     def feed(
         self, module: torch.nn.Module, batch_size: int, seed: int, device: str, dtype: torch.dtype
@@ -93,7 +94,7 @@ class _FrameFeed:
         self._order = Order(source.cache.train, seed)
 
     def batch(self, k: int) -> Batch:
-        """Return (b, ...) observations and (b,) actions; this process's share."""
+        """Return (b, ...) observations and (b,) or (b, factors) actions; this process's share."""
         rows = self._order.take(k * self._batch_size, self._batch_size)
         codes, actions = self._batches.gather(rows[distributed.share(len(rows))])
         inputs = observe(self._module, codes, self._encoder, self._dtype)
@@ -169,7 +170,10 @@ class _Unrolls:
                 starts[row, lane] = piece.enters or piece.first == 0
         actions = self._source.cache.actions
         begins = rows == self._source.cache.starts[rows]
-        previous = np.where(begins, self._source.n_actions, actions[rows - 1])
+        sizes = self._source.sizes
+        if len(sizes) > 1:
+            begins, there = begins[..., None], there[..., None]
+        previous = np.where(begins, sum(sizes), as_logits_rows(actions[rows - 1], sizes))
         targets = np.where(there, actions[rows], MASKED)
         tensors = [torch.from_numpy(x).to(self._device) for x in (previous, starts, targets)]
         return (self._observations(rows), tensors[0], tensors[1]), tensors[2], rows

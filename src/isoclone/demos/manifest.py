@@ -47,10 +47,14 @@ def write_manifest(path: Path, facts: dict[str, Any], count: int, dev_fraction: 
 def write_episode_table(path: Path, episodes: Sequence[EpisodeInfo], dev: Container[int]) -> None:
     """Write the table of episodes, for people."""
     rows = episode_rows(episodes, dev)
-    kinds = {"episode_return": float, "seed": int, "length": int, "index": int}
+    kinds: dict[str, type] = {"episode_return": float, "seed": int, "length": int, "index": int}
+    kinds["action_error"] = float
     write_rows(path / "episodes", rows, {name: kinds.get(name, str) for name in rows[0]})
 
 
 def episode_rows(episodes: Sequence[EpisodeInfo], dev: Container[int]) -> list[dict[str, Any]]:
     """Return the rows of the table of episodes; `dev` are the numbers of those held out."""
-    return [{**asdict(info), "split": "dev" if info.index in dev else "train"} for info in episodes]
+    rows = [{**asdict(info), "split": "dev" if info.index in dev else "train"} for info in episodes]
+    if all(info.action_error is None for info in episodes):
+        return [{k: v for k, v in row.items() if k != "action_error"} for row in rows]
+    return rows

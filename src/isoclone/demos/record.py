@@ -36,12 +36,13 @@ from isoclone.base.store import claim, read_json, write_json
 from isoclone.base.timers import calling
 from isoclone.demos.base import Demonstrations, Progress
 from isoclone.demos.demonstrations import DONE, FORMAT, HELD, REQUEST, FrameDemonstrations
-from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episode
+from isoclone.demos.episode import Episode, EpisodeInfo, exact, read_info, write_episode
 from isoclone.demos.manifest import episode_path, write_manifest
 from isoclone.executors import Executor, Files, SerialExecutor, Task
 from isoclone.experts import Expert, View, expert
 from isoclone.experts.identity import KNOWN, said
-from isoclone.games import Env, Game, check_seed, game, make_env
+from isoclone.games import Env, Game, action_sizes, check_seed, game, make_env
+from isoclone.games.actions import action_dtype, chosen, several
 
 PROGRESS_SECONDS = 1.0
 MOST_COPIES = 16  # so many copies of one episode, and no other, are enough to know
@@ -372,6 +373,7 @@ def _keep(path: Path, index: int, seed: int, episode: Episode, end: str) -> Epis
         episode_return=float(episode.rewards.sum(dtype=np.float64)),
         end=end,
         content_sha256=episode.content_sha256(),
+        action_error=episode.action_error,
     )
     write_episode(episode_path(path, index), episode, info)
     return info
@@ -389,25 +391,26 @@ class _Live:
         self.index, self.seed = index, episode_seed(seed, index)
         self.view = View(env, np.random.default_rng([self.seed, 1]), stack)
         self.view.frames.append(self.view.env.reset(self.seed))
-        self.actions: list[int] = []
+        self.actions: list[Any] = []
         self.rewards: list[float] = []
+        self.errors: list[float] = []
         self.end: str | None = None
 
-    def step(self, action: int) -> None:
+    def step(self, action: int | np.ndarray, error: float | None) -> None:
         frame, reward, terminated, truncated = self.view.env.step(action)
         self.actions.append(action)
+        if error is not None:
+            self.errors.append(error)
         self.rewards.append(reward)
         if terminated or truncated:
             self.end = "terminated" if terminated else "truncated"
         else:
             self.view.frames.append(frame)
 
-    def episode(self) -> Episode:
-        return Episode(
-            np.stack(self.view.frames),
-            np.array(self.actions, np.int16),
-            np.array(self.rewards, np.float32),
-        )
+    def episode(self, dtype: np.dtype[Any]) -> Episode:
+        frames, actions = np.stack(self.view.frames), np.array(self.actions, dtype)
+        apart = float(np.mean(self.errors)) if self.errors else None
+        return Episode(frames, actions, exact(self.rewards), apart)
 
 
 def play(
@@ -431,26 +434,23 @@ def play(
             fresh = [held.enter_context(closing(make_env(the_game))) for _ in indices]
             yield from play(the_game, player, seed, indices, fresh, tell)
         return
-    stack = the_game.frame.stack
+    stack, dtype = the_game.frame.stack, action_dtype(action_sizes(the_game))
     live = [_Live(env, stack, seed, index) for env, index in zip(envs, indices, strict=False)]
     while live:
         for one, action in zip(live, player.act([one.view for one in live]), strict=True):
-            if not 0 <= action < the_game.n_actions:
-                raise DataError(
-                    f"expert '{player.name}' chose action {action}; "
-                    f"{the_game.name} has 0 to {the_game.n_actions - 1}"
-                )
-            one.step(int(action))
+            one.step(*chosen(the_game, player.name, action))
         if tell:
             tell(sum(len(one.actions) for one in live))
         for one in [one for one in live if one.end]:
             live.remove(one)
-            yield one.index, one.seed, one.episode(), str(one.end)
+            yield one.index, one.seed, one.episode(dtype), str(one.end)
 
 
 def _finish(path: Path, request: RecordRequest, the_game: Game, player: Expert, count: int) -> None:
     """Write the episode table, and last of all the file that says it is complete."""
-    spaces = {"frame": the_game.frame, "n_actions": the_game.n_actions}
+    spaces: dict[str, Any] = {"frame": the_game.frame, "n_actions": the_game.n_actions}
+    if several(the_game):
+        spaces["action_sizes"] = several(the_game)
     facts = {"game": request.game, "game_options": request.game_options, **spaces}
     write_manifest(
         path,

@@ -16,7 +16,10 @@ from isoclone.demos import Demonstrations
 
 
 def action_shares(demos: Demonstrations) -> np.ndarray:
-    """Return how often the expert takes each action in the train episodes, (n_actions,) float64."""
+    """Return how often the expert takes each action in the train episodes, (n_actions,) float64.
+
+    Shares add up to 1; where actions have several factors, those of all factors together.
+    """
     counts = demos.action_counts("train").astype(np.float64)
     return counts / counts.sum()
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from isoclone.agents.checkpoint import TrainedPolicy
 from isoclone.base.errors import SpecError
 from isoclone.demos import Source
 from isoclone.demos.base import MASKED
+from isoclone.games import action_sizes
+from isoclone.policies.factors import nats, ranks
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class DevLoss:
     """Teacher-forced loss on held-out episodes, nats per action, with its SE over episodes.
 
     `accuracy` and `accuracy_top3` are the shares of samples in which the expert's action is the
-    likeliest one, or among the three likeliest.
+    likeliest one, or among the three likeliest. Of actions with several factors the loss is the sum
+    over factors, and each factor's value must be (among) the likeliest.
     """
 
     mean: float
@@ -79,7 +82,7 @@ def dev_loss(policy: TrainedPolicy, source: Source, samples: int = 20_000) -> De
 
 
 def _judge_all(policy: TrainedPolicy, source: Source, samples: int) -> _Judged:
-    state, parts = None, []
+    state, parts, sizes = None, [], action_sizes(policy)
     device = str(policy.device)
     for batch in source.dev_batches(policy.module, samples, device, policy.dtype):
         if policy.is_recurrent:
@@ -88,15 +91,17 @@ def _judge_all(policy: TrainedPolicy, source: Source, samples: int) -> _Judged:
         else:
             logits = policy.logits(*batch.inputs)
         targets = batch.targets.cpu()
-        there = targets != MASKED
-        parts.append(_judge(logits.cpu()[there], targets[there], batch.episodes[there.numpy()]))
+        there = targets != MASKED if len(sizes) == 1 else (targets != MASKED).all(-1)
+        episodes = batch.episodes[there.numpy()]
+        parts.append(_judge(logits.cpu()[there], targets[there], episodes, sizes))
     return _Judged(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _judge(logits: torch.Tensor, actions: torch.Tensor, episodes: np.ndarray) -> _Judged:
-    losses = functional.cross_entropy(logits, actions, reduction="none")
-    likelier = logits > logits.gather(1, actions[:, None])
-    return _Judged(losses.double().numpy(), likelier.sum(1).numpy(), episodes)
+def _judge(
+    logits: torch.Tensor, actions: torch.Tensor, episodes: np.ndarray, sizes: Sequence[int]
+) -> _Judged:
+    losses = nats(logits, actions, sizes)
+    return _Judged(losses.double().numpy(), ranks(logits, actions, sizes).numpy(), episodes)
 
 
 def mean_by_episode(values: np.ndarray, episodes: np.ndarray) -> tuple[float, float | None]:

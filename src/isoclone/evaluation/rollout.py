@@ -14,7 +14,8 @@ from isoclone.agents.checkpoint import TrainedPolicy
 from isoclone.agents.runners import Runner, runner_for
 from isoclone.base.errors import CheckpointError, SpecError
 from isoclone.base.store import is_free
-from isoclone.games import Game, VectorEnv, check_seed, close, vector_env
+from isoclone.games import Game, VectorEnv, action_sizes, check_seed, close, vector_env
+from isoclone.games.actions import HasActions, action_shape
 from isoclone.policies.sampling import Sampling
 
 SLOTS, RECURRENT_SLOTS = 16, 96  # episodes side by side, unless said
@@ -101,9 +102,10 @@ def rollout(
         raise SpecError(f"episodes must be at least 1, not {episodes}")
     side_by_side = min(slots or (RECURRENT_SLOTS if policy.is_recurrent else SLOTS), episodes)
     way, runner = Sampling.parse(sampling), runner_for(policy, side_by_side)
+    sizes = action_sizes(game)
 
     def act(live: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-        return way.choose(runner.logits(live), uniforms)
+        return way.choose(runner.logits(live), uniforms, sizes)
 
     return _play(game, episodes, seed, side_by_side, act, runner, progress, keep)
 
@@ -111,19 +113,25 @@ def rollout(
 def check_fits(policy: TrainedPolicy, game: Game) -> None:
     """Raise CheckpointError if a policy's frames or actions are not those of a game."""
     sees, shows = policy.encoder.spec, game.frame
-    if (sees, policy.n_actions) != (shows, game.n_actions):
+    if (sees, action_sizes(policy)) != (shows, action_sizes(game)):
         raise CheckpointError(
             f"the policy takes {sees.stack} frames of shape {sees.shape} ({sees.dtype}) and "
-            f"chooses among {policy.n_actions} actions; {game.name} shows {shows.stack} of shape "
-            f"{shows.shape} ({shows.dtype}) and has {game.n_actions} actions"
+            f"chooses among {_counted(policy)} actions; {game.name} shows {shows.stack} of shape "
+            f"{shows.shape} ({shows.dtype}) and has {_counted(game)} actions"
         )
+
+
+def _counted(thing: HasActions) -> str:
+    return "x".join(str(size) for size in action_sizes(thing))
 
 
 def random_returns(game: Game, episodes: int, seed: int = 0, slots: int = 8) -> Returns:
     """Play whole episodes at random, all actions alike: the floor of every score."""
+    factors = action_sizes(game)
+    sizes = np.array(factors) if len(factors) > 1 else factors[0]
 
     def act(live: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-        return (uniforms * game.n_actions).astype(np.int64)
+        return (uniforms * sizes).astype(np.int64)
 
     return _play(game, episodes, seed, min(slots, episodes), act, None, None)
 
@@ -134,12 +142,17 @@ def marginal_returns(
     """Play whole episodes, drawing each action as often as the expert takes it, without looking.
 
     Args:
-        shares: (n_actions,) how often the expert takes each.
+        shares: (n_actions,) how often the expert takes each; of factors one after the other.
     """
-    bounds = np.cumsum(shares) / np.sum(shares)
+    factors = np.split(np.asarray(shares), np.cumsum(action_sizes(game))[:-1])
+    bounds = [np.cumsum(factor) / np.sum(factor) for factor in factors]
 
     def act(live: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-        return np.minimum(np.searchsorted(bounds, uniforms, "right"), game.n_actions - 1)
+        drawn = [
+            np.minimum(np.searchsorted(bound, one, "right"), len(bound) - 1)
+            for bound, one in zip(bounds, np.atleast_2d(uniforms.T), strict=True)
+        ]
+        return drawn[0] if len(drawn) == 1 else np.stack(drawn, axis=1)
 
     return _play(game, episodes, seed, min(slots, episodes), act, None, None)
 
@@ -157,7 +170,7 @@ def _play(
     check_seed(seed)
     env = _recorded_env(game, slots, seed, keep) if keep else vector_env(game, slots, seed)
     try:
-        played = _play_in(env, episodes, seed, act, runner, progress)
+        played = _play_in(env, episodes, seed, act, runner, progress, action_sizes(game))
     finally:
         close(env)
     if keep:
@@ -184,8 +197,9 @@ def _play_in(
     act: Act,
     runner: Runner | None,
     progress: Callable[[int], None] | None,
+    sizes: tuple[int, ...],
 ) -> Returns:
-    slots = env.n
+    slots, each = env.n, action_shape(sizes)
     chance = [np.random.default_rng([seed, episode]) for episode in range(episodes)]
     returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
     truncations, facts = np.zeros(episodes, bool), [dict[str, Any]() for _ in range(episodes)]
@@ -197,8 +211,9 @@ def _play_in(
         runner.start(playing, frames)
     while finished < episodes:
         live = np.flatnonzero(playing >= 0)
-        uniforms = np.array([chance[episode].random() for episode in playing[live].tolist()])
-        actions = np.zeros(slots, np.int64)
+        episodes_played = playing[live].tolist()
+        uniforms = np.array([chance[episode].random(each or None) for episode in episodes_played])
+        actions = np.zeros((slots, *each), np.int64)
         actions[live] = act(live, uniforms)
         frames, rewards, terminated, truncated = env.step(actions)
         returns[playing[live]] += rewards[live]

@@ -15,7 +15,8 @@ from isoclone.agents.runners import runner_for
 from isoclone.base.errors import SpecError
 from isoclone.base.store import replacing
 from isoclone.evaluation.rollout import check_fits
-from isoclone.games import Game, check_seed, close, make_env
+from isoclone.games import Game, action_sizes, check_seed, close, make_env
+from isoclone.games.actions import action_shape, one_action
 from isoclone.policies.sampling import Sampling
 
 FRAMES_PER_SECOND = 30  # agent steps, unless the game says; Atari runs at 15 of them a second
@@ -43,13 +44,14 @@ def play_episode(
     `draw()` makes the picture, (h, w, 3) uint8; it shows this step until the next is asked for.
     """
     env, shown, rng = make_env(game), runner_for(policy, 1), np.random.default_rng(seed)
-    slot, way = np.array([0]), Sampling.parse(sampling)
+    slot, way, sizes = np.array([0]), Sampling.parse(sampling), action_sizes(game)
     try:
         shown.start(slot, env.reset(seed)[None])
         ended = False
         while not ended:
-            action = way.choose(shown.logits(slot), np.array([rng.random()]))
-            frame, reward, terminated, truncated = env.step(int(action[0]))
+            draws = rng.random(action_shape(sizes, 1))
+            action = way.choose(shown.logits(slot), draws, sizes)
+            frame, reward, terminated, truncated = env.step(one_action(action[0]))
             shown.chose(slot, action)
             shown.push(slot, frame[None])
             ended = terminated or truncated

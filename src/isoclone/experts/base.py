@@ -8,7 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from isoclone.games import Env, Game, stack_indices
+from isoclone.games import Env, Game, action_sizes, stack_indices
+from isoclone.games.actions import random_actions, several
 
 
 @dataclass
@@ -68,22 +69,29 @@ class Expert(Protocol):
         """Number of episodes to play side by side."""
         ...
 
-    def act(self, views: Sequence[View]) -> Sequence[int]:
-        """Return one action for each view."""
+    def act(self, views: Sequence[View]) -> Sequence[Any]:
+        """Return one action for each view: an index, or (factors,) where there are several.
+
+        In a Gymnasium game floats (and dicts and tuples) are taken as the environment takes them,
+        and `games.EnvAction(x)` says so of whole numbers.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class CallableExpert:
-    """An expert made of a function from an observation (stack, *frame_shape) to an action."""
+    """An expert made of a function from an observation (stack, *frame_shape) to an action.
 
-    function: Callable[[np.ndarray], int]
+    In a Gymnasium game the function may return the action as the environment takes it.
+    """
+
+    function: Callable[[np.ndarray], Any]
     name: str = "callable"
     lockstep: int = 1
 
-    def act(self, views: Sequence[View]) -> list[int]:
+    def act(self, views: Sequence[View]) -> list[Any]:
         """Return the function's action for each view."""
-        return [int(self.function(view.observation())) for view in views]
+        return [self.function(view.observation()) for view in views]
 
 
 @dataclass(frozen=True)
@@ -93,15 +101,16 @@ class RandomExpert:
     n_actions: int
     name: str = "random"
     lockstep: int = 1
+    action_sizes: tuple[int, ...] = ()
 
-    def act(self, views: Sequence[View]) -> list[int]:
+    def act(self, views: Sequence[View]) -> list[Any]:
         """Return a uniformly random action for each view, drawn from its `rng`."""
-        return [int(view.rng.integers(self.n_actions)) for view in views]
+        return [random_actions(action_sizes(self), view.rng) for view in views]
 
 
 def make_random(game: Game) -> RandomExpert:
     """Return the uniformly random player of a game."""
-    return RandomExpert(game.n_actions)
+    return RandomExpert(game.n_actions, action_sizes=several(game))
 
 
 __all__ = ["CallableExpert", "Env", "Expert", "RandomExpert", "View", "make_random"]

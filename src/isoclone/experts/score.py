@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoclone.base.errors import DataError, SpecError
+from isoclone.base.errors import SpecError
 from isoclone.base.records import Record
 from isoclone.experts.base import Expert, View
-from isoclone.games import Env, Game, check_seed, close, make_env
+from isoclone.games import Env, Game, action_sizes, check_seed, close, make_env
+from isoclone.games.actions import chosen, offsets
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ExpertScore(Record):
     steps: int  # of all episodes together
     truncated: int  # episodes ended by the step limit
     steps_per_second: float
-    action_frequencies: tuple[float, ...]
+    action_frequencies: tuple[float, ...]  # of each action, or of each factor's values in turn
     scores: tuple[float, ...]  # one for each episode, in the order of their seeds
     chooses: str = ""  # how actions were chosen: "greedy", "sampled"; "" if not said
     other_way: str = ""  # the option by which they are chosen otherwise
@@ -82,21 +83,13 @@ def _play_all(
         while live:
             actions = expert.act([episode.view for episode in live])
             for episode, action in zip(live, actions, strict=True):
-                _check_action(expert, game, action)
-                episode.step(int(action))
+                index, _ = chosen(game, expert.name, action)
+                episode.step(index)
                 if episode.end and progress:
                     progress(len(played) + sum(bool(e.end) for e in group), episodes)
             live = [episode for episode in live if not episode.end]
         played += group
     return played
-
-
-def _check_action(expert: Expert, game: Game, action: int) -> None:
-    if not 0 <= action < game.n_actions:
-        raise DataError(
-            f"expert '{expert.name}' chose action {action}; "
-            f"{game.name} has 0 to {game.n_actions - 1}"
-        )
 
 
 class _Played:
@@ -108,11 +101,13 @@ class _Played:
         frame = self.env.reset(int(env_seed >> 1))
         rng = np.random.default_rng(own_seed)
         self.view = View(self.env, rng, game.frame.stack, [frame])
-        self.counts = np.zeros(game.n_actions, np.int64)
+        self.counts, self.steps = np.zeros(game.n_actions, np.int64), 0
+        self.offsets = offsets(action_sizes(game))
 
-    def step(self, action: int) -> None:
+    def step(self, action: int | np.ndarray) -> None:
         frame, reward, terminated, truncated = self.env.step(action)
-        self.counts[action] += 1
+        self.steps += 1
+        self.counts[action + self.offsets] += 1
         self.score += reward
         self.view.frames.append(frame)
         self.end = "terminated" if terminated else "truncated" if truncated else ""
@@ -123,7 +118,7 @@ class _Played:
 def _summary(expert: Expert, game: Game, played: list[_Played], seconds: float) -> ExpertScore:
     scores = np.array([episode.score for episode in played])
     counts = np.sum([episode.counts for episode in played], axis=0)
-    steps = int(counts.sum())
+    steps = sum(episode.steps for episode in played)
     return ExpertScore(
         expert=expert.name,
         game=game.name,

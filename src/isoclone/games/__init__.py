@@ -8,6 +8,7 @@ from isoclone.base.errors import SpecError
 from isoclone.base.records import shown
 from isoclone.base.registry import is_reference
 from isoclone.base.tables import GAMES
+from isoclone.games.actions import EnvAction, action_sizes
 from isoclone.games.base import (
     Env,
     FrameSpec,
@@ -22,9 +23,11 @@ from isoclone.games.checked import make_env, vector_env
 __all__ = [
     "GAMES",
     "Env",
+    "EnvAction",
     "FrameSpec",
     "Game",
     "VectorEnv",
+    "action_sizes",
     "check_seed",
     "close",
     "game",

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from isoclone.base.errors import SpecError
+from isoclone.games.actions import one_action
 
 SEEDS = 2**62  # seeds counted on from one still fit into 63 bits
 
@@ -21,8 +22,10 @@ SEEDS = 2**62  # seeds counted on from one still fit into 63 bits
 class FrameSpec:
     """One frame as the game emits it, and how many of them make an observation.
 
-    `dtype` is 'uint8' for images and 'float32' for vectors. At the start of an episode the first
-    frame stands in for the ones that are missing, so no stack crosses a reset.
+    `dtype` is 'uint8' for images of bytes, else 'float32', or 'float64' for numbers that need it
+    (policies read them standardised, in float32). A shape (h, w) or (h, w, channels) is a picture,
+    (n,) a vector. At the start of an episode the first frame stands in for the ones that are
+    missing, so no stack crosses a reset.
     """
 
     shape: tuple[int, ...]
@@ -36,8 +39,16 @@ class FrameSpec:
 
     @property
     def is_image(self) -> bool:
-        """Whether the frame is an image of bytes."""
+        """Whether the frame is made of bytes."""
         return self.dtype == "uint8"
+
+    @property
+    def picture(self) -> tuple[int, int, int] | None:
+        """(height, width, channels) of a picture; None for a vector."""
+        if len(self.shape) not in (2, 3):
+            return None
+        h, w, *channels = self.shape
+        return h, w, channels[0] if channels else 1
 
 
 class Env(Protocol):
@@ -50,8 +61,11 @@ class Env(Protocol):
         """Start the episode that belongs to `seed`; return the first frame."""
         ...
 
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool]:
-        """Act once; return (frame, reward, terminated, truncated)."""
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool]:
+        """Act once; return (frame, reward, terminated, truncated).
+
+        `action` is an index, an int; (factors,) int64 where the game has `action_sizes`.
+        """
         ...
 
 
@@ -70,7 +84,8 @@ class VectorEnv(Protocol):
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Act in all slots: (frames (n, *shape), rewards (n,), terminated (n,), truncated (n,)).
 
-        Values of an idle slot have no meaning; both of its flags are False.
+        `actions` are (n,) int64, or (n, factors) where the game has `action_sizes`. Values of an
+        idle slot have no meaning; both of its flags are False.
         """
         ...
 
@@ -96,6 +111,13 @@ class Game(Protocol):
     |   | demonstrations'; none |
     | `draw(frame) -> (h, w, 3) uint8` | a frame as a picture, for films; `screen_rgb()` of the |
     |   | environment, else the frame enlarged, or bars for a vector |
+    | `action_sizes: tuple[int, ...]` | actions of several factors, see `games.actions`; one |
+    |   | among `n_actions` |
+    | `index_of(action) -> int \| (factors,)` | the index of an action as the environment takes |
+    |   | it; experts give indices |
+    | `action_error(action) -> float \| None` | with `index_of`: how far what the index stands for |
+    |   | is from the action, None if it is the same |
+    | `describe() -> list[str]` | how spaces are read, for `plan` and the report; nothing is said |
     | `frames_per_second: int` | agent steps a second in films; 30 |
     | `episode_summary: tuple[str, ...]` | which of `episode_facts` are summed up; all |
 
@@ -164,7 +186,8 @@ class SerialVector:
         rewards = np.zeros(self.n, np.float64)
         ends = np.zeros((2, self.n), bool)
         for slot in np.flatnonzero(self._live).tolist():
-            frame, reward, terminated, truncated = self._envs[slot].step(int(actions[slot]))
+            action = one_action(actions[slot])
+            frame, reward, terminated, truncated = self._envs[slot].step(action)
             self._frames[slot], rewards[slot] = frame, reward
             if terminated or truncated:
                 ends[:, slot] = terminated, truncated

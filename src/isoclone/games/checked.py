@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.base.errors import ExecutionError, IsocloneError
+from isoclone.base.errors import DataError, ExecutionError, IsocloneError
 from isoclone.games.base import Env, Game, SerialVector, VectorEnv, close, slot_seeds
 
 
@@ -58,18 +58,22 @@ class CheckedEnv:
         self._steps = 0
         try:
             frame = self._env.reset(seed)
+        except DataError as error:
+            raise ExecutionError(f"{self._where}: {error}") from error
         except IsocloneError:
             raise
         except Exception as error:
             raise self._failure(f"failed at reset (seed {seed})", error) from error
         return self._copied(frame)
 
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool]:
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool]:
         """Act once; return (a copy of the frame, reward, terminated, truncated)."""
         self._steps += 1
         try:
             frame, reward, terminated, truncated = self._env.step(action)
             paid = float(reward)
+        except DataError as error:
+            raise ExecutionError(f"{self._where}: {error}") from error
         except IsocloneError:
             raise
         except Exception as error:

@@ -14,6 +14,10 @@ A recurrent module has
   start, and starts (steps, lanes) bool, where the state before is forgotten; logits
   (steps, lanes, n_actions).
 
+Where a game's actions have several factors (`games.actions`), `n_actions` is the number of all
+their logits, which lie one factor after the other, and `previous` is (steps, lanes, factors): the
+number of each factor's logit.
+
 What observations are depends on the module's `layout`:
 
 | layout           | observations                                                          |

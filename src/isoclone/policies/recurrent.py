@@ -82,12 +82,16 @@ class Recurrent(nn.Module):
 
         Args:
             observations: (steps, lanes, ...) in the trunk's layout.
-            previous: (steps, lanes) int64, the action before; `n_actions` at an episode's start.
+            previous: (steps, lanes) int64, the action before; `n_actions` at an episode's start;
+                (steps, lanes, factors) where actions have several, as numbers of their logits.
             starts: (steps, lanes) bool, an episode's first step.
             state: of `initial_state` or of the call before.
         """
         features = self.trunk.features(observations.flatten(0, 1))
-        x = self.inputs(features).view(*previous.shape, -1) + self.before(previous)
+        before = self.before(previous)
+        if previous.dim() > starts.dim():  # several factors
+            before = before.sum(-2)
+        x = self.inputs(features).view(*starts.shape, -1) + before
         x, state = self.core(x, starts, state)
         return self.head(self.norm(x)), state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -57,8 +58,16 @@ class Sampling:
             )
         return chosen
 
-    def choose(self, logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-        """Choose (n,) actions from (n, actions) logits and (n,) uniform draws from [0, 1)."""
+    def choose(
+        self, logits: np.ndarray, uniforms: np.ndarray, sizes: Sequence[int] = ()
+    ) -> np.ndarray:
+        """Choose (n,) actions from (n, actions) logits and (n,) uniform draws from [0, 1).
+
+        With several `sizes` each factor is chosen by itself: (n, factors) actions and draws.
+        """
+        if len(sizes) > 1:
+            parts = np.split(logits, np.cumsum(sizes)[:-1], axis=1)
+            return np.stack([self.choose(x, uniforms[:, k]) for k, x in enumerate(parts)], axis=1)
         if self.temperature < COLD:
             return logits.argmax(1)
         below = logits - logits.max(1, keepdims=True)

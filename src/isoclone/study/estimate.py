@@ -18,7 +18,8 @@ from isoclone.demos import Demonstrations, FrameCache, Source
 from isoclone.demos.record import play
 from isoclone.executors.serial import attempt
 from isoclone.experts import expert
-from isoclone.games import Game, close, make_env, vector_env
+from isoclone.games import Game, action_sizes, close, make_env, vector_env
+from isoclone.games.actions import random_actions, several
 from isoclone.policies import policy_flops, policy_layout, policy_params
 from isoclone.policies.encode import fit_encoder
 from isoclone.study.plan import Cell, grid, grid_flops
@@ -178,7 +179,13 @@ def _seconds_per_sample(spec: StudySpec, width: int) -> tuple[float, float]:
         with tempfile.TemporaryDirectory() as folder:
             the_game = spec.make_game()
             run = spec.run_for(width, 0, "estimate", spec.budgets_flops[-1])
-            trainer = Trainer(run, _made_up(spec), the_game.n_actions, Path(folder))
+            trainer = Trainer(
+                run,
+                _made_up(spec),
+                the_game.n_actions,
+                Path(folder),
+                action_sizes=several(the_game),
+            )
             trainer.train_until(trainer.flops_per_sample)  # the first step is slow
             begun, first = time.perf_counter(), trainer.progress.samples
             while time.perf_counter() - begun < MEASURE_SECONDS:
@@ -200,18 +207,19 @@ def _made_up(spec: StudySpec, least: int = 512) -> Source:
     encoder = fit_encoder(spec.recipe["frames"], layout, frame, frames)
     rows = max(least, spec.recipe["batch_size"])
     codes = np.resize(encoder.encode(frames), (rows, frame.size))
-    actions = np.random.default_rng(0).integers(0, n_actions, rows)
+    sizes = action_sizes(the_game)
+    actions = random_actions(sizes, np.random.default_rng(0), rows)
     every, none = np.arange(rows), np.zeros(rows, np.int64)
-    return FrameSource(FrameCache(encoder, codes, actions, none, none, every, every), n_actions)
+    return FrameSource(FrameCache(encoder, codes, actions, none, none, every, every), sizes)
 
 
 def _random_frames(the_game: Game) -> np.ndarray:
     """Return the first frames of random play, (n, *shape)."""
-    env, rng = make_env(the_game), np.random.default_rng(0)
+    env, rng, sizes = make_env(the_game), np.random.default_rng(0), action_sizes(the_game)
     try:
         frames = [env.reset(0)]
         for _ in range(RANDOM_STEPS):
-            frame, _, terminated, truncated = env.step(int(rng.integers(the_game.n_actions)))
+            frame, _, terminated, truncated = env.step(random_actions(sizes, rng))
             frames.append(frame)
             if terminated or truncated:
                 break
@@ -224,11 +232,12 @@ def _rollout_speed(spec: StudySpec, slots: int = 4) -> float:
     """Measure the agent steps per second and core of the game's vectorised environment."""
     the_game = spec.make_game()
     env, rng, steps = vector_env(the_game, slots, 0), np.random.default_rng(0), 0
+    sizes = action_sizes(the_game)
     try:
         env.reset(np.arange(slots))
         begun = time.perf_counter()
         while time.perf_counter() - begun < MEASURE_SECONDS:
-            ended = np.logical_or(*env.step(rng.integers(the_game.n_actions, size=slots))[2:])
+            ended = np.logical_or(*env.step(random_actions(sizes, rng, slots))[2:])
             if ended.any():
                 env.reset(np.flatnonzero(ended))
             steps += slots

@@ -26,6 +26,7 @@ from isoclone.demos import open_demos
 from isoclone.demos.base import unique_samples
 from isoclone.evaluation.dev_loss import dev_loss
 from isoclone.evaluation.rollout import marginal_returns, random_returns, rollout
+from isoclone.games.actions import several
 from isoclone.policies import policy_layout, policy_params
 from isoclone.study.folder import RunFolder, StudyFolder
 from isoclone.study.spec import StudySpec, demos_path, read_spec
@@ -110,7 +111,12 @@ class _Job:
 
         def fresh() -> Trainer:
             return Trainer(
-                self.run, self.source, self.demos.n_actions, self.folder.path, self.device
+                self.run,
+                self.source,
+                self.demos.n_actions,
+                self.folder.path,
+                self.device,
+                several(self.demos),
             )
 
         trainer, why = fresh(), ""

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from isoclone.agents.checkpoint import (
     TrainedPolicy,
@@ -31,6 +30,7 @@ from isoclone.demos import Source
 from isoclone.demos.base import MASKED, Batch
 from isoclone.executors.setup import keep_freed_memory
 from isoclone.policies import policy_flops
+from isoclone.policies.factors import total_nats
 from isoclone.training.device import precision_for
 from isoclone.training.flat import FlatParameters
 from isoclone.training.recipes import Recipe
@@ -70,14 +70,24 @@ class Trainer:
         n_actions: the game's action count.
         folder: where the run keeps its state; `resume` loads it.
         device: 'cpu', 'cuda', 'mps'.
+        action_sizes: the game's, where actions have several factors.
 
     Raises:
         SpecError: the policy cannot be trained on this source, or not by so many processes.
     """
 
-    def __init__(self, run: Run, source: Source, n_actions: int, folder: Path, device: str = "cpu"):
+    def __init__(
+        self,
+        run: Run,
+        source: Source,
+        n_actions: int,
+        folder: Path,
+        device: str = "cpu",
+        action_sizes: Sequence[int] = (),
+    ):
         keep_freed_memory()
         self.run, self.source, self.n_actions = run, source, n_actions
+        self.action_sizes = tuple(action_sizes)
         self.state_path = folder / "state.safetensors"
         self.recipe = recipe = Recipe.from_json(run.recipe)
         if distributed.size() > recipe.batch_size:
@@ -164,7 +174,9 @@ class Trainer:
         value = 0.0
         for i, part in enumerate(batch.split(self.recipe.accumulate)):
             logits, self.carried[i] = self._forward(part, self.carried[i])
-            loss = _loss(logits, part.targets) / max(1, batch.samples)
+            loss = total_nats(logits, part.targets, self.action_sizes, MASKED) / max(
+                1, batch.samples
+            )
             value += loss.item()
             loss.backward()
         value = distributed.total(value)
@@ -239,6 +251,7 @@ class Trainer:
             self.progress.samples,
             self.dtype,
             self.device,
+            self.action_sizes,
         )
 
     def save_checkpoint(self, path: Path) -> None:
@@ -253,6 +266,7 @@ class Trainer:
                 "run": self.run.to_json(),
                 "samples": self.progress.samples,
                 "n_actions": self.n_actions,
+                **({"action_sizes": self.action_sizes} if self.action_sizes else {}),
                 "precision": str(self.dtype).removeprefix("torch."),
             },
         )
@@ -313,12 +327,6 @@ class Trainer:
         adam = _under(tensors, "adam.")
         if adam:
             self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": {0: adam}})
-
-
-def _loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Return the sum of the cross-entropies of what is not masked, in float32."""
-    flat = logits.float().flatten(0, -2)
-    return functional.cross_entropy(flat, targets.flatten(), ignore_index=MASKED, reduction="sum")
 
 
 def _share_of_last(step: int, power: float) -> float:
