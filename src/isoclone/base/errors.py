@@ -35,16 +35,23 @@ class UsageError(IsocloneError):
 
 
 class UnknownNameError(UsageError):
-    """A name that is not registered. The message lists known names, the nearest first."""
+    """A name that is not registered. The message lists known names, the nearest first.
 
-    def __init__(self, kind: str, name: str, known: list[str]):
+    Args:
+        kind: of thing, for the message.
+        name: that is not known.
+        known: the names that are.
+        advice: what else may help, added to the message.
+    """
+
+    def __init__(self, kind: str, name: str, known: list[str], advice: str = ""):
         import difflib
 
         self.kind = kind
         name = " ".join(str(name).split())[:80]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known[:12])}"
-        super().__init__(f"unknown {kind} '{name}'; {hint}")
+        super().__init__(f"unknown {kind} '{name}'; {hint}" + (f"; {advice}" if advice else ""))
 
 
 class SpecError(UsageError):

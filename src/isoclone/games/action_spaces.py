@@ -146,6 +146,9 @@ class ActionReader:
         self._space, self._parts = space, tuple(parts)
         self.sizes = tuple(size for part in parts for size in part.sizes)
         self.described = _described(self._parts)
+        only = self._parts[0]
+        plain = len(self._parts) == 1 and not only.path and only.shape == ()
+        self._start = int(only.low[0]) if plain and not only.binned[0] else None
 
     @property
     def is_binned(self) -> bool:
@@ -166,6 +169,8 @@ class ActionReader:
 
     def to_action(self, index: Any) -> Any:
         """Return the action that an index stands for, as the environment takes it."""
+        if self._start is not None:
+            return int(index) + self._start
         given = np.reshape(index, -1)
         actions, first = [], 0
         for part in self._parts:

@@ -59,7 +59,7 @@ def _leaves(space: Space[Any], path: Path = ()) -> Iterator[tuple[Path, Space[An
     """Yield (path, space) of every entry of a space, itself if it has none."""
     if not is_readable(space):
         named = f"entry '{_name(path)}': " if path else ""
-        raise SpecError(f"{named}{unreadable(space)}{LEAVE_OUT if path else ''}")
+        raise SpecError(f"{named}{unreadable(space)}")
     yield path, space
 
 
@@ -75,7 +75,11 @@ def _(space: Tuple, path: Path = ()) -> Iterator[tuple[Path, Space[Any]]]:
         yield from _leaves(inner, (*path, key))
 
 
-LEAVE_OUT = "; name the entries to read by the game option 'entries'"
+def _all_readable(space: Space[Any]) -> bool:
+    try:
+        return bool(list(_leaves(space)))
+    except SpecError:
+        return False
 
 
 def _name(path: Path) -> str:
@@ -98,10 +102,15 @@ def _chosen(space: Space[Any], entries: Sequence[str]) -> list[tuple[Path, Space
     Raises:
         SpecError: there is no entry of a name, or one cannot be read.
     """
-    if not entries:
-        return list(_leaves(space))
     tops: Any = getattr(space, "spaces", ())
     pairs = list(tops.items() if hasattr(tops, "items") else enumerate(tops))
+    if not entries:
+        try:
+            return list(_leaves(space))
+        except SpecError as error:
+            can = ",".join(str(key) for key, inner in pairs if _all_readable(inner))
+            way = f"; the game option entries={can} leaves it out" if can else ""
+            raise SpecError(f"{error}{way}") from error
     missing = sorted(set(entries) - {str(key) for key, _ in pairs})
     if missing:
         known = ", ".join(str(key) for key, _ in pairs) or "none"
@@ -218,5 +227,5 @@ def _vector_reader(
 def _with_stack(spec: FrameSpec, said: str) -> str:
     """Return the words with the stack; raises SpecError for frames too large to work with."""
     if spec.size * spec.stack > LARGEST:
-        raise SpecError(f"{said}: {spec.size:,} numbers in a frame are too many{LEAVE_OUT}")
+        raise SpecError(f"{said}: {spec.size:,} numbers in a frame are too many")
     return said if spec.stack == 1 else f"{said}, {spec.stack} in a stack"
