@@ -21,6 +21,7 @@ from isoclone.experts import expert, score_expert  # noqa: E402
 from isoclone.experts.algorithms import CONTRIB, SB3, algorithm_of  # noqa: E402
 from isoclone.experts.base import View  # noqa: E402
 from isoclone.experts.beside import look_beside  # noqa: E402
+from isoclone.experts.identity import identity_of  # noqa: E402
 from isoclone.experts.trained_on import atari_id  # noqa: E402
 from isoclone.games import game, make_env  # noqa: E402
 
@@ -263,3 +264,11 @@ def test_a_foreign_atari_model_says_what_it_was_trained_on(tmp_path):
     (tmp_path / "args.yml").write_text("env: PongNoFrameskip-v4\n")
     with pytest.raises(CheckpointError, match="was trained on PongNoFrameskip-v4, not on"):
         expert(tmp_path / "m.zip", breakout, trust=True)
+
+
+def test_statistics_beside_a_zip_are_part_of_its_identity(normalised, tmp_path):
+    path = copied(normalised[0], tmp_path)
+    alone = identity_of(path)
+    copied(normalised[0], tmp_path, kept="vecnormalize.pkl")
+    assert identity_of(path) != alone
+    assert identity_of(path)["file"] == alone["file"]

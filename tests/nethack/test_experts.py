@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import isoclone as ic
-from isoclone.base.errors import ExecutionError, SpecError
+from isoclone.base.errors import ExecutionError, MissingExtraError, SpecError
 from isoclone.experts import score_expert
 from isoclone.experts.base import View
 from isoclone.nethack.experts.map import CELLS, FLOOR, FRAME, SOLID, WIDTH, dead_ends, way
@@ -151,7 +151,7 @@ def test_a_path_that_is_not_the_bot(tmp_path, checkout, monkeypatch):
 
 def test_what_the_bot_needs_is_named(checkout, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SpecError, match=r"needs numba, nltk, .*: pip install numba nltk toolz"):
+    with pytest.raises(MissingExtraError, match=r"\(numba, nltk, .* missing\).*isoclone\[autoasc"):
         ic.expert("autoascend", ic.game("nethack"), path=str(checkout))
 
 

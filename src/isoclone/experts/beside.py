@@ -88,6 +88,15 @@ def look_beside(path: Path) -> Beside:
     return Beside(said["args.yml"], said["config.yml"], files, _statistics(path, folders))
 
 
+def settings_of(path: Path) -> list[Path]:
+    """Return the files beside a zip that say how it plays; [] for another file."""
+    if path.suffix != ".zip":
+        return []
+    folders = list(_folders(path))
+    found = [_first(folders, name) for name in ("args.yml", "config.yml")]
+    return [file for file in [*found, _statistics(path, folders)] if file]
+
+
 def wanted_statistics(path: Path) -> list[str]:
     """Return where the statistics of a zip are looked for, as paths for people."""
     return [f"{path.parent / STATISTICS[0]}", f"{path.with_suffix('') / STATISTICS[0]}"]

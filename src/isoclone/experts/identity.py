@@ -35,6 +35,7 @@ from isoclone.base.registry import is_reference
 from isoclone.base.store import sha256_file
 from isoclone.base.tables import EXPERTS
 from isoclone.base.userfile import found_in_file, is_file_reference, split_reference
+from isoclone.experts.beside import settings_of
 
 OWN = "identity"  # the attribute by which an expert says who it is
 NOT_SETTINGS = ("trust", "device")  # options that do not change what an expert does
@@ -59,7 +60,7 @@ def identity_of(source: Any, options: dict[str, Any] | None = None) -> Identity:
         StoreError: a file cannot be read.
         SpecError: a Python file that cannot be run.
     """
-    found = _kind_of(source)
+    found = _kind_of(source, options or {})
     settings = {k: v for k, v in (options or {}).items() if k not in NOT_SETTINGS}
     settings = {k: _by_content(v) for k, v in settings.items()}
     return jsonable({**found, "settings": settings} if settings else found)
@@ -110,7 +111,7 @@ def said(identity: Identity) -> str:
     return ", ".join(parts)
 
 
-def _kind_of(source: Any) -> Identity:
+def _kind_of(source: Any, options: dict[str, Any]) -> Identity:
     own = getattr(source, OWN, None)
     if isinstance(own, dict):
         return own
@@ -118,24 +119,35 @@ def _kind_of(source: Any) -> Identity:
         name = split_reference(source)[1] or EXPERT
         return {**_of_object(found_in_file(source, EXPERT)), "name": name}
     if isinstance(source, str) and EXPERTS.knows(source):
-        return _of_name(source)
+        return _of_name(source, options)
     if isinstance(source, str | Path) or hasattr(source, "__fspath__"):
         return _of_path(Path(source))
     return _of_object(source)
 
 
-def _of_name(name: str) -> Identity:
-    """Return the identity of a registered name: its maker counts where it is not isoclone's."""
-    maker = inspect.unwrap(EXPERTS.find(name)[0])
+def _of_name(name: str, options: dict[str, Any]) -> Identity:
+    """Return the identity of a registered name: its maker counts where it is not isoclone's.
+
+    A maker may say it by itself: `maker.identity(*rest, **options)`, a dictionary.
+    """
+    found, rest = EXPERTS.find(name)
+    maker = inspect.unwrap(found)
+    own = getattr(maker, OWN, None)
+    if own is not None:
+        return {"name": name.partition("/")[0], **own(*rest, **options)}
     if str(getattr(maker, "__module__", "")).startswith(OURS) and not is_reference(name):
         return {"name": name}
     return {**_of_object(maker), "name": name}
 
 
 def _of_path(path: Path) -> Identity:
-    """Return the hash of a file, or of the files of a directory; its own name does not count."""
+    """Return the hash of a file and of what belongs to it, or of the files of a directory.
+
+    Its own name does not count.
+    """
     if not path.is_dir():
-        return {"file": sha256_file(path)}
+        beside = {p.name: sha256_file(p) for p in settings_of(path)}
+        return {"file": sha256_file(path), **({"beside": beside} if beside else {})}
     inside = sorted(p for p in path.rglob("*") if p.suffix in FILES)
     return {"files": {p.relative_to(path).as_posix(): sha256_file(p) for p in inside}}
 

@@ -11,6 +11,7 @@ def register() -> None:
     for name in ("nethack", "nethack/"):
         ic.register_game(name, "isoclone.nethack.game:NetHack.named")
     ic.register_expert("autoascend", "isoclone.nethack.experts.autoascend:make_autoascend")
+    ic.register_expert("nethackers/", "isoclone.nethack.experts.contract:make_bot")
     ic.register_policy("nethack", "isoclone.nethack.policy.policy:TtyPolicy")
     demonstrations = "isoclone.nethack.recordings.demonstrations:NldDemonstrations"
     ic.register_demonstrations("nld", f"{demonstrations}.open")

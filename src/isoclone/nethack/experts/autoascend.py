@@ -1,8 +1,9 @@
-"""AutoAscend, the bot that won the NetHack Challenge 2021, playing from the user's own checkout.
+"""AutoAscend, the bot that won the NetHack Challenge 2021: from PyPI, or the user's own checkout.
 
-The bot (github.com/maciej-sypetkowski/autoascend, MIT, not on PyPI) was written for NLE of 2021. It
-runs unmodified: it gets an environment with the old interface, and empty modules for the two
-plotting libraries that it imports and does not use in play. isoclone contains no part of it.
+The package `nethackers` brings the bot (MIT) with it. The original, a checkout of
+github.com/maciej-sypetkowski/autoascend, was written for NLE of 2021. Either runs unmodified: it
+gets an environment with the old interface, and empty modules for the two plotting libraries that it
+imports and does not use in play. isoclone contains no part of it.
 
 The bot calls the environment, but an expert returns one action for each call. So the bot of each
 game runs in its own thread, which waits except while its next action is wanted.
@@ -20,20 +21,23 @@ import types
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
 
-from isoclone.base.errors import ExecutionError, SpecError
+from isoclone.base.errors import ExecutionError, MissingExtraError, SpecError
+from isoclone.base.records import stable_id
+from isoclone.base.store import sha256_file
 from isoclone.experts.base import View
 from isoclone.games import Game
 
 NEEDED = ("numba", "nltk", "toolz", "scipy", "cv2")
 STAND_INS = ("matplotlib", "matplotlib.pyplot", "seaborn")
 KNOWN = "github.com/maciej-sypetkowski/autoascend at 8527910"
-STATS = 26  # NLE now has 27; the bot knows the first 26
+STATS = 26  # that the original knows; NLE now has 27
 SCORE = 9
 PATIENCE_SECONDS = 900.0  # for one action; a process's first one compiles for a minute
 ESC = 27
@@ -64,22 +68,49 @@ class AutoAscend:
 
 
 def make_autoascend(game: Game, path: str = "") -> AutoAscend:
-    """Return the bot of a checkout as an expert for NetHack's challenge.
+    """Return the bot as an expert for NetHack's challenge: that of `nethackers`, or of a checkout.
 
     Raises:
-        SpecError: no path, no checkout of the bot there or another version of it, a missing
+        MissingExtraError: no path is given, and the bot's package is not installed.
+        SpecError: no checkout of the bot at the path or another version of it, a missing
             dependency, or another game.
     """
-    if not path:
-        raise SpecError(f"autoascend needs --options path=PATH, a checkout of {KNOWN}")
     if game.name != "nethack/NetHackChallenge-v0":
         raise SpecError(f"autoascend plays nethack/NetHackChallenge-v0, not {game.name}")
-    check_checkout(Path(path))
+    folder = Path(path) if path else packaged()
+    check_checkout(folder)
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        names = " ".join("opencv-python-headless" if n == "cv2" else n for n in missing)
-        raise SpecError(f"autoascend needs {', '.join(missing)}: pip install {names}")
-    return AutoAscend(str(Path(path).resolve()))
+        raise MissingExtraError(f"autoascend ({', '.join(missing)} missing)", "autoascend")
+    return AutoAscend(str(folder.resolve()))
+
+
+def _identity(path: str = "", **options: Any) -> dict[str, Any]:
+    """Return which bot it is: the package's version, or the hashes of a checkout's files."""
+    if path:
+        files = sorted((Path(path) / "autoascend").rglob("*.py"))
+        return {"files": stable_id({p.name: sha256_file(p) for p in files}, 16)}
+    packaged()
+    return {"nethackers": metadata.version("nethackers")}
+
+
+make_autoascend.identity = _identity  # type: ignore[attr-defined]
+
+
+def packaged() -> Path:
+    """Return the folder of the bot that the package `nethackers` brings.
+
+    Raises:
+        MissingExtraError: it is not installed, or brings none.
+    """
+    found = importlib.util.find_spec("nethackers")
+    places = found.submodule_search_locations if found else None
+    folders = [Path(place) / "roots" / "autoascend" for place in places or ()]
+    there = [folder for folder in folders if folder.is_dir()]
+    if not there:
+        what = "autoascend (or --options path=PATH, a checkout of its own)"
+        raise MissingExtraError(what, "autoascend")
+    return there[0]
 
 
 def check_checkout(path: Path) -> None:
@@ -153,9 +184,10 @@ def _first_on_path(path: str) -> Iterator[None]:
 
 
 class _OldEnv:
-    """The environment with the bot's old interface: no truncation, 26 statistics."""
+    """The environment with the bot's old interface: no truncation, the statistics it knows."""
 
-    def __init__(self, env: Any, actions: SimpleQueue[Any], turns: SimpleQueue[bool]):
+    def __init__(self, env: Any, actions: SimpleQueue[Any], turns: SimpleQueue[bool], stats: int):
+        self._stats = stats
         self._seen: dict[str, np.ndarray] = env.observation
         self._index = {int(key): index for index, key in reversed([*enumerate(env.nle.actions)])}
         self._actions, self._turns = actions, turns
@@ -170,7 +202,7 @@ class _OldEnv:
         self._actions.put(self._index[int(action)])
         over = not self._turns.get()
         seen = dict(self._seen)
-        seen["blstats"] = seen["blstats"][:STATS]
+        seen["blstats"] = seen["blstats"][: self._stats]
         seen["tty_cursor"] = seen["tty_cursor"].astype(np.int64)  # the bot subtracts below 0
         return seen, float(int(self._seen["blstats"][SCORE]) - score), over, {}
 
@@ -188,7 +220,8 @@ class _Session:
         self._actions: SimpleQueue[Any] = SimpleQueue()
         self._turns: SimpleQueue[bool] = SimpleQueue()
         self._begun = False
-        old = _OldEnv(env, self._actions, self._turns)
+        known = getattr(getattr(module, "BLStats", None), "_fields", None)
+        old = _OldEnv(env, self._actions, self._turns, len(known) if known else STATS)
         arguments = module, old, self._actions
         threading.Thread(target=_live, args=arguments, daemon=True).start()
         weakref.finalize(self, self._turns.put, False)
