@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from isoclone.base.errors import SpecError
 from isoclone.games import close, game, vector_env
-from isoclone.games.atari import AtariEnv, rom_names
+from isoclone.games.atari import AtariEnv, _shrink, rom_names
 
 
 class Reference:
@@ -154,3 +155,44 @@ def test_other_games_can_be_made_and_played(name):
 def test_both_spellings_of_a_rom_are_one_game():
     assert game("atari/ms_pacman").name == game("atari/MsPacman").name == "atari/MsPacman"
     assert "MsPacman" in rom_names()
+
+
+@pytest.mark.parametrize(("skip", "counts"), [(1, {1}), (3, {3}), ("2-4", {2, 3, 4})])
+def test_a_step_takes_as_many_emulator_frames_as_asked(skip, counts):
+    pong = game("atari/Pong", frame_skip=skip, sticky=0, max_steps=30)
+    env, seen = pong.make_env(), []
+    env.reset(0)
+    for _ in range(30):
+        before = env.ale.getEpisodeFrameNumber()
+        env.step(2)
+        seen.append(env.ale.getEpisodeFrameNumber() - before)
+    close(env)
+    assert set(seen) == counts
+    assert game("atari/Pong", **pong.options()) == pong
+    assert pong.random_score is None
+    assert "sticky" not in game("atari/Pong").options()
+
+
+def test_frames_of_one_emulator_frame_are_its_screen():
+    env = game("atari/Pong", frame_skip=1).make_env()
+    env.reset(0)
+    frame = env.step(0)[0]
+    screen = np.zeros((210, 160), np.uint8)
+    env.ale.getScreenGrayscale(screen)
+    assert (frame == _shrink(screen)).all()
+    close(env)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"sticky": 1}, "sticky must be a chance"),
+        ({"sticky": "often"}, "sticky must be a chance"),
+        ({"frame_skip": 0}, "frame_skip must be"),
+        ({"frame_skip": "4-2"}, "frame_skip must be"),
+        ({"frame_skip": [1, 2, 3]}, "frame_skip must be"),
+    ],
+)
+def test_options_no_emulator_can_have_are_refused(options, said):
+    with pytest.raises(SpecError, match=said):
+        game("atari/Pong", **options)

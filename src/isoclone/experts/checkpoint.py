@@ -26,7 +26,7 @@ from isoclone.experts.sb3_read import (
 )
 from isoclone.experts.trained_on import settings_notes
 from isoclone.games import Game
-from isoclone.games.action_spaces import action_reader
+from isoclone.games.action_spaces import BINS, action_reader
 
 EXPERT_ZIP, EXPERT_JSON = "expert.zip", "expert.json"
 MIN_CNN_SIDE = 36  # the smallest picture SB3's convolutions fit into
@@ -207,7 +207,9 @@ def _indexer(space: Any, game: Game) -> Any:
     """Return the function from an action of SB3's to one of the game's."""
     if hasattr(space, "n") and not space.shape:
         return int
-    return action_reader(space, getattr(game, "bins", 256)).to_index
+    settings = getattr(game, "settings", None)
+    bounds = getattr(settings, "action_bounds", None)
+    return action_reader(space, getattr(settings, "bins", BINS), bounds).to_index
 
 
 def _check_count(path: Path, data: dict[str, Any], game: Game) -> None:

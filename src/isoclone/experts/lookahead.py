@@ -111,9 +111,15 @@ class Lookahead:
         return {**self.__dict__, "_copy": {}}  # an emulator cannot be sent to another process
 
     @property
+    def skip(self) -> int:
+        """Emulator frames in a step of a plan; those of the game, where they are not drawn."""
+        skip = self.game.frame_skip
+        return FRAME_SKIP if isinstance(skip, str) else skip
+
+    @property
     def frames_per_step(self) -> float:
         """Most emulator frames for a step of the game, while the depth is not raised."""
-        return self.rollouts * self.depth * FRAME_SKIP / self.every
+        return self.rollouts * self.depth * self.skip / self.every
 
     def steps_per_second_estimate(self, steps: int = 40) -> float:
         """Measure the steps of play per CPU-second on one core, over `steps` steps of the game."""
@@ -158,7 +164,7 @@ class _Trial:
         lives, value, scores_at = ale.lives(), 0.0, 0
         for step, (choice, worth) in enumerate(zip(plan.tolist(), self._worths, strict=True)):
             action, reward = self._actions[choice], 0
-            for _ in range(FRAME_SKIP):
+            for _ in range(self._settings.skip):
                 reward += act(action)
             value += worth * reward
             if reward and not scores_at:

@@ -2,7 +2,8 @@
 
 84x84 grey frames, the maximum of the last two of every four emulator frames, four frames stacked,
 sticky actions of .25, whole episodes (a lost life does not end one), raw rewards, no no-ops and
-no automatic FIRE at the start.
+no automatic FIRE at the start. `sticky` and `frame_skip` are options: 0 and "2-4" are those of
+Gym's `Breakout-v4`, in which older agents were trained.
 
 Experts and rollouts play the same emulators (`AtariEnv`), which are reused. Frames, rewards and
 ends are bit-identical to those of ale-py's vector environment with its defaults overridden
@@ -21,12 +22,14 @@ from typing import Any
 import numpy as np
 
 from isoclone.base.errors import SpecError, UnknownNameError
+from isoclone.base.records import shown
 from isoclone.games.base import FrameSpec
 from isoclone.games.random_scores import random_score
 
 SIDE = 84
 FRAME_SKIP = 4
 STICKY = 0.25
+MOST_SKIPPED = 60
 FRAME = FrameSpec((SIDE, SIDE), "uint8", 4)
 
 
@@ -88,12 +91,18 @@ class AtariEnv:
     for every episode: 80 ms, as long as 200 steps of play.
     """
 
-    def __init__(self, rom: str, max_steps: int, sticky: float = STICKY):
+    def __init__(
+        self,
+        rom: str,
+        max_steps: int,
+        sticky: float = STICKY,
+        skips: tuple[int, int] = (FRAME_SKIP, FRAME_SKIP),
+    ):
         self._idle = _IDLE.setdefault(rom, [])
         self.ale = self._idle.pop() if self._idle else _load(rom)
         self.actions = self.ale.getMinimalActionSet()
         self._screens = np.zeros((2, *self.ale.getScreenDims()), np.uint8)
-        self._max_steps, self._sticky = max_steps, sticky
+        self._max_steps, self._sticky, self._skips = max_steps, sticky, skips
 
     def reset(self, seed: int) -> np.ndarray:
         self._rng = np.random.default_rng(seed)
@@ -103,20 +112,26 @@ class AtariEnv:
         return _shrink(self._screens[1])
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool]:
-        intended, reward = self.actions[action], 0
-        sticks = self._rng.random(FRAME_SKIP) < self._sticky
-        for k in range(FRAME_SKIP):
+        intended, reward, skip = self.actions[action], 0, self._skip()
+        sticks = self._rng.random(skip) < self._sticky
+        for k in range(skip):
             if not sticks[k]:
                 self._executed = intended
             reward += self.ale.act(self._executed)
-            if k >= FRAME_SKIP - 2:
-                self.ale.getScreenGrayscale(self._screens[k - FRAME_SKIP + 2])
+            if k >= skip - 2:
+                self.ale.getScreenGrayscale(self._screens[k - skip + 2])
             if self.ale.game_over():
                 break
         self._steps += 1
         terminated = self.ale.game_over()
         truncated = not terminated and self._steps >= self._max_steps
-        return _shrink(np.maximum(*self._screens)), float(reward), terminated, truncated
+        seen = self._screens[1] if skip == 1 else np.maximum(*self._screens)
+        return _shrink(seen), float(reward), terminated, truncated
+
+    def _skip(self) -> int:
+        """Return the emulator frames of the next step."""
+        low, high = self._skips
+        return low if low == high else int(self._rng.integers(low, high + 1))
 
     def close(self) -> None:
         """Give the emulator back for reuse; this environment cannot be used after that."""
@@ -134,7 +149,11 @@ class AtariEnv:
 
 @dataclass(frozen=True)
 class Atari:
-    """An Atari 2600 game; make it with `game("atari/Breakout")`."""
+    """An Atari 2600 game; make it with `game("atari/Breakout")`.
+
+    `sticky` is the chance that an emulator frame repeats the action before; `frame_skip` is the
+    number of emulator frames in a step, or as "2-4" a range to draw it from at each step.
+    """
 
     name: str
     rom: str
@@ -143,33 +162,69 @@ class Atari:
     frame: FrameSpec = FRAME
     random_score: float | None = None
     expert_score: float | None = None
+    sticky: float = STICKY
+    frame_skip: int | str = FRAME_SKIP
 
     @classmethod
-    def named(cls, name: str, max_steps: int = 27_000) -> Atari:
+    def named(
+        cls,
+        name: str,
+        max_steps: int = 27_000,
+        sticky: float = STICKY,
+        frame_skip: int | str | list[int] = FRAME_SKIP,
+    ) -> Atari:
         """Return the game of the name 'Breakout' (or ale-py's 'breakout').
 
         Raises:
             UnknownNameError: no such ROM is installed.
-            SpecError: `max_steps` is not positive.
+            SpecError: an option has a value that it cannot have.
         """
         if max_steps < 1:
             raise SpecError(f"max_steps must be at least 1, not {max_steps}")
+        if type(sticky) not in (int, float) or not 0 <= sticky < 1:
+            raise SpecError(f"sticky must be a chance from 0 to below 1, not {shown(sticky)}")
+        low, high = _skips(frame_skip)
         known = rom_names()
         camel = name if name in known else _camel(name)
         if camel not in known:
             raise UnknownNameError("Atari game", name, list(known))
         rom = known[camel]
         title = f"atari/{camel}"
-        chance = random_score(title) if max_steps == cls.max_steps else None
-        return cls(title, rom, _action_count(rom), max_steps, random_score=chance)
+        skip = low if low == high else f"{low}-{high}"
+        usual = (max_steps, sticky, skip) == (cls.max_steps, STICKY, FRAME_SKIP)
+        chance = random_score(title) if usual else None
+        return cls(
+            title,
+            rom,
+            _action_count(rom),
+            max_steps,
+            random_score=chance,
+            sticky=float(sticky),
+            frame_skip=skip,
+        )
 
     def make_env(self) -> AtariEnv:
         """Make a single environment."""
-        return AtariEnv(self.rom, self.max_steps)
+        return AtariEnv(self.rom, self.max_steps, self.sticky, _skips(self.frame_skip))
 
     def options(self) -> dict[str, Any]:
-        """Return the settings beside the name."""
-        return {"max_steps": self.max_steps}
+        """Return the settings beside the name, those of usual values left out."""
+        usual = {"sticky": STICKY, "frame_skip": FRAME_SKIP}
+        changed = {n: getattr(self, n) for n, v in usual.items() if getattr(self, n) != v}
+        return {"max_steps": self.max_steps, **changed}
+
+
+def _skips(given: Any) -> tuple[int, int]:
+    """Return the fewest and most emulator frames of a step, from 4, "2-4" or [2, 4]."""
+    parts = given.split("-") if isinstance(given, str) else given
+    parts = parts if isinstance(parts, list | tuple) else [parts]
+    numbers = [int(part) if str(part).isdigit() else 0 for part in parts]
+    if len(numbers) not in (1, 2) or not 1 <= numbers[0] <= numbers[-1] <= MOST_SKIPPED:
+        raise SpecError(
+            f"frame_skip must be a number from 1 to {MOST_SKIPPED}, or two as 2-4, "
+            f"not {shown(given)}"
+        )
+    return numbers[0], numbers[-1]
 
 
 @cache
