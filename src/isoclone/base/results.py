@@ -17,11 +17,17 @@ TESTED = ("dev_loss", "return_mean")  # the figures of a forecast that training 
 
 @dataclass(frozen=True)
 class Reference(Checked):
-    """The mean return of a known player ('random' or 'expert'), with its error over episodes."""
+    """The mean return of a known player ('random' or 'expert'), with its error over episodes.
+
+    `entropy_nats` is that of its actions, per action (`experts.entropy`), with its error; None
+    where the player was not, or cannot be, asked twice.
+    """
 
     mean: float
     se: float
     episodes: int
+    entropy_nats: float | None = None
+    entropy_se: float | None = None
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,7 @@ def score(
     game_options: tuple[str, ...] = (),
     max_steps: int | None = None,
     trust: bool = False,
+    entropy: bool = False,
     json: bool = False,
 ) -> None:
     """Measure an expert: its mean score with standard error over whole episodes.
@@ -108,6 +109,7 @@ def score(
         game_options: settings of the game, as name=value.
         max_steps: truncate an episode after so many agent steps.
         trust: load a pickled checkpoint: it can run any code, so trust its author.
+        entropy: measure the entropy of its actions too, the loss that no imitator can go below.
         json: print one JSON document.
     """
     from isoclone.cli.console import STDOUT, plus_minus
@@ -122,8 +124,10 @@ def score(
     player = find_expert(expert, the_game, **settings)
     with _Bar(f"{expert} plays {game}", episodes) as bar:
         result = score_expert(player, the_game, episodes, seed, lambda done, _: bar.show(done, ""))
+    uncertain = _entropy(player, the_game, episodes, seed) if entropy else None
     if json:
-        print_json({**result.to_json(), "random_score": the_game.random_score})
+        body = {**result.to_json(), "random_score": the_game.random_score}
+        print_json(body | ({"entropy": uncertain.to_json()} if uncertain else {}))
         return
     how = f", {_choice(result)}" if result.chooses else ""
     STDOUT.print(f"{result.expert} in {game}: {plus_minus(result.mean, result.se, 1)}{how}")
@@ -132,8 +136,24 @@ def score(
         f"{result.episodes} episodes, {result.steps:,} steps ({result.truncated} truncated), "
         f"{result.steps_per_second:.0f} steps/s; random play: {chance}"
     )
+    if uncertain:
+        STDOUT.print(
+            f"entropy of its actions: {plus_minus(uncertain.nats, uncertain.se, 4)} nats an action "
+            f"({uncertain.states} states, asked {uncertain.asks} times each); no imitator's dev "
+            "loss can be lower"
+        )
     for note in result.notes:
         STDOUT.print(f"- {note}", markup=False, highlight=False)
+
+
+def _entropy(player: Any, the_game: Any, episodes: int, seed: int) -> Any:
+    """Measure the entropy of an expert's actions, with a line of progress."""
+    from isoclone.experts.entropy import action_entropy
+
+    with _Bar("asks again", episodes) as bar:
+        return action_entropy(
+            player, the_game, episodes, seed=seed, progress=lambda done, _: bar.show(done, "")
+        )
 
 
 def _choice(result: Any) -> str:

@@ -57,6 +57,10 @@ class Expert(Protocol):
     | `chooses: str` | how actions are chosen, for people, as in "greedy"; not said |
     | `other_way: str` | how to have them chosen otherwise; not said |
     | `notes: tuple[str, ...]` | what is assumed of it, for people, a line each; none |
+    | `remembers: bool` | keeps a memory outside the views, so that it cannot be asked twice; |
+    |   | False |
+    | `recalled(memory) -> dict` | what of a view's memory follows from what it saw, and not from |
+    |   | its own chances, for its entropy; all |
     """
 
     @property

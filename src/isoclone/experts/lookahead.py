@@ -67,6 +67,12 @@ class Lookahead:
         """Return one action for each view, after a new planning where one is due."""
         return [self._act(view) for view in views]
 
+    def recalled(self, memory: dict[str, Any]) -> dict[str, Any]:
+        """Return the memory without the plan being followed, which is the planner's own making."""
+        if not memory:
+            return {}
+        return {"plan": np.zeros(0), "followed": 0, "for": 0, "depth": memory["depth"]}
+
     def _act(self, view: View) -> int:
         memory = view.memory
         if not memory or memory["followed"] >= memory["for"]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -109,6 +109,7 @@ class PlayerExpert:
     notes: tuple[str, ...]
     _token: object = None
     _seen: list[Any] = field(default_factory=list)
+    remembers: ClassVar[bool] = True
 
     def act(self, views: Sequence[View]) -> list[Any]:
         """Return one action for each view.

@@ -55,6 +55,7 @@ BUILT_IN = {  # in the order of the page
     "baselines": "isoclone.report.baselines:baselines",
     "went": "isoclone.report.baselines:went",
     "plan": "isoclone.report.savings:savings",
+    "floor": "isoclone.report.floor:floor",
     "laws": "isoclone.report.laws:laws",
     "points": "isoclone.report.points:points",
     "reproduce": "isoclone.report.reproduce:reproduce",

@@ -39,6 +39,7 @@ from isoclone.study.session import Observer, Session
 from isoclone.study.spec import demos_path
 from isoclone.study.study import Study
 from isoclone.study.worker import (
+    ask_expert,
     film,
     is_there,
     play_baseline,
@@ -173,12 +174,20 @@ def _measure_references(study: Study, demos: Demonstrations, session: Session) -
     path = study.folder.references
     if path.exists():
         return
-    (outcome,) = session.executor.run([Task(play_random, (study.spec, REFERENCE_EPISODES))])
-    if outcome.error:
-        raise ExecutionError(f"random play of {study.spec.game} failed: {outcome.error}")
+    spec = study.spec
+    tasks = [Task(play_random, (spec, REFERENCE_EPISODES), "random")]
+    if not spec.demos:  # whoever recorded demonstrations of elsewhere cannot be asked
+        tasks.append(Task(ask_expert, (spec,), "entropy"))
+    found = {outcome.task.key: outcome for outcome in session.executor.run(tasks)}
+    if found["random"].error:
+        raise ExecutionError(f"random play of {spec.game} failed: {found['random'].error}")
     mean, se = demos.score()
     expert = {"mean": mean, "se": se, "episodes": len(demos.episodes)}
-    write_json(path, {"random": outcome.result, "expert": expert})
+    if "entropy" in found:
+        expert |= found["entropy"].result or {}
+        if found["entropy"].error:
+            session.observer.trouble(f"the expert's entropy: {found['entropy'].error}")
+    write_json(path, {"random": found["random"].result, "expert": expert})
 
 
 # ---------------------------------------------------------------------- training runs to budgets

@@ -27,6 +27,8 @@ from isoclone.demos.base import unique_samples
 from isoclone.evaluation.dev_loss import dev_loss
 from isoclone.evaluation.rollout import marginal_returns, random_returns, rollout
 from isoclone.games.actions import several
+from isoclone.experts import expert
+from isoclone.experts.entropy import action_entropy, can_be_asked
 from isoclone.policies import policy_layout, policy_params
 from isoclone.study.folder import RunFolder, StudyFolder
 from isoclone.study.spec import StudySpec, demos_path, read_spec
@@ -34,6 +36,8 @@ from isoclone.training.loop import Diverged, Trainer
 
 PROGRESS_SECONDS = 1.0
 BASELINE_SEED = 2
+ENTROPY_SEED = 3
+ENTROPY_EPISODES = 4
 
 
 def train_to_budget(study: Path, run_id: str, budget_flops: float, role: str, device: str) -> None:
@@ -225,6 +229,16 @@ def play_random(spec: StudySpec, episodes: int) -> dict[str, float]:
     """Play at random; return the mean return and its SE, as a row of `references.json`."""
     played = random_returns(spec.make_game(), episodes, seed=1)
     return {"mean": played.mean, "se": played.se or 0.0, "episodes": episodes}
+
+
+def ask_expert(spec: StudySpec) -> dict[str, float | None]:
+    """Measure the entropy of a study's expert, as columns of `references.json`; {} if it cannot."""
+    the_game = spec.make_game()
+    player = expert(spec.expert, the_game, **spec.expert_options)
+    if not can_be_asked(player):
+        return {}
+    found = action_entropy(player, the_game, ENTROPY_EPISODES, seed=ENTROPY_SEED)
+    return {"entropy_nats": found.nats, "entropy_se": found.se}
 
 
 def play_baseline(

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -51,6 +51,7 @@ class AutoAscend:
     path: str
     name: str = "autoascend"
     lockstep: int = 1
+    remembers: ClassVar[bool] = True
 
     def act(self, views: Sequence[View]) -> list[int]:
         """Return one action for each view.

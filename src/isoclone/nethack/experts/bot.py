@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -68,6 +69,7 @@ class NetHackBot:
     prayer_gap: int = 800
     name: str = "scripted"
     lockstep: int = 1
+    remembers: ClassVar[bool] = True  # its map is bound to the game
 
     def act(self, views: Sequence[View]) -> list[int]:
         """Return one action for each view."""

@@ -1,0 +1,153 @@
+"""The entropy of an expert's actions: the dev loss below which no imitator can come.
+
+The expert plays, and at evenly spread steps it is asked many times over what it would do now, each
+time with other chances. What it remembers is copied for each question, so the play goes on as if
+nobody had asked. The entropy is that of its actions given the whole state of the game and its own
+memory. An imitator sees less than that, so its floor lies at this entropy or above it.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from isoclone.base.errors import SpecError
+from isoclone.base.records import Record
+from isoclone.experts.base import Expert, View
+from isoclone.games import Game, check_seed, make_env
+
+ASKS = 16  # of one state
+STATES = 32  # of a long episode; at most twice as many
+
+
+@dataclass(frozen=True)
+class ActionEntropy(Record):
+    """Entropy of an expert's actions, nats per action; `se` over episodes, None for one episode.
+
+    `agreement` is the share of pairs of answers to one question that are the same.
+    """
+
+    expert: str
+    game: str
+    nats: float
+    se: float | None
+    agreement: float
+    episodes: int
+    states: int
+    asks: int
+
+
+def can_be_asked(expert: Expert) -> bool:
+    """Return whether an expert can be asked what it would do without its play being changed."""
+    return not getattr(expert, "remembers", False)
+
+
+def action_entropy(
+    expert: Expert,
+    game: Game,
+    episodes: int = 4,
+    asks: int = ASKS,
+    states: int = STATES,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> ActionEntropy:
+    """Measure the entropy of an expert's actions on states of its own play.
+
+    Args:
+        episodes: whole episodes to play.
+        asks: answers to each question.
+        states: questions in a long episode, or up to twice as many, evenly spread over its steps.
+        progress: called with (episodes finished, episodes) after each one.
+
+    Raises:
+        SpecError: the expert cannot be asked twice, or a count is too small.
+    """
+    if episodes < 1 or asks < 2 or states < 2:
+        raise SpecError(f"wanted: 1 episode, 2 asks, 2 states; not {episodes}, {asks}, {states}")
+    if not can_be_asked(expert):
+        raise SpecError(
+            f"expert '{expert.name}' keeps a memory of its own, so it cannot be asked twice; "
+            "its entropy is not measured"
+        )
+    check_seed(seed)
+    answers: list[np.ndarray] = []
+    for number in range(episodes):
+        answers.append(_questioned(expert, game, asks, states, (seed, number)))
+        if progress:
+            progress(number + 1, episodes)
+    each = [np.array([_entropy(at) for at in episode]) for episode in answers]
+    means = np.array([entropies.mean() for entropies in each])
+    agreed = np.concatenate([[_agreement(at) for at in episode] for episode in answers])
+    return ActionEntropy(
+        expert=expert.name,
+        game=game.name,
+        nats=max(0.0, float(np.concatenate(each).mean())),
+        se=float(means.std(ddof=1) / math.sqrt(episodes)) if episodes > 1 else None,
+        agreement=float(agreed.mean()),
+        episodes=episodes,
+        states=len(agreed),
+        asks=asks,
+    )
+
+
+def _questioned(
+    expert: Expert, game: Game, asks: int, most: int, seed: tuple[int, int]
+) -> np.ndarray:
+    """Play one episode; return the answers at each state asked, (states, asks, factors) int64."""
+    env_seed, own, others = np.random.SeedSequence(seed).generate_state(3)
+    chances = np.random.default_rng(others)
+    found: list[np.ndarray] = []
+    every, ended = 1, False
+    with closing(make_env(game)) as env:
+        frame = env.reset(int(env_seed >> 1))
+        view = View(env, np.random.default_rng(own), game.frame.stack, [frame])
+        while not ended:
+            if view.step % every == 0:
+                found.append(_asked(expert, view, asks, chances))
+            if len(found) >= 2 * most:  # thin out evenly: how long the episode is, nobody knows
+                found, every = found[::2], 2 * every
+            frame, _, terminated, truncated = env.step(expert.act([view])[0])
+            view.frames.append(frame)
+            ended = terminated or truncated
+    return np.stack(found)
+
+
+def _asked(expert: Expert, view: View, asks: int, chances: np.random.Generator) -> np.ndarray:
+    """Ask the expert `asks` times what it would do now; return (asks, factors) int64."""
+    answers: list[Any] = []
+    for first in range(0, asks, expert.lockstep):
+        seeds = chances.integers(2**62, size=min(expert.lockstep, asks - first))
+        answers += expert.act([_copied(expert, view, int(seed)) for seed in seeds])
+    return np.asarray(answers, np.int64).reshape(asks, -1)
+
+
+def _copied(expert: Expert, view: View, seed: int) -> View:
+    """Return the view with a memory and chances of its own."""
+    recalled: Callable[[dict[str, Any]], dict[str, Any]] = getattr(expert, "recalled", dict)
+    memory = copy.deepcopy(recalled(view.memory))
+    return replace(view, rng=np.random.default_rng(seed), memory=memory)
+
+
+def _entropy(answers: np.ndarray) -> float:
+    """Estimate the entropy of one state's answers (asks, factors), in nats, summed over factors.
+
+    Plug-in estimate with the correction of Miller (1955): (actions seen - 1) / (2 asks).
+    """
+    total = 0.0
+    for factor in answers.T:
+        counts = np.unique(factor, return_counts=True)[1]
+        shares = counts / counts.sum()
+        total += float(-(shares * np.log(shares)).sum()) + (len(counts) - 1) / (2 * counts.sum())
+    return total
+
+
+def _agreement(answers: np.ndarray) -> float:
+    """Return the share of pairs of answers that are the same."""
+    counts = np.unique(answers, axis=0, return_counts=True)[1]
+    return float((counts * (counts - 1)).sum() / (counts.sum() * (counts.sum() - 1)))
