@@ -26,9 +26,9 @@ from isoclone.demos import open_demos
 from isoclone.demos.base import unique_samples
 from isoclone.evaluation.dev_loss import dev_loss
 from isoclone.evaluation.rollout import marginal_returns, random_returns, rollout
-from isoclone.games.actions import several
 from isoclone.experts import expert
 from isoclone.experts.entropy import action_entropy, can_be_asked
+from isoclone.games.actions import several
 from isoclone.policies import policy_layout, policy_params
 from isoclone.study.folder import RunFolder, StudyFolder
 from isoclone.study.spec import StudySpec, demos_path, read_spec
