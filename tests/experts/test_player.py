@@ -20,7 +20,7 @@ TOY = game("toy", max_steps=12)
 class Alternates:
     """Counts its own steps in each episode, and acts by their number."""
 
-    lockstep = 3
+    name, lockstep = "alternates", 3
 
     def reset(self, n):
         self.steps = np.zeros(n, np.int64)
@@ -31,11 +31,10 @@ class Alternates:
 
 
 def test_a_class_is_made_and_remembers_each_episode():
-    player = ic.expert(Alternates, TOY)
-    assert (player.name, player.lockstep) == ("Alternates", 3)
-    episodes = {i: e for i, _, e, _ in play(TOY, player, 0, range(3))}
-    for episode in episodes.values():
-        assert episode.actions.tolist() == [(k + 1) % 3 for k in range(len(episode.actions))]
+    for player in (ic.expert(Alternates, TOY), ic.expert(Alternates(), TOY)):
+        assert (player.name, player.lockstep) == ("alternates", 3)
+        for _, _, episode, _ in play(TOY, player, 0, range(3)):
+            assert episode.actions.tolist() == [(k + 1) % 3 for k in range(len(episode.actions))]
     check_expert(Alternates(), TOY)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclone.base.errors import SpecError
+from isoclone.base.registry import resolved
 from isoclone.base.tables import EXPERTS
 from isoclone.base.userfile import found_in_file, is_file_reference, split_reference
 from isoclone.experts.base import CallableExpert, Expert, View, make_random
@@ -20,6 +21,8 @@ from isoclone.experts.player import Player, as_expert
 from isoclone.experts.score import ExpertScore, score_expert
 from isoclone.experts.scripted import scripted
 from isoclone.games import Game
+
+NETWORKS = (".pt", ".ts", ".pt2", ".onnx")  # files of networks
 
 __all__ = [
     "EXPERTS",
@@ -54,8 +57,9 @@ def expert(
     """Return the expert of that name for a game, or a callable wrapped into one.
 
     `source` is a registered name ('scripted', 'lookahead', 'random', 'sb3/<model on the hub>'),
-    the path of an SB3 zip or of a directory of `isoclone expert train` (these and the hub's need
-    `trust=True`), what a Python file defines as 'players.py:Name', a function from an observation
+    the path of an SB3 zip, of a directory of `isoclone expert train`, of a file of TorchScript
+    (.pt, .ts) or torch.export (.pt2) (these and the hub's need `trust=True`), of ONNX (.onnx), what
+    a Python file defines as 'players.py:Name', a function from an observation
     (stack, *frame_shape) to an action, or a player with a memory (`experts.player.Player`). A class
     is made first, and what a file defines may be any of these, or a class or function that makes
     one (`maker(game=..., **options)`).
@@ -65,14 +69,15 @@ def expert(
         TrustError: the source is pickled and `trust` was not given.
         SpecError: an option the expert does not have, or a file that cannot be run.
     """
-    if isinstance(source, type) or not isinstance(source, Expert):
-        made = _made(source, game, options)
-        named = isinstance(source, str | os.PathLike)
-        if named and not isinstance(getattr(made, OWN, None), dict):
-            with suppress(AttributeError, TypeError):  # one with slots
-                object.__setattr__(made, OWN, identity_of(source, options))
-        return made
-    return source
+    is_player = hasattr(source, "reset")  # which may have all that an expert has
+    if isinstance(source, Expert) and not isinstance(source, type) and not is_player:
+        return source
+    made = _made(source, game, options)
+    named = isinstance(source, str | os.PathLike)
+    if named and not isinstance(getattr(made, OWN, None), dict):
+        with suppress(AttributeError, TypeError):  # one with slots
+            object.__setattr__(made, OWN, identity_of(source, options))
+    return made
 
 
 def _made(source: Any, game: Game, options: dict[str, Any]) -> Expert:
@@ -142,14 +147,18 @@ def _parameters(found: Any) -> set[str]:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    return path.suffix == ".zip" or (path / "expert.json").is_file()
+    return path.suffix in (".zip", *NETWORKS) or (path / "expert.json").is_file()
 
 
 def _from_path(path: Path, game: Game, options: dict[str, Any]) -> Expert:
-    from isoclone.experts.checkpoint import load_expert
-
+    load = resolved(
+        "isoclone.experts.network:load_network"
+        if path.suffix in NETWORKS
+        else "isoclone.experts.checkpoint:load_expert"
+    )
     try:
-        return load_expert(path, game, **options)
+        made: Expert = load(path, game, **options)
+        return made
     except TypeError as error:
         raise SpecError(f"expert {path}: {error}") from error
 

@@ -11,6 +11,8 @@ import numpy as np
 from isoclone.games import Env, Game, action_sizes, stack_indices
 from isoclone.games.actions import random_actions, several
 
+FIRE = 1  # its index among an Atari game's actions, where it is one of them
+
 
 @dataclass
 class View:
@@ -39,6 +41,17 @@ class View:
         """
         rows = stack_indices(np.array([self.step]), np.array([0]), stack or self.stack)[0]
         return np.stack([self.frames[row] for row in rows])
+
+
+def must_serve(view: View) -> bool:
+    """Return whether an Atari game with FIRE has just begun or just lost a life."""
+    ale = getattr(view.env, "ale", None)
+    if ale is None or len(view.env.actions) < 2 or view.env.actions[FIRE].name != "FIRE":
+        return False
+    lives = ale.lives()
+    before = view.memory.get("lives")
+    view.memory["lives"] = lives
+    return before is None or lives < before
 
 
 @runtime_checkable
@@ -117,4 +130,13 @@ def make_random(game: Game) -> RandomExpert:
     return RandomExpert(game.n_actions, action_sizes=several(game))
 
 
-__all__ = ["CallableExpert", "Env", "Expert", "RandomExpert", "View", "make_random"]
+__all__ = [
+    "FIRE",
+    "CallableExpert",
+    "Env",
+    "Expert",
+    "RandomExpert",
+    "View",
+    "make_random",
+    "must_serve",
+]

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from isoclone.base.errors import DataError, SpecError
-from isoclone.experts.base import View
+from isoclone.experts.base import FIRE, View, must_serve
 from isoclone.experts.draws import chosen
 from isoclone.games import Game
 
@@ -31,6 +31,8 @@ class Player(Protocol):
     | `lockstep: int` | episodes to play side by side, the largest `n`; 1 |
     | `observes: str` | what `act` is given, a key of `OBSERVED`; "stack" |
     | `every: int` | agent steps from one `act` to the next; the action is held meanwhile; 1 |
+    | `press_fire: bool` | press FIRE for it in Atari's games at the start and after each lost |
+    |   | life, as wrappers of training do; False |
     | `greedy: bool` | take the likeliest action where `act` gives logits; False: drawn |
     | `notes: tuple[str, ...]` | what is assumed of it, for people, a line each; none |
     """
@@ -106,6 +108,7 @@ class PlayerExpert:
     observes: str
     every: int
     greedy: bool
+    press_fire: bool
     notes: tuple[str, ...]
     _token: object = None
     _seen: list[Any] = field(default_factory=list)
@@ -119,6 +122,11 @@ class PlayerExpert:
             DataError: the player's answer is not one action for each episode.
         """
         rows = self._rows(views)
+        serving = [self.press_fire and must_serve(view) for view in views]
+        actions = self._chosen(views, rows)
+        return [FIRE if due else action for due, action in zip(serving, actions, strict=True)]
+
+    def _chosen(self, views: Sequence[View], rows: Sequence[_Row]) -> list[Any]:
         if views[0].step % self.every:
             return [row.held for row in rows]
         for view, row in zip(views, rows, strict=True):
@@ -188,6 +196,7 @@ def as_expert(player: Any, game: Game, name: str | None = None) -> PlayerExpert:
         called,
         observes=observes,
         greedy=bool(getattr(player, "greedy", False)),
+        press_fire=bool(getattr(player, "press_fire", False)),
         notes=tuple(getattr(player, "notes", ())),
         lockstep=numbers["lockstep"],
         every=numbers["every"],

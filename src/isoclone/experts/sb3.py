@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from isoclone.experts.base import View
+from isoclone.experts.base import FIRE, View, must_serve
 from isoclone.experts.draws import draw
 
 LOCKSTEP = 8
@@ -61,7 +61,8 @@ class Sb3Expert:
         if not self.press_fire:
             return actions
         return [
-            1 if _must_serve(view) else action for view, action in zip(views, actions, strict=True)
+            FIRE if must_serve(view) else action
+            for view, action in zip(views, actions, strict=True)
         ]
 
     def _choose(self, batch: Any, views: Sequence[View]) -> list[Any]:
@@ -163,14 +164,3 @@ def masks_of(env: Any) -> Any:
         with suppress(AttributeError):
             ask = inner.get_wrapper_attr("action_masks")
     return None if ask is None else ask()
-
-
-def _must_serve(view: View) -> bool:
-    """Return whether an Atari game with FIRE has just begun or just lost a life."""
-    ale = getattr(view.env, "ale", None)
-    if ale is None or len(view.env.actions) < 2 or view.env.actions[1].name != "FIRE":
-        return False
-    lives = ale.lives()
-    before = view.memory.get("lives")
-    view.memory["lives"] = lives
-    return before is None or lives < before
