@@ -37,10 +37,11 @@ NO_FOLDER_FLUSH = {errno.EINVAL, errno.EBADF, errno.ENOTSUP}  # where folders ca
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
     """Yield a temporary path; on success it takes the place of `path`, atomically and for good.
 
-    File, name and any folder that had to be made are on the disk when this returns.
+    File, name and any folder that had to be made are on the disk when this returns, unless
+    `flush` is false: then a power cut may lose them, until `flush_all` is called.
 
     Raises:
         StoreError: the disk is full, or the place cannot be written.
@@ -49,13 +50,21 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         _make_folder(path.parent)
         yield temporary
-        _flush(temporary)
-        _rename(temporary, path)
+        if flush:
+            _flush(temporary)
+            _rename(temporary, path)
+        else:
+            os.replace(temporary, path)
     except OSError as error:
         raise StoreError(_explain(error, path)) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def flush_all() -> None:
+    """Flush all that was written to disk: once for many files, where each would cost its time."""
+    os.sync()
 
 
 @functools.cache
