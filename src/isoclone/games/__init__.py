@@ -16,6 +16,7 @@ from isoclone.games.base import (
     VectorEnv,
     check_seed,
     close,
+    is_playable,
     stack_indices,
 )
 from isoclone.games.checked import make_env, vector_env
@@ -32,6 +33,7 @@ __all__ = [
     "close",
     "game",
     "game_names",
+    "is_playable",
     "make_env",
     "stack_indices",
     "vector_env",
@@ -40,6 +42,7 @@ __all__ = [
 GAMES.add("toy", "isoclone.games.toy:Toy")
 GAMES.add("atari/", "isoclone.games.atari:Atari.named")
 GAMES.add("gym/", "isoclone.games.gym:Gym.named")
+GAMES.add("data", "isoclone.games.data:Data.named")
 
 
 def game(name: str, **options: Any) -> Game:

@@ -120,6 +120,9 @@ class Game(Protocol):
     | `describe() -> list[str]` | how spaces are read, for `plan` and the report; nothing is said |
     | `frames_per_second: int` | agent steps a second in films; 30 |
     | `episode_summary: tuple[str, ...]` | which of `episode_facts` are summed up; all |
+    | `spaces: games.spaces.ReadSpaces` | reads play that others recorded in the environment's own |
+    |   | observations and actions; it has to be the game's frames and numbers of actions |
+    | `has_environment: bool` | False where there is nothing to play; True |
 
     A vector environment may define `episode_facts(slot) -> dict`: facts about the slot's last
     episode, as a row for a table.
@@ -199,6 +202,11 @@ class SerialVector:
         tell = getattr(self._envs[slot], "episode_facts", dict)
         facts: dict[str, Any] = tell()
         return facts
+
+
+def is_playable(game: Game) -> bool:
+    """Return whether a game has an environment, so that returns can be measured."""
+    return bool(getattr(game, "has_environment", True))
 
 
 def close(env: Env | VectorEnv) -> None:

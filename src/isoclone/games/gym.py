@@ -202,6 +202,17 @@ class Gym:
         """Return the settings beside the name."""
         return {"max_steps": self.max_steps, **self.settings.said()}
 
+    @property
+    def spaces(self) -> Any:
+        """Return Gymnasium's spaces with their readers, a `games.spaces.ReadSpaces`."""
+        from isoclone.games.spaces import ReadSpaces
+
+        options = self.settings
+        seen, done, own = spaces_of(self.env_id, options.make, options.wrappers)
+        strict = not (own or options.loose_bounds)
+        readers = _readers(self.env_id, options)
+        return ReadSpaces(seen, done, *readers, options.bins, options.action_bounds, strict)
+
     def describe(self) -> list[str]:
         """Return how observations and actions are read, a line each."""
         seen, done = _readers(self.env_id, self.settings)

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from gymnasium.spaces import Box, Dict, Space, Tuple
@@ -45,7 +45,13 @@ from isoclone.games.flatten import (
 )
 from isoclone.games.pictures import PictureReader, is_picture
 
-__all__ = ["ActionReader", "ObservationReader", "action_reader", "observation_reader"]
+__all__ = [
+    "ActionReader",
+    "ObservationReader",
+    "ReadSpaces",
+    "action_reader",
+    "observation_reader",
+]
 
 LARGEST = 4_000_000  # numbers in a frame
 Path = tuple[Any, ...]
@@ -153,6 +159,21 @@ class ObservationReader:
         frame[..., :channels] = image.reshape(*image.shape[:2], channels)
         frame[..., channels:] = planes
         return frame
+
+
+class ReadSpaces(NamedTuple):
+    """Gymnasium's spaces of a game, their readers, and how those were made.
+
+    A game that has them as `spaces` reads play that others recorded.
+    """
+
+    observation_space: Space[Any]
+    action_space: Space[Any]
+    observations: ObservationReader
+    actions: ActionReader
+    bins: int
+    bounds: tuple[float, float] | None = None
+    strict: bool = False
 
 
 def observation_reader(
