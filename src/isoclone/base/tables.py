@@ -18,4 +18,5 @@ RECIPES = Registry("recipe")  # recipes, or functions that return one
 STUDIES = Registry("study")  # specifications, or functions that return one
 SECTIONS = Registry("report section")  # functions that render a section
 FAMILIES = Registry("family of released runs")
+IMPORTS = Registry("kind of import")  # readers of others' demonstrations, see `demos.foreign`
 VIEWERS = Registry("viewer")  # makers without arguments, each of a `base.registry.Viewer`

@@ -29,7 +29,14 @@ from isoclone.base.records import jsonable, stable_id
 from isoclone.base.store import read_json, sha256_file
 from isoclone.demos.base import Progress, Source
 from isoclone.demos.cache import open_cache
-from isoclone.demos.episode import Episode, EpisodeInfo, read_actions, read_episode, read_info
+from isoclone.demos.episode import (
+    Episode,
+    EpisodeInfo,
+    read_actions,
+    read_episode,
+    read_info,
+    return_of,
+)
 from isoclone.executors import default_workers
 from isoclone.experts.identity import said as who
 from isoclone.games import FrameSpec, Game, action_sizes, game
@@ -208,7 +215,8 @@ class Finished:
         """Return the game that was played, with its options and its expert's score."""
         played = game(self.game_name, **self.game_options)
         if dataclasses.is_dataclass(played) and not isinstance(played, type):
-            return dataclasses.replace(played, expert_score=self.score()[0])
+            mean = self.score()[0]
+            return dataclasses.replace(played, expert_score=None if math.isnan(mean) else mean)
         return played
 
     def samples_of(self, info: Any) -> int:
@@ -243,7 +251,12 @@ class Finished:
         return sum(self.samples_of(info) for info in first.values())
 
     def score(self) -> tuple[float, float]:
-        """Return the expert's mean return over all episodes, and its standard error."""
+        """Return the expert's mean return over all episodes, and its standard error.
+
+        Both are NaN where the play of others came without rewards.
+        """
+        if any(info.episode_return is None for info in self.episodes):
+            return math.nan, math.nan
         returns = np.array([info.episode_return for info in self.episodes])
         spread = returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else float("nan")
         return float(returns.mean()), float(spread)
@@ -278,8 +291,9 @@ class Finished:
     def lines(self) -> list[str]:
         """Return the summary as lines for people."""
         mean, se = self.score()
+        score = "returns unknown (no rewards)" if math.isnan(mean) else plus_minus(mean, se, 1)
         return [
-            f"{self.expert_name} in {self.game_name}: {plus_minus(mean, se, 1)}",
+            f"{self.expert_name} in {self.game_name}: {score}",
             *self._lines_of_kind(self.summary()),
             *self._lines_of_copies(),
             *([f"expert: {who(self.expert_identity)}"] if self.expert_identity else []),
@@ -309,17 +323,20 @@ class FrameDemonstrations(Finished):
     """Recorded frames in a directory; open them with `FrameDemonstrations.open(path)`.
 
     `action_sizes` is set where actions have several factors, see `games.actions`; `unrepeatable`
-    where recording found that the game ignores its seeds, with what differed.
+    where recording found that the game ignores its seeds, with what differed. `imported` is None,
+    or of the play of others {source, left_out, why}: where it is from, how many episodes were left
+    out, and [count, example] of each reason.
     """
 
     episodes: tuple[EpisodeInfo, ...]
     action_sizes: tuple[int, ...] = ()
     unrepeatable: str | None = None
+    imported: dict[str, Any] | None = None
 
     format = FORMAT
     row = EpisodeInfo
-    command = "record"
-    unfinished = "unfinished: run the same record command again"
+    command = "record or import"
+    unfinished = "unfinished: run the same record or import command again"
 
     @classmethod
     def _check_kind(cls, path: Path, data: dict[str, Any]) -> None:
@@ -333,7 +350,14 @@ class FrameDemonstrations(Finished):
         sizes = tuple(int(n) for n in data.get("action_sizes", ()))
         if sizes and sum(sizes) != data["n_actions"]:
             raise ValueError("action_sizes do not add up to n_actions")
-        return {"action_sizes": sizes, "unrepeatable": data.get("unrepeatable")}
+        imported = data.get("imported")
+        if imported is not None and not {"source", "left_out", "why"} <= set(imported):
+            raise ValueError("imported lacks a field")
+        return {
+            "action_sizes": sizes,
+            "unrepeatable": data.get("unrepeatable"),
+            "imported": imported,
+        }
 
     def episode_path(self, index: int) -> Path:
         """Return the file that holds an episode."""
@@ -413,6 +437,7 @@ class FrameDemonstrations(Finished):
             "truncated": ends.count("truncated"),
             "action_error": self.action_error(),
             "unrepeatable": self.unrepeatable,
+            **({"imported": self.imported} if self.imported is not None else {}),
         }
 
     def action_error(self) -> float | None:
@@ -426,13 +451,24 @@ class FrameDemonstrations(Finished):
         return total / steps if steps else None
 
     def _lines_of_kind(self, said: dict[str, Any]) -> list[str]:
+        ends = f"{said['terminated']} terminated, {said['truncated']} truncated"
+        unknown = len(self.episodes) - said["terminated"] - said["truncated"]
+        ends += f", {unknown} of unknown end" if unknown else ""
         return [
+            *self._lines_of_import(),
             f"{said['samples']:,} samples ({said['train_samples']:,} train, "
             f"{said['dev_samples']:,} dev) in {len(self.episodes)} episodes "
-            f"({said['terminated']} terminated, {said['truncated']} truncated), "
-            f"{said['bytes_per_sample']:.1f} bytes a sample",
+            f"({ends}), {said['bytes_per_sample']:.1f} bytes a sample",
             *_remarks(said),
         ]
+
+    def _lines_of_import(self) -> list[str]:
+        if self.imported is None:
+            return []
+        count, reasons = self.imported["left_out"], self.imported["why"]
+        left = [f"left out {number:,}: {example}" for number, example in reasons]
+        whole = "" if count else ", nothing left out"
+        return [f"imported from {self.imported['source'] or 'episodes'}{whole}", *left]
 
     def read(self, index: int) -> Episode:
         """Return one episode's frames, actions and rewards."""
@@ -457,9 +493,8 @@ def _remarks(said: dict[str, Any]) -> list[str]:
 
 def _row(index: int, episode: Episode) -> EpisodeInfo:
     """Make an episode's row from its contents alone."""
-    total = float(episode.rewards.sum(dtype=np.float64))
     contents = episode.content_sha256()
-    return EpisodeInfo(index, 0, len(episode.actions), total, "terminated", contents)
+    return EpisodeInfo(index, 0, len(episode.actions), return_of(episode), "terminated", contents)
 
 
 def _differ(made: Any, told: Any) -> bool:

@@ -28,13 +28,14 @@ PAGE_BYTES = 8 << 20
 class EpisodeInfo:
     """A row of the episode table.
 
-    `end` is 'terminated' (the game ended) or 'truncated' (the step limit was reached).
+    `episode_return` is None where the source of imported play has no rewards. `end` is 'terminated'
+    (the game ended), 'truncated' (the step limit was reached), or of imported play 'unknown'.
     """
 
     index: int
     seed: int
     length: int
-    episode_return: float
+    episode_return: float | None
     end: str
     content_sha256: str
     action_error: float | None = None  # mean distance to the bins' centres, if actions have bins
@@ -49,7 +50,8 @@ class Episode:
 
     Actions are (t, factors) where they have several, int32 where a factor has so many values;
     rewards are float64 where float32 would round one. `action_error` is no part of the contents.
-    Row t holds the frame that was seen, the action that the expert chose, and the reward for it.
+    Row t holds the frame that was seen, the action that the expert chose, and the reward for it;
+    NaN is a reward that the source of imported play does not have.
     """
 
     frames: np.ndarray
@@ -73,8 +75,14 @@ def exact(rewards: Sequence[float]) -> np.ndarray:
     return narrow if (narrow == wide).all() else wide
 
 
-def write_episode(path: Path, episode: Episode, info: EpisodeInfo) -> None:
-    """Write an episode, whole or not at all."""
+def return_of(episode: Episode) -> float | None:
+    """Return the sum of an episode's rewards; None where they are missing (NaN)."""
+    total = float(episode.rewards.sum(dtype=np.float64))
+    return None if np.isnan(total) else total
+
+
+def write_episode(path: Path, episode: Episode, info: EpisodeInfo, flush: bool = True) -> None:
+    """Write an episode, whole or not at all; without `flush` it may yet be lost by a power cut."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -89,7 +97,7 @@ def write_episode(path: Path, episode: Episode, info: EpisodeInfo) -> None:
         actions = pa.FixedSizeListArray.from_arrays(flat, actions.shape[1])
     columns = {"frame": frames, "action": actions, "reward": episode.rewards}
     table = pa.table(columns, metadata={"isoclone": json.dumps(asdict(info))})
-    with replacing(path) as temporary:
+    with replacing(path, flush) as temporary:
         pq.write_table(
             table,
             temporary,

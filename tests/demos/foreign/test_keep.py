@@ -1,0 +1,175 @@
+"""`demos_from`: episodes of others become demonstrations like our own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from foreign_play import cartpole, check_same, snapshot
+from gymnasium import spaces
+
+import isoclone as ic
+from isoclone.base.errors import DataError, SpecError, SpecMismatchError
+from isoclone.demos import FrameDemonstrations, open_demos
+
+PLAY = cartpole()
+
+
+def test_episodes_become_demonstrations_of_data(tmp_path):
+    demos = ic.demos_from(PLAY, path=tmp_path / "d", expert="rules")
+    check_same(demos, PLAY)
+    assert open_demos(tmp_path / "d") == demos
+    assert (demos.game_name, demos.expert_name, demos.n_actions) == ("data", "rules", 2)
+    assert demos.game().frame == demos.frame
+    ends = [info.end for info in demos.episodes]
+    assert ends == ["terminated" if one.terminated else "truncated" for one in PLAY]
+    assert demos.score()[0] == pytest.approx(np.mean([one.rewards.sum() for one in PLAY]))
+
+
+def test_a_named_game_gives_the_fingerprint_of_its_own_recording(tmp_path):
+    own = ic.record("random", "gym/CartPole-v1", samples=60, path=tmp_path / "own")
+    episodes = [
+        (e.frames, np.asarray(e.actions), e.rewards, i.end == "terminated", i.end == "truncated")
+        for i, e in zip(own.episodes, own, strict=True)
+    ]
+    again = ic.demos_from(episodes, path=tmp_path / "again", game="gym/CartPole-v1")
+    assert again.fingerprint == own.fingerprint
+    assert again.dev_episodes == own.dev_episodes
+
+
+def test_a_second_call_keeps_what_is_equal_and_refuses_what_differs(tmp_path):
+    path = tmp_path / "d"
+
+    def breaks_off():
+        yield from PLAY[:5]
+        raise OSError("the disk is gone")
+
+    with pytest.raises(DataError, match="reading episode 5 failed: OSError: the disk is gone"):
+        ic.demos_from(breaks_off, path=path)
+    before = snapshot(path / "episodes")
+    with pytest.raises(DataError, match="unfinished"):
+        open_demos(path)
+    demos = ic.demos_from(PLAY, path=path)
+    after = snapshot(path / "episodes")
+    assert {name: after[name] for name in before} == before
+    whole = snapshot(path)
+    assert ic.demos_from(PLAY, path=path) == demos
+    assert snapshot(path) == whole
+    for others in (PLAY[:-1], [*PLAY, PLAY[0]], [*PLAY[::-1]]):
+        with pytest.raises(SpecMismatchError, match="holds other demonstrations"):
+            ic.demos_from(others, path=path)
+    with pytest.raises(SpecMismatchError, match="expert"):
+        ic.demos_from(PLAY, path=path, expert="another")
+    assert snapshot(path) == whole
+
+
+def test_a_torn_episode_is_written_again(tmp_path):
+    demos = ic.demos_from(PLAY, path=tmp_path)
+    (tmp_path / "demonstrations.json").unlink()
+    file = demos.episode_path(2)
+    file.write_bytes(file.read_bytes()[:100])
+    assert ic.demos_from(PLAY, path=tmp_path).fingerprint == demos.fingerprint
+
+
+def test_a_reused_array_is_copied(tmp_path):
+    def reuses():
+        seen, actions = np.zeros((3, 2), np.float32), np.zeros(2, np.int64)
+        for number in range(4):
+            seen[:], actions[:] = number, number
+            yield seen, actions, None, True, False
+
+    demos = ic.demos_from(reuses, path=tmp_path)
+    assert [float(e.frames[0, 0]) for e in demos] == [0, 1, 2, 3]
+    assert [int(e.actions[0]) for e in demos] == [0, 1, 2, 3]
+
+
+def change(**what: Any) -> tuple[Any, ...]:
+    return PLAY[3]._replace(**what)
+
+
+NAN = PLAY[3].observations.copy()
+NAN[4, 1] = np.nan
+UNFIT = {
+    "no steps": (change(actions=np.zeros(0, int)), "it has no steps"),
+    "lengths": (change(actions=PLAY[3].actions[:-2]), "21 observations and 18 actions"),
+    "nan": (change(observations=NAN), "observation 4: 1 of 4 numbers .* not finite"),
+    "reward": (change(rewards=np.full(20, np.inf)), "reward 0 of 20 is not finite"),
+    "rewards": (change(rewards=np.ones(19)), r"rewards have shape \(19,\), not \(20,\)"),
+    "floats": (change(actions=PLAY[3].actions + 0.5), "actions are float64"),
+    "negative": (change(actions=PLAY[3].actions - 1), "action .* is .*-1"),
+    "early end": (change(terminated=np.arange(20) == 7), "terminated is set at step 7 of 20"),
+    "shape": (change(observations=np.ones((21, 5))), r"shape \(5,\), its space says \(4,\)"),
+    "text": (change(observations=["a"] * 20), "cannot be read|its space says"),
+    "objects": (change(actions=[None] * 20), "actions holds object"),
+    "not five": ((1, 2, 3), "an episode is .*, not tuple of 3"),
+    "ragged": (change(actions=[[1], [1, 2]] * 10), "cannot be read as an array"),
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_an_unfit_episode_is_left_out_and_said(tmp_path, kind):
+    unfit, reason = UNFIT[kind]
+    told: list[str] = []
+    demos = ic.demos_from([*PLAY, unfit, unfit], path=tmp_path / "d", tell=told.append)
+    check_same(demos, PLAY)
+    assert demos.imported is not None
+    assert demos.imported["left_out"] == 2
+    (line,) = told
+    assert line.startswith("left out 2: episode 8: ")
+    assert any("left out 2" in said for said in demos.lines())
+    with pytest.raises(DataError, match=reason):
+        ic.demos_from([*PLAY, unfit], path=tmp_path / "e", refuse_damaged=True)
+    with pytest.raises(DataError, match="nothing could be imported"):
+        ic.demos_from([(None,) * 5], path=tmp_path / "f")
+    assert not (tmp_path / "f").exists()
+
+
+def test_rewards_that_are_missing_stay_missing(tmp_path):
+    demos = ic.demos_from([one._replace(rewards=None) for one in PLAY], path=tmp_path)
+    assert {info.episode_return for info in demos.episodes} == {None}
+    assert np.isnan(demos.score()).all()
+    assert demos.summary()["score_mean"] is None
+    assert "returns unknown (no rewards)" in demos.lines()[0]
+    assert demos.game().expert_score is None
+
+
+def continuous(bounds: float = 1.0):
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        seen = {"place": rng.normal(size=(6, 2)), "goal": rng.integers(0, 3, 6)}
+        yield seen, rng.uniform(-bounds, bounds, (6, 2)), None, None, None
+
+
+def test_spaces_are_asked_for_where_they_cannot_be_known(tmp_path):
+    goal = spaces.Dict({"place": spaces.Box(-np.inf, np.inf, (2,)), "goal": spaces.Discrete(3)})
+    with pytest.raises(SpecError, match="how many there are"):
+        ic.demos_from(continuous, path=tmp_path / "a", action_space="-1:1")
+    with pytest.raises(SpecError, match="bounds are not known"):
+        ic.demos_from(continuous, path=tmp_path / "a", observation_space=goal)
+    with pytest.raises(SpecError, match="give either a game"):
+        ic.demos_from(PLAY, path=tmp_path / "a", game="toy", action_space="2")
+    with pytest.raises(SpecError, match="is no space"):
+        ic.demos_from(PLAY, path=tmp_path / "a", action_space="two")
+    assert not (tmp_path / "a").exists()
+
+
+def test_other_frames_than_the_game_has_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"observations have shape \(4,\), not \(12, 12\)"):
+        ic.demos_from(PLAY, path=tmp_path / "d", game="toy")
+
+
+def test_a_place_that_is_taken_is_refused_before_anything_is_read(tmp_path):
+    (tmp_path / "mine.txt").write_text("x")
+    with pytest.raises(SpecError, match="not empty"):
+        ic.demos_from(iter(()), path=tmp_path)
+    with pytest.raises(DataError, match="one episode cannot be split"):
+        ic.demos_from(PLAY[:1], path=tmp_path / "one")
+
+
+def test_the_source_is_no_part_of_the_fingerprint(tmp_path):
+    prints = {
+        ic.demos_from(PLAY, path=tmp_path / name, source=name).fingerprint for name in ("a", "b")
+    }
+    assert len(prints) == 1
+    assert FrameDemonstrations.open(tmp_path / "a").imported["source"] == "a"
