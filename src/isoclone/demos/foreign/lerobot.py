@@ -1,0 +1,273 @@
+"""LeRobotDataset folders, version 3: Parquet files of steps, and videos of pictures.
+
+    meta/info.json                              features, frames a second, where files are
+    meta/stats.json                             lowest and highest values, for actions' bins
+    meta/episodes/chunk-*/file-*.parquet        episodes: rows, files, times in videos
+    data/chunk-*/file-*.parquet                 steps of many episodes
+    videos/<key>/chunk-*/file-*.mp4             pictures of many episodes
+
+The format does not say how an episode ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoclone.base.errors import DataError, MissingExtraError, SpecError, StoreError
+from isoclone.base.store import read_json
+from isoclone.demos.foreign.base import Foreign, Given, Unfit
+from isoclone.demos.foreign.tables import HUB, fetched, values_of
+
+NAMES = ("observations", "actions", "rewards")
+REWARD, ACTION, OBSERVATION = "next.reward", "action", "observation"
+OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+
+
+def read_lerobot(source: str, **names: str) -> Foreign:
+    """Read a LeRobotDataset v3 folder, or hf://USER/DATASET.
+
+    Args:
+        names: features by `observations` (several with commas), `actions` and `rewards`; unless
+            said all that begin with 'observation', 'action', and 'next.reward' if it is there.
+
+    Raises:
+        DataError: it is none, of another version, or lacks a feature; the message names it.
+        SpecError: a name that no feature has here.
+        MissingExtraError: it has videos and PyAV is not installed.
+    """
+    for name in names:
+        if name not in NAMES:
+            raise SpecError(f"lerobot: there is no '{name}'; there are {', '.join(NAMES)}")
+    root = fetched(source, ["meta/*", "data/*", "videos/*"]) if HUB in source else Path(source)
+    found = _Dataset(root, names)
+    return Foreign(
+        found.episodes,
+        source if HUB in source else root.resolve().name,
+        action_space=found.action_space(),
+        total=len(found.rows),
+    )
+
+
+class _Dataset:
+    """A dataset's description, and its episodes."""
+
+    def __init__(self, root: Path, names: dict[str, str]):
+        try:
+            info = read_json(root / "meta" / "info.json")
+        except StoreError as error:
+            raise DataError(f"{root} is no LeRobotDataset: {error}") from error
+        version = str(_field(info, "codebase_version", root))
+        if not version.startswith("v3"):
+            raise DataError(
+                f"{root} has LeRobotDataset version {version}; convert it to v3.0 by lerobot's own "
+                "converter (lerobot.datasets.v30.convert_dataset_v21_to_v30)"
+            )
+        self.root, self.info = root, info
+        self.features = _field(info, "features", root)
+        self.fps = float(_field(info, "fps", root))
+        known = [name for name in self.features if name not in OWN]
+        usual = [name for name in known if name.split(".")[0] == OBSERVATION]
+        self.observations = names["observations"].split(",") if "observations" in names else usual
+        self.action = names.get("actions", ACTION)
+        self.reward = names.get("rewards", REWARD if REWARD in self.features else None)
+        wanted = [*self.observations, self.action, *([self.reward] if self.reward else [])]
+        for name in wanted:
+            if name not in self.features:
+                raise DataError(f"{root} has no feature {name}; it has {', '.join(known)}")
+        if not self.observations:
+            raise DataError(f"{root} has no observations; name features by --observations")
+        self.rows = self._episode_rows()
+        self._videos: dict[str, _Video] = {}
+        self._file: tuple[Path, Any] | None = None
+
+    def _is_video(self, name: str) -> bool:
+        return bool(self.features[name].get("dtype") == "video")
+
+    def _episode_rows(self) -> list[dict[str, Any]]:
+        files = sorted((self.root / "meta" / "episodes").rglob("*.parquet"))
+        if not files:
+            raise DataError(f"{self.root} has no meta/episodes/*.parquet")
+        columns = ["episode_index", "data/chunk_index", "data/file_index"]
+        columns += ["dataset_from_index", "dataset_to_index"]
+        for name in filter(self._is_video, self.observations):
+            columns += [f"videos/{name}/{what}" for what in ("chunk_index", "file_index")]
+            columns += [f"videos/{name}/from_timestamp"]
+        rows = [row for file in files for row in _read(file, columns).to_pylist()]
+        return sorted(rows, key=lambda row: int(row["episode_index"]))
+
+    def action_space(self) -> Any:
+        """Return a Box of the actions' lowest and highest values, None for whole numbers.
+
+        Raises:
+            DataError: meta/stats.json has none.
+        """
+        from gymnasium import spaces
+
+        if not str(self.features[self.action].get("dtype", "")).startswith("float"):
+            return None
+        path = self.root / "meta" / "stats.json"
+        try:
+            stats = read_json(path)[self.action]
+            low, high = (np.array(stats[side], np.float64).reshape(-1) for side in ("min", "max"))
+        except (StoreError, KeyError, TypeError, ValueError):
+            return None  # asked for where it is needed
+        if low.shape != high.shape or not np.isfinite([low, high]).all() or (low > high).any():
+            raise DataError(f"{path}: the least and the largest {self.action} cannot be so")
+        same = low == high
+        return spaces.Box(
+            np.where(same, low - 0.5, low).astype(np.float32),
+            np.where(same, high + 0.5, high).astype(np.float32),
+            dtype=np.float32,
+        )
+
+    def episodes(self) -> Iterator[Given | Unfit]:
+        """Yield the episodes in their order."""
+        for row in self.rows:
+            try:
+                yield self._episode(row)
+            except DataError as error:
+                yield Unfit(f"episode {row['episode_index']}", str(error))
+
+    def _episode(self, row: dict[str, Any]) -> Given:
+        first, stop = int(row["dataset_from_index"]), int(row["dataset_to_index"])
+        steps = self._steps(row)
+        at = int(np.searchsorted(steps["index"], first))
+        part = {name: column[at : at + stop - first] for name, column in steps.items()}
+        ids = part["episode_index"]
+        if len(ids) != stop - first or stop <= first or (ids != row["episode_index"]).any():
+            raise DataError(f"its rows {first} to {stop} are not all in its data file")
+        seen = {}
+        for name in self.observations:
+            seen[name] = (
+                self._pictures(row, name, stop - first)
+                if self._is_video(name)
+                else values_of(part[name], name)
+            )
+        observations = seen if len(seen) > 1 else next(iter(seen.values()))
+        actions = values_of(part[self.action], self.action)
+        rewards = values_of(part[self.reward], self.reward) if self.reward else None
+        return Given(observations, actions, rewards)
+
+    def _steps(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return the columns of the file that an episode's steps are in."""
+        pattern = str(_field(self.info, "data_path", self.root))
+        path = self._path(pattern, row["data/chunk_index"], row["data/file_index"])
+        if self._file is None or self._file[0] != path:
+            names = [name for name in self.observations if not self._is_video(name)]
+            names += [self.action, *([self.reward] if self.reward else [])]
+            table = _read(path, [*names, "index", "episode_index"]).combine_chunks()
+            columns = {
+                name: table[name].chunk(0) if table[name].num_chunks else table[name]
+                for name in table.column_names
+            }
+            for name in ("index", "episode_index"):
+                columns[name] = values_of(columns[name], name)
+            self._file = path, columns
+        found: dict[str, Any] = self._file[1]
+        return found
+
+    def _path(self, pattern: str, chunk: Any, file: Any, key: str = "") -> Path:
+        try:
+            name = pattern.format(chunk_index=int(chunk), file_index=int(file), video_key=key)
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            raise DataError(f"meta/info.json: {pattern[:80]} is no path of files") from error
+        path = self.root / name
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            raise DataError(f"meta/info.json: {pattern[:80]} leads out of the dataset")
+        return path
+
+    def _pictures(self, row: dict[str, Any], name: str, count: int) -> np.ndarray:
+        chunk, file = (row[f"videos/{name}/{what}"] for what in ("chunk_index", "file_index"))
+        path = self._path(str(_field(self.info, "video_path", self.root)), chunk, file, name)
+        video = self._videos.get(name)
+        if video is None or video.path != path:
+            if video is not None:
+                video.close()
+            video = self._videos[name] = _Video(path, self.fps)
+        return video.pictures(float(row[f"videos/{name}/from_timestamp"]), count)
+
+
+class _Video:
+    """A video, decoded in the order of its pictures."""
+
+    def __init__(self, path: Path, fps: float):
+        try:
+            import av
+        except ImportError as error:
+            raise MissingExtraError("reading videos", "lerobot") from error
+        self.path, self._fps, self._av = path, fps, av
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self._container: Any = self._av.open(str(self.path))
+            self._stream = self._container.streams.video[0]
+        except (self._av.FFmpegError, OSError, IndexError, ValueError) as error:
+            raise DataError(f"{self.path} is no video that can be read: {error}") from error
+        self._stream.thread_type = "AUTO"
+        self._decoded = self._container.decode(self._stream)
+        self._next = 0.0  # time of the next picture, in seconds
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def pictures(self, begin: float, count: int) -> np.ndarray:
+        """Return `count` pictures from a time on, (count, h, w, 3) uint8.
+
+        Raises:
+            DataError: they are not in the video, at their times.
+        """
+        half = 0.5 / self._fps
+        if begin < self._next - half:
+            self.close()
+            self._open()
+        found: np.ndarray | None = None
+        taken = 0
+        try:
+            while taken < count:
+                frame = next(self._decoded)
+                time = float(frame.time or 0.0)
+                self._next = time + 1 / self._fps
+                if time < begin - half:  # of an episode before
+                    continue
+                wanted = begin + taken / self._fps
+                if abs(time - wanted) > half:
+                    raise DataError(f"{self.path} has no picture at {wanted:.3f} s")
+                picture = frame.to_ndarray(format="rgb24")
+                if found is None:
+                    found = np.empty((count, *picture.shape), np.uint8)
+                found[taken] = picture
+                taken += 1
+        except (StopIteration, self._av.FFmpegError) as error:
+            why = str(error) or "it ends"
+            raise DataError(
+                f"{self.path} has {taken} of {count} pictures from {begin:.3f} s on: {why}"
+            ) from error
+        assert found is not None
+        return found
+
+
+def _field(info: Any, name: str, root: Path) -> Any:
+    if not isinstance(info, dict) or info.get(name) is None:
+        raise DataError(f"{root / 'meta' / 'info.json'} has no {name}")
+    return info[name]
+
+
+def _read(path: Path, columns: list[str]) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        there = pq.read_schema(path).names
+        missing = [name for name in columns if name not in there]
+        if missing:
+            raise DataError(f"{path} has no column {missing[0]}")
+        return pq.read_table(path, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        said = " ".join(str(error).split())[:160]
+        raise DataError(f"{path} cannot be read: {said}") from error
