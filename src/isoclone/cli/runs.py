@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from isoclone.base.errors import DataError, ExecutionError, SpecError
 from isoclone.cli.flags import parse_options
+
+if TYPE_CHECKING:
+    from isoclone.evaluation.rollout import Returns
 
 
 def train(
@@ -106,36 +109,38 @@ def evaluate(
     from isoclone.cli.output import print_json
     from isoclone.evaluation.dev_loss import dev_loss
     from isoclone.evaluation.rollout import rollout, summary
+    from isoclone.games import is_playable
     from isoclone.training.device import check_device
 
     file = _checkpoint_in(checkpoint)
     policy = load_checkpoint(file, check_device(device))
     judged_on = _source_for(policy, demos) if demos is not None else None
     the_game = _game_of(policy, game_options, max_steps)
-    with ConsoleObserver() as observer:
-        observer.phase("play", f"{episodes} episodes of {the_game.name}")
-        played = rollout(
-            policy,
-            the_game,
-            episodes,
-            seed,
-            sampling,
-            progress=lambda finished: observer.progress("episodes", finished, episodes),
-            keep=keep,
+    played: Returns | None = None
+    if is_playable(the_game):
+        with ConsoleObserver() as observer:
+            observer.phase("play", f"{episodes} episodes of {the_game.name}")
+            played = rollout(
+                policy,
+                the_game,
+                episodes,
+                seed,
+                sampling,
+                progress=lambda finished: observer.progress("episodes", finished, episodes),
+                keep=keep,
+            )
+    elif judged_on is None:
+        raise SpecError(
+            f"{the_game.name} has no environment to play in: give --demos, for the dev loss"
         )
     figures: dict[str, Any] = {
         "run_id": policy.run.id,
         "checkpoint": file.as_posix(),
-        "return_mean": played.mean,
-        "return_se": played.se,
-        "episodes": episodes,
-        "truncated": int(played.truncated.sum()),
-        "length_mean": float(played.lengths.mean()),
-        "returns": played.returns,
+        **_figures_of(played),
     }
     if judged_on is not None:
         figures |= dev_loss(policy, judged_on, dev_samples).columns()
-    if played.facts:
+    if played and played.facts:
         figures |= {
             "summary": summary(played.facts, getattr(the_game, "episode_summary", None)),
             "facts": played.facts,
@@ -144,12 +149,27 @@ def evaluate(
         print_json(figures)
         return
     print_plain(f"{policy.run.label}, {file}")
-    STDOUT.say(f"return {plus_minus(played.mean, played.se, 2)} over {episodes} episodes")
-    if played.facts:
+    if played:
+        STDOUT.say(f"return {plus_minus(played.mean, played.se, 2)} over {episodes} episodes")
+    if played and played.facts:
         show_episodes(figures["summary"])
     if judged_on is not None:
         loss_text = plus_minus(figures["dev_loss"], figures["dev_loss_se"])
         STDOUT.say(f"dev loss {loss_text} nats, accuracy {figures['dev_accuracy']:.3f}")
+
+
+def _figures_of(played: Returns | None) -> dict[str, Any]:
+    """Return what is told of episodes; None where there is no environment to play them in."""
+    if played is None:
+        return {"return_mean": None, "return_se": None, "episodes": 0}
+    return {
+        "return_mean": played.mean,
+        "return_se": played.se,
+        "episodes": len(played.returns),
+        "truncated": int(played.truncated.sum()),
+        "length_mean": float(played.lengths.mean()),
+        "returns": played.returns,
+    }
 
 
 def _game_of(policy: Any, options: tuple[str, ...] = (), max_steps: int | None = None) -> Any:

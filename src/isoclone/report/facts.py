@@ -62,7 +62,7 @@ class DemosFacts:
     episodes: dict[str, int]  # by split
     samples: dict[str, int]
     ends: dict[str, int]  # how episodes ended
-    mean: float
+    mean: float | None  # None where the play of others came without rewards
     se: float
     copies: int = 0  # episodes that are copies of others
     unique_samples: int = 0  # different ones to train on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,7 +19,15 @@ from isoclone.demos import Demonstrations, FrameCache, Source
 from isoclone.demos.record import play
 from isoclone.executors.serial import attempt
 from isoclone.experts import expert
-from isoclone.games import Game, action_sizes, close, make_env, vector_env
+from isoclone.games import (
+    FrameSpec,
+    Game,
+    action_sizes,
+    close,
+    is_playable,
+    make_env,
+    vector_env,
+)
 from isoclone.games.actions import random_actions, several
 from isoclone.policies import policy_flops, policy_layout, policy_params
 from isoclone.policies.encode import fit_encoder
@@ -137,6 +146,8 @@ def _notes(spec: StudySpec, speed: Speed) -> list[str]:
             f"{speed.expert_steps_per_s:.0f} steps per core-second, {hours:.1f} core-hours "
             f"for {spec.samples:,} samples"
         )
+    if not is_playable(spec.make_game()):
+        notes.append(f"{spec.game} has no environment: losses are measured, and no returns")
     if spec.adaptive:
         notes.append("adaptive: hopeless sizes stop early, so the sweep takes less than the grid")
     return notes
@@ -214,7 +225,9 @@ def _made_up(spec: StudySpec, least: int = 512) -> Source:
 
 
 def _random_frames(the_game: Game) -> np.ndarray:
-    """Return the first frames of random play, (n, *shape)."""
+    """Return the first frames of random play, (n, *shape); noise where there is nothing to play."""
+    if not is_playable(the_game):
+        return _noise(the_game.frame)
     env, rng, sizes = make_env(the_game), np.random.default_rng(0), action_sizes(the_game)
     try:
         frames = [env.reset(0)]
@@ -228,9 +241,18 @@ def _random_frames(the_game: Game) -> np.ndarray:
     return np.stack(frames)
 
 
+def _noise(frame: FrameSpec) -> np.ndarray:
+    rng, shape = np.random.default_rng(0), (RANDOM_STEPS, *frame.shape)
+    if frame.is_image:
+        return rng.integers(0, 256, shape, np.uint8)
+    return rng.normal(size=shape).astype(frame.dtype)
+
+
 def _rollout_speed(spec: StudySpec, slots: int = 4) -> float:
     """Measure the agent steps per second and core of the game's vectorised environment."""
     the_game = spec.make_game()
+    if not is_playable(the_game):
+        return math.inf
     env, rng, steps = vector_env(the_game, slots, 0), np.random.default_rng(0), 0
     sizes = action_sizes(the_game)
     try:

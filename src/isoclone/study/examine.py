@@ -33,6 +33,7 @@ from isoclone.demos import Demonstrations, open_demos
 from isoclone.demos.demonstrations import DONE, REQUEST
 from isoclone.demos.manifest import episode_rows
 from isoclone.demos.open import FRAMES
+from isoclone.games import is_playable
 from isoclone.remote import address_of, remote_of
 from isoclone.study.folder import RunFolder, StudyFolder
 from isoclone.study.plan import next_cells
@@ -267,10 +268,12 @@ class _Examination:
         agent = tested.point if tested is not None else None  # None until it is trained
         if agent is not None:
             self._tested(agent)
-        if folder.baselines.exists() or (agent and study.spec.forecast_episodes):
+        played = study.spec.forecast_episodes and is_playable(study.spec.make_game())
+        if folder.baselines.exists() or (agent and played):
             by = REPAIR if folder.baselines.exists() else RUN
             check(folder.baselines, lambda path: study.baselines(), by)
-        if folder.video.exists() or (agent and agent.checkpoint):
+        filmed = agent and agent.checkpoint and is_playable(study.spec.make_game())
+        if folder.video.exists() or filmed:
             check(folder.video, _film, REPAIR if folder.video.exists() else RUN)
         if folder.report.exists() or agent:
             check(folder.report, _page, RUN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from isoclone.base.store import read_json
 from isoclone.demos import open_demos
 from isoclone.demos.base import unique_samples
 from isoclone.evaluation.rollout import summary
+from isoclone.games import is_playable
 from isoclone.laws import DEFAULT_LAW, FittedLaw
 from isoclone.report.facts import DemosFacts, Facts, SweepFacts
 from isoclone.study import plan
@@ -35,7 +37,7 @@ def gather(study: Study) -> Facts:
     missing: list[str] = []
     points, sweep = study.points("sweep"), study.sweep()
     left = len(sweep.cells)
-    missing += _sweep_gaps(points, left)
+    missing += _sweep_gaps(points, left, is_playable(study.spec.make_game()))
     fitted = _try(study.laws, missing, "Laws")
     tested = _tested(study, fitted, missing)
     video = study.folder.video
@@ -57,7 +59,7 @@ def gather(study: Study) -> Facts:
         **_drawn(study, fitted, tested, missing),
         **_chosen_law(study, fitted, missing),
     )
-    if facts.video is None:
+    if facts.video is None and is_playable(study.spec.make_game()):
         missing.append("Video: the forecast agent was not filmed.")
     # The page may be sent to others: it names the study's folder, not the path to it.
     told = tuple(text.replace(str(study.path), facts.folder) for text in missing)
@@ -73,7 +75,7 @@ def _try(read: Callable[[], Any], missing: list[str], what: str) -> Any:
         return None
 
 
-def _sweep_gaps(points: list[Point], left: int) -> list[str]:
+def _sweep_gaps(points: list[Point], left: int, playable: bool) -> list[str]:
     gaps = []
     if left:
         gaps.append(
@@ -84,7 +86,12 @@ def _sweep_gaps(points: list[Point], left: int) -> list[str]:
     if lost:
         kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(lost.items()))
         gaps.append(f"Points without figures: {kinds}; each is a row below, with its reason.")
-    if points and all(p.return_mean is None for p in points):
+    if not playable:
+        gaps.append(
+            "Returns: unmeasured, as there is no environment to play in, only demonstrations; "
+            "losses, laws and the forecast are of losses alone."
+        )
+    elif points and all(p.return_mean is None for p in points):
         gaps.append("Returns: no policy was played (episodes = 0), so no return is shown.")
     return gaps
 
@@ -139,7 +146,7 @@ def _demos(study: Study) -> DemosFacts:
         episodes={split: splits[split] for split in ("train", "dev")},
         samples={split: demos.samples_in(split) for split in ("train", "dev")},
         ends=dict(sorted(Counter(info.end for info in demos.episodes).items())),
-        mean=mean,
+        mean=None if math.isnan(mean) else mean,
         se=se,
         copies=getattr(demos, "copies", 0),
         unique_samples=unique_samples(demos, "train"),

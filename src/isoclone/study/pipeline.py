@@ -12,6 +12,7 @@ anywhere, by any means, and called again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from isoclone.demos.cache import EXPAND_AGAIN
 from isoclone.demos.demonstrations import DONE
 from isoclone.evaluation.baselines import action_shares, smallest_of
 from isoclone.executors import Files, Task
+from isoclone.games import is_playable
 from isoclone.policies import policy_layout, policy_params, width_for
 from isoclone.report import write_report as write_page
 from isoclone.study.facts import gather
@@ -174,20 +176,26 @@ def _measure_references(study: Study, demos: Demonstrations, session: Session) -
     path = study.folder.references
     if path.exists():
         return
-    spec = study.spec
-    tasks = [Task(play_random, (spec, REFERENCE_EPISODES), "random")]
+    spec, tasks = study.spec, []
+    if is_playable(spec.make_game()):
+        tasks.append(Task(play_random, (spec, REFERENCE_EPISODES), "random"))
     if not spec.demos:  # whoever recorded demonstrations of elsewhere cannot be asked
         tasks.append(Task(ask_expert, (spec,), "entropy"))
     found = {outcome.task.key: outcome for outcome in session.executor.run(tasks)}
-    if found["random"].error:
-        raise ExecutionError(f"random play of {spec.game} failed: {found['random'].error}")
+    measured: dict[str, Any] = {}
+    if "random" in found:
+        if found["random"].error:
+            raise ExecutionError(f"random play of {spec.game} failed: {found['random'].error}")
+        measured["random"] = found["random"].result
     mean, se = demos.score()
-    expert = {"mean": mean, "se": se, "episodes": len(demos.episodes)}
+    if not math.isnan(mean):  # of imported play, rewards may be unknown
+        measured["expert"] = {"mean": mean, "se": se, "episodes": len(demos.episodes)}
     if "entropy" in found:
-        expert |= found["entropy"].result or {}
+        if "expert" in measured:
+            measured["expert"] |= found["entropy"].result or {}
         if found["entropy"].error:
             session.observer.trouble(f"the expert's entropy: {found['entropy'].error}")
-    write_json(path, {"random": found["random"].result, "expert": expert})
+    write_json(path, measured)
 
 
 # ---------------------------------------------------------------------- training runs to budgets
@@ -326,6 +334,8 @@ def _film(study: Study, point: Point | None, session: Session) -> None:
     """Have the forecast agent filmed, unless there is a film."""
     if point is None or point.checkpoint is None or study.folder.video.exists():
         return
+    if not is_playable(study.spec.make_game()):
+        return
     reads = {name: study.path / name for name in (STUDY_FILE, point.checkpoint)}
     files = Files(study.path, reads, (study.folder.video.name,))
     task = Task(film, (study.path, point.checkpoint), files=files)
@@ -365,6 +375,8 @@ def forecast_run(study: Study, predicted: Forecast) -> Run:
 def _measure_baselines(study: Study, session: Session) -> None:
     """Measure the players to compare the forecast agent with: 'marginal' and 'smallest'."""
     if study.baselines() or not study.spec.forecast_episodes:
+        return
+    if not is_playable(study.spec.make_game()):
         return
     session.observer.phase("baselines", "the expert's habits, and the sweep's smallest agent")
     here = {STUDY_FILE: study.folder.spec}

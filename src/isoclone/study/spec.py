@@ -14,13 +14,14 @@ from isoclone.base.registry import trust_typed
 from isoclone.base.store import read_json
 from isoclone.base.tables import EXPERTS
 from isoclone.base.userfile import is_file_reference
-from isoclone.demos import Demonstrations, demos_here, demos_in
+from isoclone.demos import Demonstrations, demos_here, demos_in, open_demos
 from isoclone.experts import Expert, expert
 from isoclone.experts.identity import identity_of
 from isoclone.experts.identity import said as who
 from isoclone.experts.scripted import scripted_variants
 from isoclone.games import Game, check_seed
 from isoclone.games import game as make_game
+from isoclone.games.data import NAME as DATA
 from isoclone.laws import DEFAULT_LAW, LAWS
 from isoclone.policies import POLICIES, policy_flops
 from isoclone.policies.sampling import Sampling
@@ -83,6 +84,23 @@ class StudySpec:
             conform(self)
         except TypeError as error:
             raise SpecError(f"study specification: {error}") from error
+        if self.game == DATA:
+            self._take_spaces()
+
+    def _take_spaces(self) -> None:
+        """Take the spaces of a study without an environment from its demonstrations.
+
+        Nothing is played in it, so the numbers of episodes are 0.
+
+        Raises:
+            DataError: the demonstrations are not there, or damaged.
+        """
+        if self.demos is not None and not self.game_options:
+            found = open_demos(demos_in(self.demos), verify=False)
+            if found.game_name == DATA:
+                object.__setattr__(self, "game_options", found.game_options)
+        for name in ("episodes", "forecast_episodes"):
+            object.__setattr__(self, name, 0)
 
     @property
     def forecast_budget(self) -> float:
@@ -268,6 +286,8 @@ def spec_from_fields(
         SpecError: a field is missing or unknown, or has a value it cannot have.
     """
     given = dict(fields)
+    if isinstance(demos, str | Path) and game in (None, DATA):
+        demos = open_demos(demos_in(demos), verify=False)
     if demos is not None and not isinstance(demos, str | Path):
         if not hasattr(demos, "fingerprint"):
             raise SpecError(f"demos must be a directory or demonstrations, not {shown(demos)}")

@@ -28,6 +28,7 @@ from isoclone.evaluation.dev_loss import dev_loss
 from isoclone.evaluation.rollout import marginal_returns, random_returns, rollout
 from isoclone.experts import expert
 from isoclone.experts.entropy import action_entropy, can_be_asked
+from isoclone.games import is_playable
 from isoclone.games.actions import several
 from isoclone.policies import policy_layout, policy_params
 from isoclone.study.folder import RunFolder, StudyFolder
@@ -166,12 +167,13 @@ class _Job:
         """Play whole episodes; return the figures about them."""
         forecast = self.role == "forecast"
         episodes = self.spec.forecast_episodes if forecast else self.spec.episodes
-        if not episodes:
+        the_game = self.spec.make_game()
+        if not episodes or not is_playable(the_game):
             return {}
         self.report("rollouts", trainer, now=True)
         played = rollout(
             policy,
-            self.spec.make_game(),
+            the_game,
             episodes,
             self.run.seed,
             self.spec.sampling,
