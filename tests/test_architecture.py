@@ -146,11 +146,13 @@ PUBLIC = [
     "Study",
     "StudySpec",
     "TrainedPolicy",
+    "demos_from",
     "evaluate",
     "executor",
     "expert",
     "fit",
     "game",
+    "import_demos",
     "load",
     "policy_flops",
     "policy_params",
@@ -160,6 +162,7 @@ PUBLIC = [
     "register_executor",
     "register_expert",
     "register_game",
+    "register_import",
     "register_law",
     "register_policy",
     "register_recipe",
@@ -189,7 +192,10 @@ def test_public_names_are_documented(name):
     assert getattr(isoclone, name).__doc__
 
 
-@pytest.mark.parametrize("module", ["policies.flops", "games.base", "evaluation.dev_loss"])
+EXAMPLES = ["policies.flops", "games.base", "evaluation.dev_loss", "demos.foreign.trees"]
+
+
+@pytest.mark.parametrize("module", EXAMPLES)
 def test_examples_in_docstrings(module):
     result = doctest.testmod(importlib.import_module(f"isoclone.{module}"))
     assert result.attempted

@@ -40,11 +40,13 @@ _ROOMS = {
     "Study": "isoclone.study.study",
     "StudySpec": "isoclone.study.spec",
     "TrainedPolicy": "isoclone.agents.checkpoint",
+    "demos_from": "isoclone.demos.foreign",
     "evaluate": "isoclone.api",
     "executor": "isoclone.executors",
     "expert": "isoclone.api",
     "fit": "isoclone.study.fit",
     "game": "isoclone.api",
+    "import_demos": "isoclone.demos.foreign",
     "load": "isoclone.api",
     "policy_flops": "isoclone.api",
     "policy_params": "isoclone.api",
@@ -54,6 +56,7 @@ _ROOMS = {
     "register_executor": "isoclone.api",
     "register_expert": "isoclone.api",
     "register_game": "isoclone.api",
+    "register_import": "isoclone.api",
     "register_law": "isoclone.api",
     "register_policy": "isoclone.api",
     "register_recipe": "isoclone.api",
@@ -86,6 +89,7 @@ if TYPE_CHECKING:
     from isoclone.api import register_executor as register_executor
     from isoclone.api import register_expert as register_expert
     from isoclone.api import register_game as register_game
+    from isoclone.api import register_import as register_import
     from isoclone.api import register_law as register_law
     from isoclone.api import register_policy as register_policy
     from isoclone.api import register_recipe as register_recipe
@@ -102,6 +106,8 @@ if TYPE_CHECKING:
     from isoclone.base.records import Point as Point
     from isoclone.base.records import Run as Run
     from isoclone.demos import Demonstrations as Demonstrations
+    from isoclone.demos.foreign import demos_from as demos_from
+    from isoclone.demos.foreign import import_demos as import_demos
     from isoclone.executors import executor as executor
     from isoclone.experts import ExpertScore as ExpertScore
     from isoclone.experts import score_expert as score_expert

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from isoclone.agents.checkpoint import TrainedPolicy
     from isoclone.base.records import Forecast, Point
     from isoclone.demos import Demonstrations
+    from isoclone.demos.foreign import Foreign
     from isoclone.evaluation.dev_loss import DevLoss
     from isoclone.evaluation.rollout import Returns
     from isoclone.executors import Executor
@@ -314,6 +315,21 @@ def register_demonstrations(
     from isoclone.base.tables import DEMONSTRATIONS
 
     _register(DEMONSTRATIONS, kind, opener, None if path is None else ((Path(path), True), {}))
+
+
+def register_import(kind: str, reader: Callable[..., Foreign] | str) -> None:
+    """Add a format of others' demonstrations: `isoclone demos import KIND PLACE`, `import_demos`.
+
+    Args:
+        kind: what is typed.
+        reader: `reader(place, **options) -> isoclone.demos.foreign.Foreign`, or its name.
+
+    Raises:
+        SpecError: it is neither a callable nor a name.
+    """
+    from isoclone.base.tables import IMPORTS
+
+    _register(IMPORTS, kind, reader, None)
 
 
 def register_executor(name: str, maker: Callable[..., Executor] | str) -> None:

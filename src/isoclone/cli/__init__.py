@@ -26,7 +26,8 @@ DESCRIPTION = """How big a model, how many demonstrations, what score: before th
 `--unpack-limit 8GiB` lets a file unpack to more than 2 GiB."""
 GROUPS = {
     "demos": "Record demonstrations, show them, import and select others'.",
-    "demos import": "Import recordings made elsewhere.",
+    "demos import": "Import demonstrations made by others.",
+    "demos export": "Write demonstrations in formats of others.",
     "expert": "Train an expert, or measure one.",
     "laws": "Fit laws to a table of runs, and forecast, back-test, plan by them.",
 }
@@ -42,9 +43,9 @@ def verbs() -> dict[str, Callable[..., Any]]:
     `isoclone doctor` says why.
     """
     from isoclone.base.registry import BROKEN_PLUGINS, VERBS, load_plugins, resolved
-    from isoclone.cli import ablation, demos, doctor, expert, games, laws, runs, study
+    from isoclone.cli import ablation, demos, doctor, expert, games, imports, laws, runs, study
 
-    rooms = (study, ablation, runs, games, doctor, demos, expert, laws)
+    rooms = (study, ablation, runs, games, doctor, demos, imports, expert, laws)
     found = {words: call for room in rooms for words, call in room.VERBS.items()}
     load_plugins()
     for words, call in VERBS.items():
@@ -56,7 +57,7 @@ def verbs() -> dict[str, Callable[..., Any]]:
             found[words] = resolved(call)
         except Exception as error:  # whatever is wrong with somebody's package
             BROKEN_PLUGINS[f"verb {words}"] = f"{type(error).__name__}: {error}"
-    return found
+    return found | imports.other_kinds(found)
 
 
 def _overlap(words: str, other: str) -> bool:
