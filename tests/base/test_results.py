@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -77,3 +78,14 @@ def test_a_forecast_is_judged_by_its_intervals():
     assert results.Tested.of(FORECAST).holds == {"dev_loss": None, "return_mean": None}
     assert results.Tested.of(FORECAST, a_point(dev_loss=0.55)).holds["dev_loss"] is True
     assert results.Tested.of(FORECAST, a_point(dev_loss=0.7)).holds["dev_loss"] is False
+
+
+def test_an_interval_that_excludes_nothing_has_not_held():
+    vague = dataclasses.replace(FORECAST, excludes={"dev_loss": 0.02})
+    told = results.Tested.of(vague, a_point(dev_loss=0.55))
+    assert told.holds["dev_loss"] is None
+    assert told.verdicts == {"dev_loss": "says nothing", "return_mean": None}
+    assert told.to_json()["verdicts"]["dev_loss"] == "says nothing"
+    assert results.Tested.of(vague, a_point(dev_loss=0.7)).verdicts["dev_loss"] == "outside"
+    assert results.Tested.of(FORECAST, a_point(dev_loss=0.55)).verdicts["dev_loss"] == "inside"
+    assert results.Tested.of(vague).verdicts["dev_loss"] is None

@@ -101,6 +101,28 @@ def test_running_a_finished_study_shows_the_closing_table(call, finished_study):
         assert part in out
 
 
+@pytest.mark.parametrize(
+    ("excludes", "says"),
+    [
+        ({"dev_loss": 0.0, "return_mean": 0.0}, "dev_loss says nothing"),
+        ({"dev_loss": 1.0, "return_mean": 1.0}, None),
+        ({"dev_loss": 1.0, "return_mean": 0.0}, "return_mean says nothing"),
+    ],
+)
+def test_a_forecast_that_is_required_must_have_said_something(call, study_copy, excludes, says):
+    found = read_json(study_copy / "forecast.json")
+    found["forecast"]["excludes"] = excludes
+    for name in excludes:
+        value = found["point"][name]
+        found["forecast"][name].update(value=value, low=value - 1, high=value + 1)
+    held = {name: True if share else None for name, share in excludes.items()}
+    write_json(study_copy / "forecast.json", {**found, "holds": held})
+    code, out, err = call("run", study_copy, "--executor", "serial", "--require-forecast")
+    assert code == (0 if says is None else 1)
+    assert says is None or says in err
+    assert ("says nothing" in out) == (says is not None)
+
+
 def test_a_study_file_with_changes_is_another_study(call, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(

@@ -289,7 +289,8 @@ def test_failed_forecast_agent(study: Path) -> None:
         (True, True, "both inside their intervals"),
         (False, False, "both outside their intervals"),
         (True, False, "the loss inside its interval, the return outside"),
-        (None, True, ": inside the interval"),
+        (None, True, ": the return inside its interval; the forecast of the loss says nothing"),
+        (None, None, "; the forecast of the loss and of the return says nothing"),
     ],
 )
 def test_verdict_in_words(
@@ -297,7 +298,11 @@ def test_verdict_in_words(
 ) -> None:
     assert facts.tested
     held = {"dev_loss": loss, "return_mean": returns}
-    told = dataclasses.replace(facts, tested=dataclasses.replace(facts.tested, holds=held))
+    vague = {name: 0.0 if answer is None else 1.0 for name, answer in held.items()}
+    said = dataclasses.replace(facts.tested.forecast, excludes=vague)
+    told = dataclasses.replace(
+        facts, tested=dataclasses.replace(facts.tested, forecast=said, holds=held)
+    )
     assert words in headline(told)
 
 

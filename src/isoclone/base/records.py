@@ -277,7 +277,8 @@ class Forecast(Record):
     """A law's forecast at a compute budget.
 
     `decades_beyond` is log10 of the budget over the largest budget with evidence (0 inside it).
-    `params` and `samples` are intervals too: their `.value` is what to train.
+    `params` and `samples` are intervals too: their `.value` is what to train. `excludes` says for
+    `dev_loss` and `return_mean` which share of what could come lies outside the interval.
     """
 
     flops: float
@@ -288,6 +289,7 @@ class Forecast(Record):
     decades_beyond: float
     method: dict[str, Any] = field(default_factory=dict)
     status: tuple[Status, ...] = ()
+    excludes: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Forecast:

@@ -13,6 +13,8 @@ from typing import Any, Self
 from isoclone.base.records import Checked, Forecast, Point, conformed
 
 TESTED = ("dev_loss", "return_mean")  # the figures of a forecast that training can contradict
+UNDETERMINED = "not determined by these points"
+SAYS_SOMETHING = 0.1  # of what could come, that an interval must exclude to have held at all
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,10 @@ class Savings(Checked):
 class Tested(Checked):
     """A forecast, the agent trained to test it, and whether its figures lie in the intervals.
 
-    `point` is None before the agent is trained. `holds` has a key for each of `TESTED`, None where
-    there is no interval or no figure.
+    `point` is None before the agent is trained. `holds` has a key for each of `TESTED`: False
+    outside the interval, True inside one that could have been missed, None where there is no
+    interval or no figure, or where the interval excludes too little to say anything.
+    `verdicts` says it in words.
     """
 
     forecast: Forecast
@@ -101,7 +105,23 @@ class Tested(Checked):
         for name in TESTED:
             interval, value = getattr(forecast, name), getattr(point, name, None)
             holds[name] = None if interval is None or value is None else interval.holds(value)
+            if holds[name] and says_nothing(forecast, name):
+                holds[name] = None
         return cls(forecast, point, holds)
+
+    @property
+    def verdicts(self) -> dict[str, str | None]:
+        """Return 'inside', 'outside' or 'says nothing' for each of `TESTED`; None if untested."""
+        words: dict[str, str | None] = {}
+        for name in TESTED:
+            known = getattr(self.forecast, name) and getattr(self.point, name, None) is not None
+            vague = "says nothing" if known and says_nothing(self.forecast, name) else None
+            words[name] = {True: "inside", False: "outside", None: vague}[self.holds[name]]
+        return words
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields and the verdicts as plain JSON values."""
+        return {**super().to_json(), "verdicts": self.verdicts}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
@@ -113,6 +133,17 @@ class Tested(Checked):
             return cls(forecast, point, data["holds"])
         except (AttributeError, KeyError) as error:
             raise TypeError(f"a field is missing or not a table: {error}") from error
+
+
+def says_nothing(forecast: Forecast, name: str) -> bool:
+    """Return whether the interval of a figure excludes next to nothing of what could come."""
+    return forecast.excludes.get(name, 1.0) < SAYS_SOMETHING
+
+
+def undetermined(interval: dict[str, Any]) -> bool:
+    """Return whether an interval, as JSON, is so wide (a million times) that it means nothing."""
+    low, high = interval["low"], interval["high"]
+    return low is not None and high is not None and 0 < 1e6 * low < high
 
 
 def mean_loss(points: Sequence[Point]) -> float:

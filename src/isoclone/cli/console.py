@@ -234,6 +234,9 @@ def show_plan(plan: Plan, console: Screen = STDERR) -> None:
         console.say((note, "dim"))
 
 
+INSIDE = {"inside": "yes", "outside": "NO", "says nothing": "says nothing", None: "-"}
+
+
 def law_text(law: dict[str, Any] | None, symbol: str) -> str:
     """Return 'N ~ C^0.51 [0.40, 0.62]'."""
     if not law:
@@ -255,11 +258,13 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
     ):
         STDOUT.print(f"  {law_text(fitted.get(name), symbol)}")
     head = f"at {forecast['flops']:.2e} FLOPs"
-    compared = table((head, "forecast", "measured", "inside"), others="left")
+    compared = table((head, "forecast", "excludes", "measured", "inside"), others="left")
     for name, text in (("dev_loss", "dev loss, nats"), ("return_mean", "mean return")):
         measured = plus_minus(point[name], point[f"{name.removesuffix('_mean')}_se"])
-        inside = {True: "yes", False: "NO", None: "-"}[tested["holds"][name]]
-        compared.add_row(text, interval_text(forecast[name]), measured, inside)
+        inside = INSIDE[tested["verdicts"][name]]
+        share = forecast["excludes"].get(name)
+        excludes = "-" if share is None else f"{100 * share:.0f} %"
+        compared.add_row(text, interval_text(forecast[name]), excludes, measured, inside)
     STDOUT.print(compared)
     scores = study.references()
     for who in ("random", "expert"):

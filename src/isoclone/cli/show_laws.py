@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from isoclone.base.results import SAYS_SOMETHING, UNDETERMINED, undetermined
 from isoclone.cli.screen import STDOUT, styled
 from isoclone.cli.screen import table as _table
 
@@ -18,6 +19,8 @@ def _number(value: float | None, spec: str = ".3g") -> str:
 def _interval(row: dict[str, Any] | None, spec: str = ".3g") -> str:
     if row is None:
         return "-"
+    if undetermined(row):
+        return UNDETERMINED
     return f"{row['value']:{spec}} [{_number(row['low'], spec)}, {_number(row['high'], spec)}]"
 
 
@@ -56,14 +59,22 @@ def show_forecast(name: str, row: dict[str, Any]) -> None:
     """Print one group's forecast."""
     if "flops" in row:
         STDOUT.print(styled((name or "forecast", "bold"), f" at {row['flops']:.3g} FLOPs"))
-        table = _table(["", "value [95 % interval]"])
+        table = _table(["", "value [95 % interval]", "excludes"])
         labels = ("parameters", "samples", "dev loss, nats", "mean return")
         for key, label in zip(
             ("params", "samples", "dev_loss", "return_mean"), labels, strict=True
         ):
-            table.add_row(label, _interval(row[key]))
+            table.add_row(label, _interval(row[key]), _excludes(row, key))
         STDOUT.print(table)
     _show_status(row["status"])
+
+
+def _excludes(row: dict[str, Any], key: str) -> str:
+    """Return which share of what could come an interval excludes; 'says nothing' below a tenth."""
+    share = row["excludes"].get(key)
+    if share is None:
+        return ""
+    return f"{100 * share:.0f} %" if share >= SAYS_SOMETHING else "says nothing"
 
 
 def show_demos_needed(body: dict[str, Any]) -> None:

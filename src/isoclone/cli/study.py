@@ -26,6 +26,7 @@ def run(
     crew: Annotated[Crew, FLAT] = CREW,
     device: str = "cpu",
     repair: bool = False,
+    require_forecast: bool = False,
     json: bool = False,
 ) -> None:
     """Carry out a whole study: demonstrations, sweep, laws, forecast, agent, report.
@@ -46,6 +47,8 @@ def run(
         out: where to put it; studies-out/<name> unless said.
         device: cpu, cuda or mps.
         repair: make again, to the same bits, whatever is missing or torn and can be made again.
+        require_forecast: fail (exit status 1) unless every figure that was forecast and measured
+            lies inside its interval, and the interval excludes something.
         json: print one JSON document instead of the closing table.
     """
     from isoclone.base.records import jsonable
@@ -83,6 +86,16 @@ def run(
     if tested["point"]["status"] == "failed":
         raise ExecutionError(f"the forecast agent failed: {tested['point']['reason']}")
     _refuse_harm(the_study)
+    if require_forecast:
+        _require_forecast(tested["verdicts"])
+
+
+def _require_forecast(verdicts: dict[str, str | None]) -> None:
+    """Raise ExecutionError unless all that was tested is inside, and could have been outside."""
+    told = {name: word for name, word in verdicts.items() if word is not None}
+    bad = [f"{name} {word}" for name, word in told.items() if word != "inside"]
+    if bad or not told:
+        raise ExecutionError(f"the forecast did not hold: {', '.join(bad) or 'nothing was tested'}")
 
 
 def _repair(the_study: Any, session: Any) -> None:

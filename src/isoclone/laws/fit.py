@@ -21,6 +21,7 @@ from isoclone.laws.isoflop import IsoFlop, shared_curvature
 from isoclone.laws.points import Points
 from isoclone.laws.power import PowerLaw
 from isoclone.laws.published_way import published_way
+from isoclone.laws.sharpness import excluded
 from isoclone.laws.surface import FORMS, Surface
 
 Array = np.ndarray
@@ -196,15 +197,20 @@ class ScalingLaws:
         spent = float(self.evidence_.rule.per_sample(best.params.value)) * best.samples.value
         beyond = float(max(np.log10((spent if own else flops) / self.last_budget_), 0.0))
         found = diagnostics.of_forecast(self.points_, flops, best.params.value, spent)
+        dev_loss = Interval(*(float(v[0]) for v in loss))
+        return_mean = None if back is None else Interval(*(float(v[0]) for v in back))
         return Forecast(
             flops=float(flops),
             params=best.params,
             samples=best.samples,
-            dev_loss=Interval(*(float(v[0]) for v in loss)),
-            return_mean=None if back is None else Interval(*(float(v[0]) for v in back)),
+            dev_loss=dev_loss,
+            return_mean=return_mean,
             decades_beyond=beyond,
             method=self.method_,
             status=(*self.status, *found),
+            excludes=excluded(
+                self.points_, flops, dev_loss, return_mean, self.random_return, self.ceiling_
+            ),
         )
 
     def _given(

@@ -29,6 +29,7 @@ from isoclone.laws.base import (
 from isoclone.laws.fit import ScalingLaws, fit
 from isoclone.laws.isoflop import IsoFlop, fit_isoflops
 from isoclone.laws.points import Points, clean_table
+from isoclone.laws.sharpness import excluded
 
 Array = np.ndarray
 FIGURES = ("params", "samples", "dev_loss")  # what every forecast must hold
@@ -58,7 +59,9 @@ def fit_law(
         return default()
     try:
         fitted = fit_strictly(name, clean_table(table), **scores)
-        return PluggedLaw(name, fitted, Points.from_table(table), default)
+        return PluggedLaw(
+            name, fitted, Points.from_table(table), default, random_return, expert_return
+        )
     except FitError as error:
         laws = default()
         laws.status = (_failure(error), *laws.status)
@@ -114,8 +117,11 @@ class PluggedLaw:
         fitted: CanForecast,
         points: Points,
         default: Callable[[], ScalingLaws],
+        random_return: float | None = None,
+        expert_return: float | None = None,
     ):
         self.name, self.fitted, self.points_ = name, fitted, points
+        self.scores = (random_return, expert_return)
         self._default = default
         own = _called(name, lambda: list(getattr(fitted, "status", ())))
         said = [s for s in own if isinstance(s, Status)]
@@ -135,7 +141,8 @@ class PluggedLaw:
         except FitError as error:
             instead = self.default_.forecast(flops)
             return replace(instead, status=(_failure(error), *instead.status))
-        return replace(said, method={"law": self.name, **said.method})
+        shares = excluded(self.points_, flops, said.dev_loss, said.return_mean, *self.scores)
+        return replace(said, method={"law": self.name, **said.method}, excludes=shares)
 
     def curves(self, flops: Any) -> Curves:
         """Return the forecasts on a grid of FLOPs [m]; the default's if one of them fails."""

@@ -184,6 +184,12 @@ class Facts:
         known = self.tested.holds if self.tested else {}
         return {key: known.get(key) for key in ("dev_loss", "return_mean")}
 
+    @property
+    def verdicts(self) -> dict[str, str | None]:
+        """Return 'inside', 'outside' or 'says nothing' of loss and return; None if untested."""
+        known = self.tested.verdicts if self.tested else {}
+        return {key: known.get(key) for key in ("dev_loss", "return_mean")}
+
     def exponent(self, key: str) -> dict[str, Any] | None:
         """Return a law's exponent with its interval: its own, else that of the isoFLOP optima."""
         found = self.laws or {}

@@ -9,6 +9,8 @@ from markupsafe import Markup
 from isoclone.report.facts import Facts
 from isoclone.report.templating import fill
 
+QUANTITY = {"dev_loss": "loss", "return_mean": "return"}
+
 
 def headline(facts: Facts, trouble: list[str] | None = None) -> Markup:
     """Return the page's header; `trouble` is listed with the facts' missing parts."""
@@ -17,24 +19,28 @@ def headline(facts: Facts, trouble: list[str] | None = None) -> Markup:
         "headline",
         facts=facts,
         best=best,
-        held=_held_words(facts.held),
+        held=_held_words(facts.verdicts),
         ruler=_ruler(facts),
         missing=[*facts.missing, *(trouble or [])],
     )
 
 
-def _held_words(answers: dict[str, bool | None]) -> str:
+def _held_words(verdicts: dict[str, str | None]) -> str:
     """Return which of the measured figures lie in their intervals, as the end of a sentence."""
-    held = {key: answer for key, answer in answers.items() if answer is not None}
-    if not held:
+    told = {key: word for key, word in verdicts.items() if word is not None}
+    if not told:
         return ""
-    if len(held) == 1:
-        return ": inside the interval" if all(held.values()) else ": outside the interval"
-    if all(held.values()):
-        return ": both inside their intervals"
-    if not any(held.values()):
-        return ": both outside their intervals"
-    inside, outside = ("loss", "return") if held["dev_loss"] else ("return", "loss")
+    vague = [QUANTITY[key] for key, word in told.items() if word == "says nothing"]
+    tested = {QUANTITY[key]: word for key, word in told.items() if word != "says nothing"}
+    end = f"; the forecast of the {' and of the '.join(vague)} says nothing" if vague else ""
+    if not tested:
+        return end
+    if len(tested) == 1:
+        (figure, word), *_ = tested.items()
+        return f": the {figure} {word} its interval{end}" if vague else f": {word} the interval"
+    if len(set(tested.values())) == 1:
+        return f": both {tested['loss']} their intervals"
+    inside, outside = sorted(tested, key=lambda figure: tested[figure])
     return f": the {inside} inside its interval, the {outside} outside"
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from isoclone.base.results import UNDETERMINED, undetermined
+
 MISSING = "–"
 
 
@@ -103,6 +105,8 @@ def flat(value: Any) -> str:
     """Return a nested value in one line of text."""
     if isinstance(value, dict):
         if {"value", "low", "high"} <= set(value):
+            if undetermined(value):
+                return UNDETERMINED
             return f"{short(value['value'])} [{short(value['low'])}, {short(value['high'])}]"
         told = (
             f"{spaced(k)} ({flat(v)})" if _nested(v) else f"{spaced(k)} {flat(v)}"

@@ -18,6 +18,7 @@
   points.parquet, .csv   every point, one row each
   laws.json              the fitted laws with intervals
   forecast.json          forecast, the agent trained to test it, and how they compare
+  seconds/forecast.json  when the forecast was written down, before its agent was trained
   baselines.json         returns of the players that the agent is compared with
   video.mp4              that agent playing
   report.html            everything, on one page
@@ -141,6 +142,11 @@ class StudyFolder:
     def forecast(self) -> Path:
         """The forecast, the agent trained to test it, and how they compare."""
         return self.path / "forecast.json"
+
+    @property
+    def forecast_seconds(self) -> Path:
+        """When the forecast was written down."""
+        return self.path / "seconds" / "forecast.json"
 
     @property
     def baselines(self) -> Path:

@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -327,6 +328,8 @@ def _forecast(study: Study) -> Tested:
         return study.tested()
     tested = Tested.of(study.forecast())
     write_json(study.folder.forecast, tested.to_json())
+    written = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(study.folder.forecast_seconds, {"written": written})
     return tested
 
 
