@@ -20,6 +20,20 @@ from isoclone.nethack.recordings import NldDemonstrations, import_nld
 from isoclone.study import pipeline
 from isoclone.study.study import Study
 
+# `make test` runs two files at a time (pytest-xdist, `--dist loadgroup`). These are cut into single
+# tests, and begin first, so that no core waits for the other at the end.
+SPREAD = ("test_docs_code.py",)
+ON_RAY = ("test_ray.py", "test_plugin.py")  # one after the other: each starts a cluster of its own
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests of a file, so that they share its fixtures in one process."""
+    for item in items:
+        name = item.path.name
+        group = item.nodeid if name in SPREAD else "ray" if name in ON_RAY else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.path.name not in SPREAD + ON_RAY)
+
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
