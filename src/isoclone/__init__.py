@@ -16,8 +16,6 @@ How big a model, how many demonstrations, what score, before the compute is spen
 Importing this does nothing and is fast; each name brings in its room when first used.
 """
 
-from __future__ import annotations
-
 import importlib
 
 from isoclone.base.version import VERSION as __version__
@@ -124,7 +122,7 @@ if TYPE_CHECKING:
     from isoclone.training.recipes import recipe as recipe
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _ROOMS:
         raise AttributeError(f"isoclone has no public name '{name}'")
     return getattr(importlib.import_module(_ROOMS[name]), name)

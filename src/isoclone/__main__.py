@@ -1,10 +1,11 @@
 """`python -m isoclone`, and the command `isoclone`.
 
 Ctrl-C is seen to before anything else is imported: importing takes a tenth of a second, and more.
+`signal` itself would bring in `enum`.
 """
 
+import _signal as signal
 import os
-import signal
 import sys
 
 
