@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 import isoclone
-from isoclone.base.provenance import MADE_BY, made_by, mixtures
+from isoclone.base.provenance import MADE_BY, made_by, mixtures, others
 from isoclone.base.records import Point, Run
 from isoclone.base.schema import kinds
 
@@ -61,3 +61,13 @@ def test_points_of_before_are_unknown_beside_others_and_nothing_among_themselves
 def test_a_failed_point_was_made_by_nothing():
     failed = Point.of_run(RUN, 1e9, 77, "sweep", status="failed", reason="lost")
     assert mixtures([made(), failed]) == []
+
+
+def test_what_is_at_work_now_is_compared_with_what_made_the_points():
+    now = made_by("cuda:1", "float32")
+    assert others([], now) == []
+    assert others([made(device="cuda")], now) == []
+    assert others([made(), made(), made(device="cuda", torch_version="1.0")], now) == [
+        f"points were made with torch 1.0 (1); this is {now['torch_version']}",
+        "points were made on the device cpu (2); this is cuda",
+    ]

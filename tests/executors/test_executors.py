@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from light_tasks import die_once, double, fail, full_disk
+from light_tasks import die_once, double, fail, full_disk, stop_once
 
 from isoclone.api import register_executor
 from isoclone.base.errors import DataError, SpecError, StoreError, UnknownNameError
 from isoclone.cli import main
-from isoclone.executors import Task, executor, executor_names
+from isoclone.executors import Task, executor, executor_names, watch
 from isoclone.executors.processes import _dealt_out
 from isoclone.executors.serial import SerialExecutor
 
@@ -63,6 +63,35 @@ def test_a_worker_that_was_killed_is_replaced(tmp_path):
     with executor("processes", 2) as workers:
         outcomes = list(workers.run(tasks))
     assert sorted(str(o.result) for o in outcomes) == ["0", "10", "2", "4", "6", "8", "survived"]
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="nobody tells of CPU time here")
+def test_a_worker_that_stands_still_is_named_and_replaced(tmp_path):
+    told, marker = [], tmp_path / "stopped"
+    tasks = [Task(stop_once, (marker,), name="width 4"), *(Task(double, (i,)) for i in range(3))]
+    with executor("processes", 2, stalled_after=4) as workers:
+        workers.tell = told.append
+        outcomes = list(workers.run(tasks))
+    assert sorted(str(o.result) for o in outcomes) == ["0", "2", "4", "went on"]
+    (said,) = told
+    assert said.startswith(f"width 4: its worker died (process {marker.read_text()} had not moved")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(marker.read_text()), 0)
+
+
+def test_time_in_which_the_watcher_itself_did_not_run_does_not_count(monkeypatch):
+    """As after Ctrl-Z and `fg`, or when the lid was closed."""
+    clock = [0.0]
+    monkeypatch.setattr(watch.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(watch, "_cpu_times", lambda: {7: (1, 100)})
+    looks = watch.Watch(100.0)
+    for passed, stands_still in ((5, False), (5, False), (9_000, False), (80, False)):
+        clock[0] += passed
+        assert bool(looks.stalled([7])) == stands_still
+    for _ in range(30):
+        clock[0] += 5
+        found = looks.stalled([7])
+    assert [pid for pid, _ in found] == [7]
 
 
 def test_a_task_that_kills_its_worker_each_time_is_given_up():

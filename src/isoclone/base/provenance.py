@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 
 from isoclone.base.records import Point
@@ -31,6 +31,22 @@ def made_by(device: str, precision: str) -> dict[str, str]:
         "device": device.partition(":")[0],
         "precision": precision,
     }
+
+
+def others(points: Iterable[Point], now: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each column in which points were made by other means than now.
+
+    Args:
+        now: what is at work, as `made_by` returns it.
+    """
+    made = [point for point in points if point.status != "failed"]
+    said = []
+    for name, beginning in MADE_BY.items():
+        found = Counter(getattr(point, name) or UNKNOWN for point in made)
+        theirs = [f"{value} ({n})" for value, n in sorted(found.items()) if value != now[name]]
+        if theirs:
+            said.append(f"{beginning} {', '.join(theirs)}; this is {now[name]}")
+    return said
 
 
 def mixtures(points: Iterable[Point]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional
 
+from isoclone.base.errors import ExecutionError
 from isoclone.cli.flags import CREW, FLAT, Crew
 
 
@@ -22,6 +23,7 @@ def ablate(
     episodes: int | None = None,
     crew: Annotated[Crew, FLAT] = CREW,
     device: str = "cpu",
+    allow_other_version: bool = False,
     json: bool = False,
 ) -> None:
     """Train variants of a study to the same budgets and set them beside each other on a page.
@@ -41,6 +43,8 @@ def ablate(
         seeds: training seeds of each variant.
         episodes: episodes each policy plays at each budget; 0 for none.
         device: cpu, cuda or mps.
+        allow_other_version: go on where another version of isoclone or torch, or another kind of
+            device, made points; each point says what made it.
         json: print one JSON document instead of the closing lines.
     """
     from isoclone.cli.console import STDOUT, ConsoleObserver, measured_line
@@ -58,15 +62,19 @@ def ablate(
     out, home = out or OUT / asked.name, demos_in(demos) if demos else None
     pool = crew.gathered()
     with ConsoleObserver() as observer:
-        rows = asked.run(out, home, Session(pool, observer, device))
+        rows = asked.run(out, home, Session(pool, observer, device, allow_other_version))
     page = (out / "ablation.html").resolve().as_posix()
     if json:
         print_json({"name": asked.name, "question": asked.question, "page": page, "rows": rows})
-        return
-    STDOUT.print(asked.question)
-    for row in rows:
-        STDOUT.say(measured_line(row))
-    STDOUT.say(page)
+    else:
+        STDOUT.print(asked.question)
+        for row in rows:
+            STDOUT.say(measured_line(row))
+        STDOUT.say(page)
+    failed = [row for row in rows if row.point.status == "failed"]
+    if failed:
+        said = f"{len(failed)} points failed ({failed[0].label}: {failed[0].point.reason})"
+        raise ExecutionError(f"{said}; the same command tries again")
 
 
 VERBS: dict[str, Callable[..., Any]] = {"ablate": ablate}

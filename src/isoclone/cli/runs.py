@@ -23,6 +23,7 @@ def train(
     flops: float | None = None,
     seed: int = 0,
     device: str = "cpu",
+    allow_other_version: bool = False,
     json: bool = False,
 ) -> None:
     """Train one size of a study, or one of its runs, to a budget, and evaluate it.
@@ -44,21 +45,25 @@ def train(
         flops: the budget, in FLOPs; a run's next one unless said.
         seed: training seed of a width.
         device: cpu, cuda or mps.
+        allow_other_version: go on where another version of isoclone or torch, or another kind of
+            device, made points; each point says what made it.
         json: print one JSON document.
     """
     from isoclone.base import distributed
     from isoclone.cli.console import STDOUT, point_line
     from isoclone.cli.output import print_json
     from isoclone.study import pipeline
+    from isoclone.study.session import Session
     from isoclone.study.study import Study
     from isoclone.training.device import check_device
 
     with distributed.joined(check_device(device)) as mine:
         the_study = Study.open(study)
+        session = Session(device=mine, allow_other_version=allow_other_version)
         if run_id is not None and width is None:
-            point = pipeline.train_run(the_study, run_id, flops, mine)
+            point = pipeline.train_run(the_study, run_id, flops, session)
         elif run_id is None and width is not None and flops is not None:
-            point = pipeline.train_size(the_study, width, flops, seed, mine)
+            point = pipeline.train_size(the_study, width, flops, seed, session)
         else:
             raise SpecError("give either --width and --flops, or --run-id")
         if distributed.leads():

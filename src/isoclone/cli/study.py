@@ -27,6 +27,7 @@ def run(
     device: str = "cpu",
     repair: bool = False,
     require_forecast: bool = False,
+    allow_other_version: bool = False,
     json: bool = False,
 ) -> None:
     """Carry out a whole study: demonstrations, sweep, laws, forecast, agent, report.
@@ -49,6 +50,8 @@ def run(
         repair: make again, to the same bits, whatever is missing or torn and can be made again.
         require_forecast: fail (exit status 1) unless every figure that was forecast and measured
             lies inside its interval, and the interval excludes something.
+        allow_other_version: go on where another version of isoclone or torch, or another kind of
+            device, made points; each point says what made it.
         json: print one JSON document instead of the closing table.
     """
     from isoclone.base.records import jsonable
@@ -63,7 +66,7 @@ def run(
     plan = the_study.plan(pool.workers)
     show_plan(plan)
     with ConsoleObserver(plan) as observer:
-        session = Session(pool, observer, device)
+        session = Session(pool, observer, device, allow_other_version)
         if repair:
             _repair(the_study, session)
         else:
@@ -85,6 +88,8 @@ def run(
         show_result(the_study, laws, tested)
     if tested["point"]["status"] == "failed":
         raise ExecutionError(f"the forecast agent failed: {tested['point']['reason']}")
+    if failed := pipeline.failures(the_study):
+        raise ExecutionError(failed)
     _refuse_harm(the_study)
     if require_forecast:
         _require_forecast(tested["verdicts"])

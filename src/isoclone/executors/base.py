@@ -33,6 +33,7 @@ class Task:
         key: for the caller's own use; it comes back with the outcome.
         accelerated: the task uses the study's device, so a GPU is asked for.
         files: what it reads and writes, where no disk is shared; None if it needs no files.
+        name: for people, in messages.
         modules: those that the driver trusts (see `base.registry`); a pool fills them in.
     """
 
@@ -42,6 +43,7 @@ class Task:
     accelerated: bool = False
     files: Files | None = None
     modules: tuple[str, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,10 @@ class Outcome:
 
 
 class Executor(Protocol):
-    """Caller of the functions of tasks. A context manager: leaving it frees the workers."""
+    """Caller of the functions of tasks. A context manager: leaving it frees the workers.
+
+    It may have a `tell`, to be set to a function that takes messages for people.
+    """
 
     @property
     def workers(self) -> int:

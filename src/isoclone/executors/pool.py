@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -26,6 +26,8 @@ class Pool(ABC):
 
     A subclass says how many workers there are, how tasks are started, and how they end.
     """
+
+    tell: Callable[[str], None] = staticmethod(lambda message: None)  # of workers that are lost
 
     @property
     @abstractmethod
@@ -69,8 +71,10 @@ class Pool(ABC):
                 try:
                     yield self.outcome(handle, attempt.task)
                 except WorkerLost as lost:
+                    why = f" ({lost})" if str(lost) else ""
                     if attempt.count < TRIES:
+                        name = attempt.task.name or "a task"
+                        self.tell(f"{name}: its worker died{why}; another one begins it again")
                         again.append(attempt)
                         continue
-                    why = f" ({lost})" if str(lost) else ""
                     yield Outcome(attempt.task, error=f"its worker died {TRIES} times{why}")

@@ -12,15 +12,18 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import cast
 
 from isoclone.base.errors import SpecError
+from isoclone.base.formatting import duration
 from isoclone.executors.base import Outcome, Task
 from isoclone.executors.pool import Pool, WorkerLost
 from isoclone.executors.serial import call
 from isoclone.executors.setup import run_study_file, use_one_thread
+from isoclone.executors.watch import STALLED_SECONDS, Watch, end_all
 
 
 def _prepare_worker(devices: str | None) -> None:
@@ -31,6 +34,16 @@ def _prepare_worker(devices: str | None) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices
     use_one_thread()
     run_study_file()
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Have a process that is started meanwhile never hear Ctrl-C, which is the driver's to obey."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _leave_with_driver() -> None:
@@ -49,12 +62,19 @@ class ProcessExecutor(Pool):
             over this machine's GPUs accordingly (ten of .1 share one). 0 deals out nothing: every
             worker sees every GPU.
 
+        stalled_after: seconds after which a worker that does not move, as it was stopped or hangs,
+            is ended and replaced: neither it nor a process that it started used the CPU (Linux).
+
     Raises:
-        SpecError: there are too few GPUs for that.
+        SpecError: there are too few GPUs for that, or no time after which a worker is replaced.
     """
 
-    def __init__(self, workers: int, gpus: float = 0.0):
+    def __init__(self, workers: int, gpus: float = 0.0, stalled_after: float = STALLED_SECONDS):
+        if stalled_after <= 0:
+            raise SpecError(f"stalled_after must be above 0 seconds, not {stalled_after:g}")
         self._workers = workers
+        self._watch = Watch(stalled_after)
+        self._ended: dict[futures.ProcessPoolExecutor, str] = {}  # by us, and why
         self._devices = _dealt_out(workers, gpus, _gpus_here()) if gpus else [None] * workers
         self._slots: dict[futures.ProcessPoolExecutor, int] = {}
         self._idle: list[futures.ProcessPoolExecutor] = []
@@ -72,7 +92,8 @@ class ProcessExecutor(Pool):
         while True:
             worker = self._idle.pop() if self._idle else self._start()
             try:
-                future = worker.submit(call, task)
+                with _without_ctrl_c():
+                    future = worker.submit(call, task)
             except BrokenProcessPool:
                 self._forget(worker)
             else:
@@ -81,7 +102,20 @@ class ProcessExecutor(Pool):
 
     def wait(self, handles: Sequence[Hashable]) -> Iterable[Hashable]:
         under_way = cast(Sequence["futures.Future[Outcome]"], handles)
-        return futures.wait(under_way, return_when=futures.FIRST_COMPLETED).done
+        pause = self._watch.seconds_between
+        ended = futures.wait(under_way, pause, return_when=futures.FIRST_COMPLETED).done
+        self._end_stalled()
+        return ended
+
+    def _end_stalled(self) -> None:
+        """End the workers that have not moved for too long; their tasks are begun again."""
+        at_work = {
+            pid: worker for worker in self._busy.values() for pid in (worker._processes or {})
+        }
+        for pid, seconds in self._watch.stalled(at_work):
+            said = f"process {pid} had not moved for {duration(seconds)}: it was stopped, or hung"
+            self._ended[at_work[pid]] = said
+            end_all(pid)
 
     def outcome(self, handle: Hashable, task: Task) -> Outcome:
         worker = self._busy.pop(handle)
@@ -89,7 +123,7 @@ class ProcessExecutor(Pool):
             outcome = cast("futures.Future[Outcome]", handle).result()
         except BrokenProcessPool as broken:
             self._forget(worker)
-            raise WorkerLost from broken
+            raise WorkerLost(self._ended.pop(worker, "")) from broken
         self._idle.append(worker)
         return outcome
 

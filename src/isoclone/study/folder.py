@@ -22,6 +22,7 @@
   baselines.json         returns of the players that the agent is compared with
   video.mp4              that agent playing
   report.html            everything, on one page
+  study.log              who did what, and when: one line each (see `study.journal`)
 """
 
 from __future__ import annotations
@@ -162,6 +163,11 @@ class StudyFolder:
     def report(self) -> Path:
         """Everything, on one page."""
         return self.path / "report.html"
+
+    @property
+    def log(self) -> Path:
+        """Who did what, and when."""
+        return self.path / "study.log"
 
     @property
     def lock(self) -> Path:

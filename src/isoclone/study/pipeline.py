@@ -21,7 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from isoclone.base import distributed
-from isoclone.base.errors import ExecutionError, SpecError, SpecMismatchError, UnknownNameError
+from isoclone.base.errors import (
+    ExecutionError,
+    FitError,
+    SpecError,
+    SpecMismatchError,
+    UnknownNameError,
+)
+from isoclone.base.formatting import plus_minus
+from isoclone.base.provenance import made_by, others
 from isoclone.base.records import Forecast, Point, Run
 from isoclone.base.results import Baseline, Tested
 from isoclone.base.schema import kinds
@@ -52,6 +60,7 @@ from isoclone.study.worker import (
 )
 
 REFERENCE_EPISODES = 32
+SAID = 3  # runs that failed whose reasons are in one line
 
 
 def run(study: Study, session: Session | None = None) -> Study:
@@ -75,8 +84,12 @@ def carry_out(study: Study, session: Session) -> None:
     try:
         fit_laws(study)
         test_forecast(study, session)
+    except FitError as error:
+        if said := failures(study):
+            raise ExecutionError(f"{error}; {said}") from error
+        raise
     finally:  # a study without laws still has a report, which says what is missing
-        session.observer.phase("report")
+        _phase(study, session, "report")
         write_report(study)
         sweep_leftovers(study.path)  # temporary files of workers that died
 
@@ -91,7 +104,7 @@ def driven(study: Study, session: Session | None = None) -> Iterator[None]:
     if not distributed.leads():  # the first process holds the lock for all
         yield
     elif study.remote is None:
-        with alone(study.folder.lock, str(study.path)):
+        with alone(study.folder.lock, str(study.path)), _told(study, session):
             yield
     else:
         observer = (session or Session()).observer
@@ -99,8 +112,33 @@ def driven(study: Study, session: Session | None = None) -> Iterator[None]:
             study.remote.pull()
             # Another process may have made another study here in the meantime.
             Study.open(study.path).spec.refuse_other(study.spec, study.place)
-            with study.remote.kept():
+            with study.remote.kept(), _told(study, session):
                 yield
+
+
+@contextmanager
+def _told(study: Study, session: Session | None) -> Iterator[None]:
+    """Write into the study's log how the work of a driver begins and ends."""
+    session = session or Session()
+    if hasattr(session.executor, "tell"):
+        session.executor.tell = lambda said: _trouble(study, session, said)
+    made = made_by(session.device, study.spec.recipe["precision"])
+    by = f"isoclone {made['isoclone_version']}, torch {made['torch_version']}, {made['device']}"
+    pool = f"{session.executor.workers} x {type(session.executor).__name__}"
+    with study.journal.told(f"{by}, {pool}"):
+        yield
+
+
+def _phase(study: Study, session: Session, name: str, detail: str = "") -> None:
+    """Say, and write into the study's log, that a phase begins."""
+    session.observer.phase(name, detail)
+    study.journal.write(f"{name} {detail}")
+
+
+def _trouble(study: Study, session: Session, said: str) -> None:
+    """Say, and write into the study's log, what the user should see."""
+    session.observer.trouble(said)
+    study.journal.write(f"trouble: {said}")
 
 
 # ---------------------------------------------------------------------- demonstrations
@@ -110,7 +148,7 @@ def record(study: Study, session: Session) -> Demonstrations:
     """Have the demonstrations recorded and expanded, and both ends of the score measured."""
     spec, observer = study.spec, session.observer
     if not spec.demos:
-        observer.phase("record", f"{spec.expert} plays {spec.game}")
+        _phase(study, session, "record", f"{spec.expert} plays {spec.game}")
         if not (study.folder.demos / DONE).exists():
             study.check_trust()
         request, place = request_of(study), study.folder.demos
@@ -118,8 +156,8 @@ def record(study: Study, session: Session) -> Demonstrations:
     demos = study.demos()
     _refuse_others(study, demos)
     if len(demos.dev_episodes) < 2:
-        observer.trouble("only one dev episode: dev losses have no standard error")
-    observer.phase("expand", "frames, once for all runs")
+        _trouble(study, session, "only one dev episode: dev losses have no standard error")
+    _phase(study, session, "expand", "frames, once for all runs")
     expand(study, demos, session)
     _measure_references(study, demos, session)
     return demos
@@ -214,7 +252,7 @@ class Job:
 def sweep(study: Study, session: Session) -> None:
     """Train every size to every budget that the plan asks for."""
     _forget_failures(study)
-    session.observer.phase("sweep")
+    _phase(study, session, "sweep")
     fingerprint = study.demos(verify=False).fingerprint  # `record` has verified them
     while not (missing := study.sweep()).complete:
         session.observer.sweep(study, missing)
@@ -234,7 +272,9 @@ def train_all(jobs: Sequence[Job], role: str, session: Session) -> None:
 
     A run that keeps failing gets a row that says why, at each budget it did not reach.
     """
-    tasks = [_task(job, role, session.device, key) for key, job in enumerate(jobs)]
+    for study in {job.study.path: job.study for job in jobs}.values():
+        _check_made_by(study, session)
+    tasks = (_begun(job, role, session, key) for key, job in enumerate(jobs))
     several = len({job.study.path for job in jobs}) > 1
     for outcome in session.executor.run(tasks):
         job = jobs[outcome.task.key]
@@ -244,8 +284,47 @@ def train_all(jobs: Sequence[Job], role: str, session: Session) -> None:
             if outcome.error and not is_there(path, role):
                 _write_failure(job, budget, role, outcome.error)
                 session.observer.trouble(f"{run.label} at {budget:.3g} FLOPs: {outcome.error}")
-            name = study.spec.name if several else ""
-            session.observer.point(Point.from_json(read_json(path)), name)
+            point = Point.from_json(read_json(path))
+            study.journal.write(_told_of(point, run))
+            session.observer.point(point, study.spec.name if several else "")
+
+
+def _told_of(point: Point, run: Run) -> str:
+    """Return a point as a line of the log."""
+    head = f"{run.label} at {point.budget_flops:.3g} FLOPs: {point.status}"
+    if point.status != "ok":
+        return f"{head}: {point.reason}"
+    played = f", return {plus_minus(point.return_mean, point.return_se, 1)}"
+    return f"{head}, loss {plus_minus(point.dev_loss, point.dev_loss_se)}" + (
+        played if point.return_mean is not None else ""
+    )
+
+
+def _begun(job: Job, role: str, session: Session, key: Any) -> Task:
+    """Return the task of a job, which is about to be begun, and say so in the study's log."""
+    task = _task(job, role, session.device, key)
+    job.study.journal.write(f"{task.name}: begun")
+    return task
+
+
+def _check_made_by(study: Study, session: Session) -> None:
+    """Refuse to add points to those that were made by other means, unless that is allowed.
+
+    Raises:
+        SpecMismatchError: by another version of isoclone or torch, or on another kind of device.
+    """
+    if study.path in session.checked:
+        return
+    now = made_by(session.device, study.spec.recipe["precision"])
+    said = "; ".join(others(study.points(None), now))
+    if said and not session.allow_other_version:
+        raise SpecMismatchError(
+            f"{study.place}: {said}; go on with what made them, or mix them by "
+            "--allow-other-version: table, status and report then say which is whose"
+        )
+    if said:
+        _trouble(study, session, said)
+    session.checked.add(study.path)
 
 
 def _task(job: Job, role: str, device: str, key: Any) -> Task:
@@ -258,7 +337,8 @@ def _task(job: Job, role: str, device: str, key: Any) -> Task:
     reads |= {f"demos/{part}": demos / part for part in parts if (demos / part).exists()}
     files = Files(study.path, reads, (name,))
     args = (study.path, run.id, job.budgets_flops, role, device)
-    return Task(train_to_budgets, args, key, device != "cpu", files)
+    name = f"{run.label} to {job.budgets_flops[-1]:.3g} FLOPs"
+    return Task(train_to_budgets, args, key, device != "cpu", files, name=name)
 
 
 def declare(study: Study, run: Run) -> None:
@@ -278,6 +358,21 @@ def _write_failure(job: Job, budget: float, role: str, reason: str) -> None:
         reason += f" (traceback in {folder.failure.relative_to(job.study.path)})"
     point = Point.of_run(run, budget, params, role, status="failed", reason=reason)
     write_json(folder.point(budget), point.to_json())
+
+
+def failures(study: Study) -> str | None:
+    """Return one line on the points that failed, with each run's reason; None if none did."""
+    failed = [point for point in study.points(None) if point.status == "failed"]
+    if not failed:
+        return None
+    first = {point.run_id: point for point in reversed(failed)}  # of each run
+    told = [
+        f"width {p.width} seed {p.seed} at {p.budget_flops:.3g} FLOPs: {p.reason}"
+        for p in reversed(first.values())
+    ]
+    more = f"; and {len(told) - SAID} more runs: isoclone status" if len(told) > SAID else ""
+    points = f"{len(failed)} point{'s' if len(failed) > 1 else ''} failed"
+    return f"{points} ({'; '.join(told[:SAID])}{more}); the same command tries again"
 
 
 def _forget_failures(study: Study) -> None:
@@ -344,7 +439,7 @@ def _film(study: Study, point: Point | None, session: Session) -> None:
     task = Task(film, (study.path, point.checkpoint), files=files)
     for outcome in session.executor.run([task]):
         if outcome.error:
-            session.observer.trouble(f"no video: {outcome.error}")
+            _trouble(study, session, f"no video: {outcome.error}")
 
 
 def train_forecast(study: Study, predicted: Forecast, session: Session | None = None) -> Point:
@@ -362,7 +457,7 @@ def train_forecast(study: Study, predicted: Forecast, session: Session | None = 
             f"FLOPs, more than the budget of {flops:.3g}: the sweep does not pin down the best "
             "size; add sizes or budgets"
         )
-    session.observer.phase("forecast", f"training width {agent.width} to {flops:.3g} FLOPs")
+    _phase(study, session, "forecast", f"training width {agent.width} to {flops:.3g} FLOPs")
     train_all([Job(study, agent, (flops,))], "forecast", session)
     return Point.from_json(read_json(study.folder.run(agent.id).point(flops)))
 
@@ -381,7 +476,7 @@ def _measure_baselines(study: Study, session: Session) -> None:
         return
     if not is_playable(study.spec.make_game()):
         return
-    session.observer.phase("baselines", "the expert's habits, and the sweep's smallest agent")
+    _phase(study, session, "baselines", "the expert's habits, and the sweep's smallest agent")
     here = {STUDY_FILE: study.folder.spec}
     shares = [float(share) for share in action_shares(study.demos(verify=False))]
     args: list[tuple[str, Any]] = [("marginal", (study.path, shares, None))]
@@ -395,7 +490,7 @@ def _measure_baselines(study: Study, session: Session) -> None:
     for outcome in session.executor.run(tasks):
         name, row = outcome.task.key, outcome.result or {"reason": outcome.error}
         if outcome.error:
-            session.observer.trouble(f"{name} was not measured: {outcome.error}")
+            _trouble(study, session, f"{name} was not measured: {outcome.error}")
         if name == "smallest" and small is not None:
             row |= {"run_id": small.run_id, "params": small.params, "width": small.width}
         rows[name] = Baseline(**row)
@@ -405,14 +500,16 @@ def _measure_baselines(study: Study, session: Session) -> None:
 # ---------------------------------------------------------------------- runs made by hand
 
 
-def train_size(study: Study, width: int, flops: float, seed: int = 0, device: str = "cpu") -> Point:
+def train_size(
+    study: Study, width: int, flops: float, seed: int = 0, session: Session | None = None
+) -> Point:
     """Train one size to one budget and measure it as the sweep would; its role is 'extra'.
 
     Raises:
         SpecError: the budget is below one batch of that width.
     """
     trained = run_of(study, width, flops, seed, study.demos().fingerprint)
-    return _train_alone(study, trained, flops, "extra", device)
+    return _train_alone(study, trained, flops, "extra", session or Session())
 
 
 def run_of(study: Study, width: int, flops: float, seed: int, fingerprint: str) -> Run:
@@ -430,7 +527,9 @@ def run_of(study: Study, width: int, flops: float, seed: int, fingerprint: str) 
     return study.spec.run_for(width, seed, fingerprint, flops)
 
 
-def train_run(study: Study, run_id: str, flops: float | None = None, device: str = "cpu") -> Point:
+def train_run(
+    study: Study, run_id: str, flops: float | None = None, session: Session | None = None
+) -> Point:
     """Train a run that has a folder to a budget, by all processes of a torchrun if this is one.
 
     Args:
@@ -449,22 +548,23 @@ def train_run(study: Study, run_id: str, flops: float | None = None, device: str
     if flops is None and not left:
         raise SpecError(f"run {run_id} has a point at every budget; give it another by --flops")
     run, budget = runs[run_id], left[0] if flops is None else flops
-    return _train_alone(study, run, budget, _role_of(study, run, budget), device)
+    return _train_alone(study, run, budget, _role_of(study, run, budget), session or Session())
 
 
-def _train_alone(study: Study, run: Run, budget: float, role: str, device: str) -> Point:
+def _train_alone(study: Study, run: Run, budget: float, role: str, session: Session) -> Point:
     """Train one run to one budget in this process, or in those of a torchrun together.
 
     An error on one process of a torchrun ends them all, and the same command goes on.
     """
-    with driven(study):
+    with driven(study, session):
         if distributed.size() == 1:
-            train_all([Job(study, run, (budget,))], role, Session(device=device))
+            train_all([Job(study, run, (budget,))], role, session)
         else:
+            _check_made_by(study, session)
             if distributed.leads():
                 declare(study, run)
             distributed.wait()
-            train_to_budget(study.path, run.id, budget, role, device)
+            train_to_budget(study.path, run.id, budget, role, session.device)
             distributed.wait()
         if distributed.leads():
             write_tables(study)

@@ -40,8 +40,12 @@ class Session:
 
     Attributes:
         device: of training and evaluation: 'cpu', 'cuda', 'mps'.
+        allow_other_version: go on where points were made by another version of isoclone or torch,
+            or on another kind of device.
     """
 
     executor: Executor = field(default_factory=SerialExecutor)
     observer: Observer = field(default_factory=Observer)
     device: str = "cpu"
+    allow_other_version: bool = False
+    checked: set[Path] = field(default_factory=set, repr=False)  # studies that may be gone on with

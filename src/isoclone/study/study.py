@@ -24,6 +24,7 @@ from isoclone.remote import Remote, address_of, local, name_of, remote_of
 from isoclone.study.estimate import Plan, plan
 from isoclone.study.fit import compare_laws, fit_law
 from isoclone.study.folder import HEAVY, STUDY_FILE, StudyFolder
+from isoclone.study.journal import Journal
 from isoclone.study.plan import Sweep, flops_spent, grid_flops, next_cells
 from isoclone.study.spec import (
     StudySpec,
@@ -122,6 +123,11 @@ class Study:
             )
 
     # ------------------------------------------------------------------ its place
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The study's log, to write in."""
+        return Journal(self.folder.log)
 
     @cached_property
     def remote(self) -> Remote | None:
