@@ -46,7 +46,7 @@ from isoclone.report import write_report as write_page
 from isoclone.study.facts import gather
 from isoclone.study.folder import STUDY_FILE
 from isoclone.study.plan import Cell
-from isoclone.study.session import Observer, Session
+from isoclone.study.session import Session
 from isoclone.study.spec import demos_path
 from isoclone.study.study import Study
 from isoclone.study.worker import (
@@ -195,18 +195,18 @@ def expand(study: Study, demos: Demonstrations, session: Session) -> None:
     layout = policy_layout(
         spec.policy, spec.widths[0], the_game.frame, the_game.n_actions, **spec.policy_options
     )
-    demos.source(spec.recipe["frames"], layout, _told_of_repairs(session.observer))
+    demos.source(spec.recipe["frames"], layout, _told_of_repairs(study, session))
 
 
-def _told_of_repairs(observer: Observer) -> Progress:
+def _told_of_repairs(study: Study, session: Session) -> Progress:
     """Return the observer's progress; it is told in a line if a damaged cache is made again."""
     told: list[str] = []
 
     def progress(what: str, done: float, total: float) -> None:
         if what == EXPAND_AGAIN and not told:
             told.append(what)
-            observer.trouble("the cache of frames was damaged: it is made again")
-        observer.progress(what, done, total)
+            _trouble(study, session, "the cache of frames was damaged: it is made again")
+        session.observer.progress(what, done, total)
 
     return progress
 
