@@ -24,12 +24,14 @@ from isoclone.study.study import Study
 
 IRRELEVANT = {  # when it is deleted, and why
     "state.safetensors": "the run starts from its beginning if it goes on, to the same bits",
+    "study.log": "tells people who did what, and when",
     "progress.json": "tells watchers how far a run is while it is trained",
     ".driver.lock": "is locked, never read",
 }
 DIGESTED = ("points", "checkpoints", "state.safetensors", "episodes", "study.json")
 NOT_THE_SAME = (  # after a second making, and need not be; a report tells where it was made
-    "seconds", "progress.json", "state.safetensors", "restarted.json", "cache", "report.html",
+    "seconds", "study.log", "progress.json", "state.safetensors", "restarted.json", "cache",
+    "report.html",
 )  # fmt: skip
 
 

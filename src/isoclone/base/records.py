@@ -11,6 +11,7 @@ id. With msgspec and the code that mends this, the file was 3 lines longer.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -35,6 +36,8 @@ def stable_id(value: Any, length: int = 12) -> str:
 
 def jsonable(value: Any) -> Any:
     """Return the value with tuples as lists, records as dicts, and non-finite floats as None."""
+    if value is None or type(value) in (str, int, bool):  # most values are: a quick way out
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
@@ -58,7 +61,20 @@ def conform(record: Any) -> None:
         TypeError: a field is not of its type; the message names it and its value.
     """
     for name, hint in field_types(record.__class__).items():
-        object.__setattr__(record, name, conformed(getattr(record, name), hint, name))
+        value = getattr(record, name)
+        kind = type(value)
+        if kind not in _taken_as_is(hint) or (kind is int and not _LEAST <= value < -_LEAST):
+            object.__setattr__(record, name, conformed(value, hint, name))
+
+
+_LEAST = -(2**63)  # the least whole number that tables can hold
+
+
+@functools.cache
+def _taken_as_is(hint: Any) -> frozenset[type]:
+    """Return the types whose values `conformed` returns as they are; other values may pass, too."""
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return frozenset(kind for kind in kinds if kind in (str, float, int, bool, NoneType))
 
 
 def conformed(value: Any, hint: Any, name: str) -> Any:
@@ -97,7 +113,7 @@ def _is_a(value: Any, kind: Any) -> bool:
     if kind is float:
         return type(value) is float or (type(value) is int and abs(value) < LARGEST_FLOAT)
     if kind is int:
-        return type(value) is int and -(2**63) <= value < 2**63  # what tables can hold
+        return type(value) is int and _LEAST <= value < -_LEAST
     return isinstance(kind, type) and isinstance(value, kind)
 
 

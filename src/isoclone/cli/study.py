@@ -273,7 +273,9 @@ def status(
     here = the_study.path
     running = [row for row in read_progress(here) if row["live"]]
     harms = [] if running else examine(here)  # what is being written is neither whole nor torn
-    points, sweep = _readable(the_study, harms), the_study.sweep()
+    points = _readable(the_study, harms)
+    of_sweep = [point for point in points if point.role == "sweep"]
+    sweep = the_study.sweep(of_sweep)
     state = {
         "path": here.resolve().as_posix(),
         "place": the_study.place,
@@ -289,7 +291,7 @@ def status(
         "report": (here / "report.html").exists(),
         "mixtures": mixtures(points),
         "harms": jsonable(harms),
-        **{k: v for k, v in the_study.savings().to_json().items() if k != "decisions"},
+        **{k: v for k, v in the_study.savings(of_sweep).to_json().items() if k != "decisions"},
     }
     if json:
         print_json(state)

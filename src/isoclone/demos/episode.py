@@ -144,9 +144,10 @@ def read_actions(path: Path) -> np.ndarray:
 def _actions(column: Any) -> np.ndarray:
     """Return the column of actions as an array."""
     size = getattr(column.type, "list_size", None)
+    whole = column.combine_chunks()  # `to_numpy` of a column in chunks imports pandas
     if size is None:
-        return column.to_numpy()
-    return column.combine_chunks().flatten().to_numpy().reshape(-1, size)
+        return np.array(whole)
+    return np.array(whole.flatten()).reshape(-1, size)
 
 
 def read_episode(path: Path, frame: FrameSpec) -> Episode:
@@ -160,13 +161,13 @@ def read_episode(path: Path, frame: FrameSpec) -> Episode:
 
     try:
         check(path, ["frame", "action", "reward"])
-        table = pq.read_table(path, columns=["frame", "action", "reward"]).combine_chunks()
+        table = pq.ParquetFile(path).read(["frame", "action", "reward"]).combine_chunks()
         column = table["frame"].chunk(0)
         frames = np.frombuffer(column.buffers()[1], frame.dtype)
         return Episode(
             frames.reshape(len(table), *frame.shape),
             _actions(table["action"]),
-            table["reward"].to_numpy(),
+            np.array(table["reward"].combine_chunks()),
         )
     except (pa.ArrowException, OSError, KeyError, ValueError, IndexError) as error:
         raise DataError(f"{path} is damaged ({' '.join(str(error).split())[:100]})") from error

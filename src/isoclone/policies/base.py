@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from isoclone.base.errors import SpecError
 from isoclone.base.tables import POLICIES
 from isoclone.games import FrameSpec
+from isoclone.policies.compiler import without_compiler
 
 if TYPE_CHECKING:
     import torch
@@ -82,15 +83,20 @@ def _measured(
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    def counted(module: torch.nn.Module) -> tuple[float, float]:
+        with torch.device("meta"):
+            (inputs, samples), mode = _example(module, frame), FlopCounterMode(display=False)
+            with mode as counter, torch.enable_grad():
+                out = module(*inputs)
+                forward = counter.get_total_flops()
+                (out[0] if is_recurrent(module) else out).sum().backward()
+        return forward / samples, counter.get_total_flops() / samples
+
     with torch.device("meta"):
         module = make_policy(name, width, frame, n_actions, **dict(options))
-        inputs, samples = _example(module, frame)
-        with FlopCounterMode(display=False) as counter, torch.enable_grad():
-            out = module(*inputs)
-            forward = counter.get_total_flops()
-            (out[0] if is_recurrent(module) else out).sum().backward()
+    costs = without_compiler(counted, module)
     params = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    return _Cost(params, forward / samples, counter.get_total_flops() / samples)
+    return _Cost(params, *costs)
 
 
 def _example(module: torch.nn.Module, frame: FrameSpec) -> tuple[tuple[Any, ...], int]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,11 +30,15 @@ from isoclone.games import (
 )
 from isoclone.games.actions import random_actions, several
 from isoclone.policies import policy_flops, policy_layout, policy_params
+from isoclone.policies.compiler import without_compiler
 from isoclone.policies.encode import fit_encoder
 from isoclone.study.plan import Cell, grid, grid_flops
 from isoclone.study.spec import StudySpec
 
-MEASURE_SECONDS = 0.6
+if TYPE_CHECKING:
+    from isoclone.training.loop import Trainer
+
+MEASURE_SECONDS = 0.3
 RANDOM_STEPS = 32
 TYPICAL_EPISODE = 1_000  # steps, where there are no demonstrations to count them in
 
@@ -190,21 +194,22 @@ def _seconds_per_sample(spec: StudySpec, width: int) -> tuple[float, float]:
         with tempfile.TemporaryDirectory() as folder:
             the_game = spec.make_game()
             run = spec.run_for(width, 0, "estimate", spec.budgets_flops[-1])
-            trainer = Trainer(
-                run,
-                _made_up(spec),
-                the_game.n_actions,
-                Path(folder),
-                action_sizes=several(the_game),
-            )
-            trainer.train_until(trainer.flops_per_sample)  # the first step is slow
-            begun, first = time.perf_counter(), trainer.progress.samples
-            while time.perf_counter() - begun < MEASURE_SECONDS:
-                trainer.train_until(trainer.flops + trainer.flops_per_sample)
-            spent = time.perf_counter() - begun
-            return spent / (trainer.progress.samples - first), trainer.flops_per_sample
+            given = (run, _made_up(spec), the_game.n_actions, Path(folder))
+            sizes = several(the_game)
+            return without_compiler(_pace, lambda: Trainer(*given, action_sizes=sizes))
     finally:
         torch.set_num_threads(threads)
+
+
+def _pace(make_trainer: Callable[[], Trainer]) -> tuple[float, float]:
+    """Return the seconds and the FLOPs of a training sample."""
+    trainer = make_trainer()
+    trainer.train_until(trainer.flops_per_sample)  # the first step is slow
+    begun, first = time.perf_counter(), trainer.progress.samples
+    while time.perf_counter() - begun < MEASURE_SECONDS:
+        trainer.train_until(trainer.flops + trainer.flops_per_sample)
+    spent = time.perf_counter() - begun
+    return spent / (trainer.progress.samples - first), trainer.flops_per_sample
 
 
 def _made_up(spec: StudySpec, least: int = 512) -> Source:

@@ -11,7 +11,7 @@ checked for being whole.
 What is not checked, and why:
 
 - `state.safetensors` when it is missing: the run starts from its beginning if it goes on.
-- `progress.json`, `restarted.json` and `failure.txt` when missing: they are notes for people.
+- `study.log`, `progress.json`, `restarted.json` and `failure.txt` when missing: notes for people.
 - `demos/cache`: has hashes of its own, and is made again when they do not fit.
 - `.driver.lock`: holds a lock, no data.
 """
@@ -19,14 +19,16 @@ What is not checked, and why:
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from isoclone.agents.checkpoint import load_tensors
+from isoclone.agents.digest import verified
 from isoclone.base.errors import DataError, IsocloneError, SpecError
-from isoclone.base.records import Point, Run
+from isoclone.base.records import Point, Run, stable_id
 from isoclone.base.results import Tested
 from isoclone.base.store import read_json
 from isoclone.demos import Demonstrations, open_demos
@@ -96,7 +98,7 @@ def examine(study: Path) -> list[Harm]:
         if found.harms[0].what == MISSING:
             raise SpecError(f"{study} holds no study (no {folder.spec.name})")
         return found.harms
-    spec = StudySpec.from_json(_spec_file(folder.spec))
+    spec = StudySpec.from_json(_spec_file(folder.spec), costs=False)
     return _Examination(folder, spec, found).harms()
 
 
@@ -132,20 +134,25 @@ class _Findings:
 def read_whole(path: Path, read: Callable[[Path], T]) -> T:
     """Read a file. Raises Unsound."""
     try:
-        with open(path, "rb") as file:
-            empty = not file.read(1)
-    except FileNotFoundError as error:
-        raise Unsound(MISSING, "is missing") from error
-    except OSError as error:
-        raise Unsound(UNREADABLE, f"cannot be read ({error.strerror})") from error
-    if empty:
-        raise Unsound(TORN, "is empty")
-    try:
+        if os.stat(path).st_size == 0:
+            raise Unsound(TORN, "is empty")
         return read(path)
     except Unsound:
         raise
     except (IsocloneError, OSError, TypeError, ValueError, LookupError, AttributeError) as error:
-        raise Unsound(TORN, "is damaged") from error
+        raise _unsound(path) from error
+
+
+def _unsound(path: Path) -> Unsound:
+    """Return why a file could not be read: its contents, unless the system refuses them."""
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+    except FileNotFoundError:
+        return Unsound(MISSING, "is missing")
+    except OSError as error:
+        return Unsound(UNREADABLE, f"cannot be read ({error.strerror})")
+    return Unsound(TORN, "is damaged")
 
 
 class _Examination:
@@ -155,6 +162,11 @@ class _Examination:
         self.folder, self.study, self.found = folder, Study(folder.path, spec), found
         self.points: dict[Key, Point] = {}  # the sound ones
         self.tables: dict[Path, dict[Key, Row]] = {}  # the whole ones
+
+    @cached_property
+    def games_tell(self) -> bool:
+        """Whether the game tells of its episodes."""
+        return any((self.folder.path / "runs").glob("*/episodes/*.json"))
 
     def harms(self) -> list[Harm]:
         """Return all that is found."""
@@ -184,12 +196,12 @@ class _Examination:
             self.found.seen.add(path)  # of a point that is being measured: not complete
         for path in (run.state, run.progress, run.restarted):
             if path.exists():
-                read: Callable[[Path], Any] = load_tensors if path == run.state else read_json
+                read: Callable[[Path], Any] = verified if path == run.state else read_json
                 check(path, read, REPAIR, " when it is needed" if path == run.state else "")
         self.found.seen.add(run.failure)
 
     def _point_in(self, path: Path) -> Point:
-        point = Point.from_json(read_json(path))
+        point = self.folder.parsed(Point, path)
         if path not in self.folder.places(point):
             raise Unsound(ELSEWHERE, "belongs to another run or budget")
         if point.role not in ROLES:
@@ -204,8 +216,7 @@ class _Examination:
         self.found.check(run.checkpoint(budget), lambda path: _weights_of(path, point), REPAIR)
         remedy = "the time of that training is lost; --repair notes that"
         self.found.check(run.seconds(budget), _seconds, None, remedy)
-        games_tell = any((self.folder.path / "runs").glob("*/episodes/*.json"))
-        if point.episodes and games_tell:
+        if point.episodes and self.games_tell:
             self.found.check(run.episodes(budget), _list, REPAIR)
 
     # -------------------------------------------------------------- tables
@@ -376,8 +387,8 @@ def _run_in(path: Path, folder: RunFolder) -> Run:
 
 
 def _weights_of(path: Path, point: Point) -> bool:
-    _, about = load_tensors(path)
-    if Run.from_json(about["run"]).id != point.run_id or about["samples"] != point.samples:
+    about = verified(path)
+    if stable_id(about["run"]) != point.run_id or about["samples"] != point.samples:
         raise Unsound(ELSEWHERE, "belongs to another run or budget")
     return True
 
@@ -421,7 +432,7 @@ def _rows_in(path: Path) -> list[Row]:
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
 
-        return [_texts(row) for row in pq.read_table(path).to_pylist()]
+        return [_texts(row) for row in pq.ParquetFile(path).read().to_pylist()]
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     if any(None in row or None in row.values() for row in rows):
@@ -444,6 +455,7 @@ def _texts(row: Mapping[str, Any]) -> Row:
     return {name: "" if value is None else str(value) for name, value in row.items()}
 
 
+@lru_cache(maxsize=10_000)
 def row_of(point: Point) -> Row:
     """Return a point as a row of text, as in points.csv."""
     return _texts(point.to_json())

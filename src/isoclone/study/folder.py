@@ -27,7 +27,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +40,7 @@ from isoclone.base.store import read_json
 STUDY_FILE = "study.json"
 HEAVY = ("demos", "recordings")  # not fetched from an object store only to look at a study
 R = TypeVar("R", Run, Point)
+_PARSED: dict[Path, tuple[tuple[int, int, int], Run | Point]] = {}  # as a file was when it was read
 
 
 def budget_key(budget_flops: float) -> str:
@@ -76,6 +79,15 @@ class RunFolder:
     def progress(self) -> Path:
         """The run's progress, for watchers."""
         return self.path / "progress.json"
+
+    def points(self) -> list[Path]:
+        """Return the files of all complete points."""
+        home = self.path / "points"
+        try:
+            names = sorted(os.listdir(home))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [home / name for name in names if fnmatch(name, "*.json") and name[0] != "."]
 
     def point(self, budget_flops: float) -> Path:
         """Return the path of a point; the file is there only if the point is complete."""
@@ -184,8 +196,7 @@ class StudyFolder:
         Raises:
             StoreError: a file is damaged or lies where it does not belong.
         """
-        paths = sorted((self.path / "runs").glob("*/run.json"))
-        return [self._read(Run, path) for path in paths]
+        return [self._read(Run, run.file) for run in self._folders() if run.file.exists()]
 
     def read_points(self) -> list[Point]:
         """Read every complete point, in no particular order.
@@ -193,12 +204,34 @@ class StudyFolder:
         Raises:
             StoreError: a file is damaged or lies where it does not belong.
         """
-        return [self._read(Point, p) for p in (self.path / "runs").glob("*/points/*.json")]
+        return [self._read(Point, path) for run in self._folders() for path in run.points()]
+
+    def _folders(self) -> list[RunFolder]:
+        home = self.path / "runs"
+        names = sorted(os.listdir(home)) if home.is_dir() else []
+        return [RunFolder(home / name) for name in names]
+
+    def parsed(self, kind: type[R], path: Path) -> R:
+        """Read a record from its file; what was read before is not read again unless it changed.
+
+        Raises:
+            StoreError: it is missing or no JSON.
+            TypeError: it is no such record.
+        """
+        try:
+            now = os.stat(path)
+        except OSError:
+            return kind.from_json(read_json(path))
+        stamp = (now.st_ino, now.st_size, now.st_mtime_ns)
+        before = _PARSED.get(path)
+        if before is None or before[0] != stamp:
+            before = _PARSED[path] = stamp, kind.from_json(read_json(path))
+        return before[1]  # type: ignore[return-value]
 
     def _read(self, kind: type[R], path: Path) -> R:
         """Read a record from its file, which must be where a record of its contents belongs."""
         try:
-            record = kind.from_json(read_json(path))
+            record = self.parsed(kind, path)
         except TypeError as error:
             raise StoreError(f"{path} is damaged ({error}); delete it to make it again") from error
         if path not in self.places(record):

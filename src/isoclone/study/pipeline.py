@@ -78,6 +78,7 @@ def run(study: Study, session: Session | None = None) -> Study:
 
 def carry_out(study: Study, session: Session) -> None:
     """Do what `run` does, for a caller that is the study's driver already."""
+    study.spec.check()
     sweep_leftovers(study.path)
     record(study, session)
     sweep(study, session)

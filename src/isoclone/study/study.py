@@ -7,6 +7,7 @@ it, see `isoclone.remote`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -103,7 +104,7 @@ class Study:
             raise StoreError(f"{path / STUDY_FILE} is damaged; restore it")
         if number > FORMAT:
             raise StoreError(f"{place} has study format {number}; update isoclone to open it")
-        study = cls(path, StudySpec.from_json(data["spec"]))
+        study = cls(path, StudySpec.from_json(data["spec"], costs=False))
         study._vouched = False
         return study
 
@@ -187,9 +188,13 @@ class Study:
         chosen = [p for p in self.folder.read_points() if role in (None, p.role)]
         return sorted(chosen, key=lambda p: (p.role, p.budget_flops, p.width, p.seed, p.run_id))
 
-    def sweep(self) -> Sweep:
-        """Return the state of the sweep: missing cells and decisions."""
-        return next_cells(self.spec, self.points())
+    def sweep(self, points: Sequence[Point] | None = None) -> Sweep:
+        """Return the state of the sweep: missing cells and decisions.
+
+        Args:
+            points: those of the sweep, if they were read before.
+        """
+        return next_cells(self.spec, self.points() if points is None else points)
 
     def references(self) -> dict[str, Reference]:
         """Read the mean returns of 'random' play and of the 'expert', as far as measured."""
@@ -226,9 +231,14 @@ class Study:
                 f"{path} is damaged ({error}); delete it to test the forecast again"
             ) from error
 
-    def savings(self) -> Savings:
-        """Compare what a plain grid over the same sizes would have cost with what was spent."""
-        sweep, points = self.sweep(), self.points()
+    def savings(self, points: Sequence[Point] | None = None) -> Savings:
+        """Compare what a plain grid over the same sizes would have cost with what was spent.
+
+        Args:
+            points: those of the sweep, if they were read before.
+        """
+        points = self.points() if points is None else points
+        sweep = self.sweep(points)
         full, spent = grid_flops(self.spec, sweep.widths), flops_spent(points)
         return Savings(
             grid_flops=full,
@@ -244,6 +254,7 @@ class Study:
     def plan(self, workers: int = 1) -> Plan:
         """Return sizes x budgets x seeds, FLOPs, and the time expected on this machine."""
         recorded = None
+        self.spec.check()
         if self.spec.demos or (self.folder.demos / DONE).exists():
             recorded = self.demos()
         else:
