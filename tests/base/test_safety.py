@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import pathlib
+import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support import tiny_spec
 
@@ -14,11 +18,13 @@ from isoclone.base.store import read_json, write_json
 from isoclone.cli import main
 from isoclone.demos import FrameDemonstrations, RecordRequest, record
 from isoclone.demos.demonstrations import table_digest
+from isoclone.experts.pickles import Kept, read_kept
 from isoclone.study import pipeline
 from isoclone.study.study import Study
 
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "isoclone"
 UNSAFE = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+READER = "experts/pickles.py"  # reads pickles without looking up any name but NumPy's
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: p.stem)
@@ -28,7 +34,7 @@ def test_nothing_is_unpickled_but_where_it_is_guarded(path):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [a.name for a in node.names] + [getattr(node, "module", None) or ""]
             found = {name.split(".")[0] for name in names} & UNSAFE
-            assert not found, f"{where}:{node.lineno} imports {found}"
+            assert not found or where == READER, f"{where}:{node.lineno} imports {found}"
         if isinstance(node, ast.Call):
             _check_call(node, f"{where}:{node.lineno}")
 
@@ -40,6 +46,25 @@ def _check_call(call: ast.Call, where: str) -> None:
         assert options.get("weights_only") == "True", where
     if name.endswith("extractall") or name.endswith(".extract"):
         raise AssertionError(f"{where} unpacks an archive")
+
+
+class _Runs:
+    """Pickled, it asks for a function to be called with a path."""
+
+    def __init__(self, function, path: Path):
+        self._asked = function, (str(path),)
+
+    def __reduce__(self):
+        return self._asked
+
+
+@pytest.mark.parametrize("function", [os.mkdir, open, exec, np.load, np.fromfile, pathlib.Path])
+def test_the_reader_of_pickles_runs_nothing_of_theirs(function, tmp_path):
+    path = tmp_path / "stats.pkl"
+    path.write_bytes(pickle.dumps({"mean": _Runs(function, tmp_path / "made"), "n": 3}))
+    found = read_kept(path)
+    assert (type(found["mean"]), found["n"]) == (Kept, 3)
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_directorys_own_word_is_not_enough_to_unpickle(tmp_path):
