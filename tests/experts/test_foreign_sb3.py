@@ -17,6 +17,7 @@ from stable_baselines3.common.env_util import make_vec_env  # noqa: E402
 from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize  # noqa: E402
 
 from isoclone.base.errors import CheckpointError, SpecError  # noqa: E402
+from isoclone.cli import main  # noqa: E402
 from isoclone.experts import expert, score_expert  # noqa: E402
 from isoclone.experts.algorithms import CONTRIB, SB3, algorithm_of  # noqa: E402
 from isoclone.experts.base import View  # noqa: E402
@@ -272,3 +273,18 @@ def test_statistics_beside_a_zip_are_part_of_its_identity(normalised, tmp_path):
     copied(normalised[0], tmp_path, kept="vecnormalize.pkl")
     assert identity_of(path) != alone
     assert identity_of(path)["file"] == alone["file"]
+
+
+def test_how_a_model_plays_is_said_beside_its_score_and_in_its_demonstrations(
+    normalised, tmp_path, capsys
+):
+    path = copied(normalised[0], tmp_path, kept="vecnormalize.pkl")
+    assert main(["expert", "score", str(path), CART.name, "--trust", "--episodes", "2"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "sampled (greedy: --options deterministic=true)" in said
+    assert "- observations normalised by" in said
+    out = str(tmp_path / "demos")
+    asked = ["--options", "deterministic=true", "--samples", "50", "--executor", "serial"]
+    assert main(["demos", "record", CART.name, "--expert", str(path), "--trust", *asked,
+                 "--out", out]) == 0  # fmt: skip
+    assert "- actions greedy (sampled: --options determ" in capsys.readouterr().out

@@ -11,6 +11,7 @@ from isoclone.demos.record import play
 from isoclone.experts import score_expert
 from isoclone.experts.base import View
 from isoclone.experts.draws import chosen
+from isoclone.experts.entropy import action_entropy
 from isoclone.games import game, make_env
 from isoclone.testing import check_expert
 
@@ -116,6 +117,11 @@ def test_at_another_frame_skip_an_action_is_held():
     sees = Sees(every=3)
     (_, _, episode, _) = next(play(TOY, ic.expert(sees, TOY), 0, [0]))
     assert episode.actions.tolist() == [1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0][: len(episode.actions)]
+
+
+def test_a_player_is_not_asked_twice():
+    with pytest.raises(SpecError, match="keeps a memory of its own"):
+        action_entropy(ic.expert(Alternates, TOY), TOY)
 
 
 def test_groups_that_are_mixed_up_are_refused():

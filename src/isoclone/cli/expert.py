@@ -115,7 +115,7 @@ def score(
     from isoclone.cli.console import STDOUT, plus_minus
     from isoclone.cli.output import print_json
     from isoclone.experts import expert as find_expert
-    from isoclone.experts import score_expert
+    from isoclone.experts import manner_of, score_expert
     from isoclone.games import game as find_game
 
     limits = {} if max_steps is None else {"max_steps": max_steps}
@@ -129,7 +129,8 @@ def score(
         body = {**result.to_json(), "random_score": the_game.random_score}
         print_json(body | ({"entropy": uncertain.to_json()} if uncertain else {}))
         return
-    how = f", {_choice(result)}" if result.chooses else ""
+    manner = manner_of(result)
+    how = f", {manner}" if manner else ""
     STDOUT.print(f"{result.expert} in {game}: {plus_minus(result.mean, result.se, 1)}{how}")
     chance = "not measured" if the_game.random_score is None else f"{the_game.random_score:g}"
     STDOUT.print(
@@ -154,14 +155,6 @@ def _entropy(player: Any, the_game: Any, episodes: int, seed: int) -> Any:
         return action_entropy(
             player, the_game, episodes, seed=seed, progress=lambda done, _: bar.show(done, "")
         )
-
-
-def _choice(result: Any) -> str:
-    """Return how an expert's actions were chosen, and the option for the other way."""
-    if not result.other_way:
-        return str(result.chooses)
-    other = "sampled" if result.chooses == "greedy" else "greedy"
-    return f"{result.chooses} ({other}: --options {result.other_way})"
 
 
 class _Bar:

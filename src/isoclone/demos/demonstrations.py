@@ -66,6 +66,7 @@ class Finished:
     dev_episodes: frozenset[int]
     fingerprint: str
     expert_identity: dict[str, Any] = dataclasses.field(default_factory=dict, kw_only=True)
+    expert_notes: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
 
     format: ClassVar[int]
     row: ClassVar[type]
@@ -117,6 +118,7 @@ class Finished:
                 dev_episodes=frozenset(data["dev_episodes"]),
                 fingerprint=data["fingerprint"],
                 expert_identity=data.get("expert_identity") or {},
+                expert_notes=tuple(str(note) for note in data.get("expert_notes") or ()),
                 **cls._fields_of_kind(data),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -271,6 +273,7 @@ class Finished:
                 "game_options": self.game_options,
                 "expert": self.expert_name,
                 "expert_identity": self.expert_identity,
+                "expert_notes": self.expert_notes,
                 "score_mean": mean,
                 "score_se": se,
                 "samples": self.samples,
@@ -297,6 +300,7 @@ class Finished:
             *self._lines_of_kind(self.summary()),
             *self._lines_of_copies(),
             *([f"expert: {who(self.expert_identity)}"] if self.expert_identity else []),
+            *(f"- {note}" for note in self.expert_notes),
             f"fingerprint {self.fingerprint}, every file verified",
         ]
 

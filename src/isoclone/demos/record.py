@@ -39,7 +39,7 @@ from isoclone.demos.demonstrations import DONE, FORMAT, HELD, REQUEST, FrameDemo
 from isoclone.demos.episode import Episode, EpisodeInfo, exact, read_info, write_episode
 from isoclone.demos.manifest import episode_path, write_manifest
 from isoclone.executors import Executor, Files, SerialExecutor, Task
-from isoclone.experts import Expert, View, expert
+from isoclone.experts import Expert, View, expert, notes_of
 from isoclone.experts.identity import KNOWN, said
 from isoclone.games import Env, Game, action_sizes, check_seed, game, make_env
 from isoclone.games.actions import action_dtype, chosen, several
@@ -454,7 +454,12 @@ def _finish(path: Path, request: RecordRequest, the_game: Game, player: Expert, 
     facts = {"game": request.game, "game_options": request.game_options, **spaces}
     write_manifest(
         path,
-        {**facts, "expert": player.name, "expert_identity": request.identity},
+        {
+            **facts,
+            "expert": player.name,
+            "expert_identity": request.identity,
+            "expert_notes": notes_of(player),
+        },
         count,
         request.dev_fraction,
     )

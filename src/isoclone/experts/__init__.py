@@ -14,7 +14,7 @@ from isoclone.base.errors import SpecError
 from isoclone.base.registry import resolved
 from isoclone.base.tables import EXPERTS
 from isoclone.base.userfile import found_in_file, is_file_reference, split_reference
-from isoclone.experts.base import CallableExpert, Expert, View, make_random
+from isoclone.experts.base import CallableExpert, Expert, View, make_random, manner_of, notes_of
 from isoclone.experts.identity import EXPERT, OWN, identity_of
 from isoclone.experts.lookahead import make_lookahead
 from isoclone.experts.player import Player, as_expert
@@ -33,6 +33,8 @@ __all__ = [
     "View",
     "expert",
     "expert_names",
+    "manner_of",
+    "notes_of",
     "score_expert",
     "shaped",
     "train_expert",

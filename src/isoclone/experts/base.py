@@ -95,6 +95,22 @@ class Expert(Protocol):
         ...
 
 
+def manner_of(player: Any) -> str:
+    """Return how an expert, or a score of one, chooses, and the other way; '' if it is not said.
+
+    It is such as "greedy (sampled: --options deterministic=false)".
+    """
+    chooses, option = getattr(player, "chooses", ""), getattr(player, "other_way", "")
+    other = {"greedy": "sampled", "sampled": "greedy"}.get(chooses)
+    return f"{chooses} ({other}: --options {option})" if option and other else str(chooses)
+
+
+def notes_of(expert: Any) -> list[str]:
+    """Return what there is to say of an expert, for people, a line each: its manner, its notes."""
+    manner = manner_of(expert)
+    return [*([f"actions {manner}"] if manner else []), *getattr(expert, "notes", ())]
+
+
 @dataclass(frozen=True)
 class CallableExpert:
     """An expert made of a function from an observation (stack, *frame_shape) to an action.
@@ -138,5 +154,7 @@ __all__ = [
     "RandomExpert",
     "View",
     "make_random",
+    "manner_of",
     "must_serve",
+    "notes_of",
 ]

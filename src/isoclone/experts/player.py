@@ -98,7 +98,7 @@ class _Row:
 
 @dataclass
 class PlayerExpert:
-    """A player as an expert."""
+    """A player as an expert; what it remembers cannot be copied, so it is not asked twice."""
 
     player: Any
     n_actions: int
@@ -110,6 +110,7 @@ class PlayerExpert:
     greedy: bool
     press_fire: bool
     notes: tuple[str, ...]
+    _logits: bool = False  # whether its answers were logits
     _token: object = None
     _seen: list[Any] = field(default_factory=list)
     remembers: ClassVar[bool] = True
@@ -138,6 +139,16 @@ class PlayerExpert:
         return actions
 
     @property
+    def chooses(self) -> str:
+        """How actions are chosen, once that is known: of logits by chance, or the best."""
+        return ("greedy" if self.greedy else "sampled") if self._logits else ""
+
+    @property
+    def other_way(self) -> str:
+        """The option by which they are chosen otherwise, as the player says it."""
+        return str(getattr(self.player, "other_way", ""))
+
+    @property
     def _who(self) -> str:
         return f"expert '{self.name}'"
 
@@ -163,7 +174,7 @@ class PlayerExpert:
         n, factors = len(self._seen), len(self.sizes)
         mine = [row.index for row in rows]
         if answer.dtype.kind == "f" and answer.shape == (n, self.n_actions):
-            rngs = [view.rng for view in views]
+            self._logits, rngs = True, [view.rng for view in views]
             return chosen(answer[mine], self.sizes, rngs, self.greedy)
         shape = (n,) if factors == 1 else (n, factors)
         if answer.dtype.kind not in "iub" or answer.shape != shape:

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,6 +39,7 @@ MEMORY = "bot"  # where a view keeps its episode's bot
 class Bot:
     """A bot as an expert."""
 
+    remembers: ClassVar[bool] = True
     path: str
     make: Any = field(repr=False, compare=False)
     actions: tuple[int, ...] = field(repr=False)  # from an index of the contract to the game's
