@@ -31,7 +31,7 @@ IRRELEVANT = {  # when it is deleted, and why
 DIGESTED = ("points", "checkpoints", "state.safetensors", "episodes", "study.json")
 NOT_THE_SAME = (  # after a second making, and need not be; a report tells where it was made
     "seconds", "study.log", "progress.json", "state.safetensors", "restarted.json", "cache",
-    "report.html",
+    "report.html", "curve.parquet",
 )  # fmt: skip
 
 

@@ -297,19 +297,26 @@ def _is_zombie(pid: int) -> bool:
         return False
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, type]) -> None:
-    """Write rows to `path`.parquet and `path`.csv with the same columns; None is a missing value.
-
-    Floats are written by their shortest exact form, so equal numbers give equal bytes.
-    """
+def write_parquet(
+    path: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, type]
+) -> None:
+    """Write rows to a Parquet file whose pages have checksums; None is a missing value."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
     schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
     table = pa.Table.from_pylist([{name: row[name] for name in columns} for row in rows], schema)
-    with replacing(path.with_suffix(".parquet")) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, type]) -> None:
+    """Write rows to `path`.parquet and `path`.csv with the same columns; None is a missing value.
+
+    Floats are written by their shortest exact form, so equal numbers give equal bytes.
+    """
+    write_parquet(path.with_suffix(".parquet"), rows, columns)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

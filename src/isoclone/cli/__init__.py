@@ -150,13 +150,13 @@ def _end_quietly_on_signals() -> None:
 def _who_knows(words: Sequence[str]) -> str:
     """Return a hint at the file that made a study, if one of the words lies in such a study."""
     from isoclone.base.store import read_json
-    from isoclone.cli.study import MADE_BY
     from isoclone.executors.setup import STUDY_FILE_VARIABLE
+    from isoclone.study.folder import StudyFolder
 
     places = [p for word in words for p in (Path(word), *Path(word).parents)]
     for folder in places if not os.environ.get(STUDY_FILE_VARIABLE) else ():
         with suppress(IsocloneError, OSError, TypeError, KeyError):
-            file = read_json(folder / MADE_BY)["file"]
+            file = read_json(StudyFolder(folder).made_by)["file"]
             return f"; {folder} was made by {file}: set {STUDY_FILE_VARIABLE}={file}"
     return ""
 

@@ -14,7 +14,6 @@ from isoclone.base.errors import ExecutionError, SpecError, StoreError, UnknownN
 from isoclone.cli.flags import CHANGES, CREW, FLAT, Changes, Crew
 
 OUT = Path("studies-out")
-MADE_BY = "made_by.json"  # in a study's directory: the Python file it came from, by its path
 T = TypeVar("T")
 
 
@@ -118,10 +117,10 @@ def _refuse_harm(the_study: Any) -> None:
     What is only a help for going on, as a training state, is said and no more.
     """
     from isoclone.cli.console import STDERR
-    from isoclone.study.examine import WHEN_NEEDED, examine
+    from isoclone.study.examine import UNJUDGED, examine
 
     harms = examine(the_study.path)
-    grave = [harm for harm in harms if harm.path.name not in WHEN_NEEDED]
+    grave = [harm for harm in harms if harm.path.name not in UNJUDGED]
     for harm in harms:
         if harm not in grave:
             STDERR.say(f"note: {harm.says}")
@@ -142,7 +141,7 @@ def _study(source: str, out: Path | None, changes: Changes, device: str) -> Any:
     spec = changes.applied_to(_named_spec(source), own=source.endswith(".py"))
     study = Study.create(out or OUT / spec.name, spec, device=device)
     if source.endswith(".py"):
-        write_json(study.path / MADE_BY, {"file": str(Path(source).resolve())})
+        write_json(study.folder.made_by, {"file": str(Path(source).resolve())})
     return study
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from isoclone.base.curves import CurveRow
 from isoclone.base.records import Forecast, Point
 from isoclone.base.results import Baseline, Reference, Savings, Tested
 from isoclone.laws import DEFAULT_LAW, Curves, LawComparison
@@ -69,6 +70,18 @@ class DemosFacts:
 
 
 @dataclass(frozen=True)
+class TrainingFacts:
+    """The training curve of one run, from its first sample to its last."""
+
+    run_id: str
+    role: str
+    width: int
+    params: int
+    seed: int
+    rows: tuple[CurveRow, ...]
+
+
+@dataclass(frozen=True)
 class SweepFacts:
     """The sizes of the sweep, the number of points still missing, and its decisions."""
 
@@ -98,6 +111,7 @@ class Facts:
         video: an MP4 file of the forecast agent at play.
         went: facts about the forecast agent's episodes, for games that have any
             (see `evaluation.rollout.summary`).
+        training: the training curves that there are, by size, the forecast agent's included.
         law_name: the law that the study asks for.
         law_reason: why the default law is used instead; None where it is not.
         law_comparison: back-tests of that law and of the default; empty if it is the default.
@@ -119,6 +133,7 @@ class Facts:
     video: bytes | None = None
     baselines: dict[str, Baseline] = field(default_factory=dict)
     went: dict[str, Any] = field(default_factory=dict)
+    training: tuple[TrainingFacts, ...] = ()
     law_name: str = DEFAULT_LAW
     law_reason: str | None = None
     law_comparison: tuple[LawComparison, ...] = ()

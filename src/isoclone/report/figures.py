@@ -49,7 +49,7 @@ def isoflop(facts: Facts) -> Figure:
         here = [p for p in facts.measured if p.budget_flops == budget]
         if not here:
             continue
-        colour, group = _seq(place, len(facts.budgets)), f"b{place}"
+        colour, group = place_of(place, len(facts.budgets)), f"b{place}"
         fitted = _fitted_at(facts, budget)
         traces.append(_curve(fitted, here, colour, group))
         points = _points(here, [p.params for p in here], [p.dev_loss for p in here])
@@ -92,7 +92,7 @@ def return_against_loss(facts: Facts) -> Figure:
         here = [p for p in facts.measured if p.budget_flops == budget and p.return_mean is not None]
         if not here:
             continue
-        colour = _seq(place, len(facts.budgets))
+        colour = place_of(place, len(facts.budgets))
         points = _points(here, [p.dev_loss for p in here], [p.return_mean for p in here])
         points["marker"] = {"color": colour, "size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]}
         points["error_x"] = _errors([p.dev_loss_se for p in here], f"{colour}/0.5")
@@ -112,7 +112,7 @@ def by_variant(rows: Sequence[Measured], key: str) -> Figure:
     for place, budget in enumerate(budgets):
         here = [m for m in rows if m.point.budget_flops == budget]
         here = [m for m in here if getattr(m.point, key) is not None]
-        points, colour = [m.point for m in here], _seq(place, len(budgets))
+        points, colour = [m.point for m in here], place_of(place, len(budgets))
         trace = _points(points, [m.label for m in here], [getattr(p, key) for p in points])
         spread = [p.dev_loss_se if key == "dev_loss" else p.return_se for p in points]
         trace["mode"], trace["line"] = "lines+markers", {"color": f"{colour}/0.5", "width": 1}
@@ -132,7 +132,7 @@ def against_cost(rows: Sequence[Measured], cost: str) -> Figure:
     for place, label in enumerate(labels):
         here = [m for m in rows if m.label == label and m.point.dev_loss is not None]
         here = sorted((m for m in here if m.cost(cost)), key=lambda m: (m.point.seed, m.cost(cost)))
-        colour = _seq(place, len(labels))
+        colour = place_of(place, len(labels))
         for seed in dict.fromkeys(m.point.seed for m in here):
             own = [m for m in here if m.point.seed == seed]
             points = [m.point for m in own]
@@ -362,8 +362,8 @@ def _errors(values: Sequence[float | None], colour: str) -> dict[str, Any]:
 # ---------------------------------------------------------------------- layout
 
 
-def _seq(place: int, count: int) -> str:
-    """Return a budget's place on the sequential scale; a single budget has the middle."""
+def place_of(place: int, count: int) -> str:
+    """Return a place on the sequential scale of colours; a single one has the middle."""
     return f"@seq{place / (count - 1) if count > 1 else 0.5:.3f}"
 
 

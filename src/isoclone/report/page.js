@@ -63,6 +63,13 @@
     draw();
   });
 
+  for (const folded of document.querySelectorAll("details")) {
+    folded.addEventListener("toggle", () => {
+      const charts = folded.open ? folded.querySelectorAll(".chart") : [];
+      for (const place of charts) if (place.id in figures) Plotly.Plots.resize(place);
+    });
+  }
+
   const sortBy = (button) => {
     const heading = button.closest("th");
     const body = heading.closest("table").tBodies[0];

@@ -54,6 +54,7 @@ BUILT_IN = {  # in the order of the page
     "law": "isoclone.report.laws:law",
     "baselines": "isoclone.report.baselines:baselines",
     "went": "isoclone.report.baselines:went",
+    "training": "isoclone.report.training:training",
     "plan": "isoclone.report.savings:savings",
     "floor": "isoclone.report.floor:floor",
     "laws": "isoclone.report.laws:laws",

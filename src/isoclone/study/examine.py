@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from isoclone.agents.digest import verified
+from isoclone.base.curves import read_curve
 from isoclone.base.errors import DataError, IsocloneError, SpecError
 from isoclone.base.records import Point, Run, stable_id
 from isoclone.base.results import Tested
@@ -47,6 +48,8 @@ RUN, REPAIR = "run", "repair"
 ROLES = ("sweep", "forecast", "extra")
 OF_A_POINT = ("points", "checkpoints", "episodes")  # lost together, made together
 WHEN_NEEDED = ("state.safetensors", "progress.json", "restarted.json")
+CURVE = "curve.parquet"
+UNJUDGED = (*WHEN_NEEDED, CURVE)  # a study is not judged by them
 MAY_CHANGE = "role"  # a forecast's agent becomes an 'extra' point when its forecast falls
 T = TypeVar("T")
 Key = tuple[str, float]  # a point: its run's id, its budget in FLOPs
@@ -192,6 +195,8 @@ class _Examination:
             if point is not None:
                 self.points[point.run_id, point.budget_flops] = point
                 self._beside(run, point)
+        if run.curve.exists() or any(p.samples for p in self.points.values() if p.run_id == run.id):
+            check(run.curve, read_curve, REPAIR)
         for path in run.path.glob("checkpoints/*"):
             self.found.seen.add(path)  # of a point that is being measured: not complete
         for path in (run.state, run.progress, run.restarted):

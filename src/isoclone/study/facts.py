@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from isoclone.base.curves import read_curve
 from isoclone.base.errors import IsocloneError
 from isoclone.base.records import Forecast, Point
 from isoclone.base.results import Tested
@@ -18,7 +20,7 @@ from isoclone.demos.base import unique_samples
 from isoclone.evaluation.rollout import summary
 from isoclone.games import is_playable
 from isoclone.laws import DEFAULT_LAW, FittedLaw
-from isoclone.report.facts import DemosFacts, Facts, SweepFacts
+from isoclone.report.facts import DemosFacts, Facts, SweepFacts, TrainingFacts
 from isoclone.study import plan
 from isoclone.study.builtins import builtin
 from isoclone.study.fit import fit_law
@@ -54,6 +56,7 @@ def gather(study: Study) -> Facts:
         tested=tested,
         baselines=_try(study.baselines, missing, "Baselines") or {},
         went=_try(lambda: _went(study, tested), missing, "Episodes") or {},
+        training=_training(study, missing),
         video=video.read_bytes() if video.exists() else None,
         builtin=_is_builtin(study.spec),
         **_drawn(study, fitted, tested, missing),
@@ -175,6 +178,19 @@ def _went(study: Study, tested: Tested | None) -> dict[str, Any]:
         return {}
     path = study.folder.run(agent.run_id).episodes(agent.budget_flops)
     return summary(read_json(path)) if path.exists() else {}
+
+
+def _training(study: Study, missing: list[str]) -> tuple[TrainingFacts, ...]:
+    """Return the training curve of every run that has points and a curve, by size."""
+    last = {p.run_id: p for p in sorted(study.points(None), key=lambda p: p.samples)}
+    found = []
+    for point in sorted(last.values(), key=lambda p: (p.params, p.seed, p.run_id)):
+        path = study.folder.run(point.run_id).curve
+        rows = _try(partial(read_curve, path), missing, "Training curve") if path.exists() else None
+        if rows:
+            about = (point.run_id, point.role, point.width, point.params, point.seed)
+            found.append(TrainingFacts(*about, tuple(rows)))
+    return tuple(found)
 
 
 def _is_builtin(spec: StudySpec) -> bool:

@@ -13,6 +13,7 @@
     checkpoints/<budget>.safetensors
     episodes/<budget>.json how each episode went, where the game tells
     seconds/<budget>.json  how long training took
+    curve.parquet          loss, learning rate, gradient norm and speed along the training
     points/<budget>.json   written last: without it the point did not happen
     progress.json          for watchers
   points.parquet, .csv   every point, one row each
@@ -23,6 +24,7 @@
   video.mp4              that agent playing
   report.html            everything, on one page
   study.log              who did what, and when: one line each (see `study.journal`)
+  made_by.json           the Python file that the study came from, if it came from one
 """
 
 from __future__ import annotations
@@ -56,6 +58,11 @@ class RunFolder:
     path: Path
 
     @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.path.name
+
+    @property
     def file(self) -> Path:
         """The run's declared fields."""
         return self.path / "run.json"
@@ -74,6 +81,11 @@ class RunFolder:
     def failure(self) -> Path:
         """The traceback of the last attempt that failed, if one did."""
         return self.path / "failure.txt"
+
+    @property
+    def curve(self) -> Path:
+        """The training curve, up to the last point."""
+        return self.path / "curve.parquet"
 
     @property
     def progress(self) -> Path:
@@ -180,6 +192,11 @@ class StudyFolder:
     def log(self) -> Path:
         """Who did what, and when."""
         return self.path / "study.log"
+
+    @property
+    def made_by(self) -> Path:
+        """The Python file that the study came from, by its path; absent if it came from none."""
+        return self.path / "made_by.json"
 
     @property
     def lock(self) -> Path:

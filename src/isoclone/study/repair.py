@@ -19,6 +19,7 @@ from isoclone.demos.demonstrations import REQUEST
 from isoclone.demos.manifest import write_episode_table
 from isoclone.study import pipeline
 from isoclone.study.examine import (
+    CURVE,
     OF_A_POINT,
     REPAIR,
     ROLES,
@@ -134,7 +135,10 @@ class _Repair:
     # -------------------------------------------------------------- lost runs and points
 
     def _key_of(self, path: Path) -> Key | None:
-        """Return the point that a file belongs to, None if to none."""
+        """Return the point that a file belongs to, None if to none; a curve to its run's last."""
+        if path.name == CURVE:
+            budgets = [float(p.stem) for p in path.parent.glob("points/*.json")]
+            return (path.parent.name, max(budgets)) if budgets else None
         if path.parent.name not in OF_A_POINT or path.parents[2] != self.study.path / "runs":
             return None
         with suppress(ValueError):  # not a file of ours

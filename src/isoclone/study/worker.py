@@ -10,6 +10,8 @@ import math
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import torch
 
 from isoclone.agents.checkpoint import TrainedPolicy, load_checkpoint
 from isoclone.base import distributed
+from isoclone.base.curves import CurveRow, read_curve, write_curve
 from isoclone.base.errors import CheckpointError, StoreError
 from isoclone.base.provenance import made_by
 from isoclone.base.records import Point, Run
@@ -58,11 +61,14 @@ def train_to_budget(study: Path, run_id: str, budget_flops: float, role: str, de
     try:
         trainer.train_until(budget_flops, lambda samples: job.report("train", trainer))
     except Diverged as diverged:
+        job.write_curve(trainer)
         job.write(job.point(trainer, status="diverged", reason=str(diverged)))
         return
     job.keep(trainer)
     if distributed.leads():
-        job.write(job.point(trainer, **job.measured(trainer)))
+        point = job.point(trainer, **job.measured(trainer))
+        job.write_curve(trainer, point)
+        job.write(point)
         job.report("done", trainer, now=True)
 
 
@@ -103,10 +109,14 @@ class _Job:
         self.params = policy_params(*shape, **run.policy_options)
         self._reported = 0.0
 
+    def points(self) -> list[Point]:
+        """Read the run's complete points."""
+        paths = sorted((self.folder.path / "points").glob("*.json"))
+        return [Point.from_json(read_json(path)) for path in paths]
+
     def diverged_before(self) -> str | None:
         """Return the reason, if this run diverged at an earlier budget."""
-        for path in sorted((self.folder.path / "points").glob("*.json")):
-            point = Point.from_json(read_json(path))
+        for point in self.points():
             if point.status == "diverged" and point.budget_flops < self.budget:
                 return point.reason
         return None
@@ -199,6 +209,26 @@ class _Job:
         return Point.of_run(
             self.run, self.budget, self.params, self.role, **cost, **made, **measured
         )
+
+    def write_curve(self, trainer: Trainer, point: Point | None = None) -> None:
+        """Write the training curve, with the dev losses of the run's points and of a new one.
+
+        Rows are found by their samples, so none is there twice. Of a run that had to begin again,
+        what was written of its later part stays until training has come there.
+        """
+        if not distributed.leads():
+            return
+        rows = {row.samples: row for row in trainer.curve.rows(trainer.flops_per_sample)}
+        with suppress(StoreError):
+            later = (
+                r for r in read_curve(self.folder.curve) if r.samples > trainer.progress.samples
+            )
+            rows |= {row.samples: row for row in later}
+        for each in [*self.points(), *([point] if point else [])]:
+            if each.samples and each.dev_loss is not None:
+                row = rows.get(each.samples, CurveRow(each.samples, each.flops))
+                rows[each.samples] = replace(row, dev_loss=each.dev_loss)
+        write_curve(self.folder.curve, [rows[samples] for samples in sorted(rows)])
 
     def write(self, point: Point) -> None:
         """Write the point; this is the last step."""

@@ -31,6 +31,7 @@ from isoclone.demos.base import MASKED, Batch
 from isoclone.executors.setup import keep_freed_memory
 from isoclone.policies import policy_flops
 from isoclone.policies.factors import total_nats
+from isoclone.training.curve import Curve
 from isoclone.training.device import precision_for
 from isoclone.training.flat import FlatParameters
 from isoclone.training.recipes import Recipe
@@ -118,7 +119,7 @@ class Trainer:
             fused=self.device.type in ("cpu", "cuda"),
         )
         self.average = self.flat.values.detach().clone()
-        self.progress = TrainProgress()
+        self.progress, self.curve = TrainProgress(), Curve()
 
     def _fresh_module(self) -> torch.nn.Module:
         """Return the policy with the weights that the run's seed gives it."""
@@ -182,14 +183,24 @@ class Trainer:
         value = distributed.total(value)
         if not math.isfinite(value):
             raise Diverged(f"training loss was {value} after {done.samples:,} samples")
-        assert self.flat.values.grad is not None
-        distributed.add_up(self.flat.values.grad)
-        self._clip()
-        self.optimiser.step()
+        gradient = self.flat.values.grad
+        assert gradient is not None
+        distributed.add_up(gradient)
         done.step += 1
         done.samples += batch.samples
+        self._note(value, gradient)
+        self._clip()
+        self.optimiser.step()
         done.train_loss += (value - done.train_loss) * _share_of_last(done.step, LOSS_AVERAGE)
         self._average()
+
+    def _note(self, loss: float, gradient: torch.Tensor) -> None:
+        """Take note of a step in the curve; most steps have no row there."""
+        done, curve = self.progress, self.curve
+        curve.saw(loss)
+        if curve.due(done.step):
+            rate = self.optimiser.param_groups[0]["lr"]
+            curve.add(done.step, done.samples, rate, gradient.norm().item(), done.seconds)
 
     def _forward(self, batch: Batch, carried: State) -> tuple[torch.Tensor, State]:
         """Return logits, and the state to go on from, through which no gradient goes back."""
@@ -277,12 +288,14 @@ class Trainer:
         """Save the whole state; any number of processes can resume from it."""
         tensors = {f"weights.{k}": v for k, v in self.module.state_dict().items()}
         tensors["average"] = self.average
+        tensors["curve"] = self.curve.tensor()
         for state in self.optimiser.state.values():
             tensors |= {f"adam.{name}": value for name, value in state.items()}
         for name in self.carried[0]:
             mine = torch.cat([state[name] for state in self.carried])
             tensors[f"carried.{name}"] = distributed.gather(mine)
-        metadata = {"run_id": self.run.id, **self.progress.__dict__}
+        times = {"curve_seconds": self.curve.seconds}
+        metadata = {"run_id": self.run.id, **self.progress.__dict__, **times}
         if distributed.leads():
             save_tensors(self.state_path, tensors, metadata)
 
@@ -294,11 +307,11 @@ class Trainer:
         """
         if self.state_path.exists():
             tensors, metadata = load_tensors(self.state_path)
-            self._restore(tensors, self._checked(tensors, metadata))
+            self._restore(tensors, *self._checked(tensors, metadata))
         return self
 
-    def _checked(self, tensors: State, metadata: dict[str, Any]) -> TrainProgress:
-        """Return the progress in a saved state, once the state is found to be this run's.
+    def _checked(self, tensors: State, metadata: dict[str, Any]) -> tuple[TrainProgress, Curve]:
+        """Return progress and curve of a saved state, once the state is found to be this run's.
 
         An error here means that the file is unusable. Later errors, such as a lack of memory, do
         not, and must not cost the run its progress.
@@ -313,10 +326,14 @@ class Trainer:
         carried = all(f"carried.{name}" in found for name in self.carried[0])
         if not numbers or not carried or wanted.items() - found.items():
             raise CheckpointError(f"{self.state_path} does not fit the run; delete it")
-        return TrainProgress(**progress)  # type: ignore[arg-type]
+        try:
+            curve = Curve.restored(tensors["curve"], metadata["curve_seconds"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{self.state_path} has no curve; delete it") from error
+        return TrainProgress(**progress), curve  # type: ignore[arg-type]
 
-    def _restore(self, tensors: State, progress: TrainProgress) -> None:
-        self.progress = progress
+    def _restore(self, tensors: State, progress: TrainProgress, curve: Curve) -> None:
+        self.progress, self.curve = progress, curve
         self.module.load_state_dict(_under(tensors, "weights."))
         self.average.copy_(tensors["average"])
         for name in self.carried[0]:
