@@ -86,7 +86,9 @@ def test_a_figure_more_is_one_line_for_every_table(tmp_path):
         cells = [row["dev_confidence"] for row in csv.DictReader(file)]
     assert cells == ["0.75", ""]
     assert as_table([good, lost], Wider)["dev_confidence"] == [0.75, None]
-    assert figures(Wider)[-1].name == "dev_confidence"
+    last = figures(Wider)[-1]
+    assert (last.name, last.heading) == ("dev_confidence", "dev confidence")
+    assert last.says == "mean probability of the action"
 
 
 def test_a_table_of_before_the_figure_is_still_read():

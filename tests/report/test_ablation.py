@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from isoclone.base.records import Point
+from isoclone.base.schema import figure
 from isoclone.report.ablation import write_ablation
 from isoclone.report.measured import Measured
 from isoclone.study.study import Study
@@ -38,3 +40,20 @@ def test_no_returns_and_failed_points(rows: list[Measured], tmp_path: Path) -> N
     assert "No variant was measured." in page
     assert "lost &lt;it&gt;" in page
     assert "chart-returns" not in page
+
+
+@dataclasses.dataclass(frozen=True)
+class Wider(Point):
+    """A point with a figure more."""
+
+    dev_confidence: float | None = figure("mean probability of the action", "share", default=None)
+
+
+def test_a_new_figure_has_a_heading_in_words(rows, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("isoclone.report.ablation.Point", Wider)
+    wider = [
+        dataclasses.replace(m, point=Wider(**vars(m.point), dev_confidence=0.625)) for m in rows
+    ]
+    page = write_ablation(tmp_path / "a.html", "mine", "Why?", wider).read_text()
+    assert '<th scope=col title="mean probability of the action, share">dev confidence</th>' in page
+    assert page.count("<td>0.625</td>") == len(rows)

@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 from markupsafe import escape
 
+from isoclone.base.results import Reference, Tested
 from isoclone.report import write_report
 from isoclone.report.facts import Facts
 from isoclone.report.headline import headline
 from isoclone.report.page import sections_of
 from isoclone.report.templating import environment
+from isoclone.report.verdict import forecast
 from isoclone.study import pipeline
 from isoclone.study.builtins import builtin
 from isoclone.study.facts import gather
@@ -326,6 +328,34 @@ def test_figures_of_nothing_are_none(tmp_path: Path) -> None:
     sections, trouble = sections_of(gather(Study.create(tmp_path / "young", builtin("toy"))))
     assert not trouble
     assert not any(section.figures for section in sections.values())
+
+
+def test_the_headline_names_who_played_and_how_often_it_was_seen(facts: Facts) -> None:
+    assert facts.demos is not None
+    assert facts.agent is not None
+    shown = dataclasses.replace(
+        facts, demos=dataclasses.replace(facts.demos, expert="champion.zip"),
+        tested=Tested.of(facts.forecast, dataclasses.replace(facts.agent, epochs=25.0)),
+    )  # fmt: skip
+    said = headline(shown)
+    assert "Imitating the champion.zip expert in toy" in said
+    assert "(the demonstrations <b>25 times</b> over)" in said
+    once = dataclasses.replace(
+        facts, tested=Tested.of(facts.forecast, dataclasses.replace(facts.agent, epochs=0.9))
+    )
+    assert "times</b> over" not in headline(once)
+
+
+def test_a_forecast_above_the_expert_says_so(facts: Facts) -> None:
+    assert facts.forecast is not None
+    assert facts.forecast.return_mean is not None
+    told = "higher than what was measured of the expert, 1.00 ± 0.10 over 7 episodes"
+    low = {**facts.references, "expert": Reference(1.0, 0.1, 7)}
+    shown = dataclasses.replace(facts, references=low)
+    assert told in headline(shown)
+    assert told in forecast(shown).html
+    high = {**facts.references, "expert": Reference(1e3, 0.1, 7)}
+    assert "higher than" not in headline(dataclasses.replace(facts, references=high))
 
 
 # ---------------------------------------------------------------------- a real browser

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 from isoclone.base.records import Interval
+from isoclone.base.results import UNDETERMINED, undetermined
+
+WIDEST = 1e3  # an interval whose ends are further apart, as a factor, excludes nothing
+NO_ENDS, UNBOUNDED = "not determined", "unbounded"
 
 # What a terminal obeys instead of showing: C0 but tab and newline, DEL, C1; separators of lines;
 # what turns the direction of writing; halves of characters, among them bytes that are no UTF-8.
@@ -64,9 +70,39 @@ def plus_minus(value: float | None, error: float | None, digits: int = 3) -> str
 
 
 def interval_text(interval: Interval | dict[str, Any] | None, spec: str = ".3g") -> str:
-    """Return '0.51 [0.47, 0.55]'; '-' for a missing interval or end."""
+    """Return '0.51 [0.47, 0.55]', or in words where the ends say nothing; '-' for none."""
     if interval is None:
         return "-"
     row = interval if isinstance(interval, dict) else interval.to_json()
-    low, high = ("-" if row[k] is None else f"{row[k]:{spec}}" for k in ("low", "high"))
-    return f"{row['value']:{spec}} [{low}, {high}]"
+    if undetermined(row):
+        return UNDETERMINED
+    value = row["value"]
+    return f"{value:{spec}} {ends_text(row['low'], row['high'], value, lambda x: f'{x:{spec}}')}"
+
+
+def ends_text(
+    low: float | None, high: float | None, value: float | None, text: Callable[[float], str]
+) -> str:
+    """Return the ends of an interval: '[0.47, 0.55]', '[0.47, unbounded]', '[not determined]'.
+
+    Ends so far apart that nothing is excluded are not printed: a factor of more than `WIDEST`, or,
+    where an end is not positive, a distance of more than that many times the value.
+
+    Args:
+        low: None, or not finite, where there is no such end.
+        value: what the interval is about; None where it is not known.
+        text: turns a number into text.
+    """
+    left, right = (None if x is None or not math.isfinite(x) else x for x in (low, high))
+    if (left is None and right is None) or _says_nothing(left, right, value):
+        return f"[{NO_ENDS}]"
+    shown = (UNBOUNDED if x is None else text(x) for x in (left, right))
+    return f"[{', '.join(shown)}]"
+
+
+def _says_nothing(low: float | None, high: float | None, value: float | None) -> bool:
+    if low is None or high is None:
+        return False
+    if low > 0 or high < 0:
+        return max(low / high, high / low) > WIDEST
+    return bool(value) and high - low > WIDEST * abs(value or 0.0)

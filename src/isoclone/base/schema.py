@@ -34,6 +34,16 @@ class Column:
     unit: str = ""
     role: str = "label"
 
+    @property
+    def heading(self) -> str:
+        """Return the column's name in words, for tables on a page."""
+        return self.name.replace("_", " ")
+
+    @property
+    def says(self) -> str:
+        """Return what the column holds, with its unit."""
+        return f"{self.meaning}, {self.unit}" if self.unit else self.meaning
+
 
 def label(meaning: str, unit: str = "", **default: Any) -> Any:
     """Declare a field that is known before anything is measured."""

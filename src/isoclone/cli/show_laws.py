@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from isoclone.base.results import SAYS_SOMETHING, UNDETERMINED, undetermined
+from isoclone.base.formatting import interval_text
+from isoclone.base.results import SAYS_SOMETHING
 from isoclone.cli.screen import STDOUT, styled
 from isoclone.cli.screen import table as _table
 
@@ -17,11 +18,7 @@ def _number(value: float | None, spec: str = ".3g") -> str:
 
 
 def _interval(row: dict[str, Any] | None, spec: str = ".3g") -> str:
-    if row is None:
-        return "-"
-    if undetermined(row):
-        return UNDETERMINED
-    return f"{row['value']:{spec}} [{_number(row['low'], spec)}, {_number(row['high'], spec)}]"
+    return interval_text(row, spec)
 
 
 def _show_status(status: list[dict[str, str]]) -> None:

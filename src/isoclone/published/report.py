@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from isoclone.base.errors import DataError
+from isoclone.base.formatting import interval_text
 from isoclone.laws import ScalingLaws
 from isoclone.laws.frontier.backtest import BacktestRow, backtest, chosen, summary
 from isoclone.laws.frontier.replay import replay
@@ -154,7 +155,7 @@ def _html_table(titles: list[str], rows: list[list[str]]) -> str:
 
 
 def _span(row: dict[str, Any] | None) -> str:
-    return "-" if not row else f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+    return interval_text(row or None, ".2f")
 
 
 def _exponent_table(rows: list[dict[str, Any]]) -> str:
@@ -181,10 +182,7 @@ def agent_cells(row: dict[str, Any]) -> list[str]:
     loss = "-" if row["dev_loss"] is None else f"{row['dev_loss']:.4g}"
     returned = "-" if mean is None else f"{mean:,.1f}" + ("" if se is None else f" ± {se:,.1f}")
     expected = [row["forecast_dev_loss"], row["forecast_return"]]
-    spans = [
-        "-" if e is None else f"{e['value']:.4g} [{e['low']:.4g}, {e['high']:.4g}]"
-        for e in expected
-    ]
+    spans = [interval_text(e, ".4g") for e in expected]
     name = f"{row['group']} {row['run_id']}"
     return [name, f"{row['flops']:.3g}", loss, spans[0], returned, f"{int(count or 0)}", spans[1]]
 

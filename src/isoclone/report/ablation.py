@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclone.base.records import Point
-from isoclone.base.schema import figures
+from isoclone.base.schema import Column, figures
 from isoclone.base.store import write_bytes
 from isoclone.report.figures import against_cost, by_variant
 from isoclone.report.measured import Measured
@@ -53,9 +53,9 @@ SHOWN = {  # figures that the page's table has columns for, or that stand beside
 }
 
 
-def _more() -> list[str]:
+def _more() -> list[Column]:
     """Return the figures of a point that the table has no column for: each gets one."""
-    return [column.name for column in figures(Point) if column.name not in SHOWN]
+    return [column for column in figures(Point) if column.name not in SHOWN]
 
 
 def _extremes(

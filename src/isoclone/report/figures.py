@@ -299,7 +299,7 @@ def _forecast(flops: float, interval: Interval, key: str) -> Trace:
     """Return the forecast with its interval."""
     text = (
         f"<b>forecast at {power(flops)} FLOPs</b><br>{QUANTITIES[key]}: {number(interval.value)}"
-        f"<br>{100 * interval.level:.0f} % {bounds(interval.low, interval.high)}"
+        f"<br>{100 * interval.level:.0f} % {bounds(interval.low, interval.high, interval.value)}"
     )
     marker = {"symbol": "line-ew-open", "size": 16, "color": "@forecast", "line": {"width": 3}}
     trace = _one(flops, interval.value, marker, text)

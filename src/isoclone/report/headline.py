@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from isoclone.report.facts import Facts
 from isoclone.report.templating import fill
+from isoclone.report.words import with_error
 
 QUANTITY = {"dev_loss": "loss", "return_mean": "return"}
 
@@ -21,7 +22,33 @@ def headline(facts: Facts, trouble: list[str] | None = None) -> Markup:
         best=best,
         held=_held_words(facts.verdicts),
         ruler=_ruler(facts),
+        expert=facts.demos.expert if facts.demos else facts.spec.expert,
+        epochs=_epochs(facts),
+        above=above_the_expert(facts),
         missing=[*facts.missing, *(trouble or [])],
+    )
+
+
+def _epochs(facts: Facts) -> float | None:
+    """Return how often training goes over the demonstrations; None if that is not known."""
+    if facts.agent is not None and facts.agent.epochs:
+        return facts.agent.epochs
+    if facts.forecast is None or facts.demos is None:
+        return None
+    return facts.forecast.samples.value / facts.demos.samples["train"]
+
+
+def above_the_expert(facts: Facts) -> str | None:
+    """Return a sentence if the forecast return is higher than the expert's, None if it is not."""
+    expert, predicted = facts.references.get("expert"), facts.forecast
+    if expert is None or predicted is None or predicted.return_mean is None:
+        return None
+    if predicted.return_mean.value <= expert.mean:
+        return None
+    return (
+        f"The forecast return is higher than what was measured of the expert, "
+        f"{with_error(expert.mean, expert.se)} over {expert.episodes:,} episodes: imitation has no "
+        "evidence for that."
     )
 
 

@@ -34,16 +34,12 @@ def points(facts: Facts) -> Section | None:
     told = LEFT_OUT | set(HEADS.values())
     new = [column for column in figures(Point) if column.name not in told]
     known = {column.name: column for column in columns(Point)}
-    heads = [(head, _meaning(known[name])) for head, name in HEADS.items()]
-    heads += [(column.name.replace("_", " "), _meaning(column)) for column in new]
+    heads = [(head, known[name].says) for head, name in HEADS.items()]
+    heads += [(column.heading, column.says) for column in new]
     heads += [("status", ""), ("checkpoint or reason", "")]
     rows = [(p, [*_cells(p), *_figures(p, new)]) for p in facts.everyone]
     html = fill("points", folder=facts.folder, heads=heads, rows=rows)
     return Section("Every point", html=html)
-
-
-def _meaning(column: Column) -> str:
-    return f"{column.meaning}, {column.unit}" if column.unit else column.meaning
 
 
 def _cells(p: Point) -> list[tuple[Any, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 from isoclone.report.facts import Facts
+from isoclone.report.headline import above_the_expert
 from isoclone.report.laws import QUANTITIES
 from isoclone.report.sections import Section
 from isoclone.report.templating import fill
@@ -15,6 +16,13 @@ ERRORS = {"dev_loss": "dev_loss_se", "return_mean": "return_se"}
 def forecast(facts: Facts) -> Section:
     """Return the forecast beside what the agent that tests it reached, and its video."""
     video = base64.b64encode(facts.video).decode() if facts.video else None
-    html = fill("forecast", facts=facts, names=QUANTITIES, errors=ERRORS, video=video)
+    html = fill(
+        "forecast",
+        facts=facts,
+        names=QUANTITIES,
+        errors=ERRORS,
+        video=video,
+        above=above_the_expert(facts),
+    )
     known = facts.forecast is not None
     return Section("The forecast, put to the test" if known else "The forecast", html=html)

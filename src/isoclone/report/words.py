@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from isoclone.base.results import UNDETERMINED, undetermined
+from isoclone.base.formatting import ends_text, interval_text
 
 MISSING = "–"
 
@@ -59,11 +59,11 @@ def whole(value: float | None) -> str:
     return MISSING if value is None else f"{value:,.0f}"
 
 
-def bounds(low: float | None, high: float | None, digits: int = 3) -> Markup:
-    """Return [low, high]; an open side is shown as unbounded."""
-    left = "−∞" if low is None else number(low, digits)
-    right = "∞" if high is None else number(high, digits)
-    return Markup("[{}, {}]").format(left, right)
+def bounds(
+    low: float | None, high: float | None, value: float | None = None, digits: int = 3
+) -> Markup:
+    """Return [low, high], or in words where the ends say nothing, see `formatting.ends_text`."""
+    return Markup(ends_text(low, high, value, lambda x: str(escape(number(x, digits)))))
 
 
 def with_error(value: float | None, error: float | None, digits: int = 3) -> str:
@@ -93,7 +93,7 @@ def decimals(value: float | None, digits: int = 2) -> str:
 
 def exponents(interval: dict[str, Any]) -> str:
     """Return an exponent's interval, two decimals."""
-    return f"[{decimals(interval.get('low'))}, {decimals(interval.get('high'))}]"
+    return ends_text(interval.get("low"), interval.get("high"), interval.get("value"), decimals)
 
 
 def spaced(key: Any) -> str:
@@ -105,9 +105,7 @@ def flat(value: Any) -> str:
     """Return a nested value in one line of text."""
     if isinstance(value, dict):
         if {"value", "low", "high"} <= set(value):
-            if undetermined(value):
-                return UNDETERMINED
-            return f"{short(value['value'])} [{short(value['low'])}, {short(value['high'])}]"
+            return interval_text(value, ".4g")
         told = (
             f"{spaced(k)} ({flat(v)})" if _nested(v) else f"{spaced(k)} {flat(v)}"
             for k, v in value.items()
