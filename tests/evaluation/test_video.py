@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import gymnasium
 import numpy as np
 import pytest
+from agents_made import made
 from imageio_ffmpeg import read_frames
 
 from isoclone.base.errors import SpecError
@@ -60,3 +62,52 @@ def test_a_game_draws_its_own_pictures(policy, tmp_path):
     told = next(reader)
     reader.close()
     assert (told["source_size"], told["fps"]) == ((48, 32), 5)
+
+
+def test_a_gymnasium_game_is_filmed_as_it_draws_itself(tmp_path):
+    pytest.importorskip("pygame", reason="Gymnasium's games draw themselves by pygame")
+    cartpole, said = game("gym/CartPole-v1", max_steps=20), []
+    untrained = made("mlp", cartpole.frame, 2, game="gym/CartPole-v1")
+    shown = cartpole.filmed()
+    pictures = [draw() for draw, _ in play_episode(untrained, shown, 0, "sample")]
+    assert {picture.shape for picture in pictures} == {(400, 600, 3)}
+    assert len({picture.tobytes() for picture in pictures}) > 5
+    write_video(untrained, cartpole, tmp_path / "a.mp4", tell=said.append)
+    reader = read_frames(str(tmp_path / "a.mp4"))
+    told = next(reader)
+    reader.close()
+    assert (told["source_size"], told["fps"], said) == ((600, 400), 50, [])
+
+
+class Blind(gymnasium.Env):
+    """A game that cannot draw itself."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (3,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, render_mode=None):
+        self.render_mode = render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 5
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        self.left -= 1
+        return np.zeros(3, np.float32), 1.0, self.left == 0, False, {}
+
+    def render(self):
+        raise RuntimeError("no screen")
+
+
+def test_a_game_that_cannot_draw_itself_is_filmed_as_it_is_seen(tmp_path):
+    gymnasium.register("Blind-v0", Blind)
+    try:
+        blind, said = game("gym/Blind-v0"), []
+        write_video(made("mlp", blind.frame, 2), blind, tmp_path / "a.mp4", tell=said.append)
+    finally:
+        del gymnasium.registry["Blind-v0"]
+    assert len(said) == 1
+    assert said[0].startswith("gym/Blind-v0 is filmed as the policy sees it: its render() raised")
+    assert (tmp_path / "a.mp4").exists()

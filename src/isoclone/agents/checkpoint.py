@@ -39,6 +39,7 @@ class TrainedPolicy:
     dtype: torch.dtype
     device: torch.device
     action_sizes: tuple[int, ...] = ()  # of actions with several factors
+    source: Path | None = None  # the file it was loaded from
 
     def __repr__(self) -> str:
         return f"TrainedPolicy({self.run.label}, {self.samples:,} samples, {self.device})"
@@ -179,7 +180,15 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> TrainedPolicy:
     where = torch.device(device)
     samples = int(metadata["samples"])
     return TrainedPolicy(
-        module.to(where).eval(), encoder, run, metadata["n_actions"], samples, dtype, where, sizes
+        module.to(where).eval(),
+        encoder,
+        run,
+        metadata["n_actions"],
+        samples,
+        dtype,
+        where,
+        sizes,
+        path,
     )
 
 

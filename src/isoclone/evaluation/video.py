@@ -12,7 +12,7 @@ import numpy as np
 
 from isoclone.agents.checkpoint import TrainedPolicy
 from isoclone.agents.runners import runner_for
-from isoclone.base.errors import SpecError
+from isoclone.base.errors import IsocloneError, SpecError
 from isoclone.base.store import replacing
 from isoclone.evaluation.rollout import check_fits
 from isoclone.games import Game, action_sizes, check_seed, close, make_env
@@ -22,6 +22,7 @@ from isoclone.policies.sampling import Sampling
 FRAMES_PER_SECOND = 30  # agent steps, unless the game says; Atari runs at 15 of them a second
 MAX_STEPS = 1_800
 CANDIDATES = 3
+SIDE = 400  # pixels, about: smaller pictures are enlarged
 FORMATS: dict[str, dict[str, Any]] = {
     ".mp4": {"quality": 6, "output_params": ["-f", "mp4", "-movflags", "+faststart"]},
     ".gif": {  # 256 colours, chosen for the film; half the size in each direction
@@ -64,7 +65,9 @@ def _picture(game: Game, env: object, frame: np.ndarray) -> np.ndarray:
     """Return the game's own picture where it has one, else the frame itself, enlarged."""
     screen = getattr(env, "screen_rgb", None)
     if screen is not None:
-        return screen().repeat(2, 0).repeat(2, 1)
+        seen: np.ndarray = screen()
+        times = max(1, round(SIDE / max(seen.shape)))
+        return seen.repeat(times, 0).repeat(times, 1)
     draw = getattr(game, "draw", None)
     if draw is not None:
         picture: np.ndarray = draw(frame)
@@ -86,9 +89,17 @@ def _bars(vector: np.ndarray) -> np.ndarray:
 
 
 def write_video(
-    policy: TrainedPolicy, game: Game, path: Path, seed: int = 0, sampling: str = "sample"
+    policy: TrainedPolicy,
+    game: Game,
+    path: Path,
+    seed: int = 0,
+    sampling: str = "sample",
+    tell: Callable[[str], None] = lambda said: None,
 ) -> float:
     """Film the median one of a few episodes, as an mp4 or a gif; returns its return.
+
+    Args:
+        tell: told why the game's own pictures are not filmed, if they are not.
 
     Raises:
         SpecError: the name ends neither in .mp4 nor in .gif, or the seed is below 0.
@@ -103,9 +114,20 @@ def write_video(
         steps = play_episode(policy, game, candidate, sampling)
         returns[candidate] = sum(reward for _, reward in steps)
     chosen = sorted(returns, key=lambda s: returns[s])[CANDIDATES // 2]
-    rate = getattr(game, "frames_per_second", FRAMES_PER_SECOND)
-    _encode(play_episode(policy, game, chosen, sampling), path, rate)
+    shown = _filmed(game, tell)
+    rate = getattr(shown, "frames_per_second", FRAMES_PER_SECOND)
+    _encode(play_episode(policy, shown, chosen, sampling), path, rate)
     return returns[chosen]
+
+
+def _filmed(game: Game, tell: Callable[[str], None]) -> Game:
+    """Return the game that draws itself, if it can; else itself, whose frames are filmed."""
+    filmed: Callable[[], Game] | None = getattr(game, "filmed", None)
+    try:
+        return game if filmed is None else filmed()
+    except IsocloneError as error:
+        tell(f"{game.name} is filmed as the policy sees it: {error}")
+        return game
 
 
 def _encode(steps: Iterator[tuple[Callable[[], np.ndarray], float]], path: Path, rate: int) -> None:

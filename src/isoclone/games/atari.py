@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.base.errors import SpecError, UnknownNameError
+from isoclone.base.errors import DataError, SpecError, UnknownNameError
 from isoclone.base.records import shown
 from isoclone.games.base import FrameSpec
 from isoclone.games.random_scores import random_score
@@ -65,6 +65,12 @@ def _shrink(screen: np.ndarray) -> np.ndarray:
     import cv2
 
     return cv2.resize(screen, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+
+def _grey(screens: np.ndarray) -> np.ndarray:
+    """Return RGB screens (..., 3) in the greys of the emulator's own palette."""
+    weighed = screens.astype(np.float64) @ np.array([0.2989, 0.5870, 0.1140])
+    return np.rint(weighed).astype(np.uint8)
 
 
 def _load(rom: str) -> Any:
@@ -206,6 +212,28 @@ class Atari:
     def make_env(self) -> AtariEnv:
         """Make a single environment."""
         return AtariEnv(self.rom, self.max_steps, self.sticky, _skips(self.frame_skip))
+
+    def read(self, observation: Any) -> np.ndarray:
+        """Return what an emulator shows as a frame: the screen, in colour or grey, or the last two.
+
+        Args:
+            observation: (210, 160[, 3]) uint8, or two of them, of the last two emulator frames,
+                whose brighter pixels are taken, as in recording; (84, 84) is a frame already.
+
+        Raises:
+            DataError: it is none of these.
+        """
+        screens = np.asarray(observation)
+        if screens.dtype == np.uint8 and screens.shape == FRAME.shape:
+            return screens.copy()
+        if screens.ndim and screens.shape[-1] == 3:
+            screens = _grey(screens)
+        if screens.ndim == 3 and len(screens) == 2:
+            screens = screens.max(0)
+        if screens.dtype != np.uint8 or screens.shape[1:] != (160,) or len(screens) < 200:
+            shape = np.shape(observation)
+            raise DataError(f"{self.name}: an observation of shape {shape} is no Atari screen")
+        return _shrink(screens)
 
     def options(self) -> dict[str, Any]:
         """Return the settings beside the name, those of usual values left out."""

@@ -118,6 +118,11 @@ class Game(Protocol):
     | `action_error(action) -> float \| None` | with `index_of`: how far what the index stands for |
     |   | is from the action, None if it is the same |
     | `describe() -> list[str]` | how spaces are read, for `plan` and the report; nothing is said |
+    | `read(observation) -> frame` | what an observation of the environment underneath is as a |
+    |   | frame, for `ic.load(...).act`; observations are frames |
+    | `action_of(index) -> action` | what the environment underneath takes, the index itself |
+    | `filmed() -> Game` | the same game, its environments drawing themselves (`screen_rgb`); the |
+    |   | game itself is filmed. SpecError says why they cannot |
     | `frames_per_second: int` | agent steps a second in films; 30 |
     | `episode_summary: tuple[str, ...]` | which of `episode_facts` are summed up; all |
     | `spaces: games.spaces.ReadSpaces` | reads play that others recorded in the environment's own |

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -145,6 +145,25 @@ class GymEnv:
         self.env.close()
 
 
+class DrawnGymEnv(GymEnv):
+    """One Gymnasium environment that draws itself, made with `render_mode="rgb_array"`."""
+
+    def screen_rgb(self) -> np.ndarray:
+        """Return the environment's own picture, (height, width, 3) uint8.
+
+        Raises:
+            SpecError: it draws none.
+        """
+        try:
+            picture = self.env.render()
+        except Exception as error:  # foreign code may raise anything
+            said = " ".join(str(error).split())[:160]
+            raise SpecError(f"its render() raised {type(error).__name__}: {said}") from error
+        if not isinstance(picture, np.ndarray) or picture.ndim != 3 or picture.shape[2] != 3:
+            raise SpecError(f"its render() gave {shown(picture)}, not an array of RGB")
+        return np.ascontiguousarray(picture, np.uint8)
+
+
 @dataclass(frozen=True)
 class Gym:
     """A Gymnasium environment; make it with `game("gym/CartPole-v1")`.
@@ -161,6 +180,8 @@ class Gym:
     expert_score: float | None = None
     action_sizes: tuple[int, ...] = ()
     settings: GymOptions = field(default_factory=GymOptions, hash=False)
+    frames_per_second: int = 30  # of films
+    drawn: bool = False
 
     @classmethod
     def named(cls, env_id: str, max_steps: int = MAX_STEPS, **options: Any) -> Gym:
@@ -196,7 +217,25 @@ class Gym:
 
     def make_env(self) -> GymEnv:
         """Make an environment."""
-        return GymEnv(self.env_id, self.max_steps, self.settings)
+        kind = DrawnGymEnv if self.drawn else GymEnv
+        return kind(self.env_id, self.max_steps, self.settings)
+
+    def filmed(self) -> Gym:
+        """Return the same game with environments that draw themselves, at their own pace.
+
+        Raises:
+            SpecError: they cannot; the message says why.
+        """
+        make = {**self.settings.make, "render_mode": "rgb_array"}
+        shows = replace(self, settings=replace(self.settings, make=make), drawn=True)
+        env = shows.make_env()
+        try:
+            env.reset(0)
+            env.screen_rgb()  # type: ignore[attr-defined]
+            rate = env.env.metadata.get("render_fps") or self.frames_per_second
+        finally:
+            env.close()
+        return replace(shows, frames_per_second=max(1, round(rate)))
 
     def options(self) -> dict[str, Any]:
         """Return the settings beside the name."""
@@ -217,6 +256,15 @@ class Gym:
         """Return how observations and actions are read, a line each."""
         seen, done = _readers(self.env_id, self.settings)
         return [f"observations: {seen.described}", f"actions: {done.described}"]
+
+    def read(self, observation: Any) -> np.ndarray:
+        """Return an observation of the environment as a frame; DataError if it is none."""
+        frame: np.ndarray = _readers(self.env_id, self.settings)[0].read(observation)
+        return frame
+
+    def action_of(self, index: Any) -> Any:
+        """Return what the environment's `step` takes for the index of an action."""
+        return _readers(self.env_id, self.settings)[1].to_action(index)
 
     def index_of(self, action: Any) -> int | np.ndarray:
         """Return the index of an action as the environment takes it; DataError if it is none."""

@@ -293,10 +293,13 @@ def play_baseline(
     return {"mean": played.mean, "se": played.se, "episodes": episodes}
 
 
-def film(study: Path, checkpoint: str) -> None:
-    """Write the study's video from one of its checkpoints."""
+def film(study: Path, checkpoint: str) -> list[str]:
+    """Write the study's video from one of its checkpoints; return what there is to say of it."""
     from isoclone.evaluation.video import write_video
 
     spec = read_spec(study)
     policy = load_checkpoint(study / checkpoint)
-    write_video(policy, spec.make_game(), StudyFolder(study).video, sampling=spec.sampling)
+    said: list[str] = []
+    video = StudyFolder(study).video
+    write_video(policy, spec.make_game(), video, sampling=spec.sampling, tell=said.append)
+    return said
