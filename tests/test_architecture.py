@@ -131,6 +131,7 @@ def test_importing_isoclone_does_nothing():
 PUBLIC = [
     "__version__",
     "Ablation",
+    "Agent",
     "Demonstrations",
     "ExpertScore",
     "Forecast",
@@ -150,6 +151,7 @@ PUBLIC = [
     "evaluate",
     "executor",
     "expert",
+    "export",
     "fit",
     "game",
     "import_demos",
@@ -161,6 +163,7 @@ PUBLIC = [
     "register_demonstrations",
     "register_executor",
     "register_expert",
+    "register_exporter",
     "register_game",
     "register_import",
     "register_law",

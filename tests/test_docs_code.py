@@ -10,6 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from agents_made import made
+
+from isoclone.agents.checkpoint import save_checkpoint
+from isoclone.games import game
 
 DOCS = Path(__file__).parent.parent / "docs"
 LONGEST = 30  # lines of an example, blank ones aside
@@ -43,6 +47,25 @@ def python(folder: Path, *words: str, **variables: str) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=there)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def save_a_cartpole_agent(folder: Path) -> None:
+    """A checkpoint of untrained weights, where the pages look for a study's."""
+    policy = made("mlp", game("gym/CartPole-v1").frame, 2, game="gym/CartPole-v1")
+    about = {"run": policy.run.to_json(), "samples": 0, "n_actions": 2, "precision": "float32"}
+    place = folder / "studies-out/cartpole/checkpoints/1e9.safetensors"
+    save_checkpoint(place, policy.module.state_dict(), policy.encoder, about)
+
+
+@pytest.mark.parametrize("page", ["../README.md", "agents.md"])
+def test_an_agent_acts_in_ones_own_loop_without_training_code(page, tmp_path):
+    save_a_cartpole_agent(tmp_path)
+    code = next(block for block in blocks_of(page) if "agent.act(observation)" in block)
+    assert len([line for line in code.splitlines() if line and "import" not in line]) <= 5
+    look = "import sys; print(*(n for n in sys.modules if n.startswith('isoclone.')))"
+    rooms = {name.split(".")[1] for name in python(tmp_path, "-c", f"{code}\n{look}").split()}
+    assert "agents" in rooms
+    assert not rooms & {"training", "demos", "evaluation", "experts", "executors", "laws"}
 
 
 def test_examples_are_short():

@@ -23,6 +23,7 @@ from isoclone.base.version import VERSION as __version__
 # Public name -> the module it lives in.
 _ROOMS = {
     "Ablation": "isoclone.study.ablation",
+    "Agent": "isoclone.agents.agent",
     "Demonstrations": "isoclone.demos",
     "ExpertScore": "isoclone.experts",
     "Forecast": "isoclone.base.records",
@@ -42,6 +43,7 @@ _ROOMS = {
     "evaluate": "isoclone.api",
     "executor": "isoclone.executors",
     "expert": "isoclone.api",
+    "export": "isoclone.api",
     "fit": "isoclone.study.fit",
     "game": "isoclone.api",
     "import_demos": "isoclone.demos.foreign",
@@ -53,6 +55,7 @@ _ROOMS = {
     "register_demonstrations": "isoclone.api",
     "register_executor": "isoclone.api",
     "register_expert": "isoclone.api",
+    "register_exporter": "isoclone.api",
     "register_game": "isoclone.api",
     "register_import": "isoclone.api",
     "register_law": "isoclone.api",
@@ -75,9 +78,11 @@ TYPE_CHECKING = False  # to type checkers it is true; `typing` itself takes a wh
 if TYPE_CHECKING:
     from typing import Any
 
+    from isoclone.agents.agent import Agent as Agent
     from isoclone.agents.checkpoint import TrainedPolicy as TrainedPolicy
     from isoclone.api import evaluate as evaluate
     from isoclone.api import expert as expert
+    from isoclone.api import export as export
     from isoclone.api import game as game
     from isoclone.api import load as load
     from isoclone.api import policy_flops as policy_flops
@@ -86,6 +91,7 @@ if TYPE_CHECKING:
     from isoclone.api import register_demonstrations as register_demonstrations
     from isoclone.api import register_executor as register_executor
     from isoclone.api import register_expert as register_expert
+    from isoclone.api import register_exporter as register_exporter
     from isoclone.api import register_game as register_game
     from isoclone.api import register_import as register_import
     from isoclone.api import register_law as register_law

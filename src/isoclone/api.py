@@ -17,7 +17,9 @@ from isoclone.base.registry import Registry, add_verb, is_reference, trust_typed
 if TYPE_CHECKING:
     import torch
 
+    from isoclone.agents.agent import Agent
     from isoclone.agents.checkpoint import TrainedPolicy
+    from isoclone.agents.export import Exporter
     from isoclone.base.records import Forecast, Point
     from isoclone.demos import Demonstrations
     from isoclone.demos.foreign import Foreign
@@ -157,15 +159,44 @@ def train(study: Study, forecast: Forecast, session: Session | None = None) -> P
     return pipeline.train_forecast(study, forecast, session)
 
 
-def load(checkpoint: str | Path, device: str = "cpu") -> TrainedPolicy:
-    """Load a trained policy from a checkpoint (safetensors).
+def load(
+    checkpoint: str | Path, device: str = "cpu", sampling: str = "sample", seed: int = 0
+) -> Agent:
+    """Load an agent: `agent.act(observation)` returns an action, in anybody's own loop.
+
+    Args:
+        checkpoint: a checkpoint (.safetensors), a run's folder (its largest), a study (its
+            forecast agent), or hf://USER/NAME.
+        device: 'cpu', 'cuda', 'mps'.
+        sampling: 'sample', 'argmax', or settings: 'temperature=0.7,top_p=0.9,top_k=5'.
+        seed: of what is drawn.
 
     Raises:
         CheckpointError: the file is damaged, or does not hold what it says.
+        DataError: there is no checkpoint.
     """
-    from isoclone.agents.checkpoint import load_checkpoint
+    from isoclone.agents.agent import load_agent
+    from isoclone.study.checkpoints import checkpoint_in
 
-    return load_checkpoint(checkpoint, device)
+    return load_agent(checkpoint_in(checkpoint), device, sampling, seed)
+
+
+def export(policy: TrainedPolicy, to: str, out: str | Path) -> Path:
+    """Write an agent for other programs, as `isoclone export` does; return the path.
+
+    Args:
+        policy: of `ic.load`.
+        to: 'safetensors', 'onnx', 'torch', or what was registered.
+        out: the file or folder to write.
+
+    Raises:
+        UnknownNameError: no such format.
+        SpecError: there is something at `out`, or the policy cannot be written so.
+        MissingExtraError: a package that the format needs is not installed.
+    """
+    from isoclone.agents.export import export as write
+
+    return write(policy, to, Path(out))
 
 
 def evaluate(policy: TrainedPolicy, demos: Demonstrations, samples: int = 20_000) -> DevLoss:
@@ -343,6 +374,20 @@ def register_executor(name: str, maker: Callable[..., Executor] | str) -> None:
     from isoclone.base.tables import EXECUTORS
 
     _register(EXECUTORS, name, maker, None)
+
+
+def register_exporter(name: str, exporter: Exporter | str) -> None:
+    """Add a format for `isoclone export --to NAME`: `exporter(policy, path)`, or its name.
+
+    It writes the policy to a file, or a folder, that is not there yet.
+
+    Raises:
+        SpecError: it is neither a callable nor a name.
+    """
+    from isoclone.base.tables import EXPORTERS
+
+    _check_callable(EXPORTERS, name, exporter)
+    EXPORTERS.add(name, exporter)
 
 
 def register_section(name: str, render: Render | str, after: str = "went") -> None:

@@ -43,9 +43,20 @@ def verbs() -> dict[str, Callable[..., Any]]:
     `isoclone doctor` says why.
     """
     from isoclone.base.registry import BROKEN_PLUGINS, VERBS, load_plugins, resolved
-    from isoclone.cli import ablation, demos, doctor, expert, games, imports, laws, runs, study
+    from isoclone.cli import (
+        ablation,
+        agents,
+        demos,
+        doctor,
+        expert,
+        games,
+        imports,
+        laws,
+        runs,
+        study,
+    )
 
-    rooms = (study, ablation, runs, games, doctor, demos, imports, expert, laws)
+    rooms = (study, ablation, runs, games, doctor, demos, imports, agents, expert, laws)
     found = {words: call for room in rooms for words, call in room.VERBS.items()}
     load_plugins()
     for words, call in VERBS.items():
@@ -203,6 +214,9 @@ def _carry_out(words: list[str]) -> None:
     """Do what the words of a command line ask for."""
     for library in ("OMP", "OPENBLAS", "MKL"):  # before NumPy: matrices this small want no threads
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    from isoclone.base.quiet import hush
+
+    hush()
     import tyro
 
     from isoclone import __version__
@@ -237,7 +251,8 @@ def _carry_out(words: list[str]) -> None:
             )
         _refuse_addresses(verb, call)
         call()
-    except UnknownNameError as error:
-        if error.kind in Registry.KINDS:
+    except IsocloneError as error:
+        unknown = error if isinstance(error, UnknownNameError) else error.__cause__
+        if isinstance(unknown, UnknownNameError) and unknown.kind in Registry.KINDS:
             error.args = (f"{error}{_who_knows(words)}",)
         raise

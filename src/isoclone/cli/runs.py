@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from isoclone.base.errors import DataError, ExecutionError, SpecError
+from isoclone.base.errors import ExecutionError, SpecError
 from isoclone.cli.flags import parse_options
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def train(
     seed: int = 0,
     device: str = "cpu",
     allow_other_version: bool = False,
+    track: tuple[str, ...] = (),
     json: bool = False,
 ) -> None:
     """Train one size of a study, or one of its runs, to a budget, and evaluate it.
@@ -47,6 +48,7 @@ def train(
         device: cpu, cuda or mps.
         allow_other_version: go on where another version of isoclone or torch, or another kind of
             device, made points; each point says what made it.
+        track: show curve and point in tensorboard or wandb, or both.
         json: print one JSON document.
     """
     from isoclone.base import distributed
@@ -55,17 +57,22 @@ def train(
     from isoclone.study import pipeline
     from isoclone.study.session import Session
     from isoclone.study.study import Study
+    from isoclone.study.track import tracking
     from isoclone.training.device import check_device
 
     with distributed.joined(check_device(device)) as mine:
         the_study = Study.open(study)
-        session = Session(device=mine, allow_other_version=allow_other_version)
-        if run_id is not None and width is None:
-            point = pipeline.train_run(the_study, run_id, flops, session)
-        elif run_id is None and width is not None and flops is not None:
-            point = pipeline.train_size(the_study, width, flops, seed, session)
-        else:
-            raise SpecError("give either --width and --flops, or --run-id")
+        names = track if distributed.leads() else ()
+        with tracking(names, the_study.folder, the_study.spec.name) as tracker:
+            session = Session(
+                device=mine, allow_other_version=allow_other_version, tracker=tracker
+            )
+            if run_id is not None and width is None:
+                point = pipeline.train_run(the_study, run_id, flops, session)
+            elif run_id is None and width is not None and flops is not None:
+                point = pipeline.train_size(the_study, width, flops, seed, session)
+            else:
+                raise SpecError("give either --width and --flops, or --run-id")
         if distributed.leads():
             print_json(point) if json else STDOUT.say(point_line(point))
         if point.status == "failed":
@@ -115,9 +122,10 @@ def evaluate(
     from isoclone.evaluation.dev_loss import dev_loss
     from isoclone.evaluation.rollout import rollout, summary
     from isoclone.games import is_playable
+    from isoclone.study.checkpoints import checkpoint_in
     from isoclone.training.device import check_device
 
-    file = _checkpoint_in(checkpoint)
+    file = checkpoint_in(checkpoint)
     policy = load_checkpoint(file, check_device(device))
     judged_on = _source_for(policy, demos) if demos is not None else None
     the_game = _game_of(policy, game_options, max_steps)
@@ -232,8 +240,9 @@ def play(
     """
     from isoclone.agents.checkpoint import load_checkpoint
     from isoclone.cli.console import STDOUT
-    from isoclone.cli.output import print_json
+    from isoclone.cli.output import note, print_json
     from isoclone.evaluation.video import write_video
+    from isoclone.study.checkpoints import checkpoint_in
 
     if frames is not None and frames < 1:
         raise SpecError(f"--frames must be at least 1, not {frames}")
@@ -242,12 +251,15 @@ def play(
     if viewer := _viewer_of(source, None):
         viewer.show(source, policy=None, **flags)
         return
-    policy = load_checkpoint(_checkpoint_in(source))
+    policy = load_checkpoint(checkpoint_in(source))
     if out is None and (viewer := _viewer_of(source, policy.run.game)):
         viewer.show(source, policy=policy, **flags)
         return
     out = out or Path("play.mp4")
-    score = write_video(policy, _game_of(policy), out, seed, sampling)
+    said: list[str] = []
+    score = write_video(policy, _game_of(policy), out, seed, sampling, said.append)
+    for each in said:
+        note(each)
     result = {"video": out.resolve().as_posix(), "return": score}
     print_json(result) if json else STDOUT.say(f"{out}: an episode that returned {score:g}")
 
@@ -258,37 +270,6 @@ def _viewer_of(source: Path, game_name: str | None) -> Any:
 
     viewers = (VIEWERS.make(name) for name in VIEWERS.names())
     return next((viewer for viewer in viewers if viewer.accepts(source, game_name)), None)
-
-
-def _checkpoint_in(path: Path) -> Path:
-    """Return the checkpoint that a path means.
-
-    A file is one; a folder of a run means its largest; a study its forecast agent, or until there
-    is one, its largest.
-    """
-    from isoclone.remote import Remote, address_of, local, name_of
-    from isoclone.study.folder import HEAVY, STUDY_FILE
-    from isoclone.study.study import Study
-
-    address, name = address_of(path), name_of(path)
-    if address and name.endswith(".safetensors"):
-        folder = Remote(address.replace(f"/{name}", "", 1))
-        folder.pull([name])
-        return folder.path / name
-    path = local(path, but=HEAVY)
-    if not path.is_dir():
-        return path
-    if (path / STUDY_FILE).exists():
-        agents = [path / p.checkpoint for p in Study.open(path).points("forecast") if p.checkpoint]
-        if agents and agents[-1].exists():
-            return agents[-1]
-    found = [
-        *path.glob("checkpoints/*.safetensors"),
-        *path.glob("runs/*/checkpoints/*.safetensors"),
-    ]
-    if not found:
-        raise DataError(f"{path} holds no checkpoint of a run yet")
-    return max(found, key=lambda file: (float(file.stem), file.stat().st_mtime))
 
 
 VERBS: dict[str, Callable[..., Any]] = {

@@ -24,6 +24,7 @@ def run(
     changes: Annotated[Changes, FLAT] = CHANGES,
     crew: Annotated[Crew, FLAT] = CREW,
     device: str = "cpu",
+    track: tuple[str, ...] = (),
     repair: bool = False,
     require_forecast: bool = False,
     allow_other_version: bool = False,
@@ -46,6 +47,7 @@ def run(
             file with a `study` object, or a study directory to resume.
         out: where to put it; studies-out/<name> unless said.
         device: cpu, cuda or mps.
+        track: show curves and points in tensorboard or wandb, or both; after each point.
         repair: make again, to the same bits, whatever is missing or torn and can be made again.
         require_forecast: fail (exit status 1) unless every figure that was forecast and measured
             lies inside its interval, and the interval excludes something.
@@ -59,13 +61,15 @@ def run(
     from isoclone.cli.output import print_json
     from isoclone.study import pipeline
     from isoclone.study.session import Session
+    from isoclone.study.track import tracking
 
     pool = crew.gathered()
     the_study = _study(study, out, changes, device)
     plan = the_study.plan(pool.workers)
     show_plan(plan)
-    with ConsoleObserver(plan) as observer:
-        session = Session(pool, observer, device, allow_other_version)
+    shown = tracking(track, the_study.folder, the_study.spec.name)
+    with ConsoleObserver(plan) as observer, shown as tracker:
+        session = Session(pool, observer, device, allow_other_version, tracker)
         if repair:
             _repair(the_study, session)
         else:

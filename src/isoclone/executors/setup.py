@@ -7,6 +7,7 @@ import functools
 import os
 import sys
 
+from isoclone.base.quiet import hush
 from isoclone.base.userfile import run_file
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
@@ -16,7 +17,8 @@ STUDY_FILE_VARIABLE = "ISOCLONE_STUDY_FILE"  # a user's Python file that each wo
 
 
 def use_one_thread() -> None:
-    """Set libraries to one thread each, since tasks already run in parallel."""
+    """Set libraries to one thread each, since tasks already run in parallel; and silence them."""
+    hush()
     os.environ["OMP_NUM_THREADS"] = "1"
     import cv2
 

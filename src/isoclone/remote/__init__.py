@@ -8,6 +8,7 @@ order      the files that both sides have, and the order in which they move
 objects    the object store, asked file by file
 lease      one driver at a time
 copy       `Remote`: the copy, and keeping it up to date
+hub        repositories of the Hugging Face hub, which agents and demonstrations are pushed to
 """
 
 from isoclone.remote.address import address_of, name_of

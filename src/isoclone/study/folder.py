@@ -24,6 +24,7 @@
   video.mp4              that agent playing
   report.html            everything, on one page
   study.log              who did what, and when: one line each (see `study.journal`)
+  tracking/              what --track wrote: event files of TensorBoard, runs of W&B
   made_by.json           the Python file that the study came from, if it came from one
 """
 
@@ -192,6 +193,11 @@ class StudyFolder:
     def log(self) -> Path:
         """Who did what, and when."""
         return self.path / "study.log"
+
+    @property
+    def tracking(self) -> Path:
+        """What TensorBoard or Weights & Biases are shown, if they are."""
+        return self.path / "tracking"
 
     @property
     def made_by(self) -> Path:

@@ -49,6 +49,7 @@ from isoclone.study.plan import Cell
 from isoclone.study.session import Session
 from isoclone.study.spec import demos_path
 from isoclone.study.study import Study
+from isoclone.study.track import show_run
 from isoclone.study.worker import (
     ask_expert,
     film,
@@ -81,6 +82,8 @@ def carry_out(study: Study, session: Session) -> None:
     study.spec.check()
     sweep_leftovers(study.path)
     record(study, session)
+    for run in study.runs() if session.tracker else ():  # of before an interruption
+        show_run(session.tracker, study.folder, run)  # type: ignore[arg-type]
     sweep(study, session)
     try:
         fit_laws(study)
@@ -288,6 +291,8 @@ def train_all(jobs: Sequence[Job], role: str, session: Session) -> None:
             point = Point.from_json(read_json(path))
             study.journal.write(_told_of(point, run))
             session.observer.point(point, study.spec.name if several else "")
+        if session.tracker:
+            show_run(session.tracker, study.folder, run)
 
 
 def _told_of(point: Point, run: Run) -> str:
@@ -441,6 +446,8 @@ def _film(study: Study, point: Point | None, session: Session) -> None:
     for outcome in session.executor.run([task]):
         if outcome.error:
             _trouble(study, session, f"no video: {outcome.error}")
+        for said in outcome.result or ():
+            _trouble(study, session, said)
 
 
 def train_forecast(study: Study, predicted: Forecast, session: Session | None = None) -> Point:
@@ -567,6 +574,8 @@ def _train_alone(study: Study, run: Run, budget: float, role: str, session: Sess
             distributed.wait()
             train_to_budget(study.path, run.id, budget, role, session.device)
             distributed.wait()
+            if session.tracker and distributed.leads():
+                show_run(session.tracker, study.folder, run)
         if distributed.leads():
             write_tables(study)
     return Point.from_json(read_json(study.folder.run(run.id).point(budget)))

@@ -10,6 +10,7 @@ from isoclone.base.records import Point
 from isoclone.executors import Executor, SerialExecutor
 from isoclone.study.plan import Sweep
 from isoclone.study.study import Study
+from isoclone.study.track import Tracker
 
 
 class Observer:
@@ -42,10 +43,12 @@ class Session:
         device: of training and evaluation: 'cpu', 'cuda', 'mps'.
         allow_other_version: go on where points were made by another version of isoclone or torch,
             or on another kind of device.
+        tracker: shows curves and points elsewhere; its maker closes it.
     """
 
     executor: Executor = field(default_factory=SerialExecutor)
     observer: Observer = field(default_factory=Observer)
     device: str = "cpu"
     allow_other_version: bool = False
+    tracker: Tracker | None = None
     checked: set[Path] = field(default_factory=set, repr=False)  # studies that may be gone on with

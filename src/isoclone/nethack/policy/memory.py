@@ -30,7 +30,9 @@ def stacked(
     steps, back = len(cells), before.shape[1]
     every = torch.cat([before.transpose(0, 1), cells])
     now = torch.arange(steps, device=cells.device)[:, None]
-    begun = torch.where(starts, now, -back).cummax(0).values
+    begun = torch.where(starts, now, -back)
+    if steps > 1:  # of a single step nothing is to be found; ONNX has no cummax
+        begun = begun.cummax(0).values
     ages = torch.arange(back, -1, -1, device=cells.device)
     rows = torch.maximum(now[..., None] - ages, begun[..., None]) + back
     lanes = torch.arange(cells.shape[1], device=cells.device)[:, None]

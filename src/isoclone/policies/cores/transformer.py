@@ -65,7 +65,9 @@ class Transformer(nn.Module):
         distance = query[:, None] - key
         in_window = (distance >= 0) & (distance < self.context)
         # A step's game begins at its last start; before the first start, `age` steps back.
-        begun = torch.where(starts, query, -back - 1).cummax(1).values
+        begun = torch.where(starts, query, -back - 1)
+        if steps > 1:  # of a single step nothing is to be found; ONNX has no cummax
+            begun = begun.cummax(1).values
         begun = torch.where(begun < 0, -age[:, None], begun)
         seen = in_window & (key >= begun[:, :, None])
         return seen[:, None], (steps - begun[:, -1]).clamp(max=back)

@@ -1,0 +1,27 @@
+"""Keep the talk of libraries to itself: warnings, banners, log lines that no user can act on."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+
+QUIET = {  # variables that libraries look at; what the user has set stays
+    "PYGAME_HIDE_SUPPORT_PROMPT": "1",
+    "SDL_AUDIODRIVER": "dummy",  # no machine that trains has to have a sound card
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "GRPC_VERBOSITY": "ERROR",
+    "WANDB_SILENT": "true",
+}
+
+
+def hush() -> None:
+    """Silence warnings and banners of libraries in this process and those it starts.
+
+    Python's own switches (`-W`, `PYTHONWARNINGS`) bring warnings back.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
