@@ -34,8 +34,14 @@ def fit(
 ) -> None:
     """Fit a law to a table of runs (CSV or Parquet), each group by itself.
 
+    For example:
+
+        isoclone laws fit RUNS.csv
+        isoclone laws fit wandb://ENTITY/PROJECT
+
     Args:
-        runs: columns params, samples, flops, dev_loss [, run_id, group, dev_loss_se, return_mean,
+        runs: a table, a runs table exported by W&B or TensorBoard (CSV), or wandb://ENTITY/PROJECT;
+            columns params, samples, flops, dev_loss [, run_id, group, dev_loss_se, return_mean,
             return_se, budget_flops, status].
         law: a law's name, or package.module:function; the built-in one unless said.
         group: only this group.
@@ -372,8 +378,12 @@ VERBS: dict[str, Callable[..., Any]] = {
 def _tables(runs: Path, group: str | None) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Return the groups of a table and its notices, which also go to stderr."""
     from isoclone.laws import tables
+    from isoclone.remote.wandb_runs import is_project, project_columns
 
-    table = tables.read(runs)
+    if is_project(runs):
+        table = tables.from_columns(project_columns(runs), str(runs))
+    else:
+        table = tables.read(runs)
     for notice in table.notices:
         note(notice)
     groups = table.groups()

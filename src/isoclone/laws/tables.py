@@ -19,6 +19,7 @@ from isoclone.base.errors import DataError, UsageError
 from isoclone.base.limits import check_unpacked
 from isoclone.base.records import Point
 from isoclone.base.schema import kinds
+from isoclone.laws.exported import with_our_names
 from isoclone.laws.points import REQUIRED
 
 KINDS = {"group": str, **kinds(Point), "n_actions": int}  # every column that is read
@@ -119,14 +120,14 @@ _NULL = ["", "null", "NULL", "None", "NA", "N/A", "nan", "NaN", "-"]
 
 def from_columns(raw: Mapping[str, Any], where: str = "table") -> RunsTable:
     """Check columns of any kind; return them as a table. `where` names it in messages."""
-    columns = {str(name).strip(): values for name, values in raw.items()}
+    named = {str(name).strip(): values for name, values in raw.items()}
+    columns, notices = with_our_names(named, KINDS)
     missing = [name for name in REQUIRED if name not in columns]
     if not missing and not {"flops", "budget_flops"} & set(columns):
         missing = ["flops"]
     if missing:
         has = ", ".join(list(columns)[:12]) or "none"
         raise DataError(f"{where}: lacks the column {missing[0]}; its columns: {has}")
-    notices = []
     unknown = [name for name in columns if name not in KINDS]
     if unknown:
         notices.append(f"ignored columns: {', '.join(unknown[:8])}")

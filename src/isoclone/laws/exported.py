@@ -1,0 +1,56 @@
+"""Find our columns in tables that W&B or TensorBoard export: they name them in ways of their own.
+
+| there | here |
+|---|---|
+| `dev_loss` in a folder: `point/dev_loss`, `summary.dev_loss`, `hparam/dev_loss` | `dev_loss` |
+| `ID`, else `Name`, else `Trial ID` | `run_id` |
+| `State`, where `finished` is `ok` | `status` |
+
+A column of our own name is left as it is, whatever else the table has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+ALIASES = {"run_id": ("id", "name", "trial id"), "status": ("state",)}
+FINISHED = "finished"  # W&B's word for a run that came to its end
+PARTS = re.compile(r"[/.:]")
+
+
+def with_our_names(
+    columns: Mapping[str, Any], known: Collection[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the columns under our names where theirs say the same, and a notice if any did.
+
+    Args:
+        known: our names.
+    """
+    theirs: dict[str, str] = {}  # ours -> theirs
+    for name in columns:
+        last = _last_part(name)
+        if name not in known and last in known and last not in columns:
+            theirs.setdefault(last, name)
+    for ours, names in ALIASES.items():
+        lower = {name.strip().lower(): name for name in columns}
+        found = [lower[name] for name in names if name in lower]
+        if found and ours in known and ours not in columns:
+            theirs.setdefault(ours, found[0])
+    if not theirs:
+        return dict(columns), []
+    ours_of = {name: ours for ours, name in theirs.items()}
+    made = {ours_of.get(name, name): values for name, values in columns.items()}
+    if "status" in theirs and theirs["status"].strip().lower() in ALIASES["status"]:
+        made["status"] = ["ok" if v == FINISHED else v for v in made["status"]]
+    said = ", ".join(f"{name} as {ours}" for ours, name in list(theirs.items())[:6])
+    return made, [f"columns read under another name: {said}"]
+
+
+def _last_part(name: str) -> str:
+    """Return a name without its folders: 'config.params.value' is 'params'."""
+    parts = [part.strip() for part in PARTS.split(name.strip())]
+    if len(parts) > 1 and parts[-1] == "value":
+        parts.pop()
+    return parts[-1].lower().replace(" ", "_")
