@@ -14,6 +14,7 @@ import pytest
 from tyro.conf import Positional
 
 from isoclone import __version__
+from isoclone.agents.checkpoint import load_tensors, save_tensors
 from isoclone.base import registry
 from isoclone.base.errors import SpecError
 from isoclone.base.store import read_json, write_json
@@ -480,6 +481,19 @@ def test_who_made_a_study_is_said_of_names_that_its_file_could_register(
     spec["spec"]["game"] = "mine"
     write_json(study_copy / "study.json", spec)
     assert f"{study_copy} was made by mine.py" in call("status", study_copy)[2]
+
+
+def test_play_names_the_file_that_made_a_study_too(call, study_copy):
+    """The policy is one that only the study's file registers: its checkpoints say so."""
+    write_json(study_copy / "made_by.json", {"file": "mine.py"})
+    for path in study_copy.glob("runs/*/checkpoints/*.safetensors"):
+        tensors, metadata = load_tensors(path)
+        metadata["run"]["policy"] = "mine"
+        save_tensors(path, tensors, metadata)
+    code, _, err = call("play", study_copy)
+    assert code == 1
+    assert "unknown policy 'mine'" in err
+    assert f"{study_copy} was made by mine.py: set ISOCLONE_STUDY_FILE=mine.py" in err
 
 
 def damage_demos(study):

@@ -30,6 +30,13 @@ def rewrite(demos, **changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+def test_their_repr_is_one_short_line(toy_demos):
+    said = repr(toy_demos)
+    assert said.startswith("FrameDemonstrations(scripted in toy: ")
+    assert toy_demos.fingerprint in said
+    assert len(said) < 250
+
+
 def test_nothing_there(tmp_path):
     with pytest.raises(DataError, match="no demonstrations"):
         FrameDemonstrations.open(tmp_path / "nowhere")

@@ -48,7 +48,7 @@ HELD = "other demonstrations", "demonstrations"  # what `store.claim` says of a 
 _SOUND: Receipts[Any] = Receipts()  # episodes' files, with the row and hash they were held to
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Finished:
     """The common part of finished demonstrations of every kind; rows of `episodes` differ.
 
@@ -72,6 +72,11 @@ class Finished:
     row: ClassVar[type]
     command: ClassVar[str]  # the verb that makes them, for messages: 'record'
     unfinished: ClassVar[str]
+
+    def __repr__(self) -> str:
+        count = f"{len(self.episodes):,} episodes, {self.samples:,} samples"
+        kind, who = type(self).__name__, f"{self.expert_name} in {self.game_name}"
+        return f"{kind}({who}: {count}, {self.fingerprint}, '{self.path}')"
 
     @classmethod
     def open(cls, path: str | Path, verify: bool = True) -> Self:
@@ -322,7 +327,7 @@ class Finished:
         return sum(self.episode_path(i.index).stat().st_size for i in self.episodes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FrameDemonstrations(Finished):
     """Recorded frames in a directory; open them with `FrameDemonstrations.open(path)`.
 

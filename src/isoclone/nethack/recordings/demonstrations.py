@@ -11,7 +11,7 @@ from isoclone.nethack.recordings.source import GameSource
 from isoclone.nethack.recordings.store import StoredGames
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NldDemonstrations(StoredGames):
     """Imported demonstrations in a directory; open them with `NldDemonstrations.open(path)`."""
 

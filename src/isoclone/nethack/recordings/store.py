@@ -99,7 +99,7 @@ UNKNOWN = -1
 KEYS = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StoredGames(Finished):
     """Imported games in a directory; see `demonstrations.NldDemonstrations`.
 
