@@ -64,9 +64,7 @@ def train(
         the_study = Study.open(study)
         names = track if distributed.leads() else ()
         with tracking(names, the_study.folder, the_study.spec.name) as tracker:
-            session = Session(
-                device=mine, allow_other_version=allow_other_version, tracker=tracker
-            )
+            session = Session(device=mine, allow_other_version=allow_other_version, tracker=tracker)
             if run_id is not None and width is None:
                 point = pipeline.train_run(the_study, run_id, flops, session)
             elif run_id is None and width is not None and flops is not None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from isoclone.base.errors import SpecError
 from isoclone.games.base import Env, FrameSpec
 from isoclone.games.described import space_of
@@ -65,6 +67,14 @@ class Data:
         seen, done = space_of(self.observations, "observations"), space_of(self.actions, "actions")
         readers = observation_reader(seen, **self.reading), action_reader(done, bins=self.bins)
         return ReadSpaces(seen, done, *readers, self.bins)
+
+    def read(self, observation: Any) -> np.ndarray:
+        """Return an observation as a frame; DataError if it is none."""
+        return self.spaces.observations.read(observation)
+
+    def action_of(self, index: Any) -> Any:
+        """Return the action that an index stands for."""
+        return self.spaces.actions.to_action(index)
 
     @property
     def frame(self) -> FrameSpec:
