@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from isoclone.base.errors import StoreError
 from isoclone.base.records import Checked
 from isoclone.base.schema import count, figure, kinds
 from isoclone.base.store import write_parquet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,26 @@ def read_curve(path: Path) -> list[CurveRow]:
     Raises:
         StoreError: it is missing or damaged.
     """
+    try:
+        return [CurveRow.from_json(row) for row in curve_table(path).to_pylist()]
+    except TypeError as error:
+        raise StoreError(f"{path} is damaged ({error}); delete it") from error
+
+
+def curve_table(path: Path) -> pa.Table:
+    """Read a curve as a table, and hold its pages to their checksums.
+
+    Raises:
+        StoreError: it is missing or damaged.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
-        return [CurveRow.from_json(row) for row in file.read().to_pylist()]
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return file.read(list(kinds(CurveRow)))
     except FileNotFoundError as error:
         raise StoreError(f"{path} is missing") from error
-    except (pa.ArrowException, OSError, TypeError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         why = " ".join(str(error).split())[:120]
         raise StoreError(f"{path} is damaged ({why}); delete it") from error

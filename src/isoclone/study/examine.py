@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from isoclone.agents.digest import verified
-from isoclone.base.curves import read_curve
+from isoclone.base.curves import curve_table
 from isoclone.base.errors import DataError, IsocloneError, SpecError
 from isoclone.base.records import Point, Run, stable_id
 from isoclone.base.results import Tested
@@ -190,13 +190,15 @@ class _Examination:
         )
         if stems or run.file.exists():
             check(run.file, lambda path: _run_in(path, run), REPAIR)
+        trained = run.curve.exists()
         for path in sorted(run.path.glob("points/*.json")):
             point = check(path, self._point_in, REPAIR)
             if point is not None:
                 self.points[point.run_id, point.budget_flops] = point
                 self._beside(run, point)
-        if run.curve.exists() or any(p.samples for p in self.points.values() if p.run_id == run.id):
-            check(run.curve, read_curve, REPAIR)
+                trained |= point.samples > 0
+        if trained:
+            check(run.curve, curve_table, REPAIR)
         for path in run.path.glob("checkpoints/*"):
             self.found.seen.add(path)  # of a point that is being measured: not complete
         for path in (run.state, run.progress, run.restarted):

@@ -59,11 +59,6 @@ class RunFolder:
     path: Path
 
     @property
-    def id(self) -> str:
-        """The run's id."""
-        return self.path.name
-
-    @property
     def file(self) -> Path:
         """The run's declared fields."""
         return self.path / "run.json"
