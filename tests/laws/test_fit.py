@@ -40,11 +40,9 @@ def test_a_given_run_is_forecast_itself(fitted):
 def test_everything_goes_to_json(fitted):
     body = json.loads(json.dumps(fitted.to_json(), allow_nan=False))
     assert body["surface"]["coefficients"]["alpha"]["value"] == pytest.approx(0.34, abs=0.05)
-    assert (
-        body["laws"]["params"]["exponent"]["low"]
-        < 0.45
-        < body["laws"]["params"]["exponent"]["high"]
-    )
+    exponent = body["laws"]["params"]["exponent"]
+    assert exponent["value"] == pytest.approx(0.28 / 0.62, abs=0.02)
+    assert exponent["high"] - exponent["low"] < 0.03  # no prior, no floor: least squares
     assert body["paper"]["quadratic"] is not None
 
 
@@ -88,3 +86,29 @@ def test_bad_questions_are_one_line_errors(fitted):
         laws.fit({"dev_loss": [1.0]})
     with pytest.raises(SpecError):
         laws.ScalingLaws(ceiling="sky")
+
+
+def test_a_file_is_read_and_whole_numbers_of_any_length_are_numbers(tmp_path, fitted):
+    table = study(noise=0.003, returns=True, budgets=8)
+    file = tmp_path / "runs.csv"
+    rows = zip(*table.values(), strict=True)
+    lines = [",".join(table), *(",".join(map(str, row)) for row in rows)]
+    file.write_text("\n".join(lines))
+    read = laws.fit(str(file))
+    assert read.forecast(10**21).dev_loss == fitted.forecast(1e21).dev_loss
+    whole = {k: [int(x) for x in v] if k in ("flops", "samples") else v for k, v in table.items()}
+    assert laws.fit(whole).forecast(10**21).dev_loss.value == pytest.approx(
+        fitted.forecast(1e21).dev_loss.value
+    )
+    lines = [line + f",{'group' if k == 0 else 'ab'[k % 2]}" for k, line in enumerate(lines)]
+    file.write_text("\n".join(lines))
+    with pytest.raises(SpecError, match="several groups"):
+        laws.fit(file)
+
+
+def test_the_loss_law_says_that_it_bends(fitted):
+    local = fitted.to_json()["laws"]["dev_loss"]["local"]
+    assert local["bends"]
+    assert fitted.loss_law_.exponent_ < local["at_last_budget"] < local["a_decade_on"] < 0
+    said = fitted.forecast(10 * fitted.last_budget_)
+    assert said.method["loss_exponent"] == pytest.approx(local["a_decade_on"], rel=0.05)

@@ -47,3 +47,25 @@ def test_leaving_out_the_oldest_rows_moves_no_forecast_by_half_its_half_width(na
     middle, low, high = laws.fit(table).frontier(ahead)
     moved = np.log(laws.fit(recent).frontier(ahead)[0] / middle)
     assert (np.abs(moved) < 0.25 * np.log(high / low)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "a"), [("porian0", 0.834), ("porian1", 0.701), ("porian2", 0.604)]
+)
+def test_published_exponents_lie_in_narrow_intervals(name, a):
+    found = laws.fit(columns(name)).exponents()["isoflop_optima"].params
+    assert found.holds(a)
+    assert found.high - found.low < 0.09
+
+
+def test_the_published_fit_of_chinchilla_is_repeated():
+    fitted = laws.fit(columns("chinchilla245"))
+    surface = fitted.to_json()["surface"]
+    assert surface["window"] == {
+        "points": 240, "of": 245, "outliers": 5, "decades": None, "loss_within": None
+    }  # fmt: skip
+    published = {"E": 1.82, "A": 482, "B": 2085, "alpha": 0.348, "beta": 0.366}
+    for name, value in published.items():
+        interval = surface["coefficients"][name]
+        assert interval["low"] <= value <= interval["high"], name
+    assert fitted.exponents()["surface_6nd"].params.holds(0.51)

@@ -11,6 +11,7 @@ from isoclone.base.formatting import interval_text
 from isoclone.base.results import SAYS_SOMETHING
 from isoclone.cli.screen import STDOUT, styled
 from isoclone.cli.screen import table as _table
+from isoclone.laws.words import laws_text, window_text
 
 
 def _number(value: float | None, spec: str = ".3g") -> str:
@@ -27,7 +28,7 @@ def _show_status(status: list[dict[str, str]]) -> None:
 
 
 ROADS = {
-    "isoflop_optima": "isoFLOP optima",
+    "isoflop_optima": "isoFLOP optima, least squares",
     "surface_6nd": "surface (6ND)",
     "forecasts": "a decade of its forecasts",
 }
@@ -45,10 +46,13 @@ def show_laws(name: str, body: dict[str, Any]) -> None:
             if body["laws"].get(key):
                 table.add_row(label, _interval(body["laws"][key]["exponent"]))
         STDOUT.print(table)
+        for line in laws_text(body["laws"]):
+            STDOUT.say(f"  {line}")
     if body.get("surface"):
         terms = body["surface"]["coefficients"].items()
         text = ", ".join(f"{k} {_interval(v)}" for k, v in terms)
         STDOUT.say(f"  {body['surface']['formula']}: {text}")
+        STDOUT.say(f"  fitted to {window_text(body['surface']['window'])}")
     _show_status(body["status"])
 
 

@@ -7,7 +7,7 @@ units_suspect         flops / (params x samples) is far from what networks cost
 units_mixed           that quotient differs wildly between rows
 loss_large            a loss above 50 nats: percent? bits? summed instead of averaged?
 optimum_censored      at some budgets the best size is the smallest or largest sampled one
-few_optima            fewer than 3 budgets have their optimum inside: exponents lean on a prior
+few_optima            fewer than 4 budgets have their optimum inside: exponents lean on a prior
 few_budgets           fewer than 6: the study's own past errors say little about its intervals
 no_surface            too few points for a parametric surface
 surface_misfit        its residuals exceed the noise: it is averaged with the isoFLOP optima
@@ -25,7 +25,7 @@ from __future__ import annotations
 import numpy as np
 
 from isoclone.base.records import Status
-from isoclone.laws.allocation import Allocation
+from isoclone.laws.allocation import EXPONENT_OPTIMA, Allocation
 from isoclone.laws.isoflop import IsoFlop
 from isoclone.laws.points import Points
 
@@ -48,7 +48,7 @@ def of_optima(curves: list[IsoFlop]) -> list[Status]:
                 f"the sampled sizes: {which}; exponents leave these budgets out",
             )
         )
-    if len(curves) - len(censored) < 3:
+    if len(curves) - len(censored) < EXPONENT_OPTIMA:
         found.append(
             Status(
                 "few_optima",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from isoclone.base.errors import FitError, SpecError
 from isoclone.base.records import Forecast, Interval, Status, jsonable
 from isoclone.laws import diagnostics
-from isoclone.laws.allocation import Allocation
+from isoclone.laws.allocation import PRIOR_EXPONENT, PRIOR_SD, Allocation
 from isoclone.laws.base import DEFAULT_LAW, Band, Curves, Exponents
 from isoclone.laws.frontier.backtest import BacktestRow, backtest, chosen
 from isoclone.laws.frontier.evidence import Evidence
@@ -23,9 +24,12 @@ from isoclone.laws.power import PowerLaw
 from isoclone.laws.published_way import published_way
 from isoclone.laws.sharpness import excluded
 from isoclone.laws.surface import FORMS, Surface
+from isoclone.laws.tables import one_group
 
 Array = np.ndarray
 LEVEL = 0.95
+ORIGINS = 12  # of past forecasts, the last ones, that an interval learns from
+_PRIOR = {"exponent": PRIOR_EXPONENT, "sd": PRIOR_SD}
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ class ScalingLaws:
     @cached_property
     def replay_(self) -> Replay:
         """Return the forecasters, fitted at every budget in turn, and their combination."""
-        return replay(self.evidence_, self.random_return, self.ceiling_, baselines=False)
+        scores = self.random_return, self.ceiling_
+        return replay(self.evidence_, *scores, baselines=False, origins=ORIGINS)
 
     @cached_property
     def backtest_(self) -> list[BacktestRow]:
@@ -142,7 +147,7 @@ class ScalingLaws:
 
     def optimal_allocation(self, flops: float, interval: float = LEVEL) -> Split:
         """Return the size and the samples to train at C, with intervals at that level."""
-        _check_flops(flops)
+        flops = _check_flops(flops)
         value, low, high = (float(v[0]) for v in self.allocation_.interval(flops, interval))
         value, low, high = np.clip([value, low, high], 1.0, 1e30).tolist()
         samples = self.evidence_.rule.samples(flops, [value, high, low])
@@ -186,7 +191,7 @@ class ScalingLaws:
         return is then None, since returns are only followed along the frontier.
         Raises `SpecError` unless the numbers are positive and finite.
         """
-        _check_flops(flops)
+        flops = _check_flops(flops)
         best = self.optimal_allocation(flops)
         own = params is not None or samples is not None
         loss, back = self.frontier(flops), None if own else self.returns(flops)
@@ -206,7 +211,7 @@ class ScalingLaws:
             dev_loss=dev_loss,
             return_mean=return_mean,
             decades_beyond=beyond,
-            method=self.method_,
+            method={**self.method_, "loss_exponent": self.loss_exponent(flops)},
             status=(*self.status, *found),
             excludes=excluded(
                 self.points_, flops, dev_loss, return_mean, self.random_return, self.ceiling_
@@ -255,10 +260,11 @@ class ScalingLaws:
     def exponents(self) -> dict[str, Exponents]:
         """Return the exponents of N_opt and D_opt against C, by each way of fitting them.
 
-        `isoflop_optima` is a line through the optima; `surface_6nd` the parametric surface at
-        C = 6ND, absent where none could be fitted.
+        `isoflop_optima` is the least-squares line through the optima inside the sampled sizes, with
+        its t-interval (with fewer than 4 of them, pulled to a prior of .5 +- .25); `surface_6nd`
+        the parametric surface at C = 6ND, absent where none could be fitted.
         """
-        law = self.allocation_.law_
+        law = self.allocation_.exponent_law_
         out = {"isoflop_optima": Exponents(law.exponent_interval(), _local_exponent(self))}
         surface = self.allocation_.surface_
         if surface is not None:
@@ -268,6 +274,25 @@ class ScalingLaws:
             params, samples = Interval(value, low, high), Interval(1 - value, 1 - high, 1 - low)
             out["surface_6nd"] = Exponents(params, samples)
         return out
+
+    def loss_exponent(self, flops: float) -> float:
+        """Return d log L / d log C of the forecast loss at C: the exponent there."""
+        at = np.log10(max(flops, 1.001 * 10 ** self.evidence_.x[-1])) + np.array([0.0, 0.05])
+        return float(np.diff(self.replay_.loss.predict(at))[0] / (0.05 * np.log(10)))
+
+    def local_exponents(self) -> dict[str, Any]:
+        """Return the loss's exponents at the last budget and a decade on, and whether it bends.
+
+        It bends where the exponent at the last budget differs from that of the straight line
+        through all budgets by more than a tenth.
+        """
+        last = float(10 ** self.evidence_.x[-1])
+        here, line = self.loss_exponent(last), self.loss_law_.exponent_
+        return {
+            "at_last_budget": here,
+            "a_decade_on": self.loss_exponent(10 * last),
+            "bends": bool(abs(here - line) > 0.1 * abs(line)),
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Return every law with its coefficients and intervals, as plain values."""
@@ -284,14 +309,17 @@ class ScalingLaws:
                 "noise_sd_log_loss": self.evidence_.noise,
                 "isoflops": [c.to_json() for c in self.isoflops_],
                 "laws": {
-                    "params": self.allocation_.law_.to_json(),
+                    "params": {
+                        **self.allocation_.exponent_law_.to_json(),
+                        "prior": _PRIOR if self.allocation_.prior_ else None,
+                    },
                     "samples": {"exponent": exponents["isoflop_optima"]["samples"]},
-                    "dev_loss": self.loss_law_.to_json(),
+                    "dev_loss": {**self.loss_law_.to_json(), "local": self.local_exponents()},
                     "return_mean": back,
                 },
                 "exponents": exponents,
                 "shared_curvature": shared_curvature(self.isoflops_),
-                "surface": _surface_json(self.allocation_.surface_, self.allocation_.window_),
+                "surface": _surface_json(self.allocation_, len(self.points_)),
                 "paper": published_way(self.points_),
                 "method": self.method_,
                 "status": [s.to_json() for s in self.status],
@@ -300,28 +328,38 @@ class ScalingLaws:
 
 
 def fit(
-    table: Mapping[str, Any],
+    table: Mapping[str, Any] | str | Path,
     *,
     expert_return: float | None = None,
     random_return: float | None = None,
     ceiling: float | str | None = "expert",
     seed: int = 0,
 ) -> ScalingLaws:
-    """Fit `ScalingLaws` with these settings to a table of runs."""
+    """Fit `ScalingLaws` with these settings to a table of runs: its columns, or its file.
+
+    Raises:
+        UsageError, DataError: the file is not there, or no table of runs (see `tables.read`).
+        SpecError: the file has several groups; fit each by itself.
+        DataError, FitError: as `ScalingLaws.fit`.
+    """
+    if isinstance(table, str | Path):
+        table = one_group(table)
     laws = ScalingLaws(
         expert_return=expert_return, random_return=random_return, ceiling=ceiling, seed=seed
     )
     return laws.fit(table)
 
 
-def _check_flops(flops: float) -> None:
-    if not (np.isfinite(flops) and 0 < flops < 1e40):
+def _check_flops(flops: float) -> float:
+    """Return the number as a float, a whole number of any length too."""
+    if not 0 < flops < 1e40:
         raise SpecError(f"flops must be positive and below 1e40; got {flops!r}")
+    return float(flops)
 
 
 def _local_exponent(laws: ScalingLaws) -> Interval:
     """Return d log D / d log C along N_opt: 1 - a (d log f / d log N), f FLOPs per sample."""
-    law, rule = laws.allocation_.law_, laws.evidence_.rule
+    law, rule = laws.allocation_.exponent_law_, laws.evidence_.rule
     n = law.predict(laws.last_budget_) * np.array([0.8, 1.25])
     rise = float(np.diff(np.log(rule.per_sample(n)))[0] / np.diff(np.log(n))[0])
     a = law.exponent_interval()
@@ -336,7 +374,9 @@ def _surface_exponent(surface: Surface, theta: Array) -> Array:
     return beta / (alpha + beta)
 
 
-def _surface_json(surface: Surface | None, window: tuple[float, float] | None) -> Any:
+def _surface_json(allocation: Allocation, count: int) -> Any:
+    """Return the surface and the window that it was fitted in, of `count` points."""
+    surface, window = allocation.surface_, allocation.window_
     if surface is None or window is None:
         return None
     drawn = surface.natural(surface.draws_)
@@ -351,5 +391,11 @@ def _surface_json(surface: Surface | None, window: tuple[float, float] | None) -
         "residual_sd": surface.sd_,
         "points": surface.points_,
         "at_bound": surface.at_bound_,
-        "window": {"decades": window[0], "loss_within": window[1]},
+        "window": {
+            "points": surface.points_,
+            "of": count,
+            "outliers": allocation.outliers_,
+            "decades": window[0] if window[0] < 99 else None,
+            "loss_within": window[1] if window[1] < 99 else None,
+        },
     }

@@ -18,8 +18,10 @@ class FlopRule:
 
     def __init__(self, params: Any, flops_per_sample: Any):
         n, f = np.log(np.asarray(params, float)), np.log(np.asarray(flops_per_sample, float))
-        self._n = np.unique(n)
-        self._f = np.array([np.median(f[n == one]) for one in self._n])
+        order = np.lexsort([f, n])
+        self._n, first, count = np.unique(n[order], return_index=True, return_counts=True)
+        f = f[order]  # ascending within each size: the median is in its middle
+        self._f = 0.5 * (f[first + (count - 1) // 2] + f[first + count // 2])
         rise = np.diff(self._f) / np.diff(self._n) if len(self._n) > 1 else np.array([1.0])
         self._low, self._high = float(rise[0]), float(rise[-1])
 

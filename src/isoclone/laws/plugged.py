@@ -134,7 +134,7 @@ class PluggedLaw:
 
     def forecast(self, flops: float) -> Forecast:
         """Return the law's forecast, or the default's with a status that says why."""
-        if not (np.isfinite(flops) and flops > 0):
+        if not 0 < flops < np.inf:
             raise SpecError(f"flops must be positive and finite; got {flops!r}")
         try:
             said = forecast_strictly(self.name, self.fitted, flops)

@@ -24,7 +24,8 @@ class PowerLaw:
 
     `prior_exponent` and `prior_sd` (both or neither) pull k towards a prior belief, as one more
     observation of k would; with few points that keeps a forecast from swinging wildly.
-    After `fit`: `exponent_`, `log10_factor_`, `sd_` (residual, log10), `covariance_` (2 x 2, of
+    After `fit`: `exponent_`, `log10_factor_`, `residual_sd_` (log10), `sd_` (the same, at least
+    `noise_sd`: intervals are made of it), `covariance_` (2 x 2, of
     c at the mean of log10 x and k), `dof_`, `points_` (how many there were).
     """
 
@@ -48,7 +49,8 @@ class PowerLaw:
         self.points_, self.dof_ = len(lx), max(len(lx) - 2, 1)
         slope = sxy / sxx if sxx > 0 else self.prior_exponent or 0.0
         rss = float(np.sum(w * (ly - y_ref - slope * dx) ** 2))
-        self.sd_ = max(np.sqrt(rss / self.dof_), noise_sd)
+        self.residual_sd_ = float(np.sqrt(rss / self.dof_))
+        self.sd_ = max(self.residual_sd_, noise_sd)
         if self.prior_exponent is not None:
             pull = max(self.sd_, 1e-6) ** 2 / self.prior_sd**2
             slope = (sxy + pull * self.prior_exponent) / (sxx + pull)
@@ -89,7 +91,7 @@ class PowerLaw:
             "formula": "y = 10^log10_factor * x^exponent",
             "exponent": self.exponent_interval().to_json(),
             "log10_factor": self.log10_factor_,
-            "residual_sd_log10": self.sd_,
+            "residual_sd_log10": self.residual_sd_,
             "points": self.points_,
         }
 

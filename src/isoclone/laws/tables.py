@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from isoclone.base import parquet
-from isoclone.base.errors import DataError, UsageError
+from isoclone.base.errors import DataError, SpecError, UsageError
 from isoclone.base.limits import check_unpacked
 from isoclone.base.records import Point
 from isoclone.base.schema import kinds
@@ -65,6 +65,19 @@ def read(path: str | Path) -> RunsTable:
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
     return from_columns(_raw(path), str(path))
+
+
+def one_group(path: str | Path) -> dict[str, Any]:
+    """Read the columns of a table with one group.
+
+    Raises:
+        SpecError: it has several.
+        UsageError, DataError: as `read`.
+    """
+    groups = read(path).groups()
+    if len(groups) > 1:
+        raise SpecError(f"{path} has several groups, each with its own laws: {', '.join(groups)}")
+    return next(iter(groups.values()))
 
 
 def _raw(path: Path) -> dict[str, list[Any]]:

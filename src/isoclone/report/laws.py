@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from isoclone.laws import DEFAULT_LAW
+from isoclone.laws.words import laws_text, window_text
 from isoclone.report.facts import Facts
 from isoclone.report.sections import Section
 from isoclone.report.templating import fill
 from isoclone.report.words import MISSING, spaced
 
 ROADS = {
-    "isoflop_optima": "a line through the isoFLOP optima",
+    "isoflop_optima": "least squares through the isoFLOP optima",
     "surface_6nd": "the parametric surface, at C = 6ND",
     "forecasts": "the law's own forecasts, a decade beyond the sweep",
 }
@@ -48,6 +49,7 @@ def laws(facts: Facts) -> Section:
         rows=[_law(facts, *law) for law in LAWS],
         roads=_roads(found),
         surface=_surface(found.get("surface")),
+        notes=laws_text(found.get("laws") or {}),
         rest={k: v for k, v in found.items() if k not in ("status", "dropped")},
     )
     return Section("The laws", html=html)
@@ -85,8 +87,10 @@ def _surface(found: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return the parametric surface, whatever form it has: formula, coefficients, the rest."""
     if not found:
         return None
-    shown = ("formula", "coefficients")
+    shown = ("formula", "coefficients", "window")
+    window = found.get("window")
     return {
+        "window": window_text(window) if window else None,
         "formula": found.get("formula", "L(N, D)"),
         "coefficients": found.get("coefficients") or {},
         "rest": {k: v for k, v in found.items() if k not in shown},

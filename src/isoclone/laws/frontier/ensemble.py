@@ -84,9 +84,12 @@ class Ensemble:
         for seen in range(first, len(self.x) + 1):
             self._curves = fit(seen)
             self._history[seen] = self._curves
-            for ahead in range(seen, len(self.x)):
-                values = [float(np.ravel(c(self.x[ahead : ahead + 1]))[0]) for c in self._curves]
-                self._said[seen, ahead] = self._guard(np.array(values), seen)
+            ahead = self.x[seen:]
+            if not len(ahead):
+                continue
+            values = np.array([np.ravel(curve(ahead)) for curve in self._curves])
+            for step, column in enumerate(values.T):
+                self._said[seen, seen + step] = self._guard(column, seen)
 
     def _guard(self, values: Array, seen: int) -> Array:
         """Replace a wild or missing forecast by the last value: no change is expected."""

@@ -41,6 +41,7 @@ KRIGED_DECADES = 3.0  # how far back kriging looks
 SOFT_DECADES = 1.5  # and the soft surface
 FEWEST = 15  # points: with fewer in that window, all are used
 SOFT_SD, SOFT_FAR = 0.01, 0.2  # SD of log loss at the best, and for each unit above it
+STARTS = 3  # of a surface's fit: more find the same minimum
 GRID = 60  # sizes among which a surface's lowest loss is sought
 
 
@@ -76,7 +77,9 @@ def soft(evidence: Evidence) -> Curve:
     points, above = _recent(evidence, SOFT_DECADES)
     try:
         sd = np.hypot(SOFT_SD, SOFT_FAR * above)
-        surface = Surface("coupled").fit(points.params, points.samples, points.loss, sd)
+        surface = Surface("coupled", starts=STARTS).fit(
+            points.params, points.samples, points.loss, sd
+        )
     except FitError:
         return trend(evidence)
     return _lowest(evidence, surface.log_loss, points)
@@ -104,14 +107,16 @@ def _recent(evidence: Evidence, decades: float) -> tuple[Points, Array]:
 def _lowest(evidence: Evidence, surface: Callable[[Array, Array], Array], points: Points) -> Curve:
     """Return the surface's lowest loss over sizes, moved to start at the last best loss."""
     last, rule = evidence.x[-1], evidence.rule
-    smallest, largest = points.params.min(), points.params.max()
+    smallest, largest = float(points.params.min()), float(points.params.max())
 
-    def low(x: float) -> float:
-        sizes = np.geomspace(smallest, largest * 10.0 ** (x - last), GRID)
-        return float(surface(sizes, rule.samples(10.0**x, sizes)).min())
+    def low(x: Array) -> Array:
+        x = np.maximum(np.ravel(x), last)
+        sizes = np.geomspace(smallest, largest * 10.0 ** (x - last), GRID, axis=1)
+        samples = rule.samples(10.0 ** x[:, None], sizes)
+        return surface(sizes.ravel(), samples.ravel()).reshape(sizes.shape).min(1)
 
-    lift = evidence.y[-1] - low(last)
-    return lambda x: np.array([low(max(at, last)) + lift for at in np.ravel(x)])
+    lift = evidence.y[-1] - low(np.array([last]))[0]
+    return lambda x: low(x) + lift
 
 
 BASELINES: dict[str, Forecaster] = {

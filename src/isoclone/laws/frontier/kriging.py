@@ -31,6 +31,7 @@ FAR = 0.2  # SD of log loss, for each unit of log loss above the budget's best
 NOISE_FLOOR = 0.005  # SD of log loss
 SURFACE_SD = 0.02  # of a run at the best, while the parametric surface is fitted
 MOST = 70  # points, those nearest their budget's best: more cost more (a cube) and say less
+STARTS = 3  # of the parametric surface's fit
 STEPS = 8  # of the search for amplitudes and lengths; 30 forecast no better
 KERNELS = ((1, 0), (0, 1), (1, 1))  # which of log N and log D enters g, h and k
 # Centre and SD (in logs) of the priors: three amplitudes (log loss), two lengths (in log N and
@@ -56,7 +57,9 @@ class Kriging:
             points, above = points.keep(np.isin(np.arange(len(points)), near)), above[near]
         far = FAR * above
         sd = np.hypot(SURFACE_SD, far)
-        surface = Surface(self.form).fit(points.params, points.samples, points.loss, sd)
+        surface = Surface(self.form, starts=STARTS).fit(
+            points.params, points.samples, points.loss, sd
+        )
         self.surface_ = surface
         self._at = np.log([points.params, points.samples])
         self._square = (self._at[:, :, None] - self._at[:, None, :]) ** 2

@@ -39,13 +39,19 @@ def replay(
     ceiling: float | None = None,
     best: bool = False,
     baselines: bool = True,
+    origins: int | None = None,
 ) -> Replay:
-    """Fit and remember everything. `best` takes the best return per budget, as the paper does;
-    else the mean of the sizes near the lowest loss, which is what a new run can expect."""
+    """Fit and remember everything, or at the last so many `origins` only.
+
+    `best` takes the best return per budget, as the paper does; else the mean of the sizes near the
+    lowest loss, which is what a new run can expect.
+    """
     steps = range(len(evidence.x) + 1)
     noise = np.array([evidence.until(max(seen, 1)).noise for seen in steps])
     loss = Ensemble(evidence.x, evidence.y, noise, forecasters.WEIGHTS)
     first = min(FIRST_ORIGIN, len(evidence.x))
+    if origins is not None:
+        first = max(first, len(evidence.x) + 1 - origins)
     loss.replay(
         lambda seen: [f(evidence.until(seen)) for f in forecasters.FORECASTERS.values()], first
     )

@@ -1,0 +1,37 @@
+"""Say in words what a fitted law's figures (as in its JSON) are; for screen and page alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def laws_text(laws: dict[str, Any]) -> list[str]:
+    """Return in words what the exponents are: least squares or with a prior; and how L bends."""
+    lines = []
+    prior = (laws.get("params") or {}).get("prior")
+    if prior:
+        lines.append(
+            f"too few optima: exponents lean on a prior {prior['exponent']} ± {prior['sd']}"
+        )
+    local = (laws.get("dev_loss") or {}).get("local")
+    if local:
+        bends = "it bends: " if local["bends"] else ""
+        lines.append(
+            f"best dev loss: the exponent above is that of a straight line through all budgets; "
+            f"{bends}{local['at_last_budget']:.3g} at the last budget, "
+            f"{local['a_decade_on']:.3g} a decade on"
+        )
+    return lines
+
+
+def window_text(window: dict[str, Any]) -> str:
+    """Return '188 of 245 points: the last 3 decades, within 1.6 x the best of their budget'."""
+    parts = []
+    if window["decades"] is not None:
+        parts.append(f"the last {window['decades']:g} decades")
+    if window["loss_within"] is not None:
+        parts.append(f"within {window['loss_within']:g} x the best of their budget")
+    if window["outliers"]:
+        parts.append(f"{window['outliers']} outliers left out")
+    count = f"{window['points']} of {window['of']} points"
+    return f"{count}: {', '.join(parts)}" if parts else count
