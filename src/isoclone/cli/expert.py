@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tyro.conf import Positional
 
-from isoclone.cli.flags import parse_options
+from isoclone.cli.flags import parse_options, typed_expert
 
 OUT = Path("experts-out")
+LINE_SECONDS = 10.0  # between lines of progress where there is no terminal
 
 
 def train(
@@ -95,13 +97,16 @@ def score(
 ) -> None:
     """Measure an expert: its mean score with standard error over whole episodes.
 
+    The mean so far is shown on the way; a scoring that is stopped says what it had.
+
     For example:
 
         isoclone expert score scripted atari/Breakout --episodes 20
+        isoclone expert score ppo.zip gym/CartPole-v1 --trust
 
     Args:
-        expert: an expert's name (`isoclone games` lists them), sb3/<hub id>, an SB3 zip, or the
-            directory of a trained expert.
+        expert: an expert's name (`isoclone games` lists them), sb3/<hub id>, an SB3 zip, the
+            directory of a trained expert, or FILE.py:Name.
         game: a game's name; `isoclone games` lists them.
         episodes: whole episodes to play; every one that is started counts.
         seed: seed of all episodes.
@@ -116,26 +121,28 @@ def score(
     from isoclone.cli.output import print_json
     from isoclone.experts import expert as find_expert
     from isoclone.experts import manner_of, score_expert
+    from isoclone.experts.score import random_score
     from isoclone.games import game as find_game
 
     limits = {} if max_steps is None else {"max_steps": max_steps}
     the_game = find_game(game, **parse_options(game_options, "--game-options") | limits)
     settings = parse_options(options) | ({"trust": True} if trust else {})
-    player = find_expert(expert, the_game, **settings)
-    with _Bar(f"{expert} plays {game}", episodes) as bar:
-        result = score_expert(player, the_game, episodes, seed, lambda done, _: bar.show(done, ""))
+    player = find_expert(typed_expert(expert), the_game, **settings)
+    with _Bar(f"{expert} plays {game}", episodes) as bar, _SoFar(bar) as so_far:
+        result = score_expert(player, the_game, episodes, seed, so_far.tell)
+    chance, chance_se = random_score(the_game, seed=seed)
     uncertain = _entropy(player, the_game, episodes, seed) if entropy else None
     if json:
-        body = {**result.to_json(), "random_score": the_game.random_score}
+        body = {**result.to_json(), "random_score": chance, "random_se": chance_se}
         print_json(body | ({"entropy": uncertain.to_json()} if uncertain else {}))
         return
     manner = manner_of(result)
     how = f", {manner}" if manner else ""
     STDOUT.print(f"{result.expert} in {game}: {plus_minus(result.mean, result.se, 1)}{how}")
-    chance = "not measured" if the_game.random_score is None else f"{the_game.random_score:g}"
     STDOUT.print(
         f"{result.episodes} episodes, {result.steps:,} steps ({result.truncated} truncated), "
-        f"{result.steps_per_second:.0f} steps/s; random play: {chance}"
+        f"{result.steps_per_second:.0f} steps/s; "
+        f"random play: {plus_minus(chance, chance_se, 1)}"
     )
     if uncertain:
         STDOUT.print(
@@ -155,6 +162,37 @@ def _entropy(player: Any, the_game: Any, episodes: int, seed: int) -> Any:
         return action_entropy(
             player, the_game, episodes, seed=seed, progress=lambda done, _: bar.show(done, "")
         )
+
+
+class _SoFar:
+    """The score so far: beside the bar, or as lines now and then; what there is if it is stopped.
+
+    Use as a context manager around the scoring.
+    """
+
+    def __init__(self, bar: _Bar):
+        self._bar, self._last, self._said = bar, "", 0.0
+
+    def tell(self, score: Any, episodes: int) -> None:
+        """Take the score of the episodes that are finished."""
+        from isoclone.cli.console import plus_minus
+        from isoclone.cli.screen import STDERR
+
+        words = plus_minus(score.mean, score.se, 1)
+        self._last = f"{score.episodes} of {episodes} episodes: {words}"
+        self._bar.show(score.episodes, words)
+        if not STDERR.is_terminal and time.monotonic() - self._said > LINE_SECONDS:
+            self._said = time.monotonic()
+            STDERR.say(f"  {self._last}")
+
+    def __enter__(self) -> _SoFar:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        from isoclone.cli.screen import STDERR
+
+        if kind is not None and self._last:
+            STDERR.say(f"stopped after {self._last}; those under way do not count")
 
 
 class _Bar:

@@ -11,7 +11,7 @@ import numpy as np
 
 from isoclone.base.errors import SpecError
 from isoclone.base.records import Record
-from isoclone.experts.base import Expert, View
+from isoclone.experts.base import Expert, View, make_random
 from isoclone.games import Env, Game, action_sizes, check_seed, close, make_env
 from isoclone.games.actions import chosen, offsets
 
@@ -35,12 +35,32 @@ class ExpertScore(Record):
     notes: tuple[str, ...] = ()  # what is assumed of the expert
 
 
+Progress = Callable[[ExpertScore, int], None]
+
+
+def random_score(
+    game: Game, episodes: int = 32, seed: int = 0, seconds: float = 20.0
+) -> tuple[float, float | None]:
+    """Return the mean score of random play and its standard error; None for a single episode.
+
+    That of the game itself, if it has one (without an error); else whole episodes are played, one
+    after the other, until there are so many or the time is over.
+    """
+    if game.random_score is not None:
+        return game.random_score, None
+    scores, until = list[float](), time.monotonic() + seconds
+    while len(scores) < episodes and (not scores or time.monotonic() < until):
+        scores += score_expert(make_random(game), game, 1, seed + len(scores)).scores
+    se = float(np.std(scores, ddof=1) / math.sqrt(len(scores))) if len(scores) > 1 else None
+    return float(np.mean(scores)), se
+
+
 def score_expert(
     expert: Expert,
     game: Game,
     episodes: int = 10,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> ExpertScore:
     """Play `episodes` whole episodes and report their mean score.
 
@@ -48,7 +68,8 @@ def score_expert(
     i has its own seed and random generator, which do not depend on the other episodes.
 
     Args:
-        progress: called with (episodes finished, episodes) after each one.
+        progress: called with (the score of the episodes finished so far, episodes) after each one.
+            While others are under way that score counts short episodes too much.
 
     Raises:
         SpecError: `episodes` is not positive, or a seed is below 0.
@@ -59,8 +80,13 @@ def score_expert(
     check_seed(seed)
     envs: list[Env] = [make_env(game) for _ in range(min(expert.lockstep, episodes))]
     start = time.perf_counter()
+
+    def tell(finished: list[_Played]) -> None:
+        if progress:
+            progress(_summary(expert, game, finished, time.perf_counter() - start), episodes)
+
     try:
-        played = _play_all(expert, game, episodes, seed, envs, progress)
+        played = _play_all(expert, game, episodes, seed, envs, tell)
     finally:
         for env in envs:
             close(env)
@@ -73,7 +99,7 @@ def _play_all(
     episodes: int,
     seed: int,
     envs: list[Env],
-    progress: Callable[[int, int], None] | None,
+    tell: Callable[[list[_Played]], None],
 ) -> list[_Played]:
     played: list[_Played] = []
     for first in range(0, episodes, expert.lockstep):
@@ -85,8 +111,8 @@ def _play_all(
             for episode, action in zip(live, actions, strict=True):
                 index, _ = chosen(game, expert.name, action)
                 episode.step(index)
-                if episode.end and progress:
-                    progress(len(played) + sum(bool(e.end) for e in group), episodes)
+                if episode.end:
+                    tell([*played, *(e for e in group if e.end)])
             live = [episode for episode in live if not episode.end]
         played += group
     return played
