@@ -15,7 +15,7 @@ from isoclone.base.errors import DataError, SpecError
 from isoclone.base.store import read_json
 from isoclone.cli import main
 from isoclone.cli.flags import Changes
-from isoclone.cli.study import planned_study
+from isoclone.cli.source import planned_study
 from isoclone.evaluation.baselines import action_shares, smallest_of
 from isoclone.executors import executor
 from isoclone.nethack.recordings import NldDemonstrations, import_nld

@@ -49,7 +49,7 @@ def ablate(
     """
     from isoclone.cli.console import STDOUT, ConsoleObserver, measured_line
     from isoclone.cli.output import print_json
-    from isoclone.cli.study import OUT, object_in
+    from isoclone.cli.source import OUT, object_in
     from isoclone.demos import demos_in
     from isoclone.study.ablation import Ablation
     from isoclone.study.session import Session

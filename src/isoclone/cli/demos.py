@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional
 
 from isoclone.base.errors import SpecError
-from isoclone.cli.flags import CREW, FLAT, Crew, parse_options
+from isoclone.cli.flags import CREW, FLAT, Crew, parse_options, typed_expert
 
 if TYPE_CHECKING:
     from isoclone.demos import Demonstrations
@@ -34,7 +34,7 @@ def record(
     crew: Annotated[Crew, FLAT] = CREW,
     json: bool = False,
 ) -> None:
-    """Record an expert's demonstrations, in parallel; run it again to go on.
+    """Record an expert's demonstrations, in parallel; run it again to go on, or to have more.
 
     For example:
 
@@ -45,8 +45,10 @@ def record(
         game: a game's name; `isoclone games` lists them.
         out: directory for the demonstrations; demos-out/<game>-<expert> unless said. A game that
             records in a way of its own keeps its recordings there, too.
-        expert: an expert's name (`isoclone games` lists them), sb3/<hub id>, or an SB3 zip.
-        samples: at least so many samples (100,000 unless said); the last episode is finished.
+        expert: an expert's name (`isoclone games` lists them), sb3/<hub id>, an SB3 zip, or
+            FILE.py:Name.
+        samples: at least so many samples (100,000 unless said); the last episode is finished. If
+            there are fewer already, more are recorded; if there are as many, nothing is.
         episodes: so many whole episodes instead.
         game_options: settings of the game, as name=value.
         options: settings of the expert, as name=value.
@@ -62,6 +64,7 @@ def record(
 
     if samples is not None and episodes is not None:
         raise SpecError("give either --samples or --episodes")
+    named, expert = expert, typed_expert(expert)
     request = RecordRequest(
         game=game,
         expert=expert,
@@ -75,10 +78,10 @@ def record(
     )
     if episodes is not None and episodes < 2:
         raise SpecError(f"--episodes must be at least 2, so that one can be held out: {episodes}")
-    out = out or OUT / f"{game}-{expert}".replace("/", "-").lower()
+    out = out or OUT / f"{game}-{Path(named).stem}".replace("/", "-").lower()
     own_way = hasattr(find_game(game, **request.game_options), "record_demonstrations")
     with ConsoleObserver() as observer, crew.gathered() as pool:
-        observer.phase("record", f"{expert} plays {game}")
+        observer.phase("record", f"{named} plays {game}")
         path = out / "demos" if own_way else out
         demos = record_demonstrations(request, path, pool, observer.progress)
     show_demos(demos, json)

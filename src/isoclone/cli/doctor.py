@@ -36,7 +36,7 @@ def doctor(
     """
     from isoclone.cli.console import STDOUT
     from isoclone.cli.output import print_json
-    from isoclone.cli.study import planned_study
+    from isoclone.cli.source import planned_study
     from isoclone.study.doctor import PROBLEM, examine
 
     findings = []

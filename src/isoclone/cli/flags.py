@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json as json_text
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from isoclone.base.errors import SpecError
+from isoclone.base.errors import DataError, SpecError
 
 if TYPE_CHECKING:
     from isoclone.executors import Executor
@@ -61,6 +62,10 @@ class Changes:
     demos: Path | None = None
     """use these demonstrations instead of recording some; a ready-made study then plays the game
     with the settings that they ask for."""
+    expert: str | None = None
+    """who is imitated: an expert's name, an SB3 zip, or FILE.py:Name."""
+    trust: bool = False
+    """load a pickled expert: it can run any code, so trust its author."""
     game_options: tuple[str, ...] = ()
     """settings of the game, as name=value."""
     options: tuple[str, ...] = ()
@@ -83,6 +88,9 @@ class Changes:
     """training recipe by name; `isoclone games` lists them."""
     law: str | None = None
     """the law that forecasts, by name; `isoclone games` lists them."""
+    minutes: float | None = None
+    """(a game without a ready-made study) what the whole study may take; 5 unless said. Its sizes
+    and budgets come from a calibration."""
     forecast_flops: float | None = None
     """where the forecast is put to the test; with --budgets, 3.3x the largest unless said."""
 
@@ -94,8 +102,11 @@ class Changes:
         """
         from isoclone.training.recipes import recipe
 
+        if self.expert is not None and self.demos is not None:
+            raise SpecError("--expert and --demos: demonstrations have their expert; give one")
         given = {
             **self._of_demos(spec, own),
+            **self._of_expert(spec),
             "seeds": self.seeds,
             "samples": self.samples,
             "widths": self.widths,
@@ -109,6 +120,8 @@ class Changes:
         changes = {name: value for name, value in given.items() if value is not None}
         if self.budgets is not None:
             changes.setdefault("forecast_flops", None)
+        if self.expert is not None:
+            changes["demos"] = None  # it is to play
         if self.policy is not None:
             changes["policy_options"] = {}  # another policy's settings mean nothing to it
         for name, words, flag in (
@@ -121,15 +134,52 @@ class Changes:
                 changes[name] = before | parse_options(words, flag)
         return spec.replace(**changes) if changes else spec
 
+    def begun(self, name: str) -> dict[str, Any]:
+        """Return the fields with which the study of a game begins, its sizes aside."""
+        from isoclone.demos import demos_in, open_demos
+
+        fields: dict[str, Any] = {
+            "game_options": parse_options(self.game_options, "--game-options"),
+            "policy_options": parse_options(self.policy_options, "--policy-options"),
+        }
+        if self.policy is not None:
+            fields["policy"] = self.policy
+        if self.expert is not None:
+            fields["expert"] = typed_expert(self.expert)
+            fields["expert_options"] = self._expert_options()
+        if self.demos is not None:
+            found = open_demos(demos_in(self.demos), verify=False)
+            if found.game_name != name:
+                raise DataError(f"--demos {self.demos} holds {found.game_name}, not {name}")
+            fields |= {"demos": self._demos_place(), "expert": found.expert_name}
+            fields["game_options"] = found.game_options | fields["game_options"]
+        return fields
+
+    def _expert_options(self) -> dict[str, Any]:
+        return parse_options(self.options) | ({"trust": True} if self.trust else {})
+
+    def _of_expert(self, spec: StudySpec) -> dict[str, Any]:
+        """Return what naming an expert changes; another one's settings mean nothing to it."""
+        if self.expert is not None:
+            options = self._expert_options()
+            return {"expert": typed_expert(self.expert), "expert_options": options}
+        return {"expert_options": spec.expert_options | {"trust": True}} if self.trust else {}
+
+    def _demos_place(self) -> str:
+        """Return where the demonstrations are, for the specification."""
+        from isoclone.demos import demos_in
+        from isoclone.remote import address_of
+
+        inside = demos_in(self.demos or Path())
+        return address_of(inside) or str(Path(inside).resolve())
+
     def _of_demos(self, spec: StudySpec, own: bool) -> dict[str, Any]:
         """Return what demonstrations say of the study they are used in."""
-        from isoclone.demos import demos_in, open_demos
-        from isoclone.remote import address_of
+        from isoclone.demos import open_demos
 
         if self.demos is None:
             return {}
-        inside = demos_in(self.demos)
-        where = address_of(inside) or str(Path(inside).resolve())
+        where = self._demos_place()
         found = open_demos(where, verify=False)
         said = {"demos": where, "expert": found.expert_name}
         adopt = getattr(spec.make_game(), "adopt", None)
@@ -139,6 +189,24 @@ class Changes:
 
 
 CREW, CHANGES = Crew(), Changes()
+
+
+def typed_expert(text: str) -> str:
+    """Return an expert that a user typed as a specification has it: files by their whole path.
+
+    Workers run the Python file of 'players.py:Name' first, for what else it registers.
+    """
+    from isoclone.base.tables import EXPERTS
+    from isoclone.base.userfile import is_file_reference, split_reference
+    from isoclone.executors.setup import STUDY_FILE_VARIABLE
+
+    if is_file_reference(text):
+        file, name = split_reference(text)
+        os.environ.setdefault(STUDY_FILE_VARIABLE, os.path.abspath(file))
+        return os.path.abspath(file) + (f":{name}" if name else "")
+    if EXPERTS.knows(text) or not os.path.exists(text):
+        return text
+    return os.path.abspath(text)
 
 
 def parse_options(words: tuple[str, ...], flag: str = "--options") -> dict[str, Any]:

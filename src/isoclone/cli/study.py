@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from tyro.conf import Positional
 
-from isoclone.base.errors import ExecutionError, SpecError, StoreError, UnknownNameError
+from isoclone.base.errors import ExecutionError, StoreError, UnknownNameError
 from isoclone.cli.flags import CHANGES, CREW, FLAT, Changes, Crew
-
-OUT = Path("studies-out")
-T = TypeVar("T")
+from isoclone.cli.source import planned_study, study_of
 
 
 def run(
@@ -38,13 +35,16 @@ def run(
 
         isoclone run toy                            # a whole study in a minute
         isoclone run breakout --workers 2
+        isoclone run gym/CartPole-v1 --expert ppo.zip --trust     # sizes by a calibration
+        isoclone run gym/LunarLander-v3 --demos demos/lunar
         isoclone run atari/Pong --samples 20000     # look-ahead plays; the plan says the cost
         isoclone run studies-out/breakout           # go on with it
         isoclone run studies-out/breakout --repair  # and make again what is missing or torn
 
     Args:
-        study: the name of a ready-made study (`isoclone games` lists them), atari/<Name>, a Python
-            file with a `study` object, or a study directory to resume.
+        study: the name of a ready-made study (`isoclone games` lists them), atari/<Name>, any other
+            game with --expert or --demos, a Python file with a `study` object, or a study directory
+            to resume.
         out: where to put it; studies-out/<name> unless said.
         device: cpu, cuda or mps.
         track: show curves and points in tensorboard or wandb, or both; after each point.
@@ -64,7 +64,7 @@ def run(
     from isoclone.study.track import tracking
 
     pool = crew.gathered()
-    the_study = _study(study, out, changes, device)
+    the_study = study_of(study, out, changes, device, pool.workers)
     plan = the_study.plan(pool.workers)
     show_plan(plan)
     shown = tracking(track, the_study.folder, the_study.spec.name)
@@ -133,115 +133,43 @@ def _refuse_harm(the_study: Any) -> None:
         raise ExecutionError(f"{grave[0].says}{more}")
 
 
-def _study(source: str, out: Path | None, changes: Changes, device: str) -> Any:
-    """Return the study that a name, a file or a directory means."""
-    from isoclone.base.store import write_json
-    from isoclone.study.study import Study
-    from isoclone.training.device import check_device
-
-    check_device(device)
-    if _is_directory(source, changes, out):
-        return Study.open(source)
-    spec = changes.applied_to(_named_spec(source), own=source.endswith(".py"))
-    study = Study.create(out or OUT / spec.name, spec, device=device)
-    if source.endswith(".py"):
-        write_json(study.folder.made_by, {"file": str(Path(source).resolve())})
-    return study
-
-
-def _is_directory(source: str, changes: Changes, out: Path | None) -> bool:
-    """Return whether a directory is meant, and not a ready-made study of that name.
-
-    A directory `toy` in this folder is resumed by `toy` only if it holds a study and nothing else
-    is asked for.
-
-    Raises:
-        SpecError: a directory is meant, and something is to be changed about it.
-    """
-    asked = changes != CHANGES or out is not None
-    if not _holds_study(source, asked):
-        return False
-    if asked:
-        raise SpecError(
-            f"{source} is a study already: it is resumed as it is; give a name and --out for a "
-            "different one"
-        )
-    return True
-
-
-def _holds_study(source: str, asked: bool) -> bool:
-    from isoclone.remote import address_of
-    from isoclone.study.builtins import builtin_names
-
-    if address_of(source):
-        return True
-    if not Path(source).is_dir():
-        return False
-    return source not in builtin_names() or ((Path(source) / "study.json").exists() and not asked)
-
-
-def _named_spec(source: str) -> Any:
-    from isoclone.base.registry import trust_typed
-    from isoclone.study.builtins import builtin
-    from isoclone.study.spec import StudySpec
-
-    if source.endswith(".py"):
-        return object_in(source, "study", StudySpec).trust()
-    trust_typed(source)
-    return builtin(source).trust()
-
-
-def object_in(file: str, name: str, kind: type[T]) -> T:
-    """Return the object of that name and kind in a user's Python file; workers run it, too."""
-    from isoclone.executors.setup import STUDY_FILE_VARIABLE, run_file
-
-    found = run_file(file).get(name)
-    os.environ[STUDY_FILE_VARIABLE] = str(Path(file).resolve())
-    if not isinstance(found, kind):
-        raise SpecError(f"{file} must set `{name}` to an isoclone.{kind.__name__}")
-    return found
-
-
 def plan(
     study: Positional[str],
     *,
     out: Path | None = None,
     changes: Annotated[Changes, FLAT] = CHANGES,
     workers: int | None = None,
+    save: Path | None = None,
     json: bool = False,
 ) -> None:
     """Show what a study would run: sizes, budgets, FLOPs, and the time expected on this machine.
 
-    Nothing is written. `isoclone laws plan` plans from a table of runs.
+    Nothing is written but what --save asks for. `isoclone laws plan` plans from a table of runs.
 
     For example:
 
         isoclone plan breakout
+        isoclone plan gym/CartPole-v1 --demos demos/cart --save cart.py    # edit it, then run it
 
     Args:
         study: as for `run`.
         out: where the study is or would be.
         workers: how many at once; the number of cores unless said.
+        save: write the study as a Python file.
         json: print one JSON document.
     """
-    from isoclone.cli.console import STDOUT, show_plan
+    from isoclone.cli.console import STDERR, STDOUT, show_plan
     from isoclone.cli.output import print_json
+    from isoclone.cli.source import write_python
     from isoclone.executors import check_workers
 
-    planned = planned_study(study, out, changes).plan(check_workers(workers))
+    count = check_workers(workers)
+    the_study = planned_study(study, out, changes, count)
+    planned = the_study.plan(count)
     print_json(planned) if json else show_plan(planned, STDOUT)
-
-
-def planned_study(source: str, out: Path | None, changes: Changes = CHANGES) -> Any:
-    """Return the study that a name, a file or a directory means, without writing anything."""
-    from isoclone.remote import local
-    from isoclone.study.study import HEAVY, Study
-
-    if _is_directory(source, changes, out):
-        return Study.open(source)
-    spec = changes.applied_to(_named_spec(source), own=source.endswith(".py"))
-    spec.check()
-    return Study(local(out or OUT / spec.name, but=HEAVY), spec)
+    if save is not None:
+        write_python(save, the_study.spec)
+        STDERR.say(f"wrote {save}: edit it, then isoclone run {save}")
 
 
 def status(

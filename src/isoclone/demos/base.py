@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from isoclone.base.errors import DataError
 from isoclone.games import FrameSpec, Game
 from isoclone.policies.encode import FrameEncoder
 
@@ -222,6 +223,15 @@ class Demonstrations(Protocol):
             layout: the policy's, see `policies.base`.
         """
         ...
+
+
+def check_held_out(demos: Demonstrations) -> None:
+    """Raise DataError if no episode is held out, since all are copies of one."""
+    if not demos.dev_episodes:
+        raise DataError(
+            f"{demos.path}: all {len(demos.episodes)} episodes are copies of one, so nothing can "
+            "be held out: let the game or the expert depend on its seed"
+        )
 
 
 def unique_samples(demos: Demonstrations, split: str) -> int:

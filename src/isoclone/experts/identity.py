@@ -90,9 +90,11 @@ class Known:
 
 
 def _inner(source: Any) -> Any:
-    """Return the function that a wrapper of ours holds; anything else as it is."""
-    inner = getattr(source, "function", None)
-    return inner if callable(inner) and _is_of_library(type(source).__module__) else source
+    """Return the function or player that a wrapper of ours holds; anything else as it is."""
+    if not _is_of_library(getattr(type(source), "__module__", None)):
+        return source
+    held = (getattr(source, name, None) for name in ("function", "player"))
+    return next((inner for inner in held if inner is not None), source)
 
 
 KNOWN = Known()
@@ -166,11 +168,13 @@ def _by_content(value: Any) -> Any:
 
 def _of_object(source: Any) -> Identity:
     """Return module, qualified name and digest of a function, a class or an object."""
-    names = _inner(source)  # a wrapper of ours tells little
+    names = inner = _inner(source)  # a wrapper of ours tells little
     if not hasattr(names, "__qualname__"):
         names = type(names)
     reader = _Reader()
-    digest = stable_id(reader.content(source, DEEPEST), 16)
+    fields = vars(source) if inner is not source else {}
+    settings = {k: v for k, v in fields.items() if isinstance(v, PLAIN) and k[0] != "_"}
+    digest = stable_id([reader.content(thing, DEEPEST) for thing in (inner, settings)], 16)
     found = {"module": _module(names), "qualname": names.__qualname__, "source": digest}
     return {**found, "unknown": sorted(reader.unknown)} if reader.unknown else found
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from isoclone.base.errors import SpecError
-from isoclone.base.tables import STUDIES
+from isoclone.base.registry import is_reference, resolved
+from isoclone.base.tables import GAMES, STUDIES
 from isoclone.study.spec import StudySpec
 from isoclone.training.recipes import LEAN
 
@@ -51,15 +52,22 @@ def builtin(name: str) -> StudySpec:
         UnknownNameError: no such study or game.
         SpecError: a game that has no ready-made study.
     """
-    if name.startswith("gym/"):
+    if not is_ready_made(name):
         raise SpecError(
-            f"'{name}' is a game without a ready-made study: put an isoclone.StudySpec with its "
-            "sizes and budgets into a Python file (see studies/cartpole.py) and run that"
+            f"'{name}' is a game without a ready-made study: its sizes come from a calibration "
+            "(isoclone run, with --demos or --expert), or from an isoclone.StudySpec of yours"
         )
     maker, arguments = STUDIES.find(name)
     found: Any = maker
     spec: StudySpec = found(*arguments) if callable(found) else found
     return spec
+
+
+def is_ready_made(name: str) -> bool:
+    """Return whether a name is not that of a game alone; an unknown one counts as a study's."""
+    if is_reference(name):
+        return isinstance(resolved(name), StudySpec)
+    return STUDIES.knows(name) or not GAMES.knows(name)
 
 
 def builtin_names() -> list[str]:

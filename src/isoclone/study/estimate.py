@@ -33,6 +33,7 @@ from isoclone.policies import policy_flops, policy_layout, policy_params
 from isoclone.policies.compiler import without_compiler
 from isoclone.policies.encode import fit_encoder
 from isoclone.study.plan import Cell, grid, grid_flops
+from isoclone.study.sizes import told
 from isoclone.study.spec import StudySpec
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _size(spec: StudySpec, width: int, the_game: Game) -> dict[str, Any]:
 
 
 def _notes(spec: StudySpec, speed: Speed) -> list[str]:
-    notes = []
+    notes = [told(spec.calibration, spec.budgets_flops)] if spec.calibration else []
     if spec.expert == "lookahead" and speed.expert_steps_per_s:
         hours = spec.samples / speed.expert_steps_per_s / 3600
         notes.append(
@@ -171,7 +172,7 @@ def measure_speed(spec: StudySpec, with_expert: bool) -> Speed:
     base = max(small[0] - small[1] * per_flop, 0.0)
     rollouts, plays = _attempt(f"game '{spec.game}'", _rollout_speed, spec), None
     if with_expert:
-        plays = _attempt(f"expert '{spec.expert}'", _expert_speed, spec)
+        plays = _attempt(f"expert '{spec.expert}'", expert_speed, spec)
     return Speed(base, per_flop, rollouts, plays)
 
 
@@ -273,7 +274,7 @@ def _rollout_speed(spec: StudySpec, slots: int = 4) -> float:
         close(env)
 
 
-def _expert_speed(spec: StudySpec) -> float:
+def expert_speed(spec: StudySpec) -> float:
     """Measure the agent steps per second and core of the expert at play."""
     from isoclone.games import game
 

@@ -51,6 +51,7 @@ class StudySpec:
         forecast_flops: budget of the tested forecast; None for 3.3x the largest budget.
         forecast_episodes: episodes the forecast agent plays.
         law: the law that forecasts, by name; see `isoclone.laws.LAWS`.
+        calibration: what sizes and budgets were chosen by, if by `study.calibrate`.
     """
 
     name: str
@@ -78,6 +79,7 @@ class StudySpec:
     forecast_flops: float | None = None
     forecast_episodes: int = 32
     law: str = DEFAULT_LAW
+    calibration: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         try:

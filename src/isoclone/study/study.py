@@ -18,6 +18,7 @@ from isoclone.base.results import Baseline, Reference, Savings, Tested
 from isoclone.base.store import is_free, read_json, write_json
 from isoclone.base.userfile import is_file_reference
 from isoclone.demos import Demonstrations, open_demos
+from isoclone.demos.base import check_held_out
 from isoclone.demos.demonstrations import DONE
 from isoclone.games import Game
 from isoclone.laws import FittedLaw, LawComparison
@@ -159,11 +160,7 @@ class Study:
             raise DataError(
                 f"{demos.path} holds {demos.game_name}, the study is of {self.spec.game}"
             )
-        if not demos.dev_episodes:
-            raise DataError(
-                f"{demos.path}: all {len(demos.episodes)} episodes are copies of one, so nothing "
-                "can be held out: let the game or the expert depend on its seed"
-            )
+        check_held_out(demos)
         refuse = getattr(the_game, "fits_demonstrations", None)
         reason = refuse(demos.game_options) if refuse else None
         if reason:

@@ -1,0 +1,161 @@
+"""Find the study that is meant: by a name, a game, a Python file or a directory, with changes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+from isoclone.base.errors import SpecError
+from isoclone.cli.flags import CHANGES, Changes
+
+OUT = Path("studies-out")
+T = TypeVar("T")
+
+
+def study_of(source: str, out: Path | None, changes: Changes, device: str, workers: int) -> Any:
+    """Return the study that a name, a game, a file or a directory means; it is made if need be."""
+    from isoclone.base.store import write_json
+    from isoclone.study.study import Study
+    from isoclone.training.device import check_device
+
+    check_device(device)
+    if _is_directory(source, changes, out):
+        return Study.open(source)
+    spec = _spec_of(source, out, changes, workers)
+    study = Study.create(out or OUT / spec.name, spec, device=device)
+    if source.endswith(".py"):
+        write_json(study.folder.made_by, {"file": str(Path(source).resolve())})
+    return study
+
+
+def planned_study(
+    source: str, out: Path | None, changes: Changes = CHANGES, workers: int = 1
+) -> Any:
+    """Return the study that is meant, as `study_of`, without writing anything."""
+    from isoclone.remote import local
+    from isoclone.study.study import HEAVY, Study
+
+    if _is_directory(source, changes, out):
+        return Study.open(source)
+    spec = _spec_of(source, out, changes, workers)
+    spec.check()
+    return Study(local(out or OUT / spec.name, but=HEAVY), spec)
+
+
+def _spec_of(source: str, out: Path | None, changes: Changes, workers: int) -> Any:
+    """Return the specification that is meant, with what is to be changed."""
+    from isoclone.base.registry import trust_typed
+    from isoclone.study.builtins import builtin, is_ready_made
+    from isoclone.study.spec import StudySpec
+
+    if source.endswith(".py"):
+        return changes.applied_to(object_in(source, "study", StudySpec).trust(), own=True)
+    trust_typed(source)
+    if is_ready_made(source):
+        return changes.applied_to(builtin(source).trust(), own=False)
+    return _spec_of_game(source, out, changes, workers)
+
+
+def _spec_of_game(name: str, out: Path | None, changes: Changes, workers: int) -> Any:
+    """Return the specification for a game without a ready-made study: calibrated once.
+
+    A study that is there already is gone on with, with its own sizes and budgets.
+    """
+    from isoclone.cli.console import ConsoleObserver
+    from isoclone.remote import local
+    from isoclone.study.calibrate import MINUTES, calibrated, unsized
+    from isoclone.study.spec import read_spec
+    from isoclone.study.study import HEAVY, STUDY_FILE
+
+    spec = unsized(name, **changes.begun(name)).trust()
+    place = local(out or OUT / spec.name, but=HEAVY)
+    if (place / STUDY_FILE).exists():
+        there = read_spec(place)
+        return changes.applied_to(there if there.game == spec.game else spec, own=True)
+    if changes.widths is None or changes.budgets is None:
+        asked = spec if changes.recipe is None else changes.applied_to(spec, own=True)
+        with ConsoleObserver() as observer:
+            minutes = changes.minutes or MINUTES
+            spec = calibrated(asked, min(workers, MOST_WORKERS), minutes, observer.phase)
+    return changes.applied_to(spec, own=True)
+
+
+MOST_WORKERS = 8  # more than that have nothing to do in so small a grid
+
+
+def _is_directory(source: str, changes: Changes, out: Path | None) -> bool:
+    """Return whether a directory is meant, and not a ready-made study of that name.
+
+    A directory `toy` in this folder is resumed by `toy` only if it holds a study and nothing else
+    is asked for.
+
+    Raises:
+        SpecError: a directory is meant, and something is to be changed about it.
+    """
+    asked = changes != CHANGES or out is not None
+    if not _holds_study(source, asked):
+        return False
+    if asked:
+        raise SpecError(
+            f"{source} is a study already: it is resumed as it is; give a name and --out for a "
+            "different one"
+        )
+    return True
+
+
+def _holds_study(source: str, asked: bool) -> bool:
+    from isoclone.remote import address_of
+    from isoclone.study.builtins import builtin_names
+
+    if address_of(source):
+        return True
+    if not Path(source).is_dir():
+        return False
+    return source not in builtin_names() or ((Path(source) / "study.json").exists() and not asked)
+
+
+def object_in(file: str, name: str, kind: type[T]) -> T:
+    """Return the object of that name and kind in a user's Python file; workers run it, too."""
+    from isoclone.executors.setup import STUDY_FILE_VARIABLE, run_file
+
+    found = run_file(file).get(name)
+    os.environ[STUDY_FILE_VARIABLE] = str(Path(file).resolve())
+    if not isinstance(found, kind):
+        raise SpecError(f"{file} must set `{name}` to an isoclone.{kind.__name__}")
+    return found
+
+
+def write_python(file: Path, spec: Any) -> None:
+    """Write a specification as a Python file, which `isoclone run` takes and people edit.
+
+    Raises:
+        SpecError: the file is there already.
+    """
+    from dataclasses import fields
+
+    from isoclone.base.store import write_bytes
+    from isoclone.training.recipes import LEAN
+
+    if file.exists():
+        raise SpecError(f"--save {file}: it is there already; give another name")
+    left_out = {"calibration", "expert_identity"}
+    if spec.recipe == LEAN.to_json():
+        left_out.add("recipe")
+    given = {f.name: getattr(spec, f.name) for f in fields(spec) if f.name not in left_out}
+    usual = {f.name: f.default for f in fields(spec)}
+    changed = {k: v for k, v in given.items() if v != usual[k] and v != {}}
+    lines = [f"    {name}={_written(value)}," for name, value in changed.items()]
+    head = [f'"""{spec.game}, imitating {spec.expert}: isoclone run {file.name}"""', ""]
+    body = ["import isoclone as ic", "", "study = ic.StudySpec(", *lines, ")", ""]
+    write_bytes(file, "\n".join([*head, *body]).encode())
+
+
+def _written(value: Any) -> str:
+    """Return a value as people write it in Python."""
+    if isinstance(value, float):
+        return f"{value:.6g}" if float(f"{value:.6g}") == value else repr(value)
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_written, value))}{',' if len(value) == 1 else ''})"
+    return json.dumps(value) if isinstance(value, str) else repr(value)
