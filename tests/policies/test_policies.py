@@ -9,7 +9,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from isoclone.base.errors import SpecError, UnknownNameError
 from isoclone.games import FrameSpec, game
-from isoclone.policies import make_policy, policy_flops, policy_params, width_for
+from isoclone.policies import (
+    make_policy,
+    policy_flops,
+    policy_params,
+    suited_policy,
+    width_for,
+)
 from isoclone.policies.base import input_shape, is_recurrent
 from isoclone.policies.flops import cnn_flops_per_sample, cnn_params
 
@@ -168,7 +174,50 @@ def test_policies_that_cannot_be_made():
     with pytest.raises(SpecError, match="wobble"):
         make_policy("mlp", 4, ATARI, 4, wobble=1)
     with pytest.raises(SpecError, match="'mlp' takes any"):
-        make_policy("cnn", 4, game("toy").frame, 3)
+        make_policy("cnn", 4, FrameSpec((5,), "float32", 1), 3)
+
+
+PICTURES = [  # frames, and numbers in the last layer of a network of width 3
+    (FrameSpec((12, 12), "uint8", 2), 6 * 6 * 6),
+    (FrameSpec((7, 7, 3), "uint8", 1), 6 * 7 * 7),
+    (FrameSpec((10, 10, 6), "uint8", 1), 6 * 5 * 5),
+    (FrameSpec((24, 30, 2), "float32", 1), 6 * 6 * 8),
+    (FrameSpec((84, 84, 3), "uint8", 4), 6 * 7 * 7),
+    (FrameSpec((85, 90), "uint8", 4), 6 * 7 * 7),
+    (FrameSpec((36, 36), "float32", 1), 6 * 1 * 1),
+    (FrameSpec((210, 160, 3), "uint8", 1), 6 * 22 * 16),
+]
+
+
+@pytest.mark.parametrize("name", ["cnn", "cnn-lstm"])
+@pytest.mark.parametrize(("frame", "size"), PICTURES, ids=str)
+def test_the_cnn_takes_pictures_of_any_kind(name, frame, size):
+    module = make_policy(name, 3, frame, 5)
+    assert module.layout == "rows"
+    assert getattr(module, "trunk", module).size == size
+    assert policy_flops(name, 3, frame, 5) > 0
+    assert suited_policy(frame) == "cnn"
+    if name == "cnn":
+        assert module(torch.zeros(2, frame.stack, *frame.shape)).shape == (2, 5)
+
+
+def test_channels_are_read_pixel_by_pixel():
+    torch.manual_seed(0)
+    module = make_policy("cnn", 2, FrameSpec((6, 6, 3), "uint8", 2), 4)
+    frames = torch.randn(1, 2, 6, 6, 3)
+    wanted = nn.functional.relu(
+        module.convolutions[0](frames[0].permute(0, 3, 1, 2).reshape(1, 6, 6, 6))
+    )
+    seen = []
+    module.convolutions[1].register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+    module(frames)
+    torch.testing.assert_close(seen[0], wanted)
+
+
+def test_which_policy_suits_a_kind_of_frames():
+    assert suited_policy(FrameSpec((4,), "float32", 1)) == "mlp"
+    assert suited_policy(FrameSpec((4, 4), "uint8", 1)) == "mlp"
+    assert suited_policy(ATARI) == "cnn"
 
 
 def test_the_mlp_takes_pictures_and_vectors():

@@ -5,6 +5,7 @@ Importing this does not import torch; making or measuring a policy does.
 
 from __future__ import annotations
 
+from isoclone.games import FrameSpec
 from isoclone.policies.base import (
     POLICIES,
     input_shape,
@@ -27,8 +28,17 @@ __all__ = [
     "policy_layout",
     "policy_names",
     "policy_params",
+    "suited_policy",
     "width_for",
 ]
+
+
+def suited_policy(frame: FrameSpec) -> str:
+    """Return the feed-forward policy for a kind of frames: 'cnn' for pictures, 'mlp' for vectors.
+
+    Pictures whose sides are below 5 are vectors to it.
+    """
+    return "cnn" if frame.picture is not None and min(frame.picture[:2]) >= 5 else "mlp"
 
 
 def policy_names() -> list[str]:
@@ -36,7 +46,7 @@ def policy_names() -> list[str]:
     return POLICIES.names()
 
 
-POLICIES.add("cnn", "isoclone.policies.cnn:Cnn")
+POLICIES.add("cnn", "isoclone.policies.cnn:make_cnn")
 POLICIES.add("mlp", "isoclone.policies.mlp:Mlp")
 POLICIES.add("cnn-lstm", "isoclone.policies.recurrent:cnn_lstm")
 POLICIES.add("cnn-transformer", "isoclone.policies.recurrent:cnn_transformer")

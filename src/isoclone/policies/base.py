@@ -22,7 +22,8 @@ What observations are depends on the module's `layout`:
 
 | layout           | observations                                                          |
 |------------------|-----------------------------------------------------------------------|
-| `rows` (default) | floats (..., stack, *frame_shape), oldest frame first                 |
+| `rows` (default) | floats (..., stack, *frame_shape), oldest frame first; pictures with  |
+|                  | channels have them last                                               |
 | `blocks4`        | floats (..., h/4, w/4, stack x 16): 4x4 blocks, the stack's frames in |
 |                  | turn, as codes worth `input_scale` each, which the module is told     |
 | `raw`            | what the module's `observe(frames (..., stack, size))` makes of frames|
@@ -168,7 +169,7 @@ def policy_flops(
         return 3.0 * cost.forward
     if convention == "6nd":
         return 6.0 * cost.params
-    if name == "cnn" and len(frame.shape) == 2:
+    if name == "cnn" and len(frame.shape) == 2 and min(frame.shape) >= 36:
         shape = (frame.shape[0], frame.shape[1])
         return cnn_flops_per_sample(width, n_actions, convention, shape, frame.stack)
     raise SpecError(f"FLOP convention '{convention}' is not defined for policy '{name}'")

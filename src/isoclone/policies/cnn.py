@@ -1,5 +1,7 @@
 """`cnn`: the network of Tuyls et al. for Atari; `width` alone sets its size.
 
+This file is about grey pictures whose sides divide by 4; `policies/pictures.py` has all others.
+
 Conv(stack, w, 8, stride 4) - ReLU - Conv(w, 2w, 4, stride 2) - ReLU - Conv(2w, 2w, 3) - ReLU -
 Linear(., actions).
 
@@ -19,9 +21,21 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from isoclone.base.errors import SpecError
 from isoclone.games import FrameSpec
 from isoclone.policies.flops import Linear, cnn_layers
+from isoclone.policies.pictures import LEAST_SIDE, PictureCnn
+
+
+def make_cnn(width: int, frame: FrameSpec, n_actions: int) -> Cnn | PictureCnn:
+    """Make the network that suits a picture: on 4x4 blocks where the frame can be cut into them.
+
+    Raises:
+        SpecError: the frame is no picture.
+    """
+    grey = frame.dtype == "uint8" and len(frame.shape) == 2
+    if grey and min(frame.shape) >= LEAST_SIDE and not any(side % 4 for side in frame.shape):
+        return Cnn(width, frame, n_actions)
+    return PictureCnn(width, frame, n_actions)
 
 
 class Cnn(nn.Module):
@@ -32,11 +46,6 @@ class Cnn(nn.Module):
 
     def __init__(self, width: int, frame: FrameSpec, n_actions: int):
         super().__init__()
-        if len(frame.shape) != 2 or min(frame.shape) < 36 or any(s % 4 for s in frame.shape):
-            raise SpecError(
-                f"policy 'cnn' needs grey images with sides of at least 36 that divide by 4, "
-                f"not frames of shape {frame.shape}; 'mlp' takes any"
-            )
         last = cnn_layers(width, n_actions, (frame.shape[0], frame.shape[1]), frame.stack)[-1]
         assert isinstance(last, Linear)
         self.conv1 = nn.Conv2d(frame.stack, width, 8, 4)

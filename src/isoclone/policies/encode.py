@@ -8,9 +8,17 @@ rollout; never again for the same frame, however many stacks it is part of.
 | `unit`        | the byte itself, worth byte / 255                       | as they are       |
 | `standardise` | int8, worth code x 10/127: (byte - mean) / SD per pixel | (x - mean) / SD   |
 
-Mean and SD are those of the training frames. The SD is at least 10 grey levels for images, so that
-a pixel that hardly ever changes does not get large values; the result is clipped at +-10. An int8
-step is .079 SD, less than one grey level of a pixel with the smallest SD (.1 SD).
+Mean and SD are those of the training frames. So that what hardly ever changes does not get large
+values, the SD has a floor, and the result is clipped at +-10. Floors go by the range that is seen:
+
+- of images: 10 levels, or a tenth of the channel's range over all pixels where that is below 100
+  levels (pixels of 0 and 1, codes of objects). An int8 step is .079 SD, less than one level of a
+  pixel with the smallest SD (.1 SD).
+- of vectors: a thousandth of the number's own range, and what its dtype can tell apart at its size
+  (eight roundings); where it never changes, a thousandth of its size, or of 1 where it is 0.
+
+float64 frames are standardised in float64 and then become float32: as they are ('unit') large
+numbers lose their differences.
 """
 
 from __future__ import annotations
@@ -27,7 +35,9 @@ KINDS = ("unit", "standardise")
 LAYOUTS = ("rows", "blocks4", "raw")
 CLIP = 10.0
 STEPS = 127
-SD_FLOOR = {"uint8": 10.0, "float32": 1e-3}
+LEVELS, SHARE = 10.0, 0.1  # floor of an image's SD, and its share of a smaller range
+LEAST = 1e-3  # share of a number's range
+ROUNDINGS = 8
 
 
 @dataclass(frozen=True)
@@ -43,8 +53,8 @@ class FrameEncoder:
     kind: str
     layout: str
     spec: FrameSpec
-    mean: np.ndarray  # (*shape) float32
-    inverse_sd: np.ndarray  # (*shape) float32
+    mean: np.ndarray  # (*shape) float32, float64 for frames of float64
+    inverse_sd: np.ndarray  # (*shape), as `mean`
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -70,12 +80,12 @@ class FrameEncoder:
 
     def _codes(self, frames: np.ndarray) -> np.ndarray:
         if self.kind == "unit":
-            return frames
+            return frames.astype(self.dtype, copy=False)
         values = frames - self.mean
         values *= self.inverse_sd
         np.clip(values, -CLIP, CLIP, out=values)
         if not self.spec.is_image:
-            return values
+            return values.astype(np.float32, copy=False)
         values *= STEPS / CLIP
         return np.rint(values, out=values).astype(np.int8)
 
@@ -99,7 +109,18 @@ def fit_encoder(kind: str, layout: str, spec: FrameSpec, frames: np.ndarray) -> 
     if layout == "blocks4" and (len(spec.shape) != 2 or any(side % 4 for side in spec.shape)):
         raise SpecError(f"frames of shape {spec.shape} cannot be cut into 4x4 blocks")
     mean = frames.mean(0, dtype=np.float64)
-    spread = np.maximum(frames.std(0, dtype=np.float64), SD_FLOOR[spec.dtype])
-    return FrameEncoder(
-        kind, layout, spec, mean.astype(np.float32), (1 / spread).astype(np.float32)
-    )
+    spread = np.maximum(frames.std(0, dtype=np.float64), _floor(frames, spec))
+    dtype = np.float64 if spec.dtype == "float64" else np.float32
+    return FrameEncoder(kind, layout, spec, mean.astype(dtype), (1 / spread).astype(dtype))
+
+
+def _floor(frames: np.ndarray, spec: FrameSpec) -> np.ndarray:
+    """Return the least SD of each number of a frame, float64, as this module's text says."""
+    low, high = frames.min(0).astype(np.float64), frames.max(0).astype(np.float64)
+    if spec.is_image:
+        pixels = (0, 1) if len(spec.shape) > 1 else ()
+        return np.clip(SHARE * (high.max(pixels) - low.min(pixels)), SHARE, LEVELS)
+    size = np.maximum(np.abs(low), np.abs(high))
+    told_apart = ROUNDINGS * np.finfo(spec.dtype).eps * size
+    still = LEAST * np.where(size > 0, size, 1.0)
+    return np.where(high > low, np.maximum(LEAST * (high - low), told_apart), still)

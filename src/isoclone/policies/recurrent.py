@@ -12,9 +12,10 @@ from torch import nn
 
 from isoclone.base.errors import SpecError
 from isoclone.games import FrameSpec
-from isoclone.policies.cnn import Cnn
+from isoclone.policies.cnn import Cnn, make_cnn
 from isoclone.policies.cores import State, make_core
 from isoclone.policies.mlp import Mlp
+from isoclone.policies.pictures import PictureCnn
 
 UNROLL = 16
 CONTEXT = 32  # steps that a transformer sees
@@ -37,7 +38,7 @@ class Recurrent(nn.Module):
 
     def __init__(
         self,
-        trunk: Cnn | Mlp,
+        trunk: Cnn | PictureCnn | Mlp,
         hidden: int,
         n_actions: int,
         core: str,
@@ -100,7 +101,7 @@ def cnn_lstm(
     width: int, frame: FrameSpec, n_actions: int, *, layers: int = 1, unroll: int = UNROLL
 ) -> Recurrent:
     """Make `cnn`'s convolutions of a width, and an LSTM of 8 x width numbers over steps."""
-    trunk = Cnn(width, frame, n_actions)
+    trunk = make_cnn(width, frame, n_actions)
     return Recurrent(trunk, 8 * width, n_actions, "lstm", layers, unroll)
 
 
@@ -114,7 +115,7 @@ def cnn_transformer(
     context: int = CONTEXT,
 ) -> Recurrent:
     """Make `cnn`'s convolutions of a width, and a causal transformer of 8 x width over steps."""
-    trunk = Cnn(width, frame, n_actions)
+    trunk = make_cnn(width, frame, n_actions)
     return Recurrent(trunk, 8 * width, n_actions, "transformer", layers, unroll, context)
 
 
