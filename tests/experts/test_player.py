@@ -7,7 +7,7 @@ import pytest
 
 import isoclone as ic
 from isoclone.base.errors import DataError, SpecError
-from isoclone.demos.record import play
+from isoclone.demos.play import play
 from isoclone.experts import score_expert
 from isoclone.experts.base import View
 from isoclone.experts.draws import chosen

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from isoclone.base.errors import ExecutionError
-from isoclone.demos.record import play
+from isoclone.demos.play import play
 from isoclone.evaluation.rollout import random_returns
 from isoclone.experts import CallableExpert, score_expert
 from isoclone.games import FrameSpec, make_env, vector_env

@@ -332,14 +332,15 @@ class FrameDemonstrations(Finished):
     """Recorded frames in a directory; open them with `FrameDemonstrations.open(path)`.
 
     `action_sizes` is set where actions have several factors, see `games.actions`; `unrepeatable`
-    where recording found that the game ignores its seeds, with what differed. `imported` is None,
-    or of the play of others {source, left_out, why}: where it is from, how many episodes were left
-    out, and [count, example] of each reason.
+    where recording found that the game ignores its seeds, with what differed; `read_as` says how
+    the game's spaces were read. `imported` is None, or of the play of others {source, left_out,
+    why}: where it is from, how many episodes were left out, and [count, example] of each reason.
     """
 
     episodes: tuple[EpisodeInfo, ...]
     action_sizes: tuple[int, ...] = ()
     unrepeatable: str | None = None
+    read_as: tuple[str, ...] = ()
     imported: dict[str, Any] | None = None
 
     format = FORMAT
@@ -365,6 +366,7 @@ class FrameDemonstrations(Finished):
         return {
             "action_sizes": sizes,
             "unrepeatable": data.get("unrepeatable"),
+            "read_as": tuple(str(line) for line in data.get("read_as", ())),
             "imported": imported,
         }
 
@@ -446,6 +448,7 @@ class FrameDemonstrations(Finished):
             "truncated": ends.count("truncated"),
             "action_error": self.action_error(),
             "unrepeatable": self.unrepeatable,
+            "read_as": self.read_as,
             **({"imported": self.imported} if self.imported is not None else {}),
         }
 
@@ -468,7 +471,7 @@ class FrameDemonstrations(Finished):
             f"{said['samples']:,} samples ({said['train_samples']:,} train, "
             f"{said['dev_samples']:,} dev) in {len(self.episodes)} episodes "
             f"({ends}), {said['bytes_per_sample']:.1f} bytes a sample",
-            *_remarks(said),
+            *self.remarks(),
         ]
 
     def _lines_of_import(self) -> list[str]:
@@ -479,25 +482,24 @@ class FrameDemonstrations(Finished):
         whole = "" if count else ", nothing left out"
         return [f"imported from {self.imported['source'] or 'episodes'}{whole}", *left]
 
+    def remarks(self) -> list[str]:
+        """Return how spaces were read, and what was lost by it, as lines for people."""
+        lines, error = list(self.read_as), self.action_error()
+        if error is not None:
+            lines.append(
+                f"actions were cut into bins: on average {error:.3g} from what the expert chose, "
+                "in the game's own units"
+            )
+        if self.unrepeatable:
+            lines.append(f"{self.unrepeatable}; this recording cannot be made again")
+        return lines
+
     def read(self, index: int) -> Episode:
         """Return one episode's frames, actions and rewards."""
         return read_episode(self.episode_path(index), self.frame)
 
     def __iter__(self) -> Iterator[Episode]:
         return (self.read(info.index) for info in self.episodes)
-
-
-def _remarks(said: dict[str, Any]) -> list[str]:
-    """Return what else a summary says, as lines for people."""
-    lines = []
-    if said["action_error"] is not None:
-        lines.append(
-            f"actions were cut into bins: on average {said['action_error']:.3g} from what the "
-            "expert chose, in the game's own units"
-        )
-    if said["unrepeatable"]:
-        lines.append(f"{said['unrepeatable']}: this recording cannot be made again")
-    return lines
 
 
 def _row(index: int, episode: Episode) -> EpisodeInfo:

@@ -16,8 +16,7 @@ import contextlib
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,13 +35,16 @@ from isoclone.base.store import claim, read_json, write_json
 from isoclone.base.timers import calling
 from isoclone.demos.base import Demonstrations, Progress
 from isoclone.demos.demonstrations import DONE, FORMAT, HELD, REQUEST, FrameDemonstrations
-from isoclone.demos.episode import Episode, EpisodeInfo, exact, read_info, write_episode
+from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episode
+from isoclone.demos.live import KEPT, LiveGame
 from isoclone.demos.manifest import episode_path, write_manifest
+from isoclone.demos.play import play
+from isoclone.demos.seeded import ignored_seed
 from isoclone.executors import Executor, Files, SerialExecutor, Task
-from isoclone.experts import Expert, View, expert, notes_of
+from isoclone.experts import Expert, expert, notes_of
 from isoclone.experts.identity import KNOWN, said
-from isoclone.games import Env, Game, action_sizes, check_seed, game, make_env
-from isoclone.games.actions import action_dtype, chosen, several
+from isoclone.games import Game, check_seed, game
+from isoclone.games.actions import several
 
 PROGRESS_SECONDS = 1.0
 MOST_COPIES = 16  # so many copies of one episode, and no other, are enough to know
@@ -128,6 +130,7 @@ def record(
             count = _play_until_enough(path, request, player, workers, progress)
             _finish(path, request, the_game, player, count)
         finally:
+            KEPT.close()
             KNOWN.leave(request.expert, request.identity or {}, request.expert_options)
     else:
         _claim(path, request if request.identity else request.identified(), there)
@@ -295,11 +298,6 @@ def _files(path: Path, indices: Sequence[int]) -> Files:
     return Files(path, {name: p for name, p in there.items() if p.exists()}, tuple(there))
 
 
-# A worker plays many groups with one expert and one set of environments. Two live experts may
-# share a name, so they are told apart by identity (being in here keeps them alive).
-_LIVE: dict[tuple[str, int], tuple[Game, Expert, list[Env]]] = {}
-
-
 def play_group(path: Path, request: RecordRequest, indices: Sequence[int]) -> list[EpisodeInfo]:
     """Play the episodes of one group side by side, write them, and return their rows.
 
@@ -310,20 +308,17 @@ def play_group(path: Path, request: RecordRequest, indices: Sequence[int]) -> li
         return done
     named = isinstance(request.expert, str)
     key = stable_id(request.declared()), 0 if named else id(request.expert)
-    if key not in _LIVE:
-        the_game = game(request.game, **request.game_options)
-        _LIVE[key] = the_game, _player(request, the_game), [make_env(the_game) for _ in indices]
-    the_game, player, envs = _LIVE.pop(key)  # put back only if nothing fails
     telling = _Telling(path / PLAYING / f"{indices[0]:06d}.json")
-    infos = [
-        _keep(path, index, seed, episode, end)
-        for index, seed, episode, end in play(
-            the_game, player, request.seed, indices, envs, telling.steps
-        )
-    ]
+    with KEPT.at_hand(key, lambda: _live_game(request, len(indices))) as live:
+        played = play(live.game, live.player, request.seed, indices, live.envs, telling.steps)
+        infos = [_keep(path, *one) for one in played]
     telling.done()
-    _LIVE[key] = the_game, player, envs
     return infos
+
+
+def _live_game(request: RecordRequest, count: int) -> LiveGame:
+    the_game = game(request.game, **request.game_options)
+    return LiveGame.made(the_game, _player(request, the_game), count)
 
 
 class _Telling:
@@ -379,78 +374,19 @@ def _keep(path: Path, index: int, seed: int, episode: Episode, end: str) -> Epis
     return info
 
 
-def episode_seed(seed: int, index: int) -> int:
-    """Return the 31-bit seed of episode `index` of a recording."""
-    return int(np.random.SeedSequence((seed, index)).generate_state(1)[0] >> 1)
-
-
-class _Live:
-    """An episode being played."""
-
-    def __init__(self, env: Env, stack: int, seed: int, index: int):
-        self.index, self.seed = index, episode_seed(seed, index)
-        self.view = View(env, np.random.default_rng([self.seed, 1]), stack)
-        self.view.frames.append(self.view.env.reset(self.seed))
-        self.actions: list[Any] = []
-        self.rewards: list[float] = []
-        self.errors: list[float] = []
-        self.end: str | None = None
-
-    def step(self, action: int | np.ndarray, error: float | None) -> None:
-        frame, reward, terminated, truncated = self.view.env.step(action)
-        self.actions.append(action)
-        if error is not None:
-            self.errors.append(error)
-        self.rewards.append(reward)
-        if terminated or truncated:
-            self.end = "terminated" if terminated else "truncated"
-        else:
-            self.view.frames.append(frame)
-
-    def episode(self, dtype: np.dtype[Any]) -> Episode:
-        frames, actions = np.stack(self.view.frames), np.array(self.actions, dtype)
-        apart = float(np.mean(self.errors)) if self.errors else None
-        return Episode(frames, actions, exact(self.rewards), apart)
-
-
-def play(
-    the_game: Game,
-    player: Expert,
-    seed: int,
-    indices: Sequence[int],
-    envs: Sequence[Env] | None = None,
-    tell: Callable[[int], None] | None = None,
-) -> Iterator[tuple[int, int, Episode, str]]:
-    """Play episodes side by side; yield (index, seed, episode, end) in the order they end.
-
-    `envs` are environments of the game to play in, one for each episode; fresh ones if not given.
-    `tell` is called after every step with the number of steps of the unfinished episodes.
-
-    Raises:
-        DataError: the expert chose an action the game does not have.
-    """
-    if envs is None:
-        with ExitStack() as held:
-            fresh = [held.enter_context(closing(make_env(the_game))) for _ in indices]
-            yield from play(the_game, player, seed, indices, fresh, tell)
-        return
-    stack, dtype = the_game.frame.stack, action_dtype(action_sizes(the_game))
-    live = [_Live(env, stack, seed, index) for env, index in zip(envs, indices, strict=False)]
-    while live:
-        for one, action in zip(live, player.act([one.view for one in live]), strict=True):
-            one.step(*chosen(the_game, player.name, action))
-        if tell:
-            tell(sum(len(one.actions) for one in live))
-        for one in [one for one in live if one.end]:
-            live.remove(one)
-            yield one.index, one.seed, one.episode(dtype), str(one.end)
-
-
 def _finish(path: Path, request: RecordRequest, the_game: Game, player: Expert, count: int) -> None:
     """Write the episode table, and last of all the file that says it is complete."""
     spaces: dict[str, Any] = {"frame": the_game.frame, "n_actions": the_game.n_actions}
     if several(the_game):
         spaces["action_sizes"] = several(the_game)
+    spaces |= {
+        name: value
+        for name, value in (
+            ("read_as", getattr(the_game, "describe", list)()),
+            ("unrepeatable", ignored_seed(the_game)),
+        )
+        if value
+    }
     facts = {"game": request.game, "game_options": request.game_options, **spaces}
     write_manifest(
         path,

@@ -25,8 +25,8 @@ from isoclone.experts.sb3_read import (
     stacked_space,
 )
 from isoclone.experts.trained_on import settings_notes
-from isoclone.games import Game
-from isoclone.games.action_spaces import BINS, action_reader
+from isoclone.games import EnvAction, Game
+from isoclone.games.action_spaces import action_reader
 
 EXPERT_ZIP, EXPERT_JSON = "expert.zip", "expert.json"
 MIN_CNN_SIDE = 36  # the smallest picture SB3's convolutions fit into
@@ -204,12 +204,10 @@ def _stack_of(saved: tuple[int, ...] | None, game: Game, said: int | None) -> in
 
 
 def _indexer(space: Any, game: Game) -> Any:
-    """Return the function from an action of SB3's to one of the game's."""
+    """Return the function from an action of SB3's to one that experts may give."""
     if hasattr(space, "n") and not space.shape:
         return int
-    settings = getattr(game, "settings", None)
-    bounds = getattr(settings, "action_bounds", None)
-    return action_reader(space, getattr(settings, "bins", BINS), bounds).to_index
+    return EnvAction if hasattr(game, "index_of") else action_reader(space).to_index
 
 
 def _check_count(path: Path, data: dict[str, Any], game: Game) -> None:

@@ -18,6 +18,7 @@ import json
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +32,7 @@ from isoclone.experts.sb3 import Sb3Expert
 from isoclone.experts.sb3_read import FrameReader
 from isoclone.experts.score import score_expert
 from isoclone.games import Game, check_seed
+from isoclone.games.actions import several
 
 TRAINING_JSON, CHECKPOINT_ZIP = "training.json", "checkpoint.zip"
 FORMAT = 1
@@ -106,7 +108,8 @@ def train_expert(
     if (path / EXPERT_JSON).exists():
         return read_json(path / EXPERT_JSON)
     model = _model(game, request, device, path / CHECKPOINT_ZIP)
-    _learn(model, steps, path / CHECKPOINT_ZIP, save_every, progress)
+    with closing(model.get_env()):
+        _learn(model, steps, path / CHECKPOINT_ZIP, save_every, progress)
     reader = FrameReader(game.frame.stack)
     expert = Sb3Expert(model, False, False, reader, name=f"sb3:{path.name}")
     score = score_expert(expert, game, episodes, seed)
@@ -133,6 +136,12 @@ def _check(
         if value < 1:
             raise SpecError(f"{name} must be at least 1, not {value}")
     check_seed(seed)
+    if several(game):
+        sizes = "x".join(str(size) for size in several(game))
+        raise SpecError(
+            f"actions of {game.name} have several factors ({sizes}), which `expert train` does not "
+            "learn; train a model with stable-baselines3 itself and give its zip as the expert"
+        )
 
 
 def _check_sb3(device: str) -> None:

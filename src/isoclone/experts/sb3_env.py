@@ -9,7 +9,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from isoclone.experts.sb3_read import as_sb3, sb3_spaces
-from isoclone.games import Game, vector_env
+from isoclone.games import Game, close, vector_env
 
 
 class GameVecEnv(VecEnv):
@@ -69,7 +69,8 @@ class GameVecEnv(VecEnv):
         return self._stacks.copy().reshape(self.num_envs, *shape)
 
     def close(self) -> None:
-        """Do nothing: there is nothing to close."""
+        """Close the games."""
+        close(self._env)
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Return None in each slot for `render_mode`, which SB3 reads; raise for other names."""

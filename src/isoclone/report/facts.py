@@ -67,6 +67,7 @@ class DemosFacts:
     se: float
     copies: int = 0  # episodes that are copies of others
     unique_samples: int = 0  # different ones to train on
+    remarks: tuple[str, ...] = ()  # how the game's spaces were read, and what was lost by it
 
 
 @dataclass(frozen=True)

@@ -16,19 +16,22 @@ import numpy as np
 from isoclone.base.errors import ExecutionError
 from isoclone.base.records import Record
 from isoclone.demos import Demonstrations, FrameCache, Source
-from isoclone.demos.record import play
+from isoclone.demos.play import play
 from isoclone.executors.serial import attempt
 from isoclone.experts import expert
 from isoclone.games import (
+    Env,
     FrameSpec,
     Game,
     action_sizes,
     close,
+    game,
     is_playable,
     make_env,
     vector_env,
 )
 from isoclone.games.actions import random_actions, several
+from isoclone.games.base import SerialVector, slot_seeds
 from isoclone.policies import policy_flops, policy_layout, policy_params
 from isoclone.policies.compiler import without_compiler
 from isoclone.policies.encode import fit_encoder
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 MEASURE_SECONDS = 0.3
 RANDOM_STEPS = 32
+SHORT_EPISODE = 200  # steps
 TYPICAL_EPISODE = 1_000  # steps, where there are no demonstrations to count them in
 
 
@@ -107,7 +111,7 @@ def plan(
         ExecutionError: the policy, the game or the expert kept failing.
     """
     the_game = spec.make_game()
-    speed = measure_speed(spec, with_expert=recorded is None)
+    speed = measure_speed(spec, with_expert=recorded is None, workers=workers)
     sizes = [_size(spec, width, the_game) for width in spec.widths]
     usual = recorded.samples / len(recorded.episodes) if recorded else float(TYPICAL_EPISODE)
     costs = {size["width"]: size["flops_per_sample"] for size in sizes}
@@ -127,7 +131,7 @@ def plan(
         speed=speed,
         estimate=estimate(spec, speed, costs, workers, steps),
         done_points=done_points,
-        notes=_notes(spec, speed),
+        notes=[*getattr(the_game, "describe", list)(), *_notes(spec, speed)],
     )
 
 
@@ -158,22 +162,49 @@ def _notes(spec: StudySpec, speed: Speed) -> list[str]:
     return notes
 
 
-def measure_speed(spec: StudySpec, with_expert: bool) -> Speed:
+def measure_speed(spec: StudySpec, with_expert: bool, workers: int = 1) -> Speed:
     """Train, act and play for a moment each.
+
+    All is played in one environment, which may stand for a simulator; an expert that plays several
+    episodes side by side gets as many as there are workers.
 
     Raises:
         ExecutionError: the policy, the game or the expert kept failing.
     """
+    the_game = _of_short_episodes(spec)
+    if not is_playable(the_game):
+        return _speed(spec, _noise(the_game.frame), math.inf, None)
+    named, plays = f"game '{spec.game}'", None
+    env = _attempt(named, make_env, the_game)
+    try:
+        frames = _attempt(named, _random_frames, the_game, env)
+        rollouts = _attempt(named, _rollout_speed, the_game, env)
+        if with_expert:
+            args = (spec, the_game, env, workers)
+            plays = _attempt(f"expert '{spec.expert}'", _expert_speed, *args)
+    finally:
+        close(env)
+    return _speed(spec, frames, rollouts, plays)
+
+
+def _speed(spec: StudySpec, frames: np.ndarray, rollouts: float, plays: float | None) -> Speed:
+    """Return the speed of play with that of training, measured on frames (n, *shape)."""
     small, large = (
-        _attempt(f"policy '{spec.policy}' at width {width}", _seconds_per_sample, spec, width)
-        for width in (spec.widths[0], spec.widths[-1])
+        _attempt(f"policy '{spec.policy}' at width {w}", _seconds_per_sample, spec, w, frames)
+        for w in (spec.widths[0], spec.widths[-1])
     )
     per_flop = max((large[0] - small[0]) / (large[1] - small[1]), 0.0)
     base = max(small[0] - small[1] * per_flop, 0.0)
-    rollouts, plays = _attempt(f"game '{spec.game}'", _rollout_speed, spec), None
-    if with_expert:
-        plays = _attempt(f"expert '{spec.expert}'", expert_speed, spec)
     return Speed(base, per_flop, rollouts, plays)
+
+
+def _of_short_episodes(spec: StudySpec) -> Game:
+    """Return the study's game, with short episodes where it has an option for that."""
+    the_game = spec.make_game()
+    if "max_steps" not in the_game.options():
+        return the_game
+    steps = min(SHORT_EPISODE, the_game.max_steps)
+    return game(spec.game, **{**spec.game_options, "max_steps": steps})
 
 
 def _attempt(what: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -183,7 +214,7 @@ def _attempt(what: str, function: Callable[..., Any], *args: Any) -> Any:
         raise ExecutionError(f"measuring the speed of {what} failed: {error}") from error
 
 
-def _seconds_per_sample(spec: StudySpec, width: int) -> tuple[float, float]:
+def _seconds_per_sample(spec: StudySpec, width: int, frames: np.ndarray) -> tuple[float, float]:
     """Measure (seconds, FLOPs) of one training sample of a width, on made-up frames."""
     import torch
 
@@ -195,7 +226,7 @@ def _seconds_per_sample(spec: StudySpec, width: int) -> tuple[float, float]:
         with tempfile.TemporaryDirectory() as folder:
             the_game = spec.make_game()
             run = spec.run_for(width, 0, "estimate", spec.budgets_flops[-1])
-            given = (run, _made_up(spec), the_game.n_actions, Path(folder))
+            given = (run, _made_up(spec, frames), the_game.n_actions, Path(folder))
             sizes = several(the_game)
             return without_compiler(_pace, lambda: Trainer(*given, action_sizes=sizes))
     finally:
@@ -213,14 +244,22 @@ def _pace(make_trainer: Callable[[], Trainer]) -> tuple[float, float]:
     return spent / (trainer.progress.samples - first), trainer.flops_per_sample
 
 
-def _made_up(spec: StudySpec, least: int = 512) -> Source:
-    """Return something to train on: frames of random play again and again, as one episode."""
+def _made_up(spec: StudySpec, frames: np.ndarray | None = None, least: int = 512) -> Source:
+    """Return something to train on: frames again and again, as one episode.
+
+    Args:
+        frames: (n, *shape); those of random play unless given.
+    """
     from isoclone.demos.feed import FrameSource
 
     the_game = spec.make_game()
     frame, n_actions = the_game.frame, the_game.n_actions
     layout = policy_layout(spec.policy, spec.widths[0], frame, n_actions, **spec.policy_options)
-    frames = _random_frames(the_game)
+    if frames is None and is_playable(the_game):
+        with closing(make_env(the_game)) as env:
+            frames = _random_frames(the_game, env)
+    elif frames is None:
+        frames = _noise(frame)
     encoder = fit_encoder(spec.recipe["frames"], layout, frame, frames)
     rows = max(least, spec.recipe["batch_size"])
     codes = np.resize(encoder.encode(frames), (rows, frame.size))
@@ -230,63 +269,63 @@ def _made_up(spec: StudySpec, least: int = 512) -> Source:
     return FrameSource(FrameCache(encoder, codes, actions, none, none, every, every), sizes)
 
 
-def _random_frames(the_game: Game) -> np.ndarray:
-    """Return the first frames of random play, (n, *shape); noise where there is nothing to play."""
-    if not is_playable(the_game):
-        return _noise(the_game.frame)
-    env, rng, sizes = make_env(the_game), np.random.default_rng(0), action_sizes(the_game)
-    try:
-        frames = [env.reset(0)]
-        for _ in range(RANDOM_STEPS):
-            frame, _, terminated, truncated = env.step(random_actions(sizes, rng))
-            frames.append(frame)
-            if terminated or truncated:
-                break
-    finally:
-        close(env)
+def _random_frames(the_game: Game, env: Env) -> np.ndarray:
+    """Return the first frames of random play, (n, *shape)."""
+    rng, sizes = np.random.default_rng(0), action_sizes(the_game)
+    frames = [env.reset(0)]
+    for _ in range(RANDOM_STEPS):
+        frame, _, terminated, truncated = env.step(random_actions(sizes, rng))
+        frames.append(frame)
+        if terminated or truncated:
+            break
     return np.stack(frames)
 
 
 def _noise(frame: FrameSpec) -> np.ndarray:
+    """Return made-up frames of a game that cannot be played, (n, *shape)."""
     rng, shape = np.random.default_rng(0), (RANDOM_STEPS, *frame.shape)
     if frame.is_image:
         return rng.integers(0, 256, shape, np.uint8)
     return rng.normal(size=shape).astype(frame.dtype)
 
 
-def _rollout_speed(spec: StudySpec, slots: int = 4) -> float:
-    """Measure the agent steps per second and core of the game's vectorised environment."""
-    the_game = spec.make_game()
-    if not is_playable(the_game):
-        return math.inf
-    env, rng, steps = vector_env(the_game, slots, 0), np.random.default_rng(0), 0
-    sizes = action_sizes(the_game)
+def _rollout_speed(the_game: Game, env: Env, slots: int = 4) -> float:
+    """Measure agent steps per second and core: of the game's own vector, else of `env`."""
+    own = hasattr(the_game, "make_vector")
+    alone = SerialVector(lambda: env, slot_seeds(0, 1), the_game.frame)
+    vector = vector_env(the_game, slots, 0) if own else alone
+    rng, steps, sizes = np.random.default_rng(0), 0, action_sizes(the_game)
     try:
-        env.reset(np.arange(slots))
+        vector.reset(np.arange(vector.n))
         begun = time.perf_counter()
         while time.perf_counter() - begun < MEASURE_SECONDS:
-            ended = np.logical_or(*env.step(random_actions(sizes, rng, slots))[2:])
+            ended = np.logical_or(*vector.step(random_actions(sizes, rng, vector.n))[2:])
             if ended.any():
-                env.reset(np.flatnonzero(ended))
-            steps += slots
+                vector.reset(np.flatnonzero(ended))
+            steps += vector.n
         return steps / (time.perf_counter() - begun)
     finally:
-        close(env)
+        if own:
+            close(vector)
 
 
-def expert_speed(spec: StudySpec) -> float:
+def expert_speed(spec: StudySpec, workers: int = 1) -> float:
     """Measure the agent steps per second and core of the expert at play."""
-    from isoclone.games import game
+    the_game = _of_short_episodes(spec)
+    with closing(make_env(the_game)) as env:
+        return _expert_speed(spec, the_game, env, workers)
 
-    the_game = spec.make_game()
-    if "max_steps" in the_game.options():  # shorter episodes, where the game has that option
-        the_game = game(spec.game, **{**spec.game_options, "max_steps": 200})
+
+def _expert_speed(spec: StudySpec, the_game: Game, env: Env, workers: int) -> float:
+    """Measure the agent steps per second and core of the expert at play."""
     player = expert(spec.expert, the_game, **spec.expert_options)
+    side_by_side = min(player.lockstep, max(1, workers))
     begun, steps = time.perf_counter(), 0
     with ExitStack() as stack:
-        envs = [stack.enter_context(closing(make_env(the_game))) for _ in range(player.lockstep)]
+        more = range(side_by_side - 1)
+        envs = [env, *(stack.enter_context(closing(make_env(the_game))) for _ in more)]
         while time.perf_counter() - begun < MEASURE_SECONDS:
-            group = range(steps, steps + player.lockstep)
+            group = range(steps, steps + side_by_side)
             played = play(the_game, player, 0, group, envs)
             steps += sum(len(episode.actions) for _, _, episode, _ in played)
         return steps / (time.perf_counter() - begun)

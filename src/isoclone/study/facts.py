@@ -153,6 +153,7 @@ def _demos(study: Study) -> DemosFacts:
         se=se,
         copies=getattr(demos, "copies", 0),
         unique_samples=unique_samples(demos, "train"),
+        remarks=tuple(getattr(demos, "remarks", list)()),
     )
 
 
