@@ -12,7 +12,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[dev,sb3,nethack,ray,slurm,arrays,lerobot,minari,logging,onnx,hub]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,sb3,nethack,ray,slurm,arrays,lerobot,minari,logging,onnx,hub,games]"
 	touch $@
 
 demo: install

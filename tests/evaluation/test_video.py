@@ -13,7 +13,7 @@ from imageio_ffmpeg import read_frames
 
 from isoclone.base.errors import SpecError
 from isoclone.base.records import Run
-from isoclone.evaluation.video import play_episode, write_video
+from isoclone.evaluation.video import _picture, play_episode, write_video
 from isoclone.games import game
 from isoclone.games.toy import Toy
 from isoclone.training.loop import Trainer
@@ -111,3 +111,20 @@ def test_a_game_that_cannot_draw_itself_is_filmed_as_it_is_seen(tmp_path):
     assert len(said) == 1
     assert said[0].startswith("gym/Blind-v0 is filmed as the policy sees it: its render() raised")
     assert (tmp_path / "a.mp4").exists()
+
+
+FRAMES = [
+    (np.zeros(4, np.float32), (320, 160, 3)),
+    (np.zeros(500, np.float32), (320, 1_250, 3)),
+    (np.full((12, 12), 255, np.uint8), (312, 312, 3)),
+    (np.full((84, 84, 3), 90, np.uint8), (252, 252, 3)),
+    (np.eye(7, dtype=np.uint8)[..., None].repeat(5, 2), (315, 315, 3)),  # codes
+    (np.linspace(0, 1, 80, dtype=np.float32).reshape(8, 5, 2), (320, 200, 3)),
+]
+
+
+@pytest.mark.parametrize(("frame", "shape"), FRAMES, ids=lambda x: str(getattr(x, "shape", x)))
+def test_frames_of_any_kind_are_drawn(frame, shape):
+    picture = _picture(game("toy"), None, frame)
+    assert (picture.shape, picture.dtype) == (shape, np.uint8)
+    assert picture.max() >= 90

@@ -23,6 +23,8 @@ FRAMES_PER_SECOND = 30  # agent steps, unless the game says; Atari runs at 15 of
 MAX_STEPS = 1_800
 CANDIDATES = 3
 SIDE = 400  # pixels, about: smaller pictures are enlarged
+DARK = 32  # a picture with no brighter byte is one of codes
+WIDEST = 1_280  # pixels
 FORMATS: dict[str, dict[str, Any]] = {
     ".mp4": {"quality": 6, "output_params": ["-f", "mp4", "-movflags", "+faststart"]},
     ".gif": {  # 256 colours, chosen for the film; half the size in each direction
@@ -72,19 +74,31 @@ def _picture(game: Game, env: object, frame: np.ndarray) -> np.ndarray:
     if draw is not None:
         picture: np.ndarray = draw(frame)
         return picture
-    if frame.ndim == 2:
-        times = max(1, 320 // max(frame.shape))
-        return np.repeat(frame.repeat(times, 0).repeat(times, 1)[..., None], 3, axis=2)
-    return _bars(frame)
+    return _bars(frame) if frame.ndim == 1 else _enlarged(frame)
+
+
+def _enlarged(frame: np.ndarray) -> np.ndarray:
+    """Draw a picture that the game emits: bytes as they are, codes and floats by their range."""
+    colour = frame.ndim == 3 and frame.shape[2] == 3
+    shown = frame if frame.ndim == 2 or colour else frame.max(2)
+    if frame.dtype != np.uint8 or shown.max(initial=0) < DARK:
+        low, high = float(shown.min()), float(shown.max())
+        shown = ((shown - low) * (255 / ((high - low) or 1))).astype(np.uint8)
+    times = max(1, 320 // max(shown.shape[:2]))
+    large = shown.repeat(times, 0).repeat(times, 1)
+    return large if colour else np.repeat(large[..., None], 3, axis=2)
 
 
 def _bars(vector: np.ndarray) -> np.ndarray:
-    """Draw a vector as a row of bars, for games without a picture."""
-    heights = (160 + 150 * np.tanh(vector)).astype(int)
-    picture = np.full((320, 40 * len(vector), 3), 255, np.uint8)
+    """Draw a vector as a row of bars, for games without a picture; long ones are thinned."""
+    shown = vector[:: -(-len(vector) // (WIDEST // 4))]
+    each = min(40, WIDEST // len(shown))
+    heights = (160 + 150 * np.tanh(shown)).astype(int)
+    picture = np.full((320, each * len(shown), 3), 255, np.uint8)
     for i, height in enumerate(heights):
         low, high = sorted((160, 320 - height))
-        picture[low : high + 1, 40 * i + 8 : 40 * i + 32] = (70, 110, 180)
+        edge = each // 5
+        picture[low : high + 1, each * i + edge : each * (i + 1) - edge] = (70, 110, 180)
     return picture
 
 

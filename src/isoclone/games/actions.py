@@ -99,8 +99,9 @@ def chosen(game: HasActions, name: str, action: Any) -> tuple[int | np.ndarray, 
     is_index = np.asarray(taken).dtype.kind in "iub"
     if read is not None and (taken is not action or not is_index):
         try:
+            index = read(taken)
             error = game.action_error(taken)  # type: ignore[attr-defined]
-            taken = read(taken)
+            taken = index
         except DataError as problem:
             raise DataError(f"expert '{name}': {problem}") from problem
     return _checked(game, name, taken), error

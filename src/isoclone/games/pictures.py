@@ -71,7 +71,8 @@ class PictureReader:
         if mode == "raw":
             shape = sides if len(turned) == 2 else (*sides, channels)
             said = "as it is" + (", channels moved last" if order else "")
-            counted = f" with {channels} channels" if len(shape) == 3 else ""
+            plural = "channel" if channels == 1 else "channels"
+            counted = f" with {channels} {plural}" if len(shape) == 3 else ""
             return cls(mode, shape, _dtype(box), f"{first}{counted}, {said}", 1)
         allowed = (3,) if mode == "rgb" else (1, 3)
         if box.dtype != np.uint8 or channels not in allowed or len(box.shape) == 4:
