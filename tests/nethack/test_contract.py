@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("nle", reason="the extra 'nethack' is not installed")
 
 import isoclone as ic
-from isoclone.base.errors import ExecutionError, MissingExtraError, SpecError
+from isoclone.base.errors import ExecutionError, MissingExtraError, SpecError, TrustError
 from isoclone.experts import score_expert
 from isoclone.experts.identity import identity_of
 from isoclone.nethack.experts import autoascend
@@ -51,25 +51,25 @@ def folder(tmp_path: Path):
 
 def test_a_bot_of_the_contract_is_an_expert(folder):
     nethack = ic.game("nethack", max_steps=40)
-    player = ic.expert(f"nethackers/{folder}", nethack)
+    player = ic.expert(f"nethackers/{folder}", nethack, trust=True)
     assert player.name == "bot:walker"
     score = score_expert(player, nethack, 2, seed=1)
     assert score.action_frequencies[75] == pytest.approx(0.5, abs=0.1)  # it searches
-    again = score_expert(ic.expert(f"nethackers/{folder}", nethack), nethack, 1, seed=1)
+    again = score_expert(ic.expert(f"nethackers/{folder}", nethack, trust=True), nethack, 1, seed=1)
     assert again.scores == score.scores[:1]  # its chance is the episode's
 
 
 def test_a_bot_plays_other_tasks_by_its_keys(folder):
     task = ic.game("nethack/NetHackScore-v0", max_steps=20)
-    score_expert(ic.expert(f"nethackers/{folder}", task), task, 1)
+    score_expert(ic.expert(f"nethackers/{folder}", task, trust=True), task, 1)
     (folder / "bot.py").write_text(BOT.replace("helper.SEARCH if", "helper.SEARCH + 900 if"))
     (moved := folder.with_name("other")).mkdir()
     for file in folder.glob("*.py"):
         (moved / file.name).write_text(file.read_text())
     with pytest.raises(ExecutionError, match="helper is loaded from elsewhere"):
-        ic.expert(f"nethackers/{moved}", task)
+        ic.expert(f"nethackers/{moved}", task, trust=True)
     del sys.modules["helper"]
-    player = ic.expert(f"nethackers/{moved}", task)
+    player = ic.expert(f"nethackers/{moved}", task, trust=True)
     with pytest.raises(ExecutionError, match="which is no action of the game"):
         score_expert(player, task, 1)
 
@@ -82,6 +82,8 @@ def test_a_bots_identity_is_what_is_in_its_folder(folder):
 
 def test_what_is_no_bot_is_named(folder, tmp_path):
     nethack = ic.game("nethack")
+    with pytest.raises(TrustError, match="--trust"):
+        ic.expert(f"nethackers/{folder}", nethack)
     with pytest.raises(SpecError, match=r"no bot\.py there"):
         ic.expert(f"nethackers/{tmp_path}", nethack)
     with pytest.raises(SpecError, match="play nethack, not toy"):
@@ -97,7 +99,7 @@ def test_what_is_no_bot_is_named(folder, tmp_path):
         (odd := tmp_path / str(number)).mkdir()
         (odd / "bot.py").write_text(text)
         with pytest.raises(ExecutionError, match=said):
-            ic.expert(f"nethackers/{odd}", nethack)
+            ic.expert(f"nethackers/{odd}", nethack, trust=True)
 
 
 def test_autoascend_comes_from_its_package_or_says_how_to_get_it(monkeypatch):

@@ -6,7 +6,7 @@ and `close()`, if it likes. An observation is a mapping of the 14 arrays in `OBS
 written to. As in the package's arena, each episode has a bot of its own, and the global generators
 of Python and NumPy are seeded before it is made.
 
-Naming a bot runs its code, so name only those you trust.
+A bot's code is run, so it wants trust.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from isoclone.base.errors import ExecutionError, SpecError
+from isoclone.base.errors import ExecutionError, SpecError, TrustError
 from isoclone.base.records import stable_id
 from isoclone.base.store import sha256_file
 from isoclone.experts.base import View
@@ -88,10 +88,11 @@ def observed(arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
     return types.MappingProxyType(copies)
 
 
-def make_bot(rest: str, game: Game) -> Bot:
+def make_bot(rest: str, game: Game, trust: bool = False) -> Bot:
     """Return the bot in the folder `rest` as an expert.
 
     Raises:
+        TrustError: `trust` is not given: its code would be run.
         SpecError: there is no bot, or the game is not NetHack.
         ExecutionError: its code cannot be imported, or has not what the contract asks for.
     """
@@ -100,6 +101,11 @@ def make_bot(rest: str, game: Game) -> Bot:
         raise SpecError(f"bots of nethackers play nethack, not {game.name}")
     if not (folder / BOT).is_file():
         raise SpecError(f"expert nethackers/{rest}: no {BOT} there; give the folder of a bot")
+    if not trust:
+        raise TrustError(
+            f"expert nethackers/{rest} is code that would be run; if you trust its author, pass "
+            "trust=True (--trust)"
+        )
     folder = folder.resolve()
     make = getattr(_loaded(folder), "make_agent", None)
     if not callable(make):
