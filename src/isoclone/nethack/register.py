@@ -12,6 +12,7 @@ def register() -> None:
         ic.register_game(name, "isoclone.nethack.game:NetHack.named")
     ic.register_expert("autoascend", "isoclone.nethack.experts.autoascend:make_autoascend")
     ic.register_expert("nethackers/", "isoclone.nethack.experts.contract:make_bot")
+    ic.register_exporter("nethackers", "isoclone.nethack.export:to_nethackers")
     ic.register_policy("nethack", "isoclone.nethack.policy.policy:TtyPolicy")
     demonstrations = "isoclone.nethack.recordings.demonstrations:NldDemonstrations"
     ic.register_demonstrations("nld", f"{demonstrations}.open")
