@@ -30,6 +30,7 @@ STAR = {
     "color": "@star",
     "line": {"color": "@ink", "width": 1.3},
 }
+MANY = 400  # points, from which on hovering over one says less
 FAR_ABOVE = 10  # times the best return: a higher expert's line would flatten the chart
 QUANTITIES = {
     "params": "parameters N",
@@ -52,7 +53,7 @@ def isoflop(facts: Facts) -> Figure:
         colour, group = place_of(place, len(facts.budgets)), f"b{place}"
         fitted = _fitted_at(facts, budget)
         traces.append(_curve(fitted, here, colour, group))
-        points = _points(here, [p.params for p in here], [p.dev_loss for p in here])
+        points = _points(here, [p.params for p in here], [p.dev_loss for p in here], facts)
         points["marker"] = {"color": colour, "size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]}
         points["error_y"] = _errors([p.dev_loss_se for p in here], colour)
         traces.append({**points, "name": f"{power(budget)}", "legendgroup": group})
@@ -93,7 +94,7 @@ def return_against_loss(facts: Facts) -> Figure:
         if not here:
             continue
         colour = place_of(place, len(facts.budgets))
-        points = _points(here, [p.dev_loss for p in here], [p.return_mean for p in here])
+        points = _points(here, [p.dev_loss for p in here], [p.return_mean for p in here], facts)
         points["marker"] = {"color": colour, "size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]}
         points["error_x"] = _errors([p.dev_loss_se for p in here], f"{colour}/0.5")
         points["error_y"] = _errors([p.return_se for p in here], f"{colour}/0.5")
@@ -168,13 +169,20 @@ def describe(point: Point) -> str:
     return "<br>".join(lines)
 
 
-def _points(points: list[Point], x: list[Any], y: list[Any]) -> Trace:
+def brief(point: Point) -> str:
+    """Return what hovering over a point says where there are many: the rest is in the table."""
+    loss = with_error(point.dev_loss, point.dev_loss_se)
+    return f"{escape(point.run_id)} · width {point.width} · seed {point.seed} · {loss} nats"
+
+
+def _points(points: list[Point], x: list[Any], y: list[Any], facts: Facts | None = None) -> Trace:
+    many = facts is not None and len(facts.measured) > MANY
     return {
         "type": "scatter",
         "mode": "markers",
         "x": x,
         "y": y,
-        "hovertext": [describe(p) for p in points],
+        "hovertext": [brief(p) if many else describe(p) for p in points],
         "hoverinfo": "text",
     }
 
@@ -237,14 +245,14 @@ def _background(facts: Facts, key: str) -> Trace:
     """Return all points off the frontier, faint."""
     best = {id(p) for p in facts.best}
     here = [p for p in facts.measured if id(p) not in best and getattr(p, key) is not None]
-    trace = _points(here, [p.flops for p in here], [getattr(p, key) for p in here])
+    trace = _points(here, [p.flops for p in here], [getattr(p, key) for p in here], facts)
     return {**trace, "marker": {"color": "@muted/0.45", "size": 5}}
 
 
 def _best(facts: Facts, key: str) -> Trace:
     """Return the point with the lowest dev loss at each budget."""
     best = [p for p in facts.best if getattr(p, key) is not None]
-    trace = _points(best, [p.flops for p in best], [getattr(p, key) for p in best])
+    trace = _points(best, [p.flops for p in best], [getattr(p, key) for p in best], facts)
     spread = [p.dev_loss_se if key == "dev_loss" else p.return_se for p in best]
     trace["error_y"] = _errors(spread, "@law")
     return {**trace, "marker": {"color": "@law", "size": 9}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from typing import Any
 
 from isoclone.base.records import Point
@@ -24,6 +26,7 @@ HEADS = {  # heading -> the column of a point that has its meaning
     "return": "return_mean",
     "seed": "seed",
 }
+MANY = 500  # points; of more, not all are on the page
 LEFT_OUT = {"dev_loss_se", "return_se", "train_loss", "dev_accuracy_top3"}  # not on the page
 
 
@@ -37,9 +40,25 @@ def points(facts: Facts) -> Section | None:
     heads = [(head, known[name].says) for head, name in HEADS.items()]
     heads += [(column.heading, column.says) for column in new]
     heads += [("status", ""), ("checkpoint or reason", "")]
-    rows = [(p, [*_cells(p), *_figures(p, new)]) for p in facts.everyone]
-    html = fill("points", folder=facts.folder, heads=heads, rows=rows)
+    shown = _shown(facts)
+    rows = [(p, [*_cells(p), *_figures(p, new)]) for p in shown]
+    left_out = len(facts.everyone) - len(shown)
+    html = fill("points", folder=facts.folder, heads=heads, rows=rows, left_out=left_out)
     return Section("Every point", html=html)
+
+
+def _shown(facts: Facts) -> list[Point]:
+    """Return the points to show: all, or of many those of low loss at each budget, and the lost."""
+    everyone = list(facts.everyone)
+    if len(everyone) <= MANY:
+        return everyone
+    ranks: Counter[float] = Counter()
+    kept, each = set(), MANY // len({p.budget_flops for p in everyone})
+    for p in sorted(everyone, key=lambda p: math.inf if p.dev_loss is None else p.dev_loss):
+        ranks[p.budget_flops] += 1
+        if ranks[p.budget_flops] <= each or p.status != "ok" or p.role != "sweep":
+            kept.add(id(p))
+    return [p for p in everyone if id(p) in kept]
 
 
 def _cells(p: Point) -> list[tuple[Any, str]]:
