@@ -24,7 +24,7 @@ CAMPAIGN = Path(__file__).with_name("campaign.py")
 @pytest.mark.parametrize(
     "kinds",
     [
-        ["demonstrations", "specs", "fields", "checkpoints", "studies"],
+        ["demonstrations", "specs", "fields", "checkpoints", "studies", "terminal"],
         ["ttyrecs", "xlogfiles", "games"],
     ],
     ids=["toy", "nethack"],
