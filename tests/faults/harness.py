@@ -39,6 +39,7 @@ from pathlib import Path
 import torch._dynamo
 from remote_faults import object_store_faults
 
+import isoclone.base.provenance
 import isoclone.cli.console
 import isoclone.evaluation.video
 import isoclone.games.toy
@@ -88,9 +89,15 @@ class Life:
     """A forked `isoclone run`, in a session of its own. `fault` is called in it before all else."""
 
     def __init__(
-        self, file: Path, study: Path, executor: str, workers: int, fault: Fault = lambda: None
+        self,
+        file: Path,
+        study: Path,
+        executor: str,
+        workers: int,
+        fault: Fault = lambda: None,
+        *flags: str,
     ):
-        words = ["run", str(file), "--executor", executor, "--workers", str(workers)]
+        words = ["run", str(file), "--executor", executor, "--workers", str(workers), *flags]
         number, self._said = tempfile.mkstemp(prefix="isoclone-life-")
         self.begun = time.monotonic()
         self._code: int | None = None
@@ -255,10 +262,12 @@ class Bench:
         life.bury()
         self.files, self.had = finished(self.whole), dict[str, bytes]()
 
-    def live(self, study: Path, executor: str, workers: int, fault: Fault = lambda: None) -> Life:
+    def live(
+        self, study: Path, executor: str, workers: int, fault: Fault = lambda: None, *flags: str
+    ) -> Life:
         """Begin a life."""
         self.verdict.lives += 1
-        return Life(self.file, study, executor, workers, fault)
+        return Life(self.file, study, executor, workers, fault, *flags)
 
     def phase(self, study: Path) -> str:
         """How far a study has come."""
@@ -507,6 +516,62 @@ def hopeless_run(bench: Bench, how: str) -> None:
     bench.clear(study)
 
 
+def mixed_versions(bench: Bench) -> None:
+    """Half a study, then another version: refused in a line before it writes, or allowed and told.
+
+    What it then measures is the same, but for who made it.
+    """
+    study = bench.folder / "mixed"
+    life = bench.live(study, "serial", 1)
+    while not list(study.glob("runs/*/points/*.json")) and life.wait(0.02) is None:
+        pass
+    kill(life.pid)
+    bench.end(life, study, -signal.SIGKILL)
+    before = finished(study)
+    bench.end(bench.live(study, "serial", 1, _another_version), study, 2, saying="this is 99.0")
+    if finished(study) != before:
+        bench.verdict.changed.append("another version wrote, though it was refused")
+    allowed = bench.live(study, "serial", 1, _another_version, "--allow-other-version")
+    allowed.wait()
+    told = [allowed.said(), (study / "study.log").read_text(), (study / "report.html").read_text()]
+    if not all("99.0" in text for text in told):
+        bench.verdict.trouble.append("points of two versions were mixed without a word")
+    made = {json.loads(p.read_text())["isoclone_version"] for p in study.glob(WHOLE[0])}
+    if len(made) != 2:
+        bench.verdict.trouble.append(f"points do not say what made them: {made}")
+    for name, data in finished(study).items():
+        own = data.replace(b'"99.0"', json.dumps(isoclone.__version__).encode())
+        if bench.files.get(name) != own:
+            bench.verdict.changed.append(f"mixed/{name}")
+    allowed.bury()
+    bench.verdict.blows["other versions"] += 2
+    bench.clear(study)
+
+
+def _another_version() -> None:
+    isoclone.base.provenance.VERSION = "99.0"
+
+
+def stopped_workers(bench: Bench) -> None:
+    """A worker is stopped in the middle of its work: it is named, ended and replaced."""
+    study = bench.folder / "stopped"
+    flags = ("--executor-options", "stalled_after=4")
+    life = bench.live(study, "processes", 2, lambda: None, *flags)
+    stopped = 0
+    while not stopped and life.wait(0.05) is None:
+        if list(study.glob("runs/*/progress.json")) and (workers := find(life, "worker")):
+            stopped = bench.rng.choice(workers)
+            os.kill(stopped, signal.SIGSTOP)
+    busy = f"process {stopped} had not moved"
+    bench.end(life, study, 0)
+    log = (study / "study.log").read_text()
+    if busy not in log and stat(stopped):  # it may have been idle: then it is not missed
+        bench.verdict.trouble.append(f"a stopped worker was not named: {log[-500:]}")
+    bench.verdict.blows["stopped workers"] += 1
+    bench.verdict.blows["stopped workers named and replaced"] += busy in log
+    bench.complete(study)
+
+
 # ---------------------------------------------------------------------- all of them
 
 
@@ -523,6 +588,8 @@ def faults(
         "repair": torn_when_finished,
         "clock": backward_clock,
         "drivers": two_drivers,
+        "versions": mixed_versions,
+        "stopped": stopped_workers,
         "die": partial(hopeless_run, how="die"),
         "raise": partial(hopeless_run, how="raise"),
         "store": partial(object_store_faults, times=min(kill_count, 24)),

@@ -14,7 +14,7 @@ import signal
 import threading
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import cast
 
 from isoclone.base.errors import SpecError
@@ -148,6 +148,9 @@ class ProcessExecutor(Pool):
                 for process in list((worker._processes or {}).values()):
                     process.terminate()
             worker.shutdown(wait=False, cancel_futures=True)
+            for pid in list(worker._processes or {}):
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGCONT)  # one that was stopped while idle could not end
 
 
 def _gpus_here() -> list[str]:
