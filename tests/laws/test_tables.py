@@ -45,6 +45,39 @@ def test_bad_files_are_one_line(tmp_path, text, why):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name", ['"note, long"', '"note ""quoted"""', '"note\nin two lines"', "note", '"params (M)"']
+)
+def test_a_header_is_read_as_csv(tmp_path, name):
+    path = tmp_path / "runs.csv"
+    path.write_text(
+        f'params,samples,flops,dev_loss,{name}\n1000,1e6,6e9,1.0,"a, b"\n1000,2e6,9e9,.9,c\n'
+    )
+    table = tables.read(path)
+    assert table.columns["dev_loss"].tolist() == [1.0, 0.9]
+
+
+HEADER = "flops,params,samples,dev_loss\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "why"),
+    [
+        (HEADER + "1,2,3,4\n", "utf-16", "is UTF-16; save it as UTF-8"),
+        (HEADER + "1,2,3,4\n", "utf-16-le", "is UTF-16"),
+        (HEADER.replace(",", ";") + "1;2;3;4\n", "utf-8", "separated by semicolons; separate"),
+        (HEADER.replace(",", ";") + "1;2;3;0,95\n", "utf-8", "semicolons and .* decimal commas"),
+        (HEADER + '1,2,3,"0,95"\n', "utf-8", "dev_loss has commas within numbers, such as '0,95'"),
+        (HEADER + '1,"2,000",3,.95\n', "utf-8", "params has commas within numbers"),
+    ],
+)
+def test_other_ways_of_writing_a_table_are_named(tmp_path, text, encoding, why):
+    path = tmp_path / "runs.csv"
+    path.write_bytes(text.encode(encoding))
+    with pytest.raises(DataError, match=why):
+        tables.read(path)
+
+
 def test_other_kinds_and_absent_files_are_refused(tmp_path):
     with pytest.raises(UsageError, match="no such file"):
         tables.read(tmp_path / "none.csv")

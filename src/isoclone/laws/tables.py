@@ -7,6 +7,8 @@ rows no law can use are dropped later, by `laws.points`, with their reasons.
 
 from __future__ import annotations
 
+import csv as csv_text
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,14 +120,36 @@ def _read_csv(path: Path, delimiter: str) -> dict[str, list[Any]]:
     from pyarrow import csv
 
     parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    with path.open("rb") as file:
-        head = file.readline().decode("utf-8-sig", errors="replace")
-    names = [name.strip().strip('"').strip() for name in head.rstrip("\r\n").split(delimiter)]
+    names, lines = _header(path, delimiter)
     _refuse_twins(path, names)
-    read = csv.ReadOptions(column_names=names, skip_rows=1)
+    read = csv.ReadOptions(column_names=names, skip_rows=lines)
     types = {name: pyarrow.string() for name in names}
     convert = csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=_NULL)
     return csv.read_csv(path, read, parse, convert).to_pydict()
+
+
+def _header(path: Path, delimiter: str) -> tuple[list[str], int]:
+    """Return the names of a table's columns, and how many lines they take.
+
+    Raises:
+        DataError: the file is UTF-16, or its columns are separated by semicolons.
+    """
+    with path.open("rb") as raw:
+        first = raw.read(64)
+    if first[:2] in (b"\xff\xfe", b"\xfe\xff") or first[1::2].count(0) > len(first) // 4:
+        raise DataError(f"{path}: the file is UTF-16; save it as UTF-8")
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        rows = csv_text.reader(file, delimiter=delimiter)
+        names = [name.strip() for name in next(rows, [])]
+        lines = rows.line_num
+        if len(names) < 2 and names and ";" in names[0]:
+            commas = re.search(r"(^|;)-?\d+,\d+(;|$)", file.readline().strip())
+            also = " and numbers have decimal commas" if commas else ""
+            raise DataError(
+                f"{path}: columns are separated by semicolons{also}; "
+                f"separate them by commas{', with decimal points' if commas else ''}"
+            )
+    return names, lines
 
 
 _NULL = ["", "null", "NULL", "None", "NA", "N/A", "nan", "NaN", "-"]
@@ -150,6 +174,12 @@ def from_columns(raw: Mapping[str, Any], where: str = "table") -> RunsTable:
             kept[name] = [None if _absent(v) else str(v) for v in values]
         elif name in KINDS:
             kept[name], bad = _numbers(values)
+            commas = next((v for v in bad if re.fullmatch(r"-?\d+(,\d+)+", str(v).strip())), None)
+            if commas is not None:
+                raise DataError(
+                    f"{where}: {name} has commas within numbers, such as {commas!r}; write a "
+                    "decimal point, and nothing between thousands"
+                )
             if bad:
                 notices.append(f"{name}: {len(bad)} cells are not numbers, such as {bad[0]!r:.40}")
     if not len(next(iter(kept.values()), [])):
