@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from isoclone.base.errors import IsocloneError, SpecError
-from isoclone.base.store import sha256_file
+from isoclone.base.store import sha256_file, write_bytes
 
+_ELSEWHERE: dict[str, dict[str, Any]] = {}  # a file of another machine -> the names that it set
 _RUN: dict[tuple[str, str], dict[str, Any]] = {}  # (path, hash) -> the names that it set
 
 
@@ -77,13 +78,46 @@ def found_in_file(reference: str, usual: str) -> Any:
         SpecError: the file cannot be run, or has no such name.
     """
     file, name = split_reference(reference)
-    if not Path(file).is_file():
+    if Path(file).is_file():
+        key = str(Path(file).resolve()), sha256_file(Path(file))
+        if key not in _RUN:
+            _RUN[key] = run_file(file)
+        names = _RUN[key]
+    elif file in _ELSEWHERE:
+        names = _ELSEWHERE[file]
+    else:
         raise SpecError(f"{file} does not exist")
-    key = str(Path(file).resolve()), sha256_file(Path(file))
-    if key not in _RUN:
-        _RUN[key] = run_file(file)
-    names = _RUN[key]
     if (name or usual) not in names:
         hint = "" if name else f"; say which is meant, as in {file}:Name"
         raise SpecError(f"{file} has no `{name or usual}`{hint}")
     return names[name or usual]
+
+
+def packed(path: str | Path) -> dict[str, str]:
+    """Return the texts of a file and of the neighbours that it has imported, by relative path.
+
+    Workers on machines without the file are sent these.
+    """
+    path = Path(path).resolve()
+    texts = {path.name: path.read_text()}
+    for module in list(sys.modules.values()):
+        own = getattr(module, "__file__", None)
+        if not own or not own.endswith(".py"):
+            continue
+        place = Path(own).resolve()
+        if place.is_relative_to(path.parent) and "site-packages" not in place.parts:
+            texts[place.relative_to(path.parent).as_posix()] = place.read_text()
+    return texts
+
+
+def run_packed(path: str, texts: dict[str, str], folder: Path) -> None:
+    """Run a file of another machine: write it and its neighbours into a folder, and run it there.
+
+    Raises:
+        SpecError: as `run_file`.
+    """
+    for name, text in texts.items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(place, text.encode())
+    _ELSEWHERE[path] = run_file(folder / Path(path).name)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclone.base.errors import ExecutionError, MissingExtraError, SpecError, StoreError
+from isoclone.base.userfile import packed
 from isoclone.executors import ray_worker
 from isoclone.executors.base import Outcome, Task
 from isoclone.executors.parcel import Parcel, pack, stamp, unpack
@@ -268,7 +269,7 @@ def _own_signals() -> Iterator[None]:
             signal.signal(signal.SIGTERM, ours)
 
 
-def _study_file() -> tuple[str, str] | None:
-    """Return path and text of the user's Python file: other machines may not have the file."""
+def _study_file() -> tuple[str, dict[str, str]] | None:
+    """Return the user's Python file and its neighbours: other machines may not have them."""
     path = os.environ.get(STUDY_FILE_VARIABLE)
-    return (path, Path(path).read_text()) if path else None
+    return (path, packed(path)) if path else None

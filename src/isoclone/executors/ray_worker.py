@@ -15,6 +15,7 @@ from typing import Any
 
 from isoclone.base.errors import ExecutionError
 from isoclone.base.store import write_bytes
+from isoclone.base.userfile import run_packed
 from isoclone.base.version import VERSION
 from isoclone.executors.base import Files, Outcome, Task
 from isoclone.executors.parcel import Parcel, pack, unpack
@@ -46,7 +47,7 @@ class Setting:
     """The driver's working directory, its study file, and what is sent to workers."""
 
     cwd: str
-    study_file: list[Any]  # the reference of (path, text), or of None
+    study_file: list[Any]  # the reference of (path, texts of it and its neighbours), or of None
     sent: Sent | None = None  # None: the disk is shared, or an object store is
     stored: Stored | None = None
     version: str = VERSION
@@ -80,10 +81,12 @@ def _prepare(setting: Setting) -> None:
     if os.path.isdir(setting.cwd):  # so that relative paths mean the same as for the driver
         os.chdir(setting.cwd)
     found = ray.get(setting.study_file[0])
-    if found is not None and found not in _RAN:
-        path, text = found
-        exec(compile(text, path, "exec"), {"__name__": "<run_path>", "__file__": path})
-        _RAN.add(found)
+    if found is not None:
+        path, texts = found
+        digest = hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest()[:16]
+        if (path, digest) not in _RAN:
+            run_packed(path, texts, _scratch() / f"file-{digest}-{os.getpid()}")
+            _RAN.add((path, digest))
 
 
 def _call_in_copy(bare: Task, files: Files, sent: Sent) -> tuple[Outcome, Parcel]:
