@@ -20,7 +20,7 @@ LEARNED = 0.5  # share of what can be learned by which the budgets begin
 FLAT = 0.02  # a loss that falls by less of that over a factor of 4 in FLOPs is at its floor
 BEYOND_FLOOR = 10.0  # budgets end at so many times the FLOPs that reach the floor
 SPREAD = (8.0, 30.0)  # largest over smallest budget
-RATIO = 2.0  # about that between budgets
+BUDGETS = 6  # enough for the law of the frontier to learn from its own forecasts
 GROWTH = (0.0, 0.25, 0.4)  # of the best width with FLOPs: least, usual, most
 ROOM = (2.0, 2.2)  # sizes reach so far below the smallest and above the largest best width
 STEP = (1.35, 1.8)  # between sizes: least, most
@@ -125,8 +125,7 @@ def grid_up_to(seen: Frontier, largest: float, batch_flops: Callable[[int], floa
             for is left out.
     """
     smallest = min(max(seen.learned_from(), largest / SPREAD[1]), largest / SPREAD[0])
-    count = min(max(round(math.log(largest / smallest) / math.log(RATIO)) + 1, 4), 6)
-    budgets = tuple(_rounded(b) for b in np.geomspace(smallest, largest, count))
+    budgets = tuple(_rounded(b) for b in np.geomspace(smallest, largest, BUDGETS))
     low = seen.best_width(budgets[0]) / ROOM[0]
     high = seen.best_width(FORECAST * budgets[-1]) * ROOM[1]
     widths = [w for w in _ladder(low, high) if batch_flops(w) <= budgets[0]]
