@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from functools import partial
 
@@ -12,6 +13,7 @@ import torch
 import isoclone as ic
 from isoclone.base.errors import SpecMismatchError
 from isoclone.base.store import read_json
+from isoclone.cli import main
 from isoclone.demos import RecordRequest, record
 from isoclone.experts.identity import identity_of, said
 
@@ -138,3 +140,21 @@ def test_a_python_file_has_experts_and_imports_its_neighbours(tmp_path):
     file.write_text(FILE.replace("return action()", "return 0 * action()"))
     with pytest.raises(SpecMismatchError, match="another expert"):
         ic.record(str(file), game, samples=100, path=tmp_path / "demos")
+
+
+def test_another_zip_under_the_same_name_is_refused(tmp_path, capsys):
+    sb3 = pytest.importorskip("stable_baselines3", reason="needs the extra sb3")
+    file, out = tmp_path / "cart.zip", tmp_path / "demos"
+
+    def recorded(place) -> int:
+        words = ["demos", "record", "gym/CartPole-v1", "--samples", "60", "--executor", "serial"]
+        return main([*words, "--expert", str(place), "--trust", "--out", str(out)])
+
+    sb3.A2C("MlpPolicy", "CartPole-v1", seed=0, device="cpu").save(file)
+    assert recorded(file) == 0
+    assert recorded(shutil.copy(file, tmp_path / "moved.zip")) == 0  # its name does not count
+    sb3.A2C("MlpPolicy", "CartPole-v1", seed=1, device="cpu").save(file)
+    assert recorded(file) == 2
+    assert "holds demonstrations of another expert" in capsys.readouterr().err
+    (out / "demonstrations.json").unlink()  # as if it had been interrupted
+    assert recorded(file) == 2
