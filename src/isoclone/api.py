@@ -143,9 +143,9 @@ def run(study: Study, session: Session | None = None) -> Study:
         StoreError: another process is at work on this study, or the disk is full.
         ExecutionError: recording failed, or every size failed at a budget.
     """
-    from isoclone.study import pipeline
+    from isoclone.study import repair
 
-    return pipeline.run(study, session)
+    return repair.run(study, session)
 
 
 def train(study: Study, forecast: Forecast, session: Session | None = None) -> Point:

@@ -129,5 +129,6 @@ def test_a_study_cannot_say_more_than_json(tmp_path):
     Study.create(tmp_path, tiny_spec())
     text = json.dumps(read_json(tmp_path / "study.json")).replace("null", "Infinity", 1)
     (tmp_path / "study.json").write_text(text)
+    (tmp_path / "study.copy.json").unlink()
     with pytest.raises(StoreError, match="Infinity is not a number"):
         Study.open(tmp_path)

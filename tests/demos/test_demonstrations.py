@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
 import time
@@ -27,7 +26,7 @@ def demos(toy_demos, tmp_path):
 
 def rewrite(demos, **changes):
     path = demos.path / "demonstrations.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    write_json(path, {**read_json(path), **changes})
 
 
 def test_their_repr_is_one_short_line(toy_demos):
@@ -59,7 +58,7 @@ def test_a_damaged_episode_is_named(demos, damage):
 
 @pytest.mark.parametrize("field", ["dev_episodes", "length", "episode_return", "game", "files"])
 def test_an_edited_table_is_found(demos, field):
-    data = json.loads((demos.path / "demonstrations.json").read_text())
+    data = read_json(demos.path / "demonstrations.json")
     if field == "dev_episodes":
         data[field] = [(i + 1) % len(demos.episodes) for i in data[field]]
     elif field == "game":

@@ -15,6 +15,7 @@ from isoclone.base.errors import (  # noqa: E402
     SpecMismatchError,
     TrustError,
 )
+from isoclone.base.store import read_json  # noqa: E402
 from isoclone.experts import expert, score_expert, train_expert  # noqa: E402
 from isoclone.experts.algorithms import algorithm_of  # noqa: E402
 from isoclone.experts.hub import download  # noqa: E402
@@ -35,7 +36,7 @@ def trained(tmp_path_factory):
 def test_training_leaves_an_expert_and_its_story(trained):
     path, summary = trained
     assert sorted(p.name for p in path.iterdir()) == ["expert.json", "expert.zip", "training.json"]
-    assert summary == json.loads((path / "expert.json").read_text())
+    assert summary == read_json(path / "expert.json")
     assert summary["created_by"] == "isoclone"
     assert summary["steps_taken"] == 1024  # the first whole rollout that reaches 300
     assert summary["score"]["episodes"] == 2

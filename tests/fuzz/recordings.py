@@ -34,6 +34,7 @@ from kinds import Maker, Target, expect
 from mutate import Draw
 
 from isoclone.base.errors import IsocloneError
+from isoclone.base.store import read_json
 from isoclone.cli import main
 from isoclone.demos.demonstrations import table_digest
 from isoclone.nethack.recordings import (
@@ -518,7 +519,7 @@ def games(seeds: Path, work: Path) -> Target:
         if how == "bytes":
             name = draw(st.sampled_from(files))
             return name, mutate.damaged_bytes(draw, (whole.path / name).read_bytes())
-        value = json.loads((whole.path / table).read_text())
+        value = read_json(whole.path / table)
         if how == "json":
             return table, mutate.json_text(draw, value)
         value = mutate.damaged_json(draw, value)

@@ -36,6 +36,7 @@ from mutate import Draw
 from isoclone.agents.checkpoint import load_checkpoint
 from isoclone.base.errors import IsocloneError
 from isoclone.base.records import canonical_json
+from isoclone.base.store import read_json
 from isoclone.cli import main
 from isoclone.demos import FrameDemonstrations, RecordRequest, open_cache, record
 from isoclone.laws.tables import read
@@ -81,7 +82,7 @@ def demonstrations(seeds: Path, work: Path) -> Target:
         name = draw(st.sampled_from(read_ones))
         data = (whole.path / name).read_bytes()
         if name.suffix == ".json":
-            return name, mutate.json_text(draw, json.loads(data))
+            return name, mutate.json_text(draw, read_json(whole.path / name))
         return name, mutate.damaged_bytes(draw, data)
 
     def answer(ruined: tuple[Path, bytes]) -> None:
@@ -107,7 +108,7 @@ def demonstrations(seeds: Path, work: Path) -> Target:
 
 
 def specs(seeds: Path, work: Path) -> Target:
-    data = json.loads((seeds / "study" / "study.json").read_text())
+    data = read_json(seeds / "study" / "study.json")
 
     def ruin(draw: Draw) -> bytes:
         return mutate.json_text(draw, data)
@@ -152,7 +153,7 @@ def _usable(spec: StudySpec) -> None:
 
 
 def fields(seeds: Path, work: Path) -> Target:
-    sound = json.loads((seeds / "study" / "study.json").read_text())["spec"]
+    sound = read_json(seeds / "study" / "study.json")["spec"]
     python_values = st.one_of(
         mutate.VALUES,
         st.sampled_from([(), (1, 2), (2, 3, 4), {1: 2}, b"x", object, np.float32(3), np.int64(4)]),
@@ -288,7 +289,7 @@ def studies(seeds: Path, work: Path) -> Target:
 
     def ruin(draw: Draw) -> tuple[Path, bytes]:
         name = draw(st.sampled_from(names))
-        return name, mutate.json_text(draw, json.loads((whole / name).read_text()))
+        return name, mutate.json_text(draw, read_json(whole / name))
 
     def answer(ruined: tuple[Path, bytes]) -> None:
         path = work / "study"
@@ -312,7 +313,7 @@ def _judge_study(path: Path) -> None:
     files = list(path.glob("runs/*/points/*.json"))
     expect(len(points) == len(files), "a point was lost")
     kept = {(p.run_id, p.budget_flops): p.to_json() for p in points}
-    for said in (json.loads(file.read_text()) for file in files):
+    for said in (read_json(file) for file in files):
         row = kept[said["run_id"], said["budget_flops"]]
         for name, value in said.items():
             expect(canonical(row[name]) == canonical(value), f"{name}: {value} became {row[name]}")

@@ -63,6 +63,7 @@ def test_wrong_types_in_a_specification(study_copy, field):
     data = read_json(study_copy / "study.json")
     data["spec"][field] = SPEC[field]
     (study_copy / "study.json").write_text(json.dumps(data))
+    (study_copy / "study.copy.json").unlink()
     with pytest.raises(IsocloneError) as caught:
         Study.open(study_copy)
     assert "\n" not in str(caught.value)

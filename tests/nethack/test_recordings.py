@@ -288,9 +288,9 @@ def test_a_finished_import_takes_in_what_came_to_its_source(recorded, imported, 
 
 def test_a_finished_import_outlives_its_source(imported, tmp_path):
     copy = Path(shutil.copytree(imported.path, tmp_path / "demos"))
-    request = json.loads((copy / "request.json").read_text())
+    request = read_json(copy / "request.json")
     request["source"] = "../gone"
-    (copy / "request.json").write_text(json.dumps(request))
+    write_json(copy / "request.json", request)
     assert import_nld(tmp_path / "gone", copy).fingerprint == imported.fingerprint
     path = game_path(copy, imported.episodes[2].name)
     path.unlink()
@@ -621,9 +621,9 @@ def test_a_damaged_table_is_made_again_and_vouches_for_no_file(recorded, importe
     folder, _ = altered(recorded, tmp_path)
     out = tmp_path / "demos"
     import_nld(folder, out)
-    table = json.loads((out / "demonstrations.json").read_text())
+    table = read_json(out / "demonstrations.json")
     table["dev_episodes"] = [0]
-    (out / "demonstrations.json").write_text(json.dumps(table))
+    write_json(out / "demonstrations.json", table)
     harm(game_path(out, imported.episodes[1].name), "flip")
     demos = import_nld(folder, out)
     assert demos.fingerprint == imported.fingerprint
@@ -682,19 +682,19 @@ def test_a_row_that_cannot_be_is_refused_whoever_wrote_its_hash(
     imported, tmp_path, field, value, said
 ):
     copy = Path(shutil.copytree(imported.path, tmp_path / "demos"))
-    table = json.loads((copy / "demonstrations.json").read_text())
+    table = read_json(copy / "demonstrations.json")
     table["episodes"][0][field] = value
     table["table_digest"] = table_digest(table)
-    (copy / "demonstrations.json").write_text(json.dumps(table))
+    write_json(copy / "demonstrations.json", table)
     with pytest.raises(DataError, match=said):
         NldDemonstrations.open(copy, verify=False)
 
 
 def test_an_edited_table_is_refused(imported, tmp_path):
     copy = Path(shutil.copytree(imported.path, tmp_path / "demos"))
-    table = json.loads((copy / "demonstrations.json").read_text())
+    table = read_json(copy / "demonstrations.json")
     table["dev_episodes"] = [0]
-    (copy / "demonstrations.json").write_text(json.dumps(table))
+    write_json(copy / "demonstrations.json", table)
     with pytest.raises(DataError, match="was edited"):
         NldDemonstrations.open(copy)
 

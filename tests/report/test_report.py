@@ -16,6 +16,7 @@ import pytest
 from markupsafe import escape
 
 from isoclone.base.results import Reference, Tested
+from isoclone.base.store import read_json, write_json
 from isoclone.report import write_report
 from isoclone.report.facts import Facts
 from isoclone.report.headline import headline
@@ -73,9 +74,9 @@ def facts(finished: Path) -> Facts:
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    data = json.loads(path.read_text())
+    data = read_json(path)
     change(data)
-    path.write_text(json.dumps(data))
+    write_json(path, data)
 
 
 def edit_points(study: Path, change: Callable[[dict[str, Any]], Any]) -> None:

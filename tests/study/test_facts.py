@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,11 @@ from typing import Any
 import pytest
 
 from isoclone.base.records import Forecast, Interval
+from isoclone.base.store import read_json
 from isoclone.laws import DEFAULT_LAW, LAWS
 from isoclone.report.page import render
 from isoclone.study.facts import gather
+from isoclone.study.folder import StudyFolder
 from isoclone.study.study import Study
 
 
@@ -46,9 +47,9 @@ def laws() -> Iterator[None]:
 
 def with_law(path: Path, name: str) -> Study:
     """Return a finished study as one that asks for a law and has not tested its forecast yet."""
-    spec = json.loads((path / "study.json").read_text())
+    spec = read_json(path / "study.json")
     spec["spec"]["law"] = name
-    (path / "study.json").write_text(json.dumps(spec))
+    StudyFolder(path).write_spec(spec)
     (path / "forecast.json").unlink()
     return Study.open(path)
 

@@ -27,10 +27,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from isoclone.base.errors import DataError, SpecError, SpecMismatchError, StoreError
+from isoclone.base.errors import SpecError, SpecMismatchError, StoreError
 from isoclone.base.records import jsonable, shown
 
 LEFTOVER = ".*.tmp"
+SEAL, SEALED = "seal", "sealed"  # names in a JSON file: its digest, and a value that is no table
 FOREIGN_SECONDS = 24 * 3600.0  # a living writer writes to its file more often than once a day
 HOST_LENGTH = 24
 NO_FOLDER_FLUSH = {errno.EINVAL, errno.EBADF, errno.ENOTSUP}  # where folders cannot be flushed
@@ -144,24 +145,52 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON with sorted keys, all of it or nothing."""
-    text = json.dumps(jsonable(value), indent=2, sort_keys=True, allow_nan=False)
+    """Write a value as indented JSON with sorted keys and a seal, all of it or nothing.
+
+    The seal is a digest of the value: `read_json` sees by it that a file was changed. A value that
+    is no table becomes one, `{"sealed": value, "seal": ...}`.
+    """
+    plain = jsonable(value)
+    table = plain if isinstance(plain, dict) else {SEALED: plain}
+    sealed = {**table, SEAL: _seal_of(table)}
+    text = json.dumps(sealed, indent=2, sort_keys=True, allow_nan=False)
     write_bytes(path, text.encode() + b"\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_json(path: Path, sealed: bool = False, remedy: str = "restore it or delete it") -> Any:
+    """Read a JSON file, without its seal; what somebody else wrote has none.
+
+    Args:
+        sealed: whether it must have a seal.
+        remedy: what to do about a damaged file, for the message.
 
     Raises:
-        StoreError: it is missing or not JSON.
+        StoreError: it is missing, not JSON, or not what was written.
     """
     try:
-        return json.loads(path.read_text(), parse_constant=_no_number)
+        found = json.loads(path.read_text(), parse_constant=_no_number)
+        return _unsealed(found, sealed)
     except FileNotFoundError as error:
         raise StoreError(f"{path} is missing") from error
     except (ValueError, OSError, RecursionError) as error:
         why = " ".join(str(error).split())[:120]
-        raise StoreError(f"{path} is damaged ({why}); restore it or delete it") from error
+        raise StoreError(f"{path} is damaged ({why}); {remedy}") from error
+
+
+def _unsealed(found: Any, must: bool) -> Any:
+    if not (isinstance(found, dict) and isinstance(found.get(SEAL), str)):
+        if must:
+            raise ValueError("it has lost its seal")
+        return found
+    table = {name: value for name, value in found.items() if name != SEAL}
+    if found[SEAL] != _seal_of(table):
+        raise ValueError("it was changed since it was written")
+    return table[SEALED] if table.keys() == {SEALED} else table
+
+
+def _seal_of(table: dict[str, Any]) -> str:
+    text = json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _no_number(name: str) -> float:
@@ -202,7 +231,7 @@ def claim(folder: Path, name: str, declared: dict[str, Any], held: tuple[str, st
     Raises:
         SpecMismatchError: the folder belongs to another request; the message says how it differs.
         SpecError: the folder holds something else.
-        DataError: the request's file is damaged.
+        StoreError: the request's file is damaged.
     """
     file = folder / name
     if not file.exists():
@@ -210,9 +239,7 @@ def claim(folder: Path, name: str, declared: dict[str, Any], held: tuple[str, st
             raise SpecError(f"{folder} is not empty and holds no {held[1]}; choose another place")
         write_json(file, declared)
         return
-    there = read_json(file)
-    if not isinstance(there, dict):
-        raise DataError(f"{file} is damaged; delete it to record again")
+    there = read_claim(folder, name)
     differing = [key for key in declared if there.get(key) != declared[key]]
     if differing:
         others = "; ".join(
@@ -220,6 +247,19 @@ def claim(folder: Path, name: str, declared: dict[str, Any], held: tuple[str, st
         )
         raise SpecMismatchError(f"{folder} holds {held[0]} ({others})")
     sweep_leftovers(folder)
+
+
+def read_claim(folder: Path, name: str) -> dict[str, Any]:
+    """Read what a folder was taken for.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    remedy = f"restore it, or delete {folder} to begin anew"
+    there = read_json(folder / name, remedy=remedy)
+    if not isinstance(there, dict):
+        raise StoreError(f"{folder / name} is damaged; {remedy}")
+    return there
 
 
 def sweep_leftovers(folder: Path) -> None:

@@ -108,12 +108,13 @@ def _is_directory(source: str, changes: Changes, out: Path | None) -> bool:
 def _holds_study(source: str, asked: bool) -> bool:
     from isoclone.remote import address_of
     from isoclone.study.builtins import builtin_names
+    from isoclone.study.folder import StudyFolder
 
     if address_of(source):
         return True
     if not Path(source).is_dir():
         return False
-    return source not in builtin_names() or ((Path(source) / "study.json").exists() and not asked)
+    return source not in builtin_names() or (StudyFolder(Path(source)).holds_study() and not asked)
 
 
 def object_in(file: str, name: str, kind: type[T]) -> T:

@@ -39,7 +39,7 @@ def run(
         isoclone run gym/LunarLander-v3 --demos demos/lunar
         isoclone run atari/Pong --samples 20000     # look-ahead plays; the plan says the cost
         isoclone run studies-out/breakout           # go on with it
-        isoclone run studies-out/breakout --repair  # and make again what is missing or torn
+        isoclone run studies-out/breakout --repair  # and say of lost files what became of them
 
     Args:
         study: the name of a ready-made study (`isoclone games` lists them), atari/<Name>, any other
@@ -48,11 +48,12 @@ def run(
         out: where to put it; studies-out/<name> unless said.
         device: cpu, cuda or mps.
         track: show curves and points in tensorboard or wandb, or both; after each point.
-        repair: make again, to the same bits, whatever is missing or torn and can be made again.
         require_forecast: fail (exit status 1) unless every figure that was forecast and measured
             lies inside its interval, and the interval excludes something.
         allow_other_version: go on where another version of isoclone or torch, or another kind of
             device, made points; each point says what made it.
+        repair: say of each file that was missing or torn what became of it, and never put another
+            forecast in the place of a lost one. Lost files are made again with and without it.
         json: print one JSON document instead of the closing table.
     """
     from isoclone.base.records import jsonable
@@ -60,6 +61,7 @@ def run(
     from isoclone.cli.console import ConsoleObserver, show_plan, show_result
     from isoclone.cli.output import print_json
     from isoclone.study import pipeline
+    from isoclone.study.repair import run as carry_out
     from isoclone.study.session import Session
     from isoclone.study.track import tracking
 
@@ -73,7 +75,7 @@ def run(
         if repair:
             _repair(the_study, session)
         else:
-            pipeline.run(the_study, session)
+            carry_out(the_study, session)
     laws, tested = read_json(the_study.folder.laws), the_study.tested().to_json()
     if json:
         print_json(

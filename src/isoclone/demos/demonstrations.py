@@ -152,14 +152,18 @@ class Finished:
             for _, harm in found:
                 if harm:
                     raise DataError(f"{harm}; restore it or {self.command} again")
-        dev = sorted(self.dev_episodes)
-        known = (self.game_name, self.game_options, self.episodes, dev)
-        counted = fingerprint(*known, self.frame, self.n_actions)
+        counted = self.counted_fingerprint()
         if counted != self.fingerprint:
             raise DataError(
                 f"{self.path / DONE} has the fingerprint {self.fingerprint}, and what it holds has "
                 f"{counted}: edited or forged; restore it or {self.command} again"
             )
+
+    def counted_fingerprint(self) -> str:
+        """Count the fingerprint anew from the rows, the split and the game."""
+        dev = sorted(self.dev_episodes)
+        known = (self.game_name, self.game_options, self.episodes, dev)
+        return fingerprint(*known, self.frame, self.n_actions)
 
     def harms(self) -> Generator[tuple[Any, str | None]]:
         """Yield every episode's row, with a sentence on what is wrong with its file, or None.

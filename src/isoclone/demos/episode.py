@@ -156,6 +156,28 @@ def read_episode(path: Path, frame: FrameSpec) -> Episode:
     Raises:
         DataError: the file is damaged, or its frames are not of `frame`'s size.
     """
+    raw = _read_raw(path)
+    try:
+        frames = raw.frames.reshape(-1).view(frame.dtype).reshape(len(raw.frames), *frame.shape)
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error})") from error
+    return Episode(frames, raw.actions, raw.rewards)
+
+
+def read_sound_info(path: Path) -> EpisodeInfo:
+    """Read the episode's row from the file's own metadata, and hold its contents to it.
+
+    Raises:
+        DataError: the file is damaged or not an episode.
+    """
+    info = read_info(path)
+    if _read_raw(path).content_sha256() != info.content_sha256:
+        raise DataError(f"{path} does not hold what was recorded; record it again")
+    return info
+
+
+def _read_raw(path: Path) -> Episode:
+    """Read an episode; its frames are (t, bytes of one) uint8, whatever they hold."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -163,9 +185,8 @@ def read_episode(path: Path, frame: FrameSpec) -> Episode:
         check(path, ["frame", "action", "reward"])
         table = pq.ParquetFile(path).read(["frame", "action", "reward"]).combine_chunks()
         column = table["frame"].chunk(0)
-        frames = np.frombuffer(column.buffers()[1], frame.dtype)
         return Episode(
-            frames.reshape(len(table), *frame.shape),
+            np.frombuffer(column.buffers()[1], np.uint8).reshape(len(table), -1),
             _actions(table["action"]),
             np.array(table["reward"].combine_chunks()),
         )

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from isoclone.base.store import sha256_file, write_json, write_rows
-from isoclone.demos.demonstrations import DONE, FORMAT, choose_dev, fingerprint, table_digest
+from isoclone.base.errors import StoreError
+from isoclone.base.store import read_json, sha256_file, write_json, write_rows
+from isoclone.demos.demonstrations import (
+    DONE,
+    FORMAT,
+    REQUEST,
+    choose_dev,
+    fingerprint,
+    table_digest,
+)
 from isoclone.demos.episode import EpisodeInfo, read_info
 
 
@@ -42,6 +51,23 @@ def write_manifest(path: Path, facts: dict[str, Any], count: int, dev_fraction: 
         ),
     }
     write_json(path / DONE, {**table, "table_digest": table_digest(table)})
+
+
+def restore_request(path: Path) -> bool:
+    """Write a request that is missing or damaged again, if finished demonstrations tell of it.
+
+    Returns:
+        Whether it is there now.
+    """
+    with suppress(StoreError):
+        read_json(path / REQUEST)
+        return True
+    with suppress(StoreError, AttributeError):
+        found = read_json(path / DONE).get("request")
+        if isinstance(found, dict):
+            write_json(path / REQUEST, found)
+            return True
+    return False
 
 
 def write_episode_table(path: Path, episodes: Sequence[EpisodeInfo], dev: Container[int]) -> None:

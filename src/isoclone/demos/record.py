@@ -31,13 +31,26 @@ from isoclone.base.errors import (
     StoreError,
 )
 from isoclone.base.records import jsonable, stable_id
-from isoclone.base.store import claim, read_json, write_json
+from isoclone.base.store import claim, read_claim, read_json, write_json
 from isoclone.base.timers import calling
 from isoclone.demos.base import Demonstrations, Progress
-from isoclone.demos.demonstrations import DONE, FORMAT, HELD, REQUEST, FrameDemonstrations
-from isoclone.demos.episode import Episode, EpisodeInfo, read_info, write_episode
+from isoclone.demos.demonstrations import (
+    DONE,
+    FORMAT,
+    HELD,
+    REQUEST,
+    FrameDemonstrations,
+    table_digest,
+)
+from isoclone.demos.episode import (
+    Episode,
+    EpisodeInfo,
+    read_info,
+    read_sound_info,
+    write_episode,
+)
 from isoclone.demos.live import KEPT, LiveGame
-from isoclone.demos.manifest import episode_path, write_manifest
+from isoclone.demos.manifest import episode_path, restore_request, write_manifest
 from isoclone.demos.play import play
 from isoclone.demos.seeded import ignored_seed
 from isoclone.executors import Executor, Files, SerialExecutor, Task
@@ -118,16 +131,18 @@ def record(
     path = Path(path)
     request.check()
     there = _finished(path)
-    if there is None or not _suffices(there, request):
+    harmed = _harmed(there)
+    if there is None or harmed or not _suffices(there, request):
         the_game = game(request.game, **request.game_options)  # first: the name may be unknown
         player = _player(request, the_game)
         request = request.identified()
-        if there is not None:
-            there.verify()
         _claim(path, request, there)
+        for info in harmed:
+            episode_path(path, info.index).unlink(missing_ok=True)
         workers = executor or SerialExecutor()  # an executor that was given is closed by the caller
         try:
             count = _play_until_enough(path, request, player, workers, progress)
+            _check_same(path, harmed)
             _finish(path, request, the_game, player, count)
         finally:
             KEPT.close()
@@ -138,8 +153,36 @@ def record(
 
 
 def _finished(path: Path) -> FrameDemonstrations | None:
-    """Return the finished demonstrations in a directory, if there are any."""
-    return FrameDemonstrations.open(path, verify=False) if (path / DONE).exists() else None
+    """Return the finished demonstrations in a directory; None where their table is no good.
+
+    A table that was changed, or whose fingerprint is not that of its rows, is made again of the
+    episodes, which have their rows in them.
+    """
+    if not (path / DONE).exists():
+        return None
+    with contextlib.suppress(StoreError):
+        table = read_json(path / DONE)
+        told = isinstance(table, dict) and table.get("table_digest") == table_digest(table)
+        there = FrameDemonstrations.open(path, verify=False)
+        if told and there.counted_fingerprint() == there.fingerprint:
+            return there
+    return None
+
+
+def _harmed(there: FrameDemonstrations | None) -> list[EpisodeInfo]:
+    """Return the rows of the episodes that are missing, damaged or edited."""
+    return [info for info, harm in there.harms() if harm] if there else []
+
+
+def _check_same(path: Path, harmed: Sequence[EpisodeInfo]) -> None:
+    """Raise DataError if an episode that was lost is another now that it was played again."""
+    for info in harmed:
+        file = episode_path(path, info.index)
+        if read_info(file).content_sha256 != info.content_sha256:
+            raise DataError(
+                f"{file} was damaged, and came out otherwise when it was played again: the game or "
+                "the expert is another by now; restore it, or record into another directory"
+            )
 
 
 def _suffices(there: FrameDemonstrations, request: RecordRequest) -> bool:
@@ -157,12 +200,12 @@ def _claim(path: Path, request: RecordRequest, there: FrameDemonstrations | None
         SpecError: the directory holds something else.
     """
     declared = request.declared()
+    restore_request(path)
     if not (path / REQUEST).exists():
         claim(path, REQUEST, declared, HELD)
         return
-    before = read_json(path / REQUEST)
-    if isinstance(before, dict):
-        _refuse_other(path, before, request)
+    before = read_claim(path, REQUEST)
+    _refuse_other(path, before, request)
     claim(path, REQUEST, {k: v for k, v in declared.items() if k not in LENIENT}, HELD)
     asked = {k: declared.get(k, 0) for k in AMOUNT}
     held = {k: before.get(k) or 0 for k in AMOUNT}
@@ -351,7 +394,7 @@ def _already_played(path: Path, indices: Sequence[int]) -> list[EpisodeInfo] | N
     if not all(episode_path(path, index).exists() for index in indices):
         return None
     try:
-        return [read_info(episode_path(path, index)) for index in indices]
+        return [read_sound_info(episode_path(path, index)) for index in indices]
     except DataError:  # the file is damaged: play the episode again
         return None
 
@@ -360,7 +403,7 @@ def _keep(path: Path, index: int, seed: int, episode: Episode, end: str) -> Epis
     """Write an episode, unless a sound file of it is there: finished ones never change."""
     if episode_path(path, index).exists():
         with contextlib.suppress(DataError):
-            return read_info(episode_path(path, index))
+            return read_sound_info(episode_path(path, index))
     info = EpisodeInfo(
         index=index,
         seed=seed,
@@ -395,6 +438,7 @@ def _finish(path: Path, request: RecordRequest, the_game: Game, player: Expert, 
             "expert": player.name,
             "expert_identity": request.identity,
             "expert_notes": notes_of(player),
+            "request": read_json(path / REQUEST),
         },
         count,
         request.dev_fraction,

@@ -13,6 +13,7 @@ import numpy as np
 from isoclone.agents.checkpoint import TrainedPolicy
 from isoclone.agents.runners import runner_for
 from isoclone.base.errors import IsocloneError, SpecError
+from isoclone.base.seals import sealed
 from isoclone.base.store import replacing
 from isoclone.evaluation.rollout import check_fits
 from isoclone.games import Game, action_sizes, check_seed, close, make_env
@@ -164,3 +165,5 @@ def _encode(steps: Iterator[tuple[Callable[[], np.ndarray], float]], path: Path,
         for picture in itertools.chain([first], pictures):
             writer.send(np.ascontiguousarray(picture))
         writer.close()
+        if path.suffix.lower() == ".mp4":
+            temporary.write_bytes(sealed(temporary.read_bytes(), ".mp4"))

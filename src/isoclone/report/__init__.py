@@ -26,8 +26,9 @@ def write_report(path: Path, facts: Facts) -> Path:
 
     The same facts give the same bytes: nothing on the page depends on when it was written.
     """
+    from isoclone.base.seals import sealed
     from isoclone.base.store import write_bytes
     from isoclone.report.page import render
 
-    write_bytes(path, render(facts).encode())
+    write_bytes(path, sealed(render(facts).encode(), ".html"))
     return path

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from isoclone.base.errors import DataError
-from isoclone.study.folder import HEAVY, STUDY_FILE, StudyFolder
+from isoclone.study.folder import HEAVY, StudyFolder
 
 
 def checkpoint_in(path: str | Path) -> Path:
@@ -32,7 +32,7 @@ def checkpoint_in(path: str | Path) -> Path:
     place = local(path, but=HEAVY)
     if not place.is_dir():
         return place
-    if (place / STUDY_FILE).exists():
+    if StudyFolder(place).holds_study():
         points = [p for p in StudyFolder(place).read_points() if p.role == "forecast"]
         agents = [place / p.checkpoint for p in points if p.checkpoint]
         if agents and agents[-1].exists():

@@ -4,15 +4,14 @@ A study's files are functions of its specification and its demonstrations, with 
 lost one is trained, measured or drawn again, to the same bits. The exceptions are the
 specification, the demonstrations, and the time that training took.
 
-Points are kept three times (in their own file, in points.parquet and in points.csv); checkpoints,
-training states and demonstrations carry digests. A changed byte is seen there. Other files are
-checked for being whole.
+Every file carries a digest of what it holds (see `study.folder`), and points are kept three times
+(in their own file, in points.parquet and in points.csv), so a changed byte is seen.
 
 What is not checked, and why:
 
 - `state.safetensors` when it is missing: the run starts from its beginning if it goes on.
 - `study.log`, `progress.json`, `restarted.json` and `failure.txt` when missing: notes for people.
-- `demos/cache`: has hashes of its own, and is made again when they do not fit.
+- `demos/cache`: has checksums of its own, and is made again when they do not fit.
 - `.driver.lock`: holds a lock, no data.
 """
 
@@ -21,6 +20,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -28,10 +28,12 @@ from typing import Any, TypeVar
 
 from isoclone.agents.digest import verified
 from isoclone.base.curves import curve_table
-from isoclone.base.errors import DataError, IsocloneError, SpecError
+from isoclone.base.errors import CheckpointError, DataError, IsocloneError, SpecError
+from isoclone.base.receipts import Receipts, stamp
 from isoclone.base.records import Point, Run, stable_id
 from isoclone.base.results import Tested
-from isoclone.base.store import read_json
+from isoclone.base.seals import has_seal
+from isoclone.base.store import SEAL, read_json
 from isoclone.demos import Demonstrations, open_demos
 from isoclone.demos.demonstrations import DONE, REQUEST
 from isoclone.demos.manifest import episode_rows
@@ -44,6 +46,7 @@ from isoclone.study.spec import StudySpec
 from isoclone.study.study import Study
 
 MISSING, TORN, UNREADABLE, ELSEWHERE = "missing", "torn", "unreadable", "belongs elsewhere"
+FOREIGN = "foreign"
 RUN, REPAIR = "run", "repair"
 ROLES = ("sweep", "forecast", "extra")
 OF_A_POINT = ("points", "checkpoints", "episodes")  # lost together, made together
@@ -51,6 +54,7 @@ WHEN_NEEDED = ("state.safetensors", "progress.json", "restarted.json")
 CURVE = "curve.parquet"
 UNJUDGED = (*WHEN_NEEDED, CURVE)  # a study is not judged by them
 MAY_CHANGE = "role"  # a forecast's agent becomes an 'extra' point when its forecast falls
+SEAL_MARK = f'"{SEAL}": "sha256:'.encode()
 T = TypeVar("T")
 Key = tuple[str, float]  # a point: its run's id, its budget in FLOPs
 Row = dict[str, str]  # a point as in points.csv
@@ -63,9 +67,10 @@ class Harm:
     Attributes:
         path: the file.
         what: 'missing'; 'torn', which is cut short or changed since it was written; 'unreadable',
-            which the system does not hand out; or 'belongs elsewhere'.
-        made_again_by: 'run' if `isoclone run STUDY` makes it again, 'repair' if it takes
-            `--repair`, None if it cannot be made again.
+            which the system does not hand out; 'belongs elsewhere'; or 'foreign', which is whole
+            and not what this version of isoclone writes.
+        made_again_by: 'run' if a step of `isoclone run STUDY` makes it in any case, 'repair' if
+            `run` makes it again before its steps, None if it cannot be made again.
         says: one sentence for people: the file, what is wrong, and what to do.
     """
 
@@ -96,13 +101,26 @@ def examine(study: Path) -> list[Harm]:
         SpecError: there is no study, or its specification is refused.
     """
     folder = StudyFolder(study)
+    if not folder.holds_study():
+        raise SpecError(f"{study} holds no study (no {folder.spec.name})")
     found = _Findings(folder)
-    if found.check(folder.spec, _spec_file, None, "restore it from a copy") is None:
-        if found.harms[0].what == MISSING:
-            raise SpecError(f"{study} holds no study (no {folder.spec.name})")
+    if not _check_spec(folder, found):
         return found.harms
-    spec = StudySpec.from_json(_spec_file(folder.spec), costs=False)
+    spec = StudySpec.from_json(folder.read_spec()["spec"], costs=False)
     return _Examination(folder, spec, found).harms()
+
+
+def _check_spec(folder: StudyFolder, found: _Findings) -> bool:
+    """Compare the specification with its copy; return whether one of the two is sound."""
+    sound = [path for path in (folder.spec, folder.spec_copy) if _is_whole_spec(path)]
+    if not sound:
+        found.check(folder.spec, _spec_file, None, "restore it from a copy")
+        return False
+    if folder.spec_copy.exists() or _is_sealed(folder.spec):  # one written by hand has no copy
+        for path in (folder.spec, folder.spec_copy):
+            found.check(path, _same_as(sound[0]), REPAIR)
+    found.seen |= {folder.spec, folder.spec_copy}
+    return True
 
 
 class _Findings:
@@ -119,6 +137,8 @@ class _Findings:
         try:
             return read_whole(path, read)
         except Unsound as unsound:
+            if unsound.what == FOREIGN:
+                by, remedy = None, "update isoclone, or delete it to have it made again"
             self.add(path, unsound.what, unsound.why, by, remedy)
             return None
 
@@ -129,8 +149,7 @@ class _Findings:
         home = self.folder.path
         name = path.relative_to(home) if path.is_relative_to(home) else path
         if by:
-            flag = " --repair" if by == REPAIR else ""
-            remedy = f"`isoclone run {home}{flag}` makes it again{remedy}"
+            remedy = f"`isoclone run {home}` makes it again{remedy}"
         self.harms.append(Harm(path, what, by, f"{name} {why}; {remedy}"))
 
 
@@ -139,14 +158,16 @@ def read_whole(path: Path, read: Callable[[Path], T]) -> T:
     try:
         if os.stat(path).st_size == 0:
             raise Unsound(TORN, "is empty")
+        if path.suffix == ".json" and read is not read_json and SEAL_MARK not in path.read_bytes():
+            raise Unsound(TORN, "is damaged")
         return read(path)
     except Unsound:
         raise
     except (IsocloneError, OSError, TypeError, ValueError, LookupError, AttributeError) as error:
-        raise _unsound(path) from error
+        raise _unsound(path, error) from error
 
 
-def _unsound(path: Path) -> Unsound:
+def _unsound(path: Path, failed: Exception) -> Unsound:
     """Return why a file could not be read: its contents, unless the system refuses them."""
     try:
         with open(path, "rb") as file:
@@ -155,6 +176,8 @@ def _unsound(path: Path) -> Unsound:
         return Unsound(MISSING, "is missing")
     except OSError as error:
         return Unsound(UNREADABLE, f"cannot be read ({error.strerror})")
+    if not isinstance(failed, CheckpointError | DataError) and _is_sealed(path):
+        return Unsound(FOREIGN, "is whole, and not what this version writes")
     return Unsound(TORN, "is damaged")
 
 
@@ -221,7 +244,7 @@ class _Examination:
             return
         budget = point.budget_flops
         self.found.check(run.checkpoint(budget), lambda path: _weights_of(path, point), REPAIR)
-        remedy = "the time of that training is lost; --repair notes that"
+        remedy = f"the time of that training is lost; `isoclone run {self.folder.path}` notes that"
         self.found.check(run.seconds(budget), _seconds, None, remedy)
         if point.episodes and self.games_tell:
             self.found.check(run.episodes(budget), _list, REPAIR)
@@ -332,13 +355,11 @@ class _Examination:
         if place != home:
             return
         self.found.seen |= set(home.glob("episodes/*"))
-        if demos is None or spec.demos:
+        if spec.demos:
             return
-        if not _are_frames(place):
-            remedy = f"restore it from a copy, or delete {home}: it is made of the recordings"
-            self.found.check(home / REQUEST, read_json, None, remedy)
-        else:
-            self.found.check(home / REQUEST, read_json, REPAIR)
+        self.found.check(home / REQUEST, _table, REPAIR)
+        self.found.seen |= {home / "episodes.parquet", home / "episodes.csv"}
+        if demos is not None and _are_frames(place):
             wanted = [_texts(row) for row in episode_rows(demos.episodes, demos.dev_episodes)]
             for suffix in (".parquet", ".csv"):
                 path = home / f"episodes{suffix}"
@@ -347,20 +368,18 @@ class _Examination:
     def _sound_demos(self, place: Path) -> Demonstrations | None:
         """Note what is wrong with the demonstrations; return them if that is nothing."""
         done, remedy = place / DONE, "restore it from a copy"
-        if not self.study.spec.demos:
-            name = done.relative_to(self.folder.path)
-            remedy += f", or delete it and {name}: `isoclone run` then has the expert play it again"
-        if self.found.check(done, read_json, None, remedy) is None:
+        by = None if self.study.spec.demos else REPAIR
+        if self.found.check(done, _table, by, "" if by else remedy) is None:
             return None
         paths: list[Path] = []
         try:
             demos = open_demos(place, verify=False)
             paths = [demos.episode_path(info.index) for info in demos.episodes]
-            sound = [self.found.check(path, Path.stat, None, remedy) for path in paths]
+            sound = [self.found.check(path, Path.stat, by, "" if by else remedy) for path in paths]
             return open_demos(place) if all(sound) else None
         except DataError as error:
             named = next((path for path in paths if f"{path} " in str(error)), done)
-            self.found.add(named, TORN, "is not as it was recorded", None, remedy)
+            self.found.add(named, TORN, "is not as it was recorded", by, "" if by else remedy)
             return None
 
     def _rest(self) -> None:
@@ -382,6 +401,29 @@ def _spec_file(path: Path) -> Any:
     return found["spec"] if isinstance(found["format"], int) else _refuse()
 
 
+def _is_whole_spec(path: Path) -> bool:
+    with suppress(IsocloneError, OSError, KeyError, TypeError, ValueError):
+        _spec_file(path)
+        return True
+    return False
+
+
+def _is_sealed(path: Path) -> bool:
+    with suppress(IsocloneError, ValueError):
+        read_json(path, sealed=True)
+        return True
+    return False
+
+
+def _same_as(other: Path) -> Callable[[Path], bool]:
+    def read(path: Path) -> bool:
+        if read_json(path) != read_json(other):
+            raise Unsound(TORN, f"differs from {other.name}")
+        return True
+
+    return read
+
+
 def _refuse() -> Any:
     raise ValueError
 
@@ -393,9 +435,17 @@ def _run_in(path: Path, folder: RunFolder) -> Run:
     return run
 
 
+_WEIGHTS: Receipts[tuple[str, int]] = Receipts()  # run and samples of those found whole
+
+
 def _weights_of(path: Path, point: Point) -> bool:
-    about = verified(path)
-    if stable_id(about["run"]) != point.run_id or about["samples"] != point.samples:
+    before = stamp(path)
+    told = _WEIGHTS.of(path, before)
+    if told is None:
+        about = verified(path)
+        told = stable_id(about["run"]), about["samples"]
+        _WEIGHTS.keep(path, before, told)
+    if told != (point.run_id, point.samples):
         raise Unsound(ELSEWHERE, "belongs to another run or budget")
     return True
 
@@ -415,7 +465,7 @@ def _table(path: Path) -> dict[str, Any]:
 
 
 def _page(path: Path) -> bool:
-    return path.read_bytes().rstrip().endswith(b"</html>") or _refuse()
+    return has_seal(path) or _refuse()
 
 
 def _film(path: Path) -> bool:
@@ -431,7 +481,8 @@ def _film(path: Path) -> bool:
                 raise ValueError
             boxes.append(head[4:])
             file.seek(start + length)
-    return (boxes[0] == b"ftyp" and {b"moov", b"mdat"} <= set(boxes)) or _refuse()
+    whole = boxes[0] == b"ftyp" and {b"moov", b"mdat"} <= set(boxes)
+    return (whole and has_seal(path)) or _refuse()
 
 
 def _rows_in(path: Path) -> list[Row]:

@@ -2,6 +2,7 @@
 
 <study>/
   study.json             the specification; its presence makes the directory a study
+  study.copy.json        the same once more, should that be lost
   demos/                 demonstrations, unless the study uses some from elsewhere
   recordings/            what a game of its own way of recording keeps besides
   references.json        mean return of random play and of the expert, with SE
@@ -26,21 +27,25 @@
   study.log              who did what, and when: one line each (see `study.journal`)
   tracking/              what --track wrote: event files of TensorBoard, runs of W&B
   made_by.json           the Python file that the study came from, if it came from one
+
+Each file tells whether it was changed since it was written: JSON by its `seal` (`base.store`), page
+and film by their last bytes, weights by a digest inside, the tables of points by each other.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from isoclone.base.errors import StoreError
 from isoclone.base.records import Point, Run
-from isoclone.base.store import read_json
+from isoclone.base.store import read_json, write_json
 
-STUDY_FILE = "study.json"
+STUDY_FILE, STUDY_COPY = "study.json", "study.copy.json"
 HEAVY = ("demos", "recordings")  # not fetched from an object store only to look at a study
 R = TypeVar("R", Run, Point)
 _PARSED: dict[Path, tuple[tuple[int, int, int], Run | Point]] = {}  # as a file was when it was read
@@ -138,6 +143,32 @@ class StudyFolder:
     def spec(self) -> Path:
         """The specification."""
         return self.path / STUDY_FILE
+
+    @property
+    def spec_copy(self) -> Path:
+        """The specification once more."""
+        return self.path / STUDY_COPY
+
+    def holds_study(self) -> bool:
+        """Return whether the directory is a study's."""
+        return self.spec.exists() or self.spec_copy.exists()
+
+    def read_spec(self) -> Any:
+        """Return what study.json holds, or its copy where that is missing or not as it was written.
+
+        Raises:
+            StoreError: both are damaged.
+        """
+        for path in (self.spec, self.spec_copy):
+            with suppress(StoreError):
+                return read_json(path, sealed=True)
+        # Without a seal and a copy: somebody wrote it by hand.
+        return read_json(self.spec, remedy="restore it, or choose another directory")
+
+    def write_spec(self, declared: dict[str, Any]) -> None:
+        """Write the specification, twice."""
+        for path in (self.spec, self.spec_copy):
+            write_json(path, declared)
 
     @property
     def demos(self) -> Path:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 from isoclone.base import distributed
 from isoclone.base.errors import (
+    DataError,
     ExecutionError,
     FitError,
     SpecError,
@@ -150,13 +151,7 @@ def _trouble(study: Study, session: Session, said: str) -> None:
 
 def record(study: Study, session: Session) -> Demonstrations:
     """Have the demonstrations recorded and expanded, and both ends of the score measured."""
-    spec, observer = study.spec, session.observer
-    if not spec.demos:
-        _phase(study, session, "record", f"{spec.expert} plays {spec.game}")
-        if not (study.folder.demos / DONE).exists():
-            study.check_trust()
-        request, place = request_of(study), study.folder.demos
-        record_demonstrations(request, place, session.executor, observer.progress)
+    have_recorded(study, session)
     demos = study.demos()
     _refuse_others(study, demos)
     if len(demos.dev_episodes) < 2:
@@ -165,6 +160,25 @@ def record(study: Study, session: Session) -> Demonstrations:
     expand(study, demos, session)
     _measure_references(study, demos, session)
     return demos
+
+
+def have_recorded(study: Study, session: Session) -> None:
+    """Have the study's own demonstrations recorded, as far as they are missing or damaged."""
+    spec, observer = study.spec, session.observer
+    if spec.demos:
+        return
+    _phase(study, session, "record", f"{spec.expert} plays {spec.game}")
+    if not _has_sound_demos(study):
+        study.check_trust()
+    request, place = request_of(study), study.folder.demos
+    record_demonstrations(request, place, session.executor, observer.progress)
+
+
+def _has_sound_demos(study: Study) -> bool:
+    with suppress(DataError):
+        study.demos()
+        return True
+    return False
 
 
 def _refuse_others(study: Study, demos: Demonstrations) -> None:

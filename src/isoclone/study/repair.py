@@ -16,13 +16,14 @@ from isoclone.base.records import Point, Run
 from isoclone.base.results import Tested
 from isoclone.base.store import read_json, sweep_leftovers, write_json
 from isoclone.demos.demonstrations import REQUEST
-from isoclone.demos.manifest import write_episode_table
+from isoclone.demos.manifest import restore_request, write_episode_table
 from isoclone.study import pipeline
 from isoclone.study.examine import (
     CURVE,
     OF_A_POINT,
     REPAIR,
     ROLES,
+    UNREADABLE,
     WHEN_NEEDED,
     Harm,
     Key,
@@ -38,6 +39,8 @@ from isoclone.study.plan import grid
 from isoclone.study.session import Session
 from isoclone.study.study import Study
 
+EPISODE_TABLE = "episodes"  # .csv and .parquet
+
 
 @dataclass(frozen=True)
 class Repaired:
@@ -48,11 +51,36 @@ class Repaired:
     says: str
 
 
+def run(study: Study, session: Session | None = None) -> Study:
+    """Carry out a study from demonstrations to report; what is done is not done again.
+
+    Files that are missing or torn are made again first, to the same bits, and that is said.
+
+    Raises:
+        StoreError: another process is at work on this study, or the disk is full.
+        ExecutionError: recording failed, or every size failed at a budget.
+        DataError: demonstrations are damaged that somebody else has to restore.
+    """
+    session = session or Session()
+    with pipeline.driven(study, session), session.executor:
+        sweep_leftovers(study.path)
+        study.fetch_demos()
+        work = _Repair(study, session, examine(study.path))
+        if not work.blocked():
+            for harm in work.harms:
+                if harm.made_again_by == REPAIR:
+                    session.observer.trouble(harm.says)
+            work.mend()
+        pipeline.carry_out(study, session)
+    return study
+
+
 def repair(study: Study, session: Session | None = None) -> list[Repaired]:
-    """Make again all of a study that can be made again, then carry it out as `run` does.
+    """Do what `run` does, and say of each file that was missing or torn what became of it.
 
     Torn files are deleted, and lost points are trained and measured again, each for itself, before
-    laws are fitted to them. If demonstrations are damaged, nothing is touched.
+    laws are fitted to them. If demonstrations are damaged that `run` cannot have played again,
+    nothing is touched. A lost forecast is not replaced by another, see `keeps_its_forecast`.
 
     Returns:
         The result for each harm that `examine` finds; an empty list if the study is sound.
@@ -86,8 +114,8 @@ class _Repair:
         self.refused: dict[Path, str] = {}  # file -> why it is not repaired
 
     def blocked(self) -> bool:
-        """Return whether the demonstrations, which everything comes from, are damaged."""
-        if all(harm.made_again_by for harm in self.harms):
+        """Return whether demonstrations from elsewhere, which all comes from, are damaged."""
+        if not self.study.spec.demos or all(harm.made_again_by for harm in self.harms):
             return False
         try:
             self.study.demos()
@@ -97,17 +125,19 @@ class _Repair:
 
     def mend(self) -> None:
         """Delete what is torn, and have lost points trained and measured again."""
+        self._mend_spec()
+        self._mend_demos()
         runs = self._runs()
         for harm in self.harms:
-            if harm.made_again_by == REPAIR:
-                harm.path.unlink(missing_ok=True)
+            if harm.made_again_by == REPAIR and harm.what != UNREADABLE:
+                if not self._is_mended(harm.path):
+                    harm.path.unlink(missing_ok=True)
             elif harm.path.parent.name == "seconds":
                 write_json(harm.path, None)  # unless training is repeated
         for run_id, budget in self.lost:
             folder = self.study.folder.run(run_id)
             for path in (folder.point(budget), folder.checkpoint(budget), folder.episodes(budget)):
                 path.unlink(missing_ok=True)
-        self._mend_demos()
         for run in runs.values():
             pipeline.declare(self.study, run)
         for role in ROLES:
@@ -123,12 +153,26 @@ class _Repair:
             jobs = [pipeline.Job(self.study, runs[i], tuple(b)) for i, b in budgets.items()]
             pipeline.train_all(jobs, role, self.session)
 
+    def _is_mended(self, path: Path) -> bool:
+        """Return whether a file is among those that are mended otherwise than by deleting them."""
+        folder = self.study.folder
+        return path in (folder.spec, folder.spec_copy) or path.is_relative_to(folder.demos)
+
+    def _mend_spec(self) -> None:
+        folder = self.study.folder
+        if {folder.spec, folder.spec_copy} & {harm.path for harm in self.harms}:
+            folder.write_spec(folder.read_spec())
+
     def _mend_demos(self) -> None:
+        """Have the expert play lost episodes again, and write the tables that follow from them."""
         home = self.study.folder.demos
-        names = {h.path.name for h in self.harms if h.path.parent == home}
-        if REQUEST in names:
+        lost = [h.path for h in self.harms if h.path.is_relative_to(home) and h.made_again_by]
+        if not lost:
+            return
+        if not restore_request(home) and (home / "episodes").exists():
             write_json(home / REQUEST, pipeline.request_of(self.study).declared())
-        if names - {REQUEST}:
+        pipeline.have_recorded(self.study, self.session)
+        if {path.stem for path in lost if path.parent == home} & {EPISODE_TABLE}:
             demos = self.study.demos()
             write_episode_table(home, demos.episodes, demos.dev_episodes)
 

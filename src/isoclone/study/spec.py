@@ -11,7 +11,6 @@ from typing import Any
 from isoclone.base.errors import IsocloneError, SpecError, SpecMismatchError, UnknownNameError
 from isoclone.base.records import Run, conform, jsonable, shown
 from isoclone.base.registry import trust_typed
-from isoclone.base.store import read_json
 from isoclone.base.tables import EXPERTS
 from isoclone.base.userfile import is_file_reference
 from isoclone.demos import Demonstrations, demos_here, demos_in, open_demos
@@ -273,7 +272,7 @@ def with_identity(spec: StudySpec, before: StudySpec | None = None) -> StudySpec
 
 def read_spec(study: Path) -> StudySpec:
     """Read the specification in a study directory."""
-    return StudySpec.from_json(read_json(StudyFolder(study).spec)["spec"])
+    return StudySpec.from_json(StudyFolder(study).read_spec()["spec"])
 
 
 def demos_path(study: Path, spec: StudySpec) -> Path:

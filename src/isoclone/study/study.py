@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from isoclone.base.errors import DataError, SpecError, StoreError, TrustError
 from isoclone.base.records import Forecast, Point, Run, shown
 from isoclone.base.results import Baseline, Reference, Savings, Tested
-from isoclone.base.store import is_free, read_json, write_json
+from isoclone.base.store import is_free, read_json
 from isoclone.base.userfile import is_file_reference
 from isoclone.demos import Demonstrations, open_demos
 from isoclone.demos.base import check_held_out
@@ -76,7 +76,7 @@ class Study:
             raise SpecError("budgets_flops: give at least two budgets; laws are fitted to several")
         spec = with_precision(spec, device)
         place, path = address_of(path) or path, local(path, but=HEAVY)
-        if (path / STUDY_FILE).exists():
+        if StudyFolder(path).holds_study():
             study = cls.open(path)
             study.spec.refuse_other(with_identity(spec, study.spec), study.place)
             study._vouched = True
@@ -85,7 +85,7 @@ class Study:
             raise SpecError(f"{place} is not empty and holds no study; choose another directory")
         spec.check_expert()
         spec = with_identity(spec)
-        write_json(path / STUDY_FILE, {"format": FORMAT, "spec": spec.to_json()})
+        StudyFolder(path).write_spec({"format": FORMAT, "spec": spec.to_json()})
         return cls(path, spec)
 
     @classmethod
@@ -97,12 +97,14 @@ class Study:
             StoreError: it is of a newer format, or damaged, or the object store cannot be read.
         """
         place, path = address_of(path) or path, local(path, but=HEAVY)
-        if not (path / STUDY_FILE).exists():
+        if not StudyFolder(path).holds_study():
             raise SpecError(f"{place} holds no study (no {STUDY_FILE})")
-        data = read_json(path / STUDY_FILE)
+        data = StudyFolder(path).read_spec()
         number = data.get("format", 0) if isinstance(data, dict) else None
         if not isinstance(number, int) or "spec" not in data:
-            raise StoreError(f"{path / STUDY_FILE} is damaged; restore it")
+            raise StoreError(
+                f"{path / STUDY_FILE} is damaged; restore it, or choose another directory"
+            )
         if number > FORMAT:
             raise StoreError(f"{place} has study format {number}; update isoclone to open it")
         study = cls(path, StudySpec.from_json(data["spec"], costs=False))
@@ -250,13 +252,28 @@ class Study:
 
     def plan(self, workers: int = 1) -> Plan:
         """Return sizes x budgets x seeds, FLOPs, and the time expected on this machine."""
-        recorded = None
         self.spec.check()
-        if self.spec.demos or (self.folder.demos / DONE).exists():
-            recorded = self.demos()
-        else:
+        recorded = self._recorded()
+        if recorded is None:
             self.check_trust()
-        return plan(self.spec, recorded, len(self.points()), workers)
+        return plan(self.spec, recorded, self._count_points(), workers)
+
+    def _recorded(self) -> Demonstrations | None:
+        """Return the demonstrations, unless `run` has to record them, or their table, first."""
+        if not self.spec.demos and not (self.folder.demos / DONE).exists():
+            return None
+        try:
+            return self.demos(verify=False)  # `run` verifies them
+        except DataError:
+            if self.spec.demos:
+                raise
+            return None
+
+    def _count_points(self) -> int:
+        try:
+            return len(self.points())
+        except StoreError:  # one is torn, which `run` makes again
+            return len(list(self.path.glob("runs/*/points/*.json")))
 
     def laws(self) -> FittedLaw:
         """Fit the study's law to the sweep's points; the default stands in for one that fails.

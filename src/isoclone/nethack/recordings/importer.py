@@ -30,6 +30,7 @@ from isoclone.demos.demonstrations import (
     fingerprint,
     table_digest,
 )
+from isoclone.demos.manifest import restore_request
 from isoclone.executors import Executor, SerialExecutor, Task
 from isoclone.games import game
 from isoclone.nethack.game import CHALLENGE, FRAME, NetHack, key_actions
@@ -227,6 +228,7 @@ def claim(out: Path, request: dict[str, Any]) -> None:
         SpecMismatchError: it belongs to another request.
         SpecError: it holds something else.
     """
+    restore_request(out)
     store.claim(out, REQUEST, {**request, "kind": KIND, "format": FORMAT}, HELD)
 
 
@@ -438,6 +440,7 @@ def finish(
         dev: indices of the games held out.
     """
     options = {"character": _one_character(games)}
+    request = store.read_claim(out, REQUEST)
     rows = [{**dataclasses.asdict(i), "split": "dev" if i.index in dev else "train"} for i in games]
     write_rows(out / "games", rows, _columns())
     done: dict[str, Any] = {
@@ -453,6 +456,7 @@ def finish(
         "file_sha256": [sha256_file(game_path(out, info.name)) for info in games],
         "dev_episodes": dev,
         "skipped": [{"name": name, "reason": reason} for name, reason in sorted(skipped)],
+        "request": request,
         "fingerprint": fingerprint(played.game, options, games, dev, FRAME, played.n_actions),
     }
     write_json(out / DONE, {**done, "table_digest": table_digest(done)})
