@@ -7,6 +7,7 @@ import pickle
 import zipfile
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -288,3 +289,58 @@ def test_how_a_model_plays_is_said_beside_its_score_and_in_its_demonstrations(
     assert main(["demos", "record", CART.name, "--expert", str(path), "--trust", *asked,
                  "--out", out]) == 0  # fmt: skip
     assert "- actions greedy (sampled: --options determ" in capsys.readouterr().out
+
+
+class Sides(gym.Env):
+    """Observations of several entries, and actions of any space; ends after five steps."""
+
+    observation_space = gym.spaces.Dict(
+        {"where": gym.spaces.Box(-1, 1, (3,), np.float32), "which": gym.spaces.Discrete(4)}
+    )
+
+    def __init__(self, actions):
+        self.action_space = actions
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.seen(), {}
+
+    def seen(self):
+        where = self.np_random.uniform(-1, 1, 3).astype(np.float32)
+        return {"where": where, "which": int(self.np_random.integers(4))}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        self.steps += 1
+        return self.seen(), 1.0, self.steps == 5, False, {}
+
+
+ACTIONS = {
+    "MultiDiscrete": gym.spaces.MultiDiscrete([2, 3]),
+    "MultiBinary": gym.spaces.MultiBinary(3),
+    "Box": gym.spaces.Box(-1, 2, (2,), np.float32),
+}
+
+
+@pytest.mark.parametrize("kind", ACTIONS)
+def test_actions_of_every_space_become_the_games(tmp_path, kind):
+    name = f"Sides{kind}-v0"
+    gym.register(name, entry_point=lambda: Sides(ACTIONS[kind]), max_episode_steps=9)
+    try:
+        the_game = game(f"gym/{name}", bins=101)
+        model = sb3.PPO("MultiInputPolicy", make_vec_env(name, n_envs=1, seed=0), device="cpu")
+        model.save(tmp_path / "m.zip")
+        settings = {"trust": True, "device": "cpu"}
+        best = expert(tmp_path / "m.zip", the_game, deterministic=True, **settings)
+        view = first_view(the_game)
+        wanted, _ = model.predict(view.env.observation, deterministic=True)
+        action = the_game.index_of(best.act([view])[0].value)
+        view.env.step(action)
+        done = action if kind != "Box" else -1 + 3 * np.asarray(action) / 100
+        assert np.allclose(done, wanted, atol=0.016)
+        drawn = expert(tmp_path / "m.zip", the_game, **settings)
+        together, alone = score_expert(drawn, the_game, 3), score_expert(drawn, the_game, 1)
+        assert together.mean == alone.mean == 5
+    finally:
+        del gym.registry[name]

@@ -157,3 +157,18 @@ def test_impossible_players_are_refused(changed, said):
         ic.expert(Sees, TOY, **changed)
     with pytest.raises(SpecError, match="no expert: int"):
         ic.expert(5, TOY)
+
+
+def test_a_player_may_act_in_real_numbers():
+    class Pushes:
+        lockstep = 2
+
+        def reset(self, n):
+            pass
+
+        def act(self, observations):
+            return np.full((len(observations), 1), 1.5, np.float32)
+
+    pendulum = game("gym/Pendulum-v1", max_steps=3, bins=5)
+    (_, _, episode, _) = next(play(pendulum, ic.expert(Pushes, pendulum), 0, [0, 1]))
+    assert episode.actions.reshape(-1).tolist() in ([3] * 3, [4] * 3)  # of -2, -1, 0, 1, 2

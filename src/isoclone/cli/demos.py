@@ -45,8 +45,8 @@ def record(
         game: a game's name; `isoclone games` lists them.
         out: directory for the demonstrations; demos-out/<game>-<expert> unless said. A game that
             records in a way of its own keeps its recordings there, too.
-        expert: an expert's name (`isoclone games` lists them), sb3/<hub id>, an SB3 zip, or
-            FILE.py:Name.
+        expert: an expert's name (`isoclone games` lists them), sb3/<hub id>, an SB3 zip, a
+            network (.onnx, .pt, .pt2), or FILE.py:Name.
         samples: at least so many samples (100,000 unless said); the last episode is finished. If
             there are fewer already, more are recorded; if there are as many, nothing is.
         episodes: so many whole episodes instead.

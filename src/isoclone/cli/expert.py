@@ -105,8 +105,8 @@ def score(
         isoclone expert score ppo.zip gym/CartPole-v1 --trust
 
     Args:
-        expert: an expert's name (`isoclone games` lists them), sb3/<hub id>, an SB3 zip, the
-            directory of a trained expert, or FILE.py:Name.
+        expert: an expert's name (`isoclone games` lists them), sb3/<hub id>, an SB3 zip, a
+            network (.onnx, .pt, .pt2), the directory of a trained expert, or FILE.py:Name.
         game: a game's name; `isoclone games` lists them.
         episodes: whole episodes to play; every one that is started counts.
         seed: seed of all episodes.

@@ -44,6 +44,8 @@ class Player(Protocol):
     def act(self, observations: Any) -> Any:
         """Return `n` actions, of integers, or logits of them, (n, n_actions) of floats.
 
+        In a game with real numbers in its actions, floats of another shape are such actions.
+
         Actions are drawn from logits with the random generator of each episode, so that an episode
         does not depend on those beside it.
         """
@@ -109,6 +111,7 @@ class PlayerExpert:
     every: int
     greedy: bool
     press_fire: bool
+    own_actions: bool  # whether the game takes actions of its environment for indices
     notes: tuple[str, ...]
     _logits: bool = False  # whether its answers were logits
     _token: object = None
@@ -176,6 +179,8 @@ class PlayerExpert:
         if answer.dtype.kind == "f" and answer.shape == (n, self.n_actions):
             self._logits, rngs = True, [view.rng for view in views]
             return chosen(answer[mine], self.sizes, rngs, self.greedy)
+        if answer.dtype.kind == "f" and self.own_actions and len(answer) == n:
+            return list(answer[mine])
         shape = (n,) if factors == 1 else (n, factors)
         if answer.dtype.kind not in "iub" or answer.shape != shape:
             raise DataError(
@@ -208,6 +213,7 @@ def as_expert(player: Any, game: Game, name: str | None = None) -> PlayerExpert:
         observes=observes,
         greedy=bool(getattr(player, "greedy", False)),
         press_fire=bool(getattr(player, "press_fire", False)),
+        own_actions=hasattr(game, "index_of"),
         notes=tuple(getattr(player, "notes", ())),
         lockstep=numbers["lockstep"],
         every=numbers["every"],
