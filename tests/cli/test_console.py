@@ -10,6 +10,17 @@ from isoclone.cli.console import ConsoleObserver, read_progress
 from isoclone.study.study import Study
 
 
+def test_time_left_does_not_stand_still_in_silence(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
+    observer, said = ConsoleObserver(), []
+    observer.phase("sweep")
+    for passed, seen in ((1, 1.0), (20, 1.0), (15, 1.0), (60, 1.0), (1, 2.0)):
+        clock[0] += passed
+        said.append(observer._still((seen, "w4 train")))
+    assert said == ["", "", ", nothing new for 35 s", ", nothing new for 1 min 35 s", ""]
+
+
 def test_the_time_left_of_the_forecast_agent_is_its_own(study_copy, monkeypatch):
     """At the pace it has had since it was first seen, whatever the sweep had to do."""
     study = Study.open(study_copy)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from isoclone.base.errors import StoreError
+from isoclone.base.store import alone
 from isoclone.cli import console, main
 from isoclone.cli.output import Canvas
 from isoclone.cli.screen import Screen, styled, table
@@ -169,3 +171,19 @@ def test_ctrl_c_stays_ignored_where_it_was():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, **with_ignored)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_path_that_is_not_utf8_is_refused_in_one_line(capfd):
+    for words in (["run", "toy", "--out", "x\udcff"], ["status", "x\udcff"], ["games", "\udc80"]):
+        assert main(words) == 2
+        (said,) = capfd.readouterr().err.splitlines()
+        assert said.endswith("is not UTF-8; give it another name")
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").exists(), reason="no place here that root cannot write")
+def test_a_study_that_cannot_be_written_is_told_what_to_do():
+    with (
+        pytest.raises(StoreError, match=r"^here cannot be written \(.*\); copy it to a place"),
+        alone(Path("/sys/kernel/isoclone.lock"), "here"),
+    ):
+        pass

@@ -298,7 +298,12 @@ def alone(file: Path, what: str) -> Iterator[str | None]:
     Raises:
         StoreError: another process holds the lock.
     """
-    with open(file, "w") as lock:
+    try:
+        held = open(file, "w")  # noqa: SIM115 - closed by the `with` below
+    except OSError as error:
+        advice = "copy it to a place that can be written, and go on there"
+        raise StoreError(f"{what} cannot be written ({error.strerror}); {advice}") from error
+    with held as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

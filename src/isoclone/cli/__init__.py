@@ -172,6 +172,13 @@ def _who_knows(words: Sequence[str]) -> str:
     return ""
 
 
+def _refuse_bytes(texts: Sequence[str]) -> None:
+    """Raise SpecError if a text is not UTF-8: tables and pages could not name such a path."""
+    for text in texts:
+        if any("\udc80" <= letter <= "\udcff" for letter in text):
+            raise SpecError(f"{text} is not UTF-8; give it another name")
+
+
 def _refuse_addresses(verb: str, call: functools.partial[Any]) -> None:
     """Raise SpecError if an object store is to be written by a verb that writes files here."""
     given = [flag for flag in ("out", "keep") if call.keywords.get(flag) is not None]
@@ -249,6 +256,7 @@ def _carry_out(words: list[str]) -> None:
                     tyro.conf.PositionalMetavarFromFieldName,
                 ),
             )
+        _refuse_bytes([os.getcwd(), *words])
         _refuse_addresses(verb, call)
         call()
     except IsocloneError as error:

@@ -30,6 +30,7 @@ from isoclone.study.study import Study
 __all__ = ["STDERR", "STDOUT", "ConsoleObserver", "plus_minus", "point_line", "print_plain"]
 POLL_SECONDS = 1.0
 LINE_SECONDS = 20.0  # between progress lines where there is no terminal
+STILL_SECONDS = 30.0  # after which no time left is told, but for how long nothing was heard
 STALE_SECONDS = 60.0  # a dev loss is measured without a word in between
 PROGRESS = {"phase": str, "label": str, "budget_flops": float, "flops": float, "samples": float}
 
@@ -50,6 +51,8 @@ class ConsoleObserver(Observer):
         )
         self._task: TaskID | None = None
         self._name, self._begun, self._said = "", time.monotonic(), 0.0
+        self._detail, self._moved = "", self._begun  # what was seen last, and when
+        self._seen: tuple[Any, ...] = ()
         self._look: Callable[[], tuple[float, float, str, str]] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._poll, daemon=True)
@@ -70,7 +73,8 @@ class ConsoleObserver(Observer):
         elapsed = duration(time.monotonic() - self._begun)
         STDERR.print(styled((name, "bold"), f" {detail}  ", (f"after {elapsed}", "dim")))
         self._name, self._said = name, time.monotonic()
-        self._phase_begun = time.monotonic()
+        self._phase_begun = self._moved = time.monotonic()
+        self._detail = ""
         self._first_seen: tuple[float, float] | None = None  # of the agent: when, and its FLOPs
         self._task = self._bar.add_task(name, total=None, detail="")
 
@@ -78,7 +82,8 @@ class ConsoleObserver(Observer):
         if self._task is None:
             return
         left = self._time_left(done / total) if total else ""
-        detail = f"{si(done)} of {si(total)}{left}"
+        self._detail = f"{si(done)} of {si(total)}"
+        detail = f"{self._detail}{left}"
         self._bar.update(self._task, completed=done, total=total, detail=detail)
         self._line(detail)
 
@@ -109,7 +114,20 @@ class ConsoleObserver(Observer):
         """Look into the runs' folders now and then: whoever trains them, they report there."""
         while not self._stop.wait(POLL_SECONDS):
             if self._look is not None and self._name in ("sweep", "forecast", "train"):
-                self._show(*self._look())
+                done, planned, left, running = self._look()
+                still = self._still((done, running))
+                self._show(done, planned, still or left, running)
+            elif self._task is not None and (still := self._still((self._detail,))):
+                self._bar.update(self._task, detail=f"{self._detail}{still}")
+                self._line(f"{self._detail}{still}")
+
+    def _still(self, seen: tuple[Any, ...]) -> str:
+        """Return words for how long nothing has changed, '' while that is not long."""
+        now = time.monotonic()
+        if seen != self._seen:
+            self._seen, self._moved = seen, now
+        passed = now - self._moved
+        return f", nothing new for {duration(passed)}" if passed >= STILL_SECONDS else ""
 
     def _show(self, done: float, planned: float, left: str, running: str) -> None:
         """FLOPs spent and planned, the time left, and what is at work."""
