@@ -20,7 +20,7 @@ from isoclone.base.formatting import duration, interval_text, plus_minus, si
 from isoclone.base.records import Point
 from isoclone.cli.output import print_plain
 from isoclone.cli.screen import STDERR, STDOUT, Screen, styled, table
-from isoclone.laws.words import laws_text
+from isoclone.laws.words import laws_text, return_text
 from isoclone.report.measured import Measured
 from isoclone.study.estimate import Plan
 from isoclone.study.plan import Sweep
@@ -281,6 +281,8 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
     bent = forecast["method"].get("loss_exponent")
     if bent is not None:
         STDOUT.print(f"  at the forecast dev loss ~ C^{bent:.2f}")
+    for line in return_text(forecast["method"]):
+        STDOUT.say(f"  {line}")
     head = f"at {forecast['flops']:.2e} FLOPs"
     compared = table((head, "forecast", "excludes", "measured", "inside"), others="left")
     for name, text in (("dev_loss", "dev loss, nats"), ("return_mean", "mean return")):

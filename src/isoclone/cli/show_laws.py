@@ -11,7 +11,7 @@ from isoclone.base.formatting import interval_text
 from isoclone.base.results import SAYS_SOMETHING
 from isoclone.cli.screen import STDOUT, styled
 from isoclone.cli.screen import table as _table
-from isoclone.laws.words import laws_text, window_text
+from isoclone.laws.words import laws_text, return_text, window_text
 
 
 def _number(value: float | None, spec: str = ".3g") -> str:
@@ -29,6 +29,7 @@ def _show_status(status: list[dict[str, str]]) -> None:
 
 ROADS = {
     "isoflop_optima": "isoFLOP optima, least squares",
+    "best_return": "best-scoring sizes",
     "surface_6nd": "surface (6ND)",
     "forecasts": "a decade of its forecasts",
 }
@@ -67,6 +68,8 @@ def show_forecast(name: str, row: dict[str, Any]) -> None:
         ):
             table.add_row(label, _interval(row[key]), _excludes(row, key))
         STDOUT.print(table)
+        for line in return_text(row["method"]):
+            STDOUT.say(f"  {line}")
     _show_status(row["status"])
 
 

@@ -14,6 +14,7 @@ surface_misfit        its residuals exceed the noise: it is averaged with the is
 floor_at_bound        the fitted E is zero: the data show no floor, forecasts assume none
 forms_disagree        the optimum by surface and by isoFLOP optima differ by more than 2x
 no_returns            nothing to forecast returns from
+loss_no_guide         dev loss hardly predicts the return: no loss forecast tells what comes
 returns_not_positive  a log law would be wrong: returns are followed on the linear scale
 far_extrapolation     more than a decade beyond the largest budget with evidence
 below_evidence        under the smallest budget
@@ -24,10 +25,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from isoclone.base.records import Status
+from isoclone.base.records import Interval, Status
 from isoclone.laws.allocation import EXPONENT_OPTIMA, Allocation
 from isoclone.laws.isoflop import IsoFlop
 from isoclone.laws.points import Points
+from isoclone.laws.return_link import FALLS
 
 Array = np.ndarray
 
@@ -103,6 +105,17 @@ def of_returns(returns: Array, random_return: float | None) -> list[Status]:
         text = "some returns are zero or negative: no power law is fitted where they are, and "
         return [Status("returns_not_positive", text + "their trend may be taken on a linear scale")]
     return []
+
+
+def of_link(correlation: Interval | None) -> list[Status]:
+    """Return whether dev loss fails to predict the return (rank correlation over all points)."""
+    if correlation is None or correlation.high is None or correlation.high < FALLS:
+        return []
+    text = (
+        f"dev loss hardly predicts the return: their rank correlation is {correlation.value:.2f} "
+        f"[{correlation.low:.2f}, {correlation.high:.2f}]"
+    )
+    return [Status("loss_no_guide", text)]
 
 
 def of_forecast(points: Points, flops: float, params: float, spent: float) -> list[Status]:

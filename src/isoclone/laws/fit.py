@@ -15,13 +15,16 @@ from isoclone.base.records import Forecast, Interval, Status, jsonable
 from isoclone.laws import diagnostics
 from isoclone.laws.allocation import PRIOR_EXPONENT, PRIOR_SD, Allocation
 from isoclone.laws.base import DEFAULT_LAW, Band, Curves, Exponents
+from isoclone.laws.by_return import exponents_by_return, saturating
 from isoclone.laws.frontier.backtest import BacktestRow, backtest, chosen
+from isoclone.laws.frontier.ensemble import quantile
 from isoclone.laws.frontier.evidence import Evidence
 from isoclone.laws.frontier.replay import Replay, replay
 from isoclone.laws.isoflop import IsoFlop, shared_curvature
 from isoclone.laws.points import Points
 from isoclone.laws.power import PowerLaw
 from isoclone.laws.published_way import published_way
+from isoclone.laws.return_link import rank_correlation
 from isoclone.laws.sharpness import excluded
 from isoclone.laws.surface import FORMS, Surface
 from isoclone.laws.tables import one_group
@@ -94,6 +97,7 @@ class ScalingLaws:
             *diagnostics.of_optima(self.isoflops_),
             *diagnostics.of_surface(self.allocation_, self.last_budget_, self.points_.loss),
             *diagnostics.of_returns(self.points_.returns, self.random_return),
+            *diagnostics.of_link(rank_correlation(self.points_)),
         ]
 
     @cached_property
@@ -175,12 +179,44 @@ class ScalingLaws:
             return None
         x = np.log10(np.atleast_1d(np.asarray(flops, float)))
         middle, half = series.predict(x), series.half_width(x, interval)
+        link = self.replay_.links.get(len(measured.x))
+        beyond = x > measured.x[-1]
+        if link is not None:
+            log_loss, sd = self._log_loss(x[beyond])
+            middle[beyond] = 0.5 * (middle[beyond] + link.back(link.at(log_loss)))
         cap = np.inf if measured.top is None else measured.top
         low, high = middle - half, np.minimum(middle + half, cap)
         if measured.base is not None:
             low = np.maximum(low, measured.base)
         middle = np.minimum(middle, cap)
+        if link is not None and link.ceiling is not None:  # the interval is the link's
+            stretch = quantile(interval) * self.replay_.link_stretch(len(measured.x))
+            z, reach = link.forward(middle[beyond]), stretch * link.sd(log_loss, sd)
+            low[beyond] = np.clip(link.back(z - reach), link.floor, cap)
+            high[beyond] = np.clip(link.back(z + reach), link.floor, cap)
         return middle, np.minimum(low, middle), np.maximum(high, middle)
+
+    def _log_loss(self, x: Array) -> tuple[Array, Array]:
+        """Return the forecast log loss and its SD at log10 C [m]."""
+        series = self.replay_.loss
+        return series.predict(x), series.half_width(x) / quantile(LEVEL)
+
+    def return_by_loss(self, flops: float) -> dict[str, Any] | None:
+        """Return how dev loss foretells return; None without a link.
+
+        `rank_correlation` of the two over all points, with its interval, and `share_of_loss`: of
+        the variance of the return forecast at C, what comes from not knowing the loss; the rest
+        comes from the link.
+        """
+        measured = self.replay_.series
+        link = None if measured is None else self.replay_.links.get(len(measured.x))
+        if link is None:
+            return None
+        log_loss, sd = self._log_loss(np.log10([flops]))
+        return {
+            "rank_correlation": rank_correlation(self.points_),
+            "share_of_loss": float(link.share_of_loss(log_loss, sd)[0]),
+        }
 
     def forecast(
         self, flops: float, params: float | None = None, samples: float | None = None
@@ -211,7 +247,13 @@ class ScalingLaws:
             dev_loss=dev_loss,
             return_mean=return_mean,
             decades_beyond=beyond,
-            method={**self.method_, "loss_exponent": self.loss_exponent(flops)},
+            method=jsonable(
+                {
+                    **self.method_,
+                    "loss_exponent": self.loss_exponent(flops),
+                    "return_by_loss": None if own else self.return_by_loss(flops),
+                }
+            ),
             status=(*self.status, *found),
             excludes=excluded(
                 self.points_, flops, dev_loss, return_mean, self.random_return, self.ceiling_
@@ -262,10 +304,14 @@ class ScalingLaws:
 
         `isoflop_optima` is the least-squares line through the optima inside the sampled sizes, with
         its t-interval (with fewer than 4 of them, pulled to a prior of .5 +- .25); `surface_6nd`
-        the parametric surface at C = 6ND, absent where none could be fitted.
+        the parametric surface at C = 6ND, absent where none could be fitted; `best_return` a line
+        through the best-scoring sizes, absent with fewer than 4 budgets that were played.
         """
         law = self.allocation_.exponent_law_
         out = {"isoflop_optima": Exponents(law.exponent_interval(), _local_exponent(self))}
+        by_return = exponents_by_return(self.points_)
+        if by_return is not None:
+            out["best_return"] = by_return
         surface = self.allocation_.surface_
         if surface is not None:
             draws = _surface_exponent(surface, surface.draws_)
@@ -300,6 +346,9 @@ class ScalingLaws:
         back = None
         if measured is not None and (measured.value > 0).all() and len(measured.x) > 2:
             back = PowerLaw().fit(10**measured.x, measured.value).to_json()
+        saturated = None
+        if measured is not None:
+            saturated = saturating(10**measured.x, measured.log_loss, measured.value)
         exponents = {road: e.to_json() for road, e in self.exponents().items()}
         return jsonable(
             {
@@ -316,8 +365,10 @@ class ScalingLaws:
                     "samples": {"exponent": exponents["isoflop_optima"]["samples"]},
                     "dev_loss": {**self.loss_law_.to_json(), "local": self.local_exponents()},
                     "return_mean": back,
+                    "return_saturating": saturated,
                 },
                 "exponents": exponents,
+                "return_by_loss": {"rank_correlation": rank_correlation(self.points_)},
                 "shared_curvature": shared_curvature(self.isoflops_),
                 "surface": _surface_json(self.allocation_, len(self.points_)),
                 "paper": published_way(self.points_),

@@ -35,3 +35,19 @@ def window_text(window: dict[str, Any]) -> str:
         parts.append(f"{window['outliers']} outliers left out")
     count = f"{window['points']} of {window['of']} points"
     return f"{count}: {', '.join(parts)}" if parts else count
+
+
+def return_text(method: dict[str, Any]) -> list[str]:
+    """Return in words how well loss foretells return, and what a forecast return's width is of."""
+    told = method.get("return_by_loss")
+    if not told:
+        return []
+    share, r = told["share_of_loss"], told["rank_correlation"]
+    lines = [
+        f"of the variance of the return's forecast {100 * share:.0f} % come from the loss's, "
+        f"{100 * (1 - share):.0f} % from how returns follow losses"
+    ]
+    if r:
+        interval = f"{r['value']:.2f} [{r['low']:.2f}, {r['high']:.2f}]"
+        lines.append(f"rank correlation of dev loss and return over all points: {interval}")
+    return lines

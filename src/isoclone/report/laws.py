@@ -13,6 +13,7 @@ from isoclone.report.words import MISSING, spaced
 
 ROADS = {
     "isoflop_optima": "least squares through the isoFLOP optima",
+    "best_return": "least squares through the best-scoring sizes",
     "surface_6nd": "the parametric surface, at C = 6ND",
     "forecasts": "the law's own forecasts, a decade beyond the sweep",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+from isoclone.laws.words import return_text
 from isoclone.report.facts import Facts
 from isoclone.report.headline import above_the_expert
 from isoclone.report.laws import QUANTITIES
@@ -23,6 +24,7 @@ def forecast(facts: Facts) -> Section:
         errors=ERRORS,
         video=video,
         above=above_the_expert(facts),
+        said=return_text(facts.forecast.method) if facts.forecast else [],
     )
     known = facts.forecast is not None
     return Section("The forecast, put to the test" if known else "The forecast", html=html)

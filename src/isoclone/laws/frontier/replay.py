@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
 from isoclone.laws import returns
 from isoclone.laws.frontier import forecasters
-from isoclone.laws.frontier.ensemble import Ensemble
+from isoclone.laws.frontier.ensemble import Ensemble, quantile
 from isoclone.laws.frontier.evidence import Evidence
+from isoclone.laws.return_link import ReturnLink, fit_link
 from isoclone.laws.returns import ReturnSeries
 
 Array = np.ndarray
 Curve = Callable[[Array], Array]
+LINK_SCALE = 1.6  # the link's own SDs are too small by this; errors of runs near it are alike
+LINK_PRIOR = 30.0  # past errors with a stretch of 1, those of published studies
 FIRST_ORIGIN = 3  # budgets: fewer say nothing about a bend
 
 
@@ -23,7 +26,9 @@ FIRST_ORIGIN = 3  # budgets: fewer say nothing about a bend
 class Replay:
     """Loss and return ensembles of one group; `returns` is None without returns.
 
-    `baselines` holds what the baselines said, {target: {name: {(seen, target index): value}}}.
+    `links` holds the link from loss to return as it was after so many budgets with returns, where
+    one could be fitted. `baselines` holds what the baselines said,
+    {target: {name: {(seen, target index): value}}}.
     """
 
     loss: Ensemble
@@ -31,6 +36,39 @@ class Replay:
     series: ReturnSeries | None
     loss_baselines: dict[str, dict[tuple[int, int], float]]
     return_baselines: dict[str, dict[tuple[int, int], float]]
+    links: dict[int, ReturnLink] = field(default_factory=dict)
+
+    @property
+    def offset(self) -> int:
+        """Return how many budgets the losses start before the returns."""
+        return 0 if self.series is None else len(self.loss.x) - len(self.series.x)
+
+    def blended(self, seen: int, target: int) -> tuple[float, float, float]:
+        """Return the forecast of a past return on the link's scale: z, its SD, and what came.
+
+        The middle is half the ensemble's and half the link's, as in `ScalingLaws.returns`.
+        """
+        assert self.returns is not None
+        assert self.series is not None
+        link, ahead = self.links[seen], (seen + self.offset, target + self.offset)
+        log_loss = np.array([self.loss.combined(*ahead)])
+        sd = np.array([self.loss.past_half_width(*ahead) / quantile(0.95)])
+        value = 0.5 * self.returns.combined(seen, target) + 0.5 * link.back(link.at(log_loss))
+        truth = link.forward(self.series.value[target : target + 1])
+        return float(link.forward(value)[0]), float(link.sd(log_loss, sd)[0]), float(truth[0])
+
+    def link_stretch(self, seen: int) -> float:
+        """Return by how much the link's SDs are to be stretched after so many budgets.
+
+        It is the RMS of past errors over their SDs (`LINK_SCALE` times), with the prior's added.
+        """
+        total = count = LINK_PRIOR
+        for origin, target in self.returns.judged if self.returns else []:
+            if target < seen and origin in self.links:
+                middle, sd, truth = self.blended(origin, target)
+                total += min(((truth - middle) / (LINK_SCALE * sd)) ** 2, 9.0)
+                count += 1.0
+        return LINK_SCALE * float(np.sqrt(total / count))
 
 
 def replay(
@@ -63,7 +101,25 @@ def replay(
     if series is None:
         return Replay(loss, None, None, said, {})
     whole, said_returns = _replay_returns(series, loss, first, baselines)
-    return Replay(loss, whole, series, said, said_returns)
+    links = _links(evidence, series, first, floor, ceiling)
+    return Replay(loss, whole, series, said, said_returns, links)
+
+
+def _links(
+    evidence: Evidence,
+    series: ReturnSeries,
+    first: int,
+    floor: float | None,
+    ceiling: float | None,
+) -> dict[int, ReturnLink]:
+    """Return the link after each number of budgets with returns, from `first` on."""
+    offset, out = len(evidence.x) - len(series.x), {}
+    for seen in range(min(first, len(series.x)), len(series.x) + 1):
+        early = evidence.until(seen + offset)
+        link = fit_link(early.points, float(series.log_loss[seen - 1]), floor, ceiling)
+        if link is not None:
+            out[seen] = link
+    return out
 
 
 def _at_origin(make: forecasters.Forecaster, evidence: Evidence, seen: int) -> Curve:

@@ -1,0 +1,78 @@
+"""Return as a function of dev loss, over all points."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from laws_truth import codes, study
+
+import isoclone.laws as laws
+from isoclone.laws.points import Points
+from isoclone.laws.return_link import fit_link, rank_correlation
+
+
+def table(seed=0, noise=1.0, follows=True):
+    """Returns between 1 and 100 by a logistic of log loss, with errors that are stated."""
+    rows = study(noise=0.003, budgets=7)
+    rng = np.random.default_rng(seed)
+    log_loss = np.log(rows["dev_loss"])
+    middle = np.median(log_loss)
+    truth = 1 + 99 / (1 + np.exp(12 * (log_loss - middle)))
+    if not follows:
+        truth = rng.permutation(truth)
+    rows["return_mean"] = list(truth + rng.normal(0, noise, len(truth)))
+    rows["return_se"] = [noise] * len(truth)
+    return rows, middle
+
+
+def test_the_link_is_found_and_falls():
+    rows, middle = table()
+    points = Points.from_table(rows)
+    link = fit_link(points, float(middle), 1.0, 100.0)
+    assert link.slope == pytest.approx(-12, rel=0.2)
+    said = link.back(link.at(np.array([middle, middle - 0.05])))
+    assert said == pytest.approx([50.5, 65.0], abs=3)
+    assert link.back(link.forward(np.array([30.0]))) == pytest.approx([30.0])
+
+
+def test_a_link_that_would_rise_is_flat():
+    rows, middle = table()
+    rows["return_mean"] = [-value for value in rows["return_mean"]]
+    assert fit_link(Points.from_table(rows), float(middle), None, None).slope == 0.0
+
+
+def test_the_width_is_told_apart_by_its_sources():
+    rows, middle = table()
+    link = fit_link(Points.from_table(rows), float(middle), 1.0, 100.0)
+    at = np.array([middle - 0.1])
+    shares = [link.share_of_loss(at, np.array([sd]))[0] for sd in (0.0, 0.01, 0.1)]
+    assert shares[0] == 0.0
+    assert shares[0] < shares[1] < shares[2] < 1.0
+
+
+def test_rank_correlation_and_its_status():
+    rows, _ = table()
+    known = rank_correlation(Points.from_table(rows))
+    assert known.value < -0.9
+    assert known.low < known.value < known.high < -0.85
+    noise, _ = table(follows=False)
+    assert "loss_no_guide" in codes(laws.fit(noise).status)
+    assert "loss_no_guide" not in codes(laws.fit(rows).status)
+
+
+def test_too_few_returns_give_no_link():
+    rows, _ = table()
+    points = Points.from_table(rows)
+    assert fit_link(points.keep(np.arange(len(points)) < 5), 1.0, None, None) is None
+    assert rank_correlation(points.keep(np.arange(len(points)) < 5)) is None
+
+
+def test_a_forecast_of_the_return_stays_between_floor_and_ceiling_and_says_its_sources():
+    rows, _ = table(noise=3.0)
+    fitted = laws.fit(rows, expert_return=100.0, random_return=1.0)
+    said = fitted.forecast(3 * fitted.last_budget_)
+    back = said.return_mean
+    assert 1.0 <= back.low < back.value < back.high <= 100.0
+    told = said.method["return_by_loss"]
+    assert 0.0 < told["share_of_loss"] < 1.0
+    assert told["rank_correlation"]["value"] < -0.8
