@@ -49,6 +49,8 @@ def _naming(who: str, what: str) -> Iterator[None]:
     """Turn any error of the user's own code into a SpecError that names the code."""
     try:
         yield
+    except DataError as error:  # an observation that is not of the game's space
+        raise SpecError(f"{who}: {what}: {error}") from error
     except IsocloneError:
         raise
     except Exception as error:
@@ -99,10 +101,13 @@ def _check_declared(game: Game, who: str) -> None:
 
 
 @contextmanager
-def _environment(game: Game, who: str) -> Iterator[Env]:
-    """Yield an environment of the game, and close it even after an error."""
+def _environment(game: Game, who: str, checked: bool = False) -> Iterator[Env]:
+    """Yield an environment of the game, and close it even after an error.
+
+    A checked one names the game and the step itself if something is wrong.
+    """
     with _naming(who, "make_env()"):
-        env = game.make_env()
+        env: Env = games.make_env(game) if checked else game.make_env()
     itself = "make_env() returned the game itself; it must make a new environment at each call"
     _demand(env is not game, who, itself)
     try:
@@ -213,13 +218,14 @@ def check_expert(expert: Expert, game: Game) -> None:
         "acted differently in the same episode {}; keep what it remembers in view.memory (or begin "
         "anew at each reset), and draw chance from view.rng (or return logits)"
     )
-    with _environment(game, who) as env, _environment(game, who) as beside:
+    with _environment(game, who, checked=True) as env:
         alone = _acts(expert, game, who, (0,), env)
         _acts(expert, game, who, (1,), env)
         again = _acts(expert, game, who, (0,), env)
         _demand(again == alone, who, leaks.format("after another one"))
         if expert.lockstep > 1:
-            both = _acts(expert, game, who, (0, 1), env, beside)
+            with _environment(game, who, checked=True) as beside:
+                both = _acts(expert, game, who, (0, 1), env, beside)
             _demand(both == alone, who, leaks.format("beside another one"))
 
 

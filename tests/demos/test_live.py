@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
+from isoclone.api import register_expert
 from isoclone.base.errors import ExecutionError, IsocloneError
 from isoclone.demos import RecordRequest, record
 from isoclone.demos.live import Kept, LiveGame
@@ -121,14 +122,15 @@ def test_training_an_expert_closes_its_games(tmp_path):
     assert not OPEN
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_plan_makes_no_more_than_one_for_each_worker_and_one(monkeypatch, workers):
+@pytest.mark.parametrize(("workers", "player"), [(1, "random"), (2, "test-sign")])
+def test_a_plan_makes_no_more_than_one_for_each_worker_and_one(monkeypatch, workers, player):
+    register_expert("test-sign", lambda game: CallableExpert(lambda o: int(o[0, 0] > 0)))
     monkeypatch.setattr(estimate, "MEASURE_SECONDS", 0.01)
     spec = StudySpec(
         name="sim",
         game="gym/Sim-v0",
         game_options={"make": {"breaks_at": 1_000 + workers}},  # spaces are not known yet
-        expert="random",
+        expert=player,  # one that was registered is checked in play before its first use
         samples=2_000,
         policy="mlp",
         widths=(1, 2, 4),
