@@ -17,6 +17,7 @@ from isoclone.experts import CallableExpert, expert, score_expert, train_expert
 from isoclone.games import game
 from isoclone.study import estimate
 from isoclone.study.spec import StudySpec
+from isoclone.testing import check_game
 from isoclone.training.recipes import recipe
 
 OPEN: list[int] = []  # those that are
@@ -214,3 +215,18 @@ def test_what_is_wrong_with_a_game_is_refused_at_its_step(tmp_path):
             record(RecordRequest("gym/Ill-v0", "random", 200), tmp_path / "demos")
     with pytest.raises(ExecutionError, match=r"step 7: reward is nan"):
         score_expert(expert("random", game("gym/Ill-v0")), game("gym/Ill-v0"), 2)
+
+
+def test_an_expert_is_checked_in_a_game_that_names_its_step():
+    class Late(Simulator):
+        def step(self, action):
+            seen, *rest = super().step(action)
+            return (np.full(3, np.nan, np.float32) if self.t == 7 else seen), *rest
+
+    gymnasium.register("Late-v0", Late)
+    register_expert("test-late", lambda game: CallableExpert(lambda o: 0))
+    late = game("gym/Late-v0")
+    with pytest.raises(ExecutionError, match=r"gym/Late-v0', step 7: 3 of 3 numbers"):
+        expert("test-late", late)
+    with pytest.raises(IsocloneError, match=r"gym/Late-v0': step\(\): 3 of 3 numbers"):
+        check_game(late)
