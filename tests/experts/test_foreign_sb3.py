@@ -117,6 +117,10 @@ def test_rl_zoos_folder_says_how_a_model_is_measured(normalised, tmp_path):
         CONFIG.format(normalize="\"{'norm_obs': False, 'norm_reward': True}\"")
     )
     assert expert(path, CART, trust=True, device="cpu").reader.statistics is None
+    (path.parent / "cart" / "config.yml").write_text(
+        "policy: MlpPolicy\n"
+    )  # the zip itself says so
+    assert expert(path, CART, trust=True, device="cpu").reader.statistics is not None
     alone = copied(folder, tmp_path / "b", kept="vecnormalize.pkl")
     assert expert(alone, CART, trust=True, device="cpu").chooses == "sampled"
 

@@ -52,9 +52,9 @@ class Beside:
     @property
     def normalizes(self) -> bool | None:
         """Whether observations were normalised in training; None if the files do not say."""
-        if not self.config:
+        if "normalize" not in self.config:
             return None
-        setting = self.config.get("normalize", False)
+        setting = self.config["normalize"]
         if isinstance(setting, str):  # as in "dict(norm_obs=True, norm_reward=False)"
             said = re.search(r"norm_obs\W+(True|False)", setting)
             return (said is None and setting.lower() != "false") or bool(said and said[1] == "True")

@@ -127,7 +127,8 @@ def _statistics(
     kept = data.get("_last_original_obs") is not None
     wants: bool | None = beside.normalizes
     if wants is None:  # algorithms that learn from a buffer keep the observation in any case
-        wants = None if kept and algorithm_of(data) in OFF_POLICY else kept
+        unknown = kept and algorithm_of(data) in OFF_POLICY
+        wants = (False if beside.by_zoo else None) if unknown else kept
     if wants is False:
         return None, ()
     if beside.statistics:
