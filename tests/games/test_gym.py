@@ -9,6 +9,9 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Text
 
 from isoclone.base.errors import DataError, ExecutionError, SpecError, UnknownNameError
 from isoclone.base.registry import trust_modules
+from isoclone.cli import main
+from isoclone.cli.flags import Changes
+from isoclone.demos import FrameDemonstrations
 from isoclone.games import action_sizes, game, make_env
 from isoclone.testing import check_game
 
@@ -274,3 +277,19 @@ def test_a_package_that_is_not_there_is_named():
 def test_an_unknown_game_says_how_others_games_are_found():
     with pytest.raises(UnknownNameError, match=r"CartPole-v1.*--import MODULE"):
         game("gym/CartPole-v9")
+
+
+def test_colour_is_kept_by_a_flag(tmp_path, capsys):
+    words = ["gym/Painted-v0", "--frames", "rgb", "--game-options", "resize=20"]
+    record = ["demos", "record", *words, "--expert", "random", "--samples", "12"]
+    assert main([*record, "--out", str(tmp_path / "demos"), "--executor", "serial"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "observations: a picture of 60x50, in colour, resized to 20x20, 4 in a stack" in said
+    demos = FrameDemonstrations.open(tmp_path / "demos")
+    assert demos.frame.shape == (20, 20, 3)
+    assert demos.game_options == {"frames": "rgb", "resize": 20}
+    assert main(["expert", "score", "random", *words, "--episodes", "2"]) == 0
+    assert Changes(frames="raw", game_options=("stack=2",)).begun("x")["game_options"] == {
+        "frames": "raw",
+        "stack": 2,
+    }

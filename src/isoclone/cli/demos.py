@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional
 
 from isoclone.base.errors import SpecError
-from isoclone.cli.flags import CREW, FLAT, Crew, parse_options, typed_expert
+from isoclone.cli.flags import CREW, FLAT, Crew, parse_options, typed_expert, with_frames
 
 if TYPE_CHECKING:
     from isoclone.demos import Demonstrations
@@ -26,6 +26,7 @@ def record(
     samples: int | None = None,
     episodes: int | None = None,
     game_options: tuple[str, ...] = (),
+    frames: str | None = None,
     options: tuple[str, ...] = (),
     seed: int = 0,
     dev_fraction: float = 0.1,
@@ -50,7 +51,9 @@ def record(
         samples: at least so many samples (100,000 unless said); the last episode is finished. If
             there are fewer already, more are recorded; if there are as many, nothing is.
         episodes: so many whole episodes instead.
-        game_options: settings of the game, as name=value.
+        game_options: settings of the game, as name=value; see docs/games.md for those of
+            Gymnasium's.
+        frames: how a Gymnasium game's pictures are shown: auto, grey, rgb or raw.
         options: settings of the expert, as name=value.
         seed: seed of the whole recording.
         dev_fraction: share of episodes held out.
@@ -72,7 +75,7 @@ def record(
         episodes=0 if episodes is None else episodes,
         seed=seed,
         dev_fraction=dev_fraction,
-        game_options=parse_options(game_options, "--game-options")
+        game_options=parse_options(with_frames(game_options, frames), "--game-options")
         | ({} if max_steps is None else {"max_steps": max_steps}),
         expert_options=parse_options(options) | ({"trust": True} if trust else {}),
     )

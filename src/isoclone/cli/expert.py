@@ -9,7 +9,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from isoclone.cli.flags import parse_options, typed_expert
+from isoclone.cli.flags import parse_options, typed_expert, with_frames
 
 OUT = Path("experts-out")
 LINE_SECONDS = 10.0  # between lines of progress where there is no terminal
@@ -90,6 +90,7 @@ def score(
     seed: int = 0,
     options: tuple[str, ...] = (),
     game_options: tuple[str, ...] = (),
+    frames: str | None = None,
     max_steps: int | None = None,
     trust: bool = False,
     entropy: bool = False,
@@ -111,7 +112,9 @@ def score(
         episodes: whole episodes to play; every one that is started counts.
         seed: seed of all episodes.
         options: settings of the expert, as name=value.
-        game_options: settings of the game, as name=value.
+        game_options: settings of the game, as name=value; see docs/games.md for those of
+            Gymnasium's.
+        frames: how a Gymnasium game's pictures are shown: auto, grey, rgb or raw.
         max_steps: truncate an episode after so many agent steps.
         trust: load a pickled checkpoint: it can run any code, so trust its author.
         entropy: measure the entropy of its actions too, the loss that no imitator can go below.
@@ -125,7 +128,8 @@ def score(
     from isoclone.games import game as find_game
 
     limits = {} if max_steps is None else {"max_steps": max_steps}
-    the_game = find_game(game, **parse_options(game_options, "--game-options") | limits)
+    typed = parse_options(with_frames(game_options, frames), "--game-options")
+    the_game = find_game(game, **typed | limits)
     settings = parse_options(options) | ({"trust": True} if trust else {})
     player = find_expert(typed_expert(expert), the_game, **settings)
     with _Bar(f"{expert} plays {game}", episodes) as bar, _SoFar(bar) as so_far:

@@ -55,6 +55,11 @@ class Crew:
         return executor(self.executor, **named | others)
 
 
+def with_frames(game_options: tuple[str, ...], frames: str | None) -> tuple[str, ...]:
+    """Return a game's options as typed, with --frames as the one it stands for."""
+    return game_options if frames is None else (*game_options, f"frames={frames}")
+
+
 @dataclass(frozen=True)
 class Changes:
     """what to change in the study's specification"""
@@ -67,7 +72,9 @@ class Changes:
     trust: bool = False
     """load a pickled expert: it can run any code, so trust its author."""
     game_options: tuple[str, ...] = ()
-    """settings of the game, as name=value."""
+    """settings of the game, as name=value; see docs/games.md for those of Gymnasium's."""
+    frames: str | None = None
+    """how a Gymnasium game's pictures are shown: auto, grey, rgb or raw (game option `frames`)."""
     options: tuple[str, ...] = ()
     """settings of the expert, as name=value."""
     seeds: tuple[int, ...] | None = None
@@ -125,7 +132,7 @@ class Changes:
         if self.policy is not None:
             changes["policy_options"] = {}  # another policy's settings mean nothing to it
         for name, words, flag in (
-            ("game_options", self.game_options, "--game-options"),
+            ("game_options", self._of_game(), "--game-options"),
             ("expert_options", self.options, "--options"),
             ("policy_options", self.policy_options, "--policy-options"),
         ):
@@ -139,7 +146,7 @@ class Changes:
         from isoclone.demos import demos_in, open_demos
 
         fields: dict[str, Any] = {
-            "game_options": parse_options(self.game_options, "--game-options"),
+            "game_options": parse_options(self._of_game(), "--game-options"),
             "policy_options": parse_options(self.policy_options, "--policy-options"),
         }
         if self.policy is not None:
@@ -154,6 +161,9 @@ class Changes:
             fields |= {"demos": self._demos_place(), "expert": found.expert_name}
             fields["game_options"] = found.game_options | fields["game_options"]
         return fields
+
+    def _of_game(self) -> tuple[str, ...]:
+        return with_frames(self.game_options, self.frames)
 
     def _expert_options(self) -> dict[str, Any]:
         return parse_options(self.options) | ({"trust": True} if self.trust else {})
