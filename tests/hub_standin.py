@@ -100,13 +100,33 @@ class Hub:
             self._commit(self.files[found[1], found[2]], body)
             url = f"{here}/{found[2]}/commit/{'c' * 40}"
             return as_json({"commitUrl": url, "commitOid": "c" * 40})
-        if found := re.fullmatch(r"/(.+)/resolve/\w+/(.+)", path):
-            data = self.files.get(("models", found[1]), {}).get(found[2])
+        if path == "/api/datasets":
+            known = [name for kind, name in self.files if kind == "datasets"]
+            return as_json([{"id": name, "sha": "c" * 40} for name in known])
+        if found := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/(revision|tree)/\w+", path):
+            return self._listed(found[1], found[2])
+        if found := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/\w+/(.+)", path):
+            kind = "datasets" if found[1] else "models"
+            data = self.files.get((kind, found[2]), {}).get(found[3])
             if data is None:
                 return 404, b"", {"X-Error-Code": "EntryNotFound"}
             etag = hashlib.sha256(data).hexdigest()
             return 200, data, {"ETag": f'"{etag}"', "X-Repo-Commit": "c" * 40}
         return as_json({"error": f"{method} {path}"}, 404)
+
+    def _listed(self, name: str, how: str) -> tuple[int, bytes, dict[str, str]]:
+        files = self.files.get(("datasets", name))
+        if files is None:
+            return 404, b"", {"X-Error-Code": "RepoNotFound"}
+        if how == "tree":
+            rows = [
+                {"type": "file", "path": path, "size": len(data), "oid": "0" * 40}
+                for path, data in files.items()
+            ]
+            return as_json(rows)
+        return as_json(
+            {"id": name, "sha": "c" * 40, "siblings": [{"rfilename": path} for path in files]}
+        )
 
     def _commit(self, files: dict[str, bytes], body: bytes) -> None:
         for line in body.decode().splitlines():

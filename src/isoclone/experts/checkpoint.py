@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,10 @@ def _read_data(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             data = json.loads(archive.read("data"))
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError, NotImplementedError) as error:
+    except (
+        *(zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError),
+        *(NotImplementedError, RecursionError, RuntimeError),
+    ) as error:
         raise CheckpointError(f"{path} is not an SB3 checkpoint, or is damaged: {error}") from error
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} is not an SB3 checkpoint: its data is no object")

@@ -147,6 +147,8 @@ def _fitted(bounds: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
     if dtype.kind == "b":
         return bounds.clip(0, 1).astype(dtype)
     ends = np.iinfo(dtype)
+    if bounds.size and (bounds == bounds.flat[0]).all():  # large pictures have many alike
+        return np.full(bounds.shape, _whole(float(bounds.flat[0]), ends), dtype)
     return np.array([_whole(v, ends) for v in bounds.ravel().tolist()], dtype).reshape(bounds.shape)
 
 

@@ -179,7 +179,7 @@ def test_a_python_function_yields_episodes(tmp_path):
         "from foreign_play import cartpole\n\ndef episodes():\n    yield from cartpole()\n"
     )
     check_same(bring(f"{file}:episodes", tmp_path / "out"), PLAY)
-    with pytest.raises(SpecError, match="has no function nothing"):
+    with pytest.raises(SpecError, match="nothing"):
         bring(f"{file}:nothing", tmp_path / "out2")
     with pytest.raises(SpecError, match="there is no array 'wobble'"):
         bring(file, tmp_path / "out2", wobble="x")

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from isoclone.base.errors import DataError, SpecError
+from isoclone.base.userfile import found_in_file, is_file_reference, split_reference
 from isoclone.demos.foreign.base import Foreign, Given, Unfit
 from isoclone.demos.foreign.trees import (
     Tree,
@@ -35,7 +36,6 @@ from isoclone.demos.foreign.trees import (
     open_tree,
     rows_of,
 )
-from isoclone.executors.setup import run_file
 
 ALIASES = {
     "observations": ("observations", "obs", "observation", "states"),
@@ -65,9 +65,8 @@ def read_arrays(source: str, **names: str) -> Foreign:
     for name in names:
         if name not in ALIASES:
             raise SpecError(f"arrays: there is no array '{name}'; there are {', '.join(ALIASES)}")
-    file, _, function = source.rpartition(":")
-    if file.endswith(".py"):
-        return _of_function(file, function)
+    if is_file_reference(source):
+        return _of_function(source)
     path = Path(source)
     if not path.exists():
         raise DataError(f"{path} does not exist")
@@ -82,11 +81,12 @@ def read_arrays(source: str, **names: str) -> Foreign:
     return Foreign(episodes, path.name, total=total)
 
 
-def _of_function(file: str, function: str) -> Foreign:
-    found = run_file(file).get(function)
+def _of_function(reference: str) -> Foreign:
+    file, name = split_reference(reference)
+    found = found_in_file(reference, "episodes")
     if not callable(found):
-        raise SpecError(f"{file} has no function {function}: it yields episodes, without arguments")
-    return Foreign(found, f"{Path(file).name}:{function}")
+        raise SpecError(f"{reference} is no function that yields episodes, without arguments")
+    return Foreign(found, f"{Path(file).name}:{name or 'episodes'}")
 
 
 def _files_in(path: Path) -> list[Path]:
@@ -200,8 +200,7 @@ def _flat(where: str, tree: Tree, names: dict[str, str], whole: bool) -> _Part:
         if isinstance(column, dict) or (column is None and what in names):
             raise _lacking(where, tree, what)
         if column is not None:
-            flags[what] = np.asarray(column.rows(0, length(column)))
-            flags[what] = flags[what].reshape(len(flags[what]), -1)[:, 0]
+            flags[what] = _read(where, what, column)
     bounds, tail = _bounds(where, steps, flags, whole)
     seen = length(columns["observations"])
     if seen not in (steps, steps + len(bounds) + bool(tail)):
@@ -213,6 +212,18 @@ def _flat(where: str, tree: Tree, names: dict[str, str], whole: bool) -> _Part:
         raise DataError(f"{where}: {length(columns['rewards'])} rewards for {steps} actions")
     final = seen != steps
     return _Part(where, columns, bounds, final, flags, tail)
+
+
+def _read(where: str, what: str, column: Any) -> np.ndarray:
+    """Return a small column as a whole, one number a row."""
+    try:
+        found = np.asarray(column.rows(0, length(column)))
+        return found.reshape(len(found), -1)[:, 0]
+    except DataError:
+        raise
+    except Exception as error:  # whatever a library says of a damaged file
+        said = " ".join(str(error).split())[:160]
+        raise DataError(f"{where}: {what}: {type(error).__name__}: {said}") from error
 
 
 def _bounds(

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from isoclone.base.errors import DataError, MissingExtraError, SpecError, StoreError
+from isoclone.base.records import shown
 from isoclone.base.store import read_json
 from isoclone.demos.foreign.base import Foreign, Given, Unfit
 from isoclone.demos.foreign.tables import HUB, fetched, values_of
@@ -68,7 +69,13 @@ class _Dataset:
             )
         self.root, self.info = root, info
         self.features = _field(info, "features", root)
-        self.fps = float(_field(info, "fps", root))
+        if not isinstance(self.features, dict) or not all(
+            isinstance(feature, dict) for feature in self.features.values()
+        ):
+            raise DataError(f"{root / 'meta' / 'info.json'}: features are no table of tables")
+        self.fps = _field(info, "fps", root)
+        if type(self.fps) not in (int, float) or not 0 < self.fps < 1e6:
+            raise DataError(f"{root / 'meta' / 'info.json'}: fps {shown(self.fps)} cannot be so")
         known = [name for name in self.features if name not in OWN]
         usual = [name for name in known if name.split(".")[0] == OBSERVATION]
         self.observations = names["observations"].split(",") if "observations" in names else usual
@@ -97,7 +104,9 @@ class _Dataset:
             columns += [f"videos/{name}/{what}" for what in ("chunk_index", "file_index")]
             columns += [f"videos/{name}/from_timestamp"]
         rows = [row for file in files for row in _read(file, columns).to_pylist()]
-        return sorted(rows, key=lambda row: int(row["episode_index"]))
+        if not all(isinstance(row["episode_index"], int) for row in rows):
+            raise DataError(f"{self.root / 'meta' / 'episodes'}: episode_index is no number")
+        return sorted(rows, key=lambda row: row["episode_index"])
 
     def action_space(self) -> Any:
         """Return a Box of the actions' lowest and highest values, None for whole numbers.
@@ -131,6 +140,9 @@ class _Dataset:
                 yield self._episode(row)
             except DataError as error:
                 yield Unfit(f"episode {row['episode_index']}", str(error))
+            except (TypeError, ValueError, OverflowError) as error:  # a number that is none
+                said = " ".join(str(error).split())[:160]
+                yield Unfit(f"episode {row['episode_index']}", f"its row cannot be so: {said}")
 
     def _episode(self, row: dict[str, Any]) -> Given:
         first, stop = int(row["dataset_from_index"]), int(row["dataset_to_index"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from isoclone.demos.foreign.base import Foreign, Given, Unfit
 if TYPE_CHECKING:
     from isoclone.demos.demonstrations import FrameDemonstrations
 
+REMOTE = "MINARI_REMOTE"  # the variable that says where Minari fetches from
 AT_ONCE = 16  # episodes handed to Minari together
 
 
@@ -81,12 +83,27 @@ def _given(episode: Any) -> Given:
 
 def _opened(minari: Any, source: str, download: bool) -> Any:
     if "://" in source:
-        minari.download_dataset(source)
-        return minari.load_dataset(source.split("://", 1)[1].partition("/")[2])
+        kind, _, rest = source.partition("://")
+        owner, _, name = rest.partition("/")
+        with _remote(f"{kind}://{owner}"):
+            return minari.load_dataset(name, download=True)
     for folder in (Path(source), Path(source) / "data"):
         if (folder / "metadata.json").exists():
             return minari.MinariDataset(folder)
     return minari.load_dataset(source, download=download)
+
+
+@contextlib.contextmanager
+def _remote(address: str) -> Iterator[None]:
+    """Have Minari fetch from an address; of one in an id it fetches a part from its own place."""
+    before = os.environ.get(REMOTE)
+    os.environ[REMOTE] = address
+    try:
+        yield
+    finally:
+        del os.environ[REMOTE]
+        if before is not None:
+            os.environ[REMOTE] = before
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from isoclone.games.described import described, space_of
 from isoclone.games.flatten import EXACT
 from isoclone.games.spaces import ActionReader, ReadSpaces, action_reader
 
+AT_ONCE = 256  # actions read together
 UNKNOWN = "unknown"  # how an episode ended, where the source does not say
 
 
@@ -233,8 +235,11 @@ class SpaceActions:
 
     def __init__(self, spaces: ReadSpaces):
         self._space, self._reader = spaces.action_space, spaces.actions
-        self._bins, self._bounds = spaces.bins, spaces.bounds
         self._dtype = action_dtype(spaces.actions.sizes)
+        self._several: ActionReader | None = None  # of AT_ONCE actions in a row
+        with suppress(SpecError):  # a space of several parts: its actions are read one by one
+            several = repeated(self._space, AT_ONCE)
+            self._several = action_reader(several, spaces.bins, spaces.bounds)
 
     def read(self, column: Any) -> np.ndarray:
         """Return (steps,) or (steps, factors) int16, or int32 where there are so many.
@@ -242,17 +247,15 @@ class SpaceActions:
         Raises:
             DataError: an action is not of the space; the message names it.
         """
-        steps = count(column, "actions")
-        if isinstance(column, np.ndarray):
-            column = self._squeezed(column)
-            try:
-                return self._at_once(column, steps)
-            except IsocloneError:  # said of the action that is to blame, below
-                pass
+        with suppress(IsocloneError):  # said of the action that is to blame, below
+            if (parts := self._parts(column)) is not None and self._several is not None:
+                found = [np.reshape(self._several.to_index(part), (AT_ONCE, -1)) for part in parts]
+                joined = np.concatenate(found)[: len(column)].astype(self._dtype)
+                return joined[:, 0] if joined.shape[1] == 1 else joined
         indices = []
-        for t in range(steps):
+        for t in range(count(column, "actions")):
             try:
-                indices.append(self._reader.to_index(row(column, t)))
+                indices.append(self._reader.to_index(self._row(column, t)))
             except IsocloneError as error:
                 raise DataError(f"action {t}: {error}") from error
             except Exception as error:
@@ -264,26 +267,41 @@ class SpaceActions:
         if not self._reader.is_binned:
             return None
         steps = count(column, "actions")
-        if isinstance(column, np.ndarray):
-            return float(self._repeated(steps).error(self._squeezed(column)))
-        return float(np.mean([self._reader.error(row(column, t)) for t in range(steps)]))
+        if (parts := self._parts(column)) is None or self._several is None:
+            rows = [self._row(column, t) for t in range(steps)]
+            return float(np.mean([self._reader.error(one) for one in rows]))
+        total = AT_ONCE * sum(self._several.error(part) for part in parts)
+        added = len(parts) * AT_ONCE - steps  # copies of the last action, see `_parts`
+        return (total - added * self._reader.error(column[-1])) / steps
 
-    def _repeated(self, steps: int) -> ActionReader:
-        return action_reader(repeated(self._space, steps), self._bins, self._bounds)
+    def _parts(self, column: Any) -> list[np.ndarray] | None:
+        """Cut a column into parts of AT_ONCE actions; the last is filled up with its last action.
 
-    def _squeezed(self, column: np.ndarray) -> np.ndarray:
-        """Return (steps, 1) actions of a space of single ones as (steps,)."""
-        single = self._space.shape == () and column.ndim == 2 and column.shape[1] == 1
-        return column[:, 0] if single else column
+        Returns:
+            None if it is no array of actions of the space's shape.
+        """
+        if not isinstance(column, np.ndarray):
+            return None
+        if self._space.shape == () and column.shape[1:] == (1,):
+            column = column[:, 0]
+        if column.shape[1:] != self._space.shape or column.dtype.kind not in "biuf":
+            return None
+        full = np.concatenate([column, np.repeat(column[-1:], -len(column) % AT_ONCE, axis=0)])
+        return [full[first : first + AT_ONCE] for first in range(0, len(full), AT_ONCE)]
 
-    def _at_once(self, column: np.ndarray, steps: int) -> np.ndarray:
-        """Read a column as one action of a space of so many times the entries."""
-        found = np.asarray(self._repeated(steps).to_index(column), self._dtype).reshape(steps, -1)
-        return found[:, 0] if found.shape[1] == 1 else found
+    def _row(self, column: Any, t: int) -> Any:
+        """Return action `t`; of (steps, 1) actions of a space of single ones, the number."""
+        action = row(column, t)
+        single = self._space.shape == () and isinstance(action, np.ndarray) and action.shape == (1,)
+        return action[0] if single else action
 
 
 def repeated(space: Any, steps: int) -> Any:
-    """Return the space of so many actions in a row; raises SpecError for one of several parts."""
+    """Return the space of so many actions in a row.
+
+    Raises:
+        SpecError: it has several parts.
+    """
     from gymnasium import spaces
 
     if isinstance(space, spaces.Discrete):

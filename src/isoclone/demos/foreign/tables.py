@@ -66,7 +66,7 @@ def fetched(address: str, patterns: list[str] | None = None) -> Path:
     if len(parts) < 2:
         raise SpecError(f"{address}: give hf://USER/DATASET, or with a folder after it")
     name, inner = "/".join(parts[:2]), "/".join(parts[2:])
-    wanted = inner if inner.endswith(".parquet") else f"{inner}/*" if inner else "*.parquet"
+    wanted = inner if inner.endswith(".parquet") else f"{inner}/*.parquet".lstrip("/")
     try:
         here = snapshot_download(name, repo_type="dataset", allow_patterns=patterns or [wanted])
     except Exception as error:  # the hub's client has many
