@@ -2,9 +2,9 @@
 
     python tests/fuzz/campaign.py [--inputs 1000] [--kinds specs tables ...] [--seed 0] [--json]
 
-Every kind (see `targets.py` and `recordings.py`) runs in a process of its own, so that one that
-brings down the interpreter is counted too. An input has ten seconds of CPU time, or two minutes by
-the clock; what does not even listen then, as a loop in C, is brought down.
+Every kind (see `targets.py`, `recordings.py` and `foreign.py`) runs in a process of its own, so
+that one that brings down the interpreter is counted too. An input has ten seconds of CPU time, or
+two minutes by the clock; what does not even listen then, as a loop in C, is brought down.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from types import FrameType
 from typing import Any
 
 import escapes
+import foreign
 import hypothesis
 import recordings
 import targets
@@ -35,7 +36,9 @@ from kinds import Target, Wrong
 
 from isoclone.base.errors import IsocloneError
 
-ROOMS = {kind: room for room in (targets, recordings, escapes) for kind in room.ALL}
+ROOMS = {
+    kind: room for room in (targets, recordings, escapes, foreign) for kind in room.ALL
+}
 
 CPU_SECONDS, CLOCK_SECONDS = 10.0, 120.0
 MEMORY_BYTES = 16 << 30  # address space; what an input asks for beyond it is refused, not granted
@@ -159,11 +162,11 @@ def apart(kind: str, inputs: int, seed: int, folder: Path) -> dict[str, Any]:
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """The outcomes for people."""
-    lines = [f"{'kind':16}{'inputs':>8}" + "".join(f"{o:>13}" for o in OUTCOMES) + f"{'s':>8}"]
+    lines = [f"{'kind':20}{'inputs':>8}" + "".join(f"{o:>13}" for o in OUTCOMES) + f"{'s':>8}"]
     for kind, result in results.items():
         tally = result["tally"]
         counts = "".join(f"{tally.get(o, 0):13d}" for o in OUTCOMES)
-        lines.append(f"{kind:16}{sum(tally.values()):8d}{counts}{result['seconds']:8.0f}")
+        lines.append(f"{kind:20}{sum(tally.values()):8d}{counts}{result['seconds']:8.0f}")
     return "\n".join(lines)
 
 

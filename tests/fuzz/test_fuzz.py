@@ -26,12 +26,16 @@ CAMPAIGN = Path(__file__).with_name("campaign.py")
     [
         ["demonstrations", "specs", "fields", "checkpoints", "studies", "terminal"],
         ["ttyrecs", "xlogfiles", "games"],
+        ["foreign-datasets", "observation-streams", "expert-files"],
     ],
-    ids=["toy", "nethack"],
+    ids=["toy", "nethack", "foreign"],
 )
 def test_a_sample_of_ruined_inputs_ends_in_a_clear_error_or_a_right_answer(kinds):
     if "ttyrecs" in kinds:
         pytest.importorskip("nle", reason="the extra 'nethack' is not installed")
+    if "expert-files" in kinds:
+        for package in ("av", "h5py", "minari", "stable_baselines3", "zarr"):
+            pytest.importorskip(package, reason="one of the extras is not installed")
     command = [sys.executable, CAMPAIGN, "--inputs", "12", "--seed", "7", "--json", "--kinds"]
     done = subprocess.run([*command, *kinds], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
