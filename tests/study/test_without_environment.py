@@ -81,3 +81,15 @@ def test_without_rewards_no_score_is_made_up(tmp_path):
     ic.run(made.open(made.path))
     assert set(made.references()) == {"random"}
     assert "its rewards are not known" in made.folder.report.read_text()
+
+
+def test_demonstrations_alone_say_what_is_studied(demos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()  # a folder of that name is no study
+    grid = ["--widths", "2", "3", "4", "--budgets", "1e5", "3e5", "--json"]
+    for named in ([], ["data"]):
+        assert main(["plan", *named, "--demos", str(demos.path), *grid]) == 0
+        planned = json.loads(capsys.readouterr().out)
+        assert (planned["name"], planned["game"], planned["expert"]) == ("demos", "data", "two")
+    assert main(["plan", *grid]) == 2
+    assert "--demos DIRECTORY alone" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -21,6 +22,7 @@ def study_of(source: str, out: Path | None, changes: Changes, device: str, worke
     from isoclone.training.device import check_device
 
     check_device(device)
+    source = source or _game_recorded(changes)
     if _is_directory(source, changes, out):
         return Study.open(source)
     spec = _spec_of(source, out, changes, workers)
@@ -37,11 +39,28 @@ def planned_study(
     from isoclone.remote import local
     from isoclone.study.study import HEAVY, Study
 
+    source = source or _game_recorded(changes)
     if _is_directory(source, changes, out):
         return Study.open(source)
     spec = _spec_of(source, out, changes, workers)
     spec.check()
     return Study(local(out or OUT / spec.name, but=HEAVY), spec)
+
+
+def _game_recorded(changes: Changes) -> str:
+    """Return the game of the demonstrations that were given, where nothing else was.
+
+    Raises:
+        SpecError: none were given.
+    """
+    from isoclone.demos import demos_in, open_demos
+
+    if changes.demos is None:
+        raise SpecError(
+            "say what is to be studied: a ready-made study, a game, a Python file, a directory, or "
+            "--demos DIRECTORY alone"
+        )
+    return open_demos(demos_in(changes.demos), verify=False).game_name
 
 
 def _spec_of(source: str, out: Path | None, changes: Changes, workers: int) -> Any:
@@ -64,12 +83,15 @@ def _spec_of_game(name: str, out: Path | None, changes: Changes, workers: int) -
     A study that is there already is gone on with, with its own sizes and budgets.
     """
     from isoclone.cli.console import ConsoleObserver
+    from isoclone.games.data import NAME as DATA
     from isoclone.remote import local
     from isoclone.study.calibrate import MINUTES, calibrated, unsized
     from isoclone.study.spec import read_spec
     from isoclone.study.study import HEAVY, STUDY_FILE
 
     spec = unsized(name, **changes.begun(name)).trust()
+    if spec.game == DATA:  # of all that is data, the demonstrations' directory tells which
+        spec = dataclasses.replace(spec, name=Path(str(changes.demos)).resolve().name or DATA)
     place = local(out or OUT / spec.name, but=HEAVY)
     if (place / STUDY_FILE).exists():
         there = read_spec(place)
@@ -106,6 +128,7 @@ def _is_directory(source: str, changes: Changes, out: Path | None) -> bool:
 
 
 def _holds_study(source: str, asked: bool) -> bool:
+    from isoclone.games.data import NAME as DATA
     from isoclone.remote import address_of
     from isoclone.study.builtins import builtin_names
     from isoclone.study.folder import StudyFolder
@@ -114,7 +137,8 @@ def _holds_study(source: str, asked: bool) -> bool:
         return True
     if not Path(source).is_dir():
         return False
-    return source not in builtin_names() or (StudyFolder(Path(source)).holds_study() and not asked)
+    named = source in builtin_names() or source == DATA  # many a folder is called data
+    return not named or (StudyFolder(Path(source)).holds_study() and not asked)
 
 
 def object_in(file: str, name: str, kind: type[T]) -> T:

@@ -15,7 +15,7 @@ from isoclone.cli.source import planned_study, study_of
 
 
 def run(
-    study: Positional[str],
+    study: Positional[str] = "",
     *,
     out: Path | None = None,
     changes: Annotated[Changes, FLAT] = CHANGES,
@@ -37,6 +37,7 @@ def run(
         isoclone run breakout --workers 2
         isoclone run gym/CartPole-v1 --expert ppo.zip --trust     # sizes by a calibration
         isoclone run gym/LunarLander-v3 --demos demos/lunar
+        isoclone run --demos demos/door             # imported, without an environment
         isoclone run atari/Pong --samples 20000     # look-ahead plays; the plan says the cost
         isoclone run studies-out/breakout           # go on with it
         isoclone run studies-out/breakout --repair  # and say of lost files what became of them
@@ -44,7 +45,7 @@ def run(
     Args:
         study: the name of a ready-made study (`isoclone games` lists them), atari/<Name>, any other
             game with --expert or --demos, a Python file with a `study` object, or a study directory
-            to resume.
+            to resume; with --demos alone, the game of the demonstrations.
         out: where to put it; studies-out/<name> unless said.
         device: cpu, cuda or mps.
         track: show curves and points in tensorboard or wandb, or both; after each point.
@@ -136,7 +137,7 @@ def _refuse_harm(the_study: Any) -> None:
 
 
 def plan(
-    study: Positional[str],
+    study: Positional[str] = "",
     *,
     out: Path | None = None,
     changes: Annotated[Changes, FLAT] = CHANGES,
