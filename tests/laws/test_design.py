@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from laws_truth import CHINCHILLA, loss
+from laws_truth import CHINCHILLA, loss, study
 
+from isoclone import laws
 from isoclone.laws.design import next_runs
 from isoclone.laws.flop_rule import FlopRule
 from isoclone.laws.surface import Surface
@@ -33,3 +34,13 @@ def _spread(fitted, runs) -> float:
         surface = Surface(starts=2).fit(n, d, y, sd=0.003)
         found.append(surface.optimum(1e22, FlopRule.six_nd())[0][0])
     return float(np.std(found))
+
+
+def test_no_run_is_proposed_far_outside_the_sampled_ratios_of_size_to_samples():
+    fitted = laws.fit(study(noise=0.01))
+    points = fitted.points_
+    seen = np.log10(points.params / points.samples)
+    last = fitted.last_budget_
+    for run in next_runs(fitted, 10 * last, 10 * last, most=20).runs:
+        ratio = np.log10(run.params / run.samples)
+        assert seen.min() - 1.001 <= ratio <= seen.max() + 1.001

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from laws_truth import codes, study
 
+from isoclone import laws
 from isoclone.laws import diagnostics
 from isoclone.laws.isoflop import fit_isoflops
 from isoclone.laws.points import Points
@@ -40,3 +41,10 @@ def test_a_forecast_far_from_the_evidence_says_how_far():
     assert codes(diagnostics.of_forecast(points, low, size, low)) == {"below_evidence"}
     assert codes(diagnostics.of_forecast(points, last, 1.0, last)) == {"size_not_sampled"}
     assert codes(diagnostics.of_forecast(points, last, size, 2 * last)) == {"flops_differ"}
+
+
+def test_samples_seen_again_are_said_to_be_ignored():
+    table = study()
+    table["unique_samples"] = [min(d, 1e9) for d in table["samples"]]
+    assert "repeats_ignored" in codes(laws.fit(table).status)
+    assert "repeats_ignored" not in codes(laws.fit(study()).status)

@@ -33,6 +33,7 @@ Array = np.ndarray
 REPEATS = np.geomspace(0.25, 64.0, 33)  # grid of r*
 COLLECTED = 361  # how finely unique samples are searched, and
 SIZES = 60  # sizes, from a tenth of the smallest sampled one to ten times the largest
+MISFIT = 0.05  # SD of log loss about the law: beyond it the law does not describe the table
 FAR = 10.0  # times the evidence: an answer beyond was never checked
 
 
@@ -201,6 +202,12 @@ class DataLimitedLaw:
         if self.at_bound_:
             text = "the worth of repeats is at an end of its grid: too few repeats to tell"
             found.append(Status("repeats_at_bound", text))
+        if self.surface_.sd_ > MISFIT:
+            text = (
+                f"the law misses the table's losses by {100 * self.surface_.sd_:.0f} % (SD): sizes "
+                "far beyond what their unique samples support overfit, which it does not know"
+            )
+            found.append(Status("data_limited_misfit", text))
         if needed > FAR * self._most_unique:
             text = f"the largest collection with evidence has {self._most_unique:.3g} samples"
             found.append(Status("far_extrapolation", f"{needed:.3g} unique samples: {text}"))

@@ -24,6 +24,7 @@ from isoclone.laws.surface import FORMS, LogSumExp, Surface
 Array = np.ndarray
 SIZES, COUNTS = 24, 24  # grid of candidate N and D
 EXCESS = 0.4  # log loss above the best at its FLOPs: farther out the form itself is in doubt
+RATIO = 1.0  # decades of N / D outside the sampled ones: farther out no run is proposed
 SMALLEST = 50.0  # a run costs at least a fiftieth of the budget: crumbs are cheap, not useful
 
 
@@ -88,7 +89,9 @@ def _candidates(laws: ScalingLaws, budget: float) -> tuple[Array, Array, Array]:
     params, samples = (v.ravel() for v in np.meshgrid(n, d))
     flops = rule.per_sample(params) * samples
     least = max(budget / SMALLEST, float(points.budgets[0]))  # below, nobody knows what is learned
-    fits = (flops <= budget) & (flops >= least)
+    ratio, seen = np.log10(params / samples), np.log10(points.params / points.samples)
+    known = (ratio >= seen.min() - RATIO) & (ratio <= seen.max() + RATIO)
+    fits = (flops <= budget) & (flops >= least) & known
     params, samples, flops = params[fits], samples[fits], flops[fits]
     surface = laws.allocation_.surface_
     if surface is None or not len(flops):

@@ -14,6 +14,7 @@ surface_misfit        its residuals exceed the noise: it is averaged with the is
 floor_at_bound        the fitted E is zero: the data show no floor, forecasts assume none
 forms_disagree        the optimum by surface and by isoFLOP optima differ by more than 2x
 no_returns            nothing to forecast returns from
+repeats_ignored       some runs saw samples again: `fit` counts them as new ones, `needed` does not
 loss_no_guide         dev loss hardly predicts the return: no loss forecast tells what comes
 returns_not_positive  a log law would be wrong: returns are followed on the linear scale
 far_extrapolation     more than a decade beyond the largest budget with evidence
@@ -105,6 +106,19 @@ def of_returns(returns: Array, random_return: float | None) -> list[Status]:
         text = "some returns are zero or negative: no power law is fitted where they are, and "
         return [Status("returns_not_positive", text + "their trend may be taken on a linear scale")]
     return []
+
+
+def of_repeats(points: Points) -> list[Status]:
+    """Return whether runs saw samples again, which the surfaces here take for new ones."""
+    again = points.samples > 1.01 * points.unique
+    if not again.any():
+        return []
+    text = (
+        f"{int(again.sum())} of {len(points)} rows saw samples more than once (up to "
+        f"{np.max(points.samples[again] / points.unique[again]):.3g} times): unique_samples is "
+        "ignored here; `isoclone laws needed` takes it into account"
+    )
+    return [Status("repeats_ignored", text)]
 
 
 def of_link(correlation: Interval | None) -> list[Status]:

@@ -95,6 +95,7 @@ class ScalingLaws:
     def _diagnosed(self) -> list[Status]:
         return [
             *diagnostics.of_optima(self.isoflops_),
+            *diagnostics.of_repeats(self.points_),
             *diagnostics.of_surface(self.allocation_, self.last_budget_, self.points_.loss),
             *diagnostics.of_returns(self.points_.returns, self.random_return),
             *diagnostics.of_link(rank_correlation(self.points_)),
