@@ -154,6 +154,15 @@ def test_spaces_are_asked_for_where_they_cannot_be_known(tmp_path):
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.parametrize("odd", ["up", {"a": 1}, {"a": 1, "c": 2}, (1, 2), None], ids=str)
+def test_observations_that_are_not_alike_are_refused(tmp_path, odd):
+    sound = {"a": np.ones(2), "b": np.zeros(1)}
+    unfit = [sound, odd, sound], np.arange(3), None, None, None
+    fit = [sound] * 3, np.arange(3), None, None, None
+    demos = ic.demos_from([unfit, fit, fit], path=tmp_path / "d")
+    assert (len(demos.episodes), demos.imported["left_out"]) == (2, 1)
+
+
 def test_other_frames_than_the_game_has_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"observations have shape \(4,\), not \(12, 12\)"):
         ic.demos_from(PLAY, path=tmp_path / "d", game="toy")

@@ -408,13 +408,7 @@ def inferred_space(column: Any, name: str) -> Any:
     if isinstance(column, tuple):
         return spaces.Tuple([inferred_space(c, f"{name}[{k}]") for k, c in enumerate(column)])
     if isinstance(column, list) and column and isinstance(column[0], dict | tuple):
-        first = column[0]
-        columns = (
-            {k: [o[k] for o in column] for k in first}
-            if isinstance(first, dict)
-            else tuple([o[k] for o in column] for k in range(len(first)))
-        )
-        return inferred_space(columns, name)
+        return inferred_space(_columns(column, name), name)
     found = array(column, name)
     if found.ndim == 1 and found.dtype.kind in "iu":
         raise SpecError(
@@ -428,6 +422,23 @@ def inferred_space(column: Any, name: str) -> Any:
         return spaces.Box(0, 255, shape, np.uint8)
     kind = np.float64 if found.dtype == np.float64 else np.float32
     return spaces.Box(-np.inf, np.inf, shape, kind)
+
+
+def _columns(rows: list[Any], name: str) -> Any:
+    """Return a list of dicts or tuples as a dict or tuple of columns.
+
+    Raises:
+        DataError: they are not all alike.
+    """
+    first = rows[0]
+    keys = list(first) if isinstance(first, dict) else range(len(first))
+    for t, one in enumerate(rows):
+        if type(one) is not type(first) or len(one) != len(first):
+            raise DataError(f"{name} {t} is {shown(one)}, not as the first one, {shown(first)}")
+        if isinstance(first, dict) and set(one) != set(first):
+            raise DataError(f"{name} {t} has other entries than the first one: {shown(list(one))}")
+    columns = [[one[key] for one in rows] for key in keys]
+    return dict(zip(keys, columns, strict=True)) if isinstance(first, dict) else tuple(columns)
 
 
 def spread(space: Any, column: Any) -> Any:
