@@ -97,6 +97,7 @@ def test_two_ranks_give_the_numbers_of_one_and_either_resumes_the_other(finished
 def masked(demos: NldDemonstrations, path: Path) -> NldDemonstrations:
     """The same games, in which the key pressed most often is no action: nothing to learn there."""
     shutil.copytree(demos.path / "games", path / "games")
+    shutil.copy(demos.path / "request.json", path)
     pressed = [_keys(demos, info) for info in demos.episodes]
     table = np.array(demos.action_of_key)
     table[np.bincount(np.concatenate(pressed)).argmax()] = UNKNOWN
