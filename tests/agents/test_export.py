@@ -19,9 +19,11 @@ from isoclone.base.tables import EXPORTERS
 from isoclone.games import FrameSpec
 
 ATARI, VECTOR = FrameSpec((84, 84), "uint8", 4), FrameSpec((4,), "float32", 2)
-POLICIES = {
-    "mlp": VECTOR, "cnn": ATARI, "mlp-lstm": VECTOR, "cnn-lstm": ATARI, "cnn-transformer": ATARI,
-}  # fmt: skip
+CODES, PRECISE = FrameSpec((9, 9, 3), "uint8", 1), FrameSpec((3,), "float64", 1)
+POLICIES = [
+    ("mlp", VECTOR), ("mlp", PRECISE), ("cnn", ATARI), ("cnn", CODES), ("mlp-lstm", VECTOR),
+    ("cnn-lstm", ATARI), ("cnn-transformer", ATARI),
+]  # fmt: skip
 GAMES, STEPS = 3, 4
 
 
@@ -62,11 +64,11 @@ def worst(policy, call):
     return apart
 
 
-@pytest.mark.parametrize("name", POLICIES)
-def test_onnx_and_torch_give_our_logits(name, tmp_path):
+@pytest.mark.parametrize(("name", "frame"), POLICIES)
+def test_onnx_and_torch_give_our_logits(name, frame, tmp_path):
     import onnxruntime
 
-    policy = made(name, POLICIES[name], 5)
+    policy = made(name, frame, 5)
     ic.export(policy, "torch", tmp_path / "agent.pt2")
     program = torch.export.load(tmp_path / "agent.pt2").module()
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isoclone.base.errors import MissingExtraError, SpecError
+from isoclone.base.quiet import quietly
 from isoclone.base.store import replacing, write_bytes
 from isoclone.base.tables import EXPORTERS
 from isoclone.games.actions import action_sizes
@@ -109,8 +109,7 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quietly():
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

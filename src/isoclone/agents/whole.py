@@ -5,10 +5,10 @@ numbers as in training, so that nothing has to be known outside. Everything is f
 
 A feed-forward module maps frames (b, stack, *shape), oldest first, to logits (b, n_actions).
 
-A recurrent one is a single step of b games: it takes frames, the action before (b,) int64
-(`n_actions` where there is none; (b, factors) of actions with several), whether an episode begins
-(b,) bool, and the state's tensors by name; it returns logits and the new state's tensors, in the
-order of `state_names`.
+A recurrent one is a single step of b games: it takes frames; the action before, (b,) int64, or
+(b, factors), each factor as the number of its logit, `n_actions` where there is none; whether an
+episode begins, (b,) bool; and the state's tensors by name. It returns logits and the new state's
+tensors, in the order of `state_names`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from isoclone.agents.checkpoint import TrainedPolicy
+from isoclone.games.actions import several
 from isoclone.policies.encode import CLIP, STEPS
 
 
@@ -34,7 +35,7 @@ class WholePolicy(nn.Module):
         encoder = policy.encoder
         self.spec, self.kind, self.layout = encoder.spec, encoder.kind, encoder.layout
         self.scale = 1.0 if self.layout == "blocks4" else encoder.scale
-        self.n_actions = policy.n_actions
+        self.n_actions, self.factors = policy.n_actions, len(several(policy))
         self.register_buffer("mean", torch.from_numpy(encoder.mean.copy()))
         self.register_buffer("inverse_sd", torch.from_numpy(encoder.inverse_sd.copy()))
         self.policy = copy.deepcopy(policy.module).cpu().float().eval().requires_grad_(False)
@@ -57,8 +58,7 @@ class WholePolicy(nn.Module):
         """Return the codes that `FrameEncoder.encode` makes, as floats, in the frame's shape."""
         if self.kind == "unit":
             return frames.float()
-        values = (frames - self.mean).float() * self.inverse_sd
-        values = values.clamp(-CLIP, CLIP)
+        values = ((frames - self.mean) * self.inverse_sd).clamp(-CLIP, CLIP).float()
         return torch.round(values * (STEPS / CLIP)) if self.spec.is_image else values
 
     def forward(self, frames: torch.Tensor, *memory: torch.Tensor) -> Any:
@@ -82,7 +82,8 @@ class WholePolicy(nn.Module):
         if not self.state_names:
             return (frames,)
         state = self.policy.initial_state(lanes)  # type: ignore[operator]
-        previous = torch.full((lanes,), self.n_actions)
+        shape = (lanes, self.factors) if self.factors else (lanes,)
+        previous = torch.full(shape, self.n_actions)
         starts = torch.ones(lanes, dtype=torch.bool)
         return (frames, previous, starts, *(state[name] for name in self.state_names))
 

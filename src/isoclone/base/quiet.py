@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 QUIET = {  # variables that libraries look at; what the user has set stays
     "PYGAME_HIDE_SUPPORT_PROMPT": "1",
@@ -25,3 +27,11 @@ def hush() -> None:
         os.environ.setdefault(name, value)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Silence warnings while the block runs, also those that a library insists on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -293,6 +293,10 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
         compared.add_row(text, interval_text(forecast[name]), excludes, measured, inside)
     STDOUT.print(compared)
     scores = study.references()
+    returned, expert = forecast["return_mean"], scores.get("expert")
+    if returned and expert and returned["value"] > expert.mean:
+        said = "the forecast return is higher than what was measured of the expert"
+        STDOUT.say("  ", ("above_expert", "yellow"), f": {said}")
     for who in ("random", "expert"):
         if who in scores:
             row = scores[who]

@@ -11,6 +11,7 @@ from importlib import metadata
 from typing import Any
 
 from isoclone.base.errors import IsocloneError, SpecError, UnknownNameError
+from isoclone.base.quiet import quietly
 from isoclone.base.registry import trusted_modules
 
 OWN = "gymnasium."  # modules of Gymnasium itself, which need no trust
@@ -38,7 +39,8 @@ def make_gymnasium(env_id: str, make: dict[str, Any], wrappers: Sequence[str]) -
     _check_module(title, env_id.partition(":")[0] if ":" in env_id else "")
     makers = [_wrapper(title, name) for name in wrappers]
     try:
-        env = gymnasium.make(env_id, disable_env_checker=True, **make)
+        with quietly():  # about old versions and missing checks; what matters is raised
+            env = gymnasium.make(env_id, disable_env_checker=True, **make)
     except IsocloneError:
         raise
     except Exception as error:  # foreign code may raise anything

@@ -19,7 +19,7 @@ from __future__ import annotations
 import _ctypes
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -439,6 +439,12 @@ class NetHack:
     def make_env(self, savedir: Path | None = None) -> NetHackEnv:
         """Return a new environment with all observations; NLE records its games in `savedir`."""
         return NetHackEnv(self, RICH, savedir)
+
+    def read(self, observation: Any) -> np.ndarray:
+        """Return what NLE gives as a frame: its `tty_` arrays packed, or a frame as it is."""
+        if not isinstance(observation, Mapping):
+            return np.asarray(observation)
+        return pack_tty(*(observation[f"tty_{name}"] for name in ("chars", "colors", "cursor")))
 
     def make_lean_env(self) -> NetHackEnv:
         """Return a new environment with only the observations that a rollout reads."""
