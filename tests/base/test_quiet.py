@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import warnings
 from isoclone.base.quiet import hush
@@ -31,3 +33,23 @@ def test_pythons_own_switch_brings_warnings_back():
         [sys.executable, "-c", CODE], capture_output=True, text=True, check=True, env=there
     )
     assert "of a library" in said.stderr
+
+
+FILM = """
+import sys
+from isoclone.games import game, make_env
+env = make_env(game("gym/CartPole-v1").filmed())
+env.reset(0)
+print(env.screen_rgb().shape)
+env.close()
+"""
+
+
+def test_drawing_needs_no_screen_and_says_nothing():
+    pytest.importorskip("pygame", reason="Gymnasium's games draw themselves by pygame")
+    quiet = {"PYGAME_HIDE_SUPPORT_PROMPT": "1"}
+    there = {k: v for k, v in os.environ.items() if not k.startswith(("SDL", "XDG", "DISPLAY"))}
+    said = subprocess.run(
+        [sys.executable, "-c", FILM], capture_output=True, text=True, env={**there, **quiet}
+    )
+    assert (said.returncode, said.stdout, said.stderr) == (0, "(400, 600, 3)\n", "")

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 QUIET = {  # variables that libraries look at; what the user has set stays
     "PYGAME_HIDE_SUPPORT_PROMPT": "1",
-    "SDL_AUDIODRIVER": "dummy",  # no machine that trains has to have a sound card
     "TORCH_CPP_LOG_LEVEL": "ERROR",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "GRPC_VERBOSITY": "ERROR",
@@ -25,8 +24,16 @@ def hush() -> None:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    draw_without_a_screen()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+
+
+def draw_without_a_screen() -> None:
+    """Have SDL, which draws many games, look for no sound card, and for no screen that is not."""
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+    if not {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ):
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from isoclone.base.errors import SpecError
+from isoclone.base.quiet import draw_without_a_screen
 from isoclone.base.records import shown
 from isoclone.games.base import FrameSpec
 from isoclone.games.gym_make import make_gymnasium, spaces_of
@@ -226,6 +227,7 @@ class Gym:
         Raises:
             SpecError: they cannot; the message says why.
         """
+        draw_without_a_screen()
         make = {**self.settings.make, "render_mode": "rgb_array"}
         shows = replace(self, settings=replace(self.settings, make=make), drawn=True)
         env = shows.make_env()
