@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import dataclasses
 import json
 import os
 import random
@@ -36,6 +37,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch._dynamo
 from remote_faults import object_store_faults
 
@@ -48,7 +50,11 @@ import isoclone.study.estimate
 import isoclone.study.worker
 import isoclone.testing
 import isoclone.training.loop
+from isoclone.base.store import read_json, sha256_file, write_json
 from isoclone.cli import main
+from isoclone.demos import open_demos
+from isoclone.demos.demonstrations import table_digest
+from isoclone.demos.episode import read_info, write_episode
 from isoclone.study.repair import repair
 from isoclone.study.study import Study
 
@@ -458,6 +464,94 @@ def torn_when_finished(bench: Bench, times: int = 3) -> None:
         bench.complete(study)
 
 
+def bit_rot(bench: Bench, times: int) -> None:
+    """One byte of any file of a finished study is changed: it is seen, mended, or changes nothing.
+
+    `run` must say which file it was and leave the study as it was; what it does not see may only be
+    in files that hold no number, or a spare byte of a table that reads as before.
+    """
+    study = bench.folder / "rotten"
+    shutil.copytree(bench.whole, study)
+    files = [p for p in sorted(study.rglob("*")) if p.is_file() and p.stat().st_size]
+    files = [p for p in files if p.name not in NOTES]
+    before = {path: path.read_bytes() for path in files}
+    for _ in range(times):
+        path = bench.rng.choice(files)
+        data = bytearray(before[path])
+        data[bench.rng.randrange(len(data))] ^= 1 << bench.rng.randrange(8)
+        path.write_bytes(data)
+        name = path.relative_to(study).as_posix()
+        rows = path.suffix == ".parquet" and path.parent.name != "episodes" and _rows(path)
+        unseen = rows and rows == _rows(bench.whole / name)
+        life = bench.live(study, "serial", 1)
+        code = life.wait()
+        said = life.said()
+        life.bury()
+        cache = "cache" in path.parts
+        if code != 0 or "Traceback" in said:
+            bench.verdict.trouble.append(f"{name}: ended with {code}: {said[-600:]}")
+        if cache and "the cache of frames was damaged" not in said:
+            unseen = _codes_of_another_layout(study, path)
+        elif not cache and not unseen and name not in said.replace("\n", ""):
+            bench.verdict.trouble.append(f"{name}: nobody was told")
+        bench.verdict.blows["bytes changed, of no account" if unseen else "bytes changed"] += 1
+        for name in FINAL:
+            if contents(study / name) != contents(bench.whole / name):
+                bench.verdict.changed.append(f"rotten/{name} after {path.relative_to(study)}")
+        now = finished(study)
+        bench.verdict.changed += [n for n, d in bench.files.items() if now.get(n) != d]
+        for other in files:
+            if contents(other) != before[other]:
+                other.write_bytes(before[other])
+    bench.clear(study)
+
+
+NOTES = (".driver.lock", "study.log", "progress.json", "made_by.json", "restarted.json")
+
+
+def _rows(path: Path) -> object:
+    import pyarrow.parquet as pq
+
+    with suppress(Exception):
+        return pq.read_table(path).to_pylist()
+    return None
+
+
+def _codes_of_another_layout(study: Path, path: Path) -> bool:
+    """Whether a cache is of frames as no policy of the study reads them, so that none did."""
+    return path.exists() and not (path.parent / "done.json").exists()
+
+
+def forged_data(bench: Bench, times: int) -> None:
+    """Episodes get other contents and every hash of a file and of the table is counted anew."""
+    study = bench.folder / "forged"
+    for turn in range(times):
+        shutil.copytree(bench.whole, study)
+        demos = open_demos(study / "demos")
+        index = bench.rng.randrange(len(demos.episodes))
+        path, episode = demos.episode_path(index), demos.read(index)
+        field = ("actions", "rewards", "frames")[turn % 3]
+        other = np.ascontiguousarray(np.roll(getattr(episode, field), 1 + turn, axis=0))
+        forged = dataclasses.replace(episode, **{field: other + other.dtype.type(turn % 2)})
+        info = dataclasses.replace(read_info(path), content_sha256=forged.content_sha256())
+        write_episode(path, forged, info if turn % 2 else read_info(path))
+        table = read_json(demos.path / "demonstrations.json")
+        table["file_sha256"][index] = sha256_file(path)
+        if turn % 2:
+            table["episodes"][index]["content_sha256"] = info.content_sha256
+        write_json(
+            demos.path / "demonstrations.json", {**table, "table_digest": table_digest(table)}
+        )
+        life = bench.live(study, "serial", 1)
+        bench.end(life, study, 0, saying=" makes it again")
+        bench.verdict.blows["forged episodes"] += 1
+        sound = finished(study)
+        bench.verdict.changed += [
+            f"forged/{n}" for n, d in bench.files.items() if sound.get(n) != d
+        ]
+        bench.clear(study)
+
+
 def _repair(file: Path, study: Path) -> None:
     runpy.run_path(str(file))
     for each in repair(Study.open(study)):
@@ -576,7 +670,7 @@ def stopped_workers(bench: Bench) -> None:
 
 
 def faults(
-    kill_count: int, disk_count: int, nethack_count: int
+    kill_count: int, disk_count: int, nethack_count: int, rot_count: int
 ) -> dict[str, Callable[[Bench], None]]:
     """Every fault by name."""
     return {
@@ -586,6 +680,8 @@ def faults(
         "files": short_files,
         "torn": torn_states,
         "repair": torn_when_finished,
+        "rot": partial(bit_rot, times=rot_count),
+        "forged": partial(forged_data, times=min(rot_count, 12)),
         "clock": backward_clock,
         "drivers": two_drivers,
         "versions": mixed_versions,
@@ -610,15 +706,17 @@ def run() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--disks", type=int, default=12)
     parser.add_argument("--nethack-kills", type=int, default=8)
+    parser.add_argument("--rot", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", choices=list(faults(0, 0, 0)))
+    parser.add_argument("--only", nargs="*", choices=list(faults(0, 0, 0, 0)))
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     isoclone.study.estimate.MEASURE_SECONDS = 0.02
     folder = Path(tempfile.mkdtemp(prefix="isoclone-faults-"))  # not one that children clean up
     try:
         bench = Bench(folder, asked.seed, TOY, Verdict())
-        for name, fault in faults(asked.kills, asked.disks, asked.nethack_kills).items():
+        deals = faults(asked.kills, asked.disks, asked.nethack_kills, asked.rot)
+        for name, fault in deals.items():
             if not asked.only or name in asked.only:
                 begun, lives = time.monotonic(), bench.verdict.lives
                 fault(bench)

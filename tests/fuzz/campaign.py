@@ -25,6 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import bombs
 import escapes
 import foreign
 import hypothesis
@@ -36,7 +37,7 @@ from kinds import Target, Wrong
 
 from isoclone.base.errors import IsocloneError
 
-ROOMS = {kind: room for room in (targets, recordings, escapes, foreign) for kind in room.ALL}
+ROOMS = {kind: room for room in (targets, recordings, escapes, foreign, bombs) for kind in room.ALL}
 
 CPU_SECONDS, CLOCK_SECONDS = 10.0, 120.0
 MEMORY_BYTES = 16 << 30  # address space; what an input asks for beyond it is refused, not granted

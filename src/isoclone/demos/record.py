@@ -131,7 +131,8 @@ def record(
     path = Path(path)
     request.check()
     there = _finished(path)
-    harmed = _harmed(there)
+    forged = there is not None and there.counted_fingerprint() != there.fingerprint
+    harmed = there.episodes if there is not None and forged else _harmed(there)
     if there is None or harmed or not _suffices(there, request):
         the_game = game(request.game, **request.game_options)  # first: the name may be unknown
         player = _player(request, the_game)
@@ -142,7 +143,7 @@ def record(
         workers = executor or SerialExecutor()  # an executor that was given is closed by the caller
         try:
             count = _play_until_enough(path, request, player, workers, progress)
-            _check_same(path, harmed)
+            _check_same(path, () if forged else harmed)
             _finish(path, request, the_game, player, count)
         finally:
             KEPT.close()
@@ -155,8 +156,8 @@ def record(
 def _finished(path: Path) -> FrameDemonstrations | None:
     """Return the finished demonstrations in a directory; None where their table is no good.
 
-    A table that was changed, or whose fingerprint is not that of its rows, is made again of the
-    episodes, which have their rows in them.
+    A table that was changed is made again of the episodes, which have their rows in them. Where
+    its digest fits and its fingerprint does not, somebody forged it, and nothing is believed.
     """
     if not (path / DONE).exists():
         return None
@@ -164,12 +165,12 @@ def _finished(path: Path) -> FrameDemonstrations | None:
         table = read_json(path / DONE)
         told = isinstance(table, dict) and table.get("table_digest") == table_digest(table)
         there = FrameDemonstrations.open(path, verify=False)
-        if told and there.counted_fingerprint() == there.fingerprint:
+        if told:
             return there
     return None
 
 
-def _harmed(there: FrameDemonstrations | None) -> list[EpisodeInfo]:
+def _harmed(there: FrameDemonstrations | None) -> Sequence[EpisodeInfo]:
     """Return the rows of the episodes that are missing, damaged or edited."""
     return [info for info, harm in there.harms() if harm] if there else []
 
