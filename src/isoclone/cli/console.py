@@ -246,7 +246,8 @@ def show_plan(plan: Plan, console: Screen = STDERR) -> None:
     cost = plan.estimate
     expected = (
         f"expected on {cost.workers} workers: record {duration(cost.record_s)}, sweep "
-        f"{duration(cost.sweep_s)}, forecast agent {duration(cost.forecast_s)}, in all about "
+        f"{duration(cost.sweep_s)}, forecast agent {duration(cost.forecast_s)}, all else "
+        f"{duration(cost.other_s)}, in all about "
     )
     console.print(styled(expected, (duration(cost.total_s), "bold")))
     for note in plan.notes:

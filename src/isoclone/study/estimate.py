@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isoclone.base.errors import ExecutionError
-from isoclone.base.records import Record
+from isoclone.base.records import Point, Record
 from isoclone.demos import Demonstrations, FrameCache, Source
 from isoclone.demos.play import play
 from isoclone.executors.serial import attempt
@@ -46,6 +46,8 @@ MEASURE_SECONDS = 0.3
 RANDOM_STEPS = 32
 SHORT_EPISODE = 200  # steps
 TYPICAL_EPISODE = 1_000  # steps, where there are no demonstrations to count them in
+REFERENCE_EPISODES = 32  # of random play
+BASELINES = 2  # marginal actions, and the sweep's smallest agent
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,21 @@ class Speed(Record):
 
 @dataclass(frozen=True)
 class Estimate(Record):
-    """Expected seconds of wall time by phase, on so many workers."""
+    """Expected seconds of wall time by phase, on so many workers, for what is not done yet.
+
+    `other_s` is for the start of processes, play of references and baselines, film and page.
+    """
 
     workers: int
     record_s: float
     sweep_s: float
     forecast_s: float
+    other_s: float
 
     @property
     def total_s(self) -> float:
         """All phases together."""
-        return self.record_s + self.sweep_s + self.forecast_s
+        return self.record_s + self.sweep_s + self.forecast_s + self.other_s
 
 
 @dataclass(frozen=True)
@@ -99,13 +105,13 @@ class Plan(Record):
 
 
 def plan(
-    spec: StudySpec, recorded: Demonstrations | None, done_points: int, workers: int = 1
+    spec: StudySpec, recorded: Demonstrations | None, done: Sequence[Point], workers: int = 1
 ) -> Plan:
     """Return sizes x budgets x seeds, FLOPs, and the time expected on this machine.
 
     Args:
         recorded: the demonstrations, if they are there; else the expert's speed is measured too.
-        done_points: points that are measured already.
+        done: points that are measured already, of the sweep and the forecast's.
 
     Raises:
         ExecutionError: the policy, the game or the expert kept failing.
@@ -129,8 +135,8 @@ def plan(
         sweep_flops=grid_flops(spec),
         forecast_flops=spec.forecast_budget,
         speed=speed,
-        estimate=estimate(spec, speed, costs, workers, steps),
-        done_points=done_points,
+        estimate=estimate(spec, speed, costs, workers, steps, done),
+        done_points=sum(point.role == "sweep" for point in done),
         notes=[*getattr(the_game, "describe", list)(), *_notes(spec, speed)],
     )
 
@@ -337,13 +343,17 @@ def estimate(
     flops_per_sample: dict[int, float],
     workers: int,
     episode_steps: float = TYPICAL_EPISODE,
+    done: Sequence[Point] = (),
 ) -> Estimate:
-    """Estimate the wall time of the plain grid; adaptive sweeps take less."""
-    forecast_width = spec.widths[-1]
+    """Estimate the wall time of what is not done of the plain grid; adaptive sweeps take less."""
+    there = {(p.width, p.seed, p.budget_flops) for p in done if p.role == "sweep"}
+    cells = [c for c in grid(spec) if (c.width, c.seed, c.budget_flops) not in there]
     rollout_s = spec.forecast_episodes * episode_steps / speed.rollout_steps_per_s
     forecast_s = rollout_s + speed.train_seconds(
-        spec.forecast_budget / flops_per_sample[forecast_width], spec.forecast_budget
+        spec.forecast_budget / flops_per_sample[spec.widths[-1]], spec.forecast_budget
     )
+    if any(point.role == "forecast" for point in done):
+        forecast_s = 0.0
     rate = speed.expert_steps_per_s
     # Whole episodes are recorded, so each worker plays at least one.
     steps = max(spec.samples, workers * episode_steps)
@@ -351,9 +361,21 @@ def estimate(
     return Estimate(
         workers,
         record_s,
-        sweep_seconds(spec, speed, flops_per_sample, grid(spec), episode_steps) / workers,
+        sweep_seconds(spec, speed, flops_per_sample, cells, episode_steps) / workers,
         forecast_s,
+        _other_seconds(spec, speed, workers, episode_steps),
     )
+
+
+def _other_seconds(spec: StudySpec, speed: Speed, workers: int, episode_steps: float) -> float:
+    """Estimate the time of all that is neither recording nor training nor the agent's own play.
+
+    A worker imports what this process has imported, so it takes as long to start; the film and the
+    page together take about as long again.
+    """
+    episodes = REFERENCE_EPISODES + BASELINES * spec.forecast_episodes
+    played = episodes * episode_steps / speed.rollout_steps_per_s / workers
+    return played + 2 * time.process_time()
 
 
 def sweep_seconds(

@@ -44,6 +44,7 @@ from isoclone.executors import Files, Task
 from isoclone.games import is_playable
 from isoclone.policies import policy_layout, policy_params, width_for
 from isoclone.report import write_report as write_page
+from isoclone.study.estimate import REFERENCE_EPISODES
 from isoclone.study.facts import gather
 from isoclone.study.folder import STUDY_FILE
 from isoclone.study.plan import Cell
@@ -61,7 +62,6 @@ from isoclone.study.worker import (
     train_to_budgets,
 )
 
-REFERENCE_EPISODES = 32
 SAID = 3  # runs that failed whose reasons are in one line
 
 

@@ -256,7 +256,7 @@ class Study:
         recorded = self._recorded()
         if recorded is None:
             self.check_trust()
-        return plan(self.spec, recorded, self._count_points(), workers)
+        return plan(self.spec, recorded, self._readable_points(), workers)
 
     def _recorded(self) -> Demonstrations | None:
         """Return the demonstrations, unless `run` has to record them, or their table, first."""
@@ -269,11 +269,11 @@ class Study:
                 raise
             return None
 
-    def _count_points(self) -> int:
+    def _readable_points(self) -> Sequence[Point]:
         try:
-            return len(self.points())
+            return self.points(None)
         except StoreError:  # one is torn, which `run` makes again
-            return len(list(self.path.glob("runs/*/points/*.json")))
+            return []
 
     def laws(self) -> FittedLaw:
         """Fit the study's law to the sweep's points; the default stands in for one that fails.
