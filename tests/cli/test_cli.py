@@ -436,7 +436,7 @@ def test_a_family_of_names_is_not_proposed_for_itself(call):
     for words, kind in (("run",), "study"), (("demos", "record"), "game"):
         code, _, err = call(*words, "atari/", "--out", "x")
         assert code == 2
-        assert err.endswith(f"isoclone: unknown {kind} 'atari/'; did you mean atari/<name>?\n")
+        assert f"isoclone: unknown {kind} 'atari/'; did you mean atari/<name>" in err
 
 
 def test_a_policy_that_crashes_is_named_with_its_width(call, tmp_path):
@@ -520,10 +520,8 @@ def damage_forecast(study):
 
 
 FAILURES = {
-    "damaged demos": (damage_demos, "run {study} --workers 1"),
     "damaged demos shown": (damage_demos, "demos show {study}"),
     "newer format": (newer_format, "status {study}"),
-    "damaged forecast": (damage_forecast, "run {study} --executor serial"),
     "damaged forecast in its state": (damage_forecast, "status {study}"),
     "damaged point": (damage_point, "status {study}"),
     "damaged weights": (damage_weights, "evaluate {study}/weights.safetensors --episodes 1"),

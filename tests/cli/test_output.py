@@ -159,7 +159,8 @@ sys.exit(main())
 def test_ctrl_c_is_quiet_from_the_first_line_on(module):
     """Whatever is being imported just then."""
     command = [sys.executable, "-c", INTERRUPTED.format(module=module)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, **heard)
     said = "isoclone: stopped; the same command goes on from here\n"
     assert (done.returncode, done.stdout, done.stderr) == (130, "", said)
 

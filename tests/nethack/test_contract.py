@@ -18,7 +18,7 @@ from isoclone.nethack.experts import autoascend
 
 BOT = """
 import random
-import helper
+import walkers_helper as helper
 
 class Bot:
     def reset(self, observation):
@@ -42,11 +42,11 @@ def folder(tmp_path: Path):
     path = tmp_path / "walker"
     path.mkdir()
     (path / "bot.py").write_text(BOT)
-    (path / "helper.py").write_text(HELPER)
+    (path / "walkers_helper.py").write_text(HELPER)
     before = list(sys.path)
     yield path
     sys.path[:] = before
-    sys.modules.pop("helper", None)
+    sys.modules.pop("walkers_helper", None)
 
 
 def test_a_bot_of_the_contract_is_an_expert(folder):
@@ -66,9 +66,9 @@ def test_a_bot_plays_other_tasks_by_its_keys(folder):
     (moved := folder.with_name("other")).mkdir()
     for file in folder.glob("*.py"):
         (moved / file.name).write_text(file.read_text())
-    with pytest.raises(ExecutionError, match="helper is loaded from elsewhere"):
+    with pytest.raises(ExecutionError, match="walkers_helper is loaded from elsewhere"):
         ic.expert(f"nethackers/{moved}", task, trust=True)
-    del sys.modules["helper"]
+    del sys.modules["walkers_helper"]
     player = ic.expert(f"nethackers/{moved}", task, trust=True)
     with pytest.raises(ExecutionError, match="which is no action of the game"):
         score_expert(player, task, 1)
@@ -76,7 +76,7 @@ def test_a_bot_plays_other_tasks_by_its_keys(folder):
 
 def test_a_bots_identity_is_what_is_in_its_folder(folder):
     first = identity_of(f"nethackers/{folder}")
-    (folder / "helper.py").write_text(HELPER + "# changed\n")
+    (folder / "walkers_helper.py").write_text(HELPER + "# changed\n")
     assert identity_of(f"nethackers/{folder}") != first
 
 

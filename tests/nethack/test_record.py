@@ -175,7 +175,10 @@ def test_mistakes_are_one_line_and_leave_no_trace(tmp_path):
         (NldRecordRequest(games=0), "games must be at least 1"),
         (NldRecordRequest(games=1, game="toy"), "toy is not NetHack"),
         (NldRecordRequest(games=1, game_options={"character": "xyz-a-b-c"}), "no role 'xyz'"),
-        (NldRecordRequest(games=1, expert="autoascend"), "--options path=PATH"),
+        (
+            NldRecordRequest(games=1, expert="autoascend", expert_options={"path": "nowhere"}),
+            "--options path=nowhere: no .* there",
+        ),
     ):
         with pytest.raises(SpecError, match=said):
             record_nld(request, tmp_path / "g")

@@ -59,7 +59,7 @@ def test_sizes_and_budgets_are_chosen_and_kept(catch, player, tmp_path, monkeypa
     changes = Changes(expert=player, samples=2_000)
     study = study_of(catch, tmp_path / "study", changes, "cpu", 2)
     spec = study.spec
-    assert (spec.game, spec.policy, spec.samples) == ("catch", "mlp", 2_000)
+    assert (spec.game, spec.policy, spec.samples) == ("catch", "cnn", 2_000)
     assert len(spec.widths) >= 3
     assert len(spec.budgets_flops) >= 4
     assert spec.calibration["seconds"] > 0
@@ -77,7 +77,7 @@ def test_sizes_and_budgets_are_chosen_and_kept(catch, player, tmp_path, monkeypa
 
 
 def test_another_expert_under_the_same_name_is_refused(catch, player, tmp_path, monkeypatch):
-    changes = Changes(expert=player, widths=(2, 4, 8), budgets=(1e6, 3e6))
+    changes = Changes(expert=player, widths=(2, 4, 8), budgets=(1e8, 3e8))
     study_of(catch, tmp_path / "study", changes, "cpu", 2)
     file = Path(player.rpartition(":")[0])
     file.write_text(PLAYER.replace("1 + (column", "0 * (column"))
@@ -110,7 +110,7 @@ def test_who_is_imitated_must_be_said():
 
 def test_the_policy_follows_the_observations():
     assert policy_for(ic.game("gym/CartPole-v1")) == "mlp"
-    assert policy_for(ic.game("toy")) == "mlp"  # too small a picture for the cnn
+    assert policy_for(ic.game("toy")) == "cnn"  # a small picture
     assert policy_for(ic.game("atari/Pong")) == "cnn"
 
 

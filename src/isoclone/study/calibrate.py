@@ -32,7 +32,7 @@ from isoclone.evaluation.rollout import rollout
 from isoclone.experts.scripted import scripted_variants
 from isoclone.games import Game, action_sizes, game, is_playable
 from isoclone.games.actions import several
-from isoclone.policies import policy_flops, policy_layout, policy_params
+from isoclone.policies import policy_flops, policy_layout, policy_params, suited_policy
 from isoclone.study.estimate import Speed, expert_speed, sweep_seconds
 from isoclone.study.plan import grid
 from isoclone.study.sizes import FORECAST, Curve, Frontier, Grid, frontier, largest_affordable
@@ -64,14 +64,17 @@ Tell = Callable[[str, str], None]
 
 
 def policy_for(the_game: Game) -> str:
-    """Return the policy for a game's observations: cnn for pictures that it takes, else mlp."""
-    for name in ("cnn", "mlp") if the_game.frame.picture else ("mlp",):
-        try:
-            policy_params(name, 4, the_game.frame, the_game.n_actions)
-            return name
-        except IsocloneError:
-            continue
-    raise SpecError(f"{the_game.name}: no policy of isoclone's reads its frames; give --policy")
+    """Return the policy that suits a game's observations (see `policies.suited_policy`).
+
+    Raises:
+        SpecError: it cannot read them.
+    """
+    name = suited_policy(the_game.frame)
+    try:
+        policy_params(name, 4, the_game.frame, the_game.n_actions)
+    except IsocloneError as error:
+        raise SpecError(f"{the_game.name}: {error}; give --policy") from error
+    return name
 
 
 def unsized(name: str, **fields: Any) -> StudySpec:
