@@ -94,7 +94,7 @@ def test_from_plan_to_report(tmp_path: Path, monkeypatch, name, package, read, o
     spec = spec.replace(budgets_flops=(4 * batch, 12 * batch))
     played = spec.make_game()
     assert spec.policy == suited_policy(played.frame)
-    planned = estimate.plan(spec, None, 0)
+    planned = estimate.plan(spec, None, ())
     assert any(read in note for note in planned.notes), planned.notes
     study = Study.create(tmp_path / "study", spec)
     pipeline.run(study)
