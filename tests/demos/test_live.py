@@ -140,7 +140,7 @@ def test_a_plan_makes_no_more_than_one_for_each_worker_and_one(monkeypatch, work
     )
     spec.check()
     spec.check_expert()
-    estimate.plan(spec, None, 0, workers)
+    estimate.plan(spec, None, (), workers)
     assert len(MADE) <= workers + 1
     assert not OPEN
 
