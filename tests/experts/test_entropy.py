@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from support import tiny_spec
 
-from isoclone.base.errors import SpecError
+from isoclone.base.errors import DataError, SpecError
 from isoclone.cli import main
 from isoclone.demos.record import play
 from isoclone.experts import expert
 from isoclone.experts.base import RandomExpert
 from isoclone.experts.entropy import action_entropy
-from isoclone.games import game
+from isoclone.games import EnvAction, game
 from isoclone.study import pipeline
 from isoclone.study.study import Study
 
@@ -50,6 +50,26 @@ def test_a_known_entropy_is_found():
 def test_a_player_without_chances_has_none():
     certain = action_entropy(expert(lambda stack: 1, TOY), TOY, episodes=2)
     assert (certain.nats, certain.se, certain.agreement) == (0.0, 0.0, 1.0)
+
+
+def test_actions_of_the_environments_own_are_asked_for_and_checked():
+    """A real number counts as the bin it falls into, as when it is recorded."""
+    pendulum = game("gym/Pendulum-v1", max_steps=20, bins=4)
+
+    @dataclass(frozen=True)
+    class Pusher:
+        pushes: tuple[float, ...]
+        name: str = "pusher"
+        lockstep: int = 4
+
+        def act(self, views):
+            return [EnvAction(np.array([view.rng.choice(self.pushes)])) for view in views]
+
+    found = action_entropy(Pusher((-1.9, 1.9)), pendulum, episodes=10)
+    assert found.nats == pytest.approx(math.log(2), abs=0.02)
+    assert action_entropy(Pusher((1.2, 1.9)), pendulum, episodes=1).nats == 0
+    with pytest.raises(DataError, match="expert 'callable' chose action 7"):
+        action_entropy(expert(lambda stack: 7, TOY), TOY)
 
 
 def test_asking_lookahead_leaves_the_game_as_it_was():

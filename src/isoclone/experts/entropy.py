@@ -20,7 +20,9 @@ import numpy as np
 from isoclone.base.errors import SpecError
 from isoclone.base.records import Record
 from isoclone.experts.base import Expert, View
+from isoclone.experts.score import Played
 from isoclone.games import Game, check_seed, make_env
+from isoclone.games.actions import chosen
 
 ASKS = 16  # of one state
 STATES = 32  # of a long episode; at most twice as many
@@ -67,6 +69,7 @@ def action_entropy(
 
     Raises:
         SpecError: the expert cannot be asked twice, or a count is too small.
+        DataError: the expert chose an action the game does not have.
     """
     if episodes < 1 or asks < 2 or states < 2:
         raise SpecError(f"wanted: 1 episode, 2 asks, 2 states; not {episodes}, {asks}, {states}")
@@ -78,7 +81,7 @@ def action_entropy(
     check_seed(seed)
     answers: list[np.ndarray] = []
     for number in range(episodes):
-        answers.append(_questioned(expert, game, asks, states, (seed, number)))
+        answers.append(_questioned(expert, game, asks, states, seed, number))
         if progress:
             progress(number + 1, episodes)
     each = [np.array([_entropy(at) for at in episode]) for episode in answers]
@@ -97,33 +100,37 @@ def action_entropy(
 
 
 def _questioned(
-    expert: Expert, game: Game, asks: int, most: int, seed: tuple[int, int]
+    expert: Expert, game: Game, asks: int, most: int, seed: int, number: int
 ) -> np.ndarray:
     """Play one episode; return the answers at each state asked, (states, asks, factors) int64."""
-    env_seed, own, others = np.random.SeedSequence(seed).generate_state(3)
-    chances = np.random.default_rng(others)
+    chances = np.random.default_rng((seed, number, 1))
     found: list[np.ndarray] = []
-    every, ended = 1, False
+    every = 1
     with closing(make_env(game)) as env:
-        frame = env.reset(int(env_seed >> 1))
-        view = View(env, np.random.default_rng(own), game.frame.stack, [frame])
-        while not ended:
-            if view.step % every == 0:
-                found.append(_asked(expert, view, asks, chances))
+        episode = Played(game, env, seed, number)
+        while not episode.end:
+            if episode.steps % every == 0:
+                found.append(_asked(expert, game, episode.view, asks, chances))
             if len(found) >= 2 * most:  # thin out evenly: how long the episode is, nobody knows
                 found, every = found[::2], 2 * every
-            frame, _, terminated, truncated = env.step(expert.act([view])[0])
-            view.frames.append(frame)
-            ended = terminated or truncated
+            episode.step(_index(expert, game, expert.act([episode.view])[0]))
     return np.stack(found)
 
 
-def _asked(expert: Expert, view: View, asks: int, chances: np.random.Generator) -> np.ndarray:
+def _index(expert: Expert, game: Game, action: Any) -> Any:
+    """Return the index of an expert's action, checked; it may be the environment's own."""
+    return chosen(game, expert.name, action)[0]
+
+
+def _asked(
+    expert: Expert, game: Game, view: View, asks: int, chances: np.random.Generator
+) -> np.ndarray:
     """Ask the expert `asks` times what it would do now; return (asks, factors) int64."""
     answers: list[Any] = []
     for first in range(0, asks, expert.lockstep):
         seeds = chances.integers(2**62, size=min(expert.lockstep, asks - first))
-        answers += expert.act([_copied(expert, view, int(seed)) for seed in seeds])
+        actions = expert.act([_copied(expert, view, int(seed)) for seed in seeds])
+        answers += [_index(expert, game, action) for action in actions]
     return np.asarray(answers, np.int64).reshape(asks, -1)
 
 

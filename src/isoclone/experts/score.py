@@ -81,7 +81,7 @@ def score_expert(
     envs: list[Env] = [make_env(game) for _ in range(min(expert.lockstep, episodes))]
     start = time.perf_counter()
 
-    def tell(finished: list[_Played]) -> None:
+    def tell(finished: list[Played]) -> None:
         if progress:
             progress(_summary(expert, game, finished, time.perf_counter() - start), episodes)
 
@@ -99,12 +99,12 @@ def _play_all(
     episodes: int,
     seed: int,
     envs: list[Env],
-    tell: Callable[[list[_Played]], None],
-) -> list[_Played]:
-    played: list[_Played] = []
+    tell: Callable[[list[Played]], None],
+) -> list[Played]:
+    played: list[Played] = []
     for first in range(0, episodes, expert.lockstep):
         indices = range(first, min(first + expert.lockstep, episodes))
-        group = [_Played(game, env, seed, i) for env, i in zip(envs, indices, strict=False)]
+        group = [Played(game, env, seed, i) for env, i in zip(envs, indices, strict=False)]
         live = group
         while live:
             actions = expert.act([episode.view for episode in live])
@@ -118,8 +118,8 @@ def _play_all(
     return played
 
 
-class _Played:
-    """One episode in progress."""
+class Played:
+    """An episode that an expert plays, in progress; its chances are those of `seed` and `index`."""
 
     def __init__(self, game: Game, env: Env, seed: int, index: int):
         env_seed, own_seed = np.random.SeedSequence((seed, index)).generate_state(2)
@@ -131,6 +131,7 @@ class _Played:
         self.offsets = offsets(action_sizes(game))
 
     def step(self, action: int | np.ndarray) -> None:
+        """Act by the index of an action, (factors,) of several."""
         frame, reward, terminated, truncated = self.env.step(action)
         self.steps += 1
         self.counts[action + self.offsets] += 1
@@ -141,7 +142,7 @@ class _Played:
             self.view.frames.clear()
 
 
-def _summary(expert: Expert, game: Game, played: list[_Played], seconds: float) -> ExpertScore:
+def _summary(expert: Expert, game: Game, played: list[Played], seconds: float) -> ExpertScore:
     scores = np.array([episode.score for episode in played])
     counts = np.sum([episode.counts for episode in played], axis=0)
     steps = sum(episode.steps for episode in played)
