@@ -25,6 +25,7 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Sp
 
 from isoclone.base.errors import DataError, SpecError
 from isoclone.base.records import shown
+from isoclone.games.flatten import entry, spelt
 
 BINS = 256  # of a real number, as in Gato and RT-1
 Index = int | np.ndarray
@@ -163,7 +164,7 @@ class ActionReader:
         Raises:
             DataError: it is not one of the space's actions.
         """
-        indices = [part.to_index(_at(action, part.path)) for part in self._parts]
+        indices = [part.to_index(entry("action", action, part.path)) for part in self._parts]
         joined = np.concatenate(indices)
         return int(joined[0]) if len(self.sizes) == 1 else joined
 
@@ -186,8 +187,8 @@ class ActionReader:
         """
         distances = [np.zeros(0)]
         for part in self._parts:
-            value = np.asarray(_at(action, part.path), np.float64).reshape(-1)
-            apart = np.abs(value - part.value(part.to_index(_at(action, part.path))))
+            value = np.asarray(entry("action", action, part.path), np.float64).reshape(-1)
+            apart = np.abs(value - part.value(part.to_index(entry("action", action, part.path))))
             distances.append(apart[part.binned])
         joined = np.concatenate(distances)
         return float(joined.mean()) if len(joined) else 0.0
@@ -219,7 +220,7 @@ def action_reader(
 def _described(parts: tuple[_Part, ...]) -> str:
     said = []
     for part in parts:
-        name = f"'{'.'.join(map(str, part.path))}' " if part.path else ""
+        name = f"'{spelt(part.path)}' " if part.path else ""
         count, first = len(part.sizes), part.sizes[0] if part.sizes else 0
         if part.binned.any():
             several = "a number" if count == 1 else f"{count} numbers"
@@ -234,15 +235,6 @@ def _described(parts: tuple[_Part, ...]) -> str:
             sizes = "x".join(map(str, part.sizes[:6])) + ("..." if count > 6 else "")
             said.append(f"{name}{count} choices among {sizes}")
     return ", ".join(said)
-
-
-def _at(action: Any, path: tuple[Any, ...]) -> Any:
-    for key in path:
-        try:
-            action = action[key]
-        except (KeyError, IndexError, TypeError) as error:
-            raise DataError(f"the action has no entry '{'.'.join(map(str, path))}'") from error
-    return action
 
 
 def _built(space: Space[Any], actions: list[tuple[tuple[Any, ...], Any]]) -> Any:

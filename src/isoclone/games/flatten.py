@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -16,6 +16,25 @@ from isoclone.base.records import shown
 EXACT = 2**24  # whole numbers up to here are exact in float32
 SLACK = 1e-3  # of a float's width, by which it may lie outside its bounds
 Flattener = Callable[[Any], np.ndarray]
+
+
+def spelt(path: Iterable[Any]) -> str:
+    """Return the name of an entry of a Dict or Tuple, for people."""
+    return ".".join(map(str, path))
+
+
+def entry(what: str, value: Any, path: Sequence[Any]) -> Any:
+    """Return the entry at a path of keys; `what` is for messages: 'observation' or 'action'.
+
+    Raises:
+        DataError: there is none.
+    """
+    for key in path:
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError) as error:
+            raise DataError(f"the {what} has no entry '{spelt(path)}'") from error
+    return value
 
 
 @singledispatch

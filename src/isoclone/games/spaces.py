@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from gymnasium.spaces import Box, Dict, Space, Tuple
 
-from isoclone.base.errors import DataError, SpecError
+from isoclone.base.errors import SpecError
 from isoclone.base.records import shown
 from isoclone.games.action_spaces import ActionReader, action_reader
 from isoclone.games.base import FrameSpec
@@ -36,11 +36,13 @@ from isoclone.games.flatten import (
     BoxCheck,
     Flattener,
     count_of,
+    entry,
     fits_bytes,
     flattener,
     in_words,
     is_readable,
     is_wide,
+    spelt,
     unreadable,
 )
 from isoclone.games.pictures import PictureReader, is_picture
@@ -64,7 +66,7 @@ Path = tuple[Any, ...]
 def _leaves(space: Space[Any], path: Path = ()) -> Iterator[tuple[Path, Space[Any]]]:
     """Yield (path, space) of every entry of a space, itself if it has none."""
     if not is_readable(space):
-        named = f"entry '{_name(path)}': " if path else ""
+        named = f"entry '{spelt(path)}': " if path else ""
         raise SpecError(f"{named}{unreadable(space)}")
     yield path, space
 
@@ -86,20 +88,6 @@ def _all_readable(space: Space[Any]) -> bool:
         return bool(list(_leaves(space)))
     except SpecError:
         return False
-
-
-def _name(path: Path) -> str:
-    return ".".join(str(key) for key in path)
-
-
-def _at(observation: Any, path: Path) -> Any:
-    """Return an entry of an observation."""
-    for key in path:
-        try:
-            observation = observation[key]
-        except (KeyError, IndexError, TypeError) as error:
-            raise DataError(f"the observation has no entry '{_name(path)}'") from error
-    return observation
 
 
 def _chosen(space: Space[Any], entries: Sequence[str]) -> list[tuple[Path, Space[Any]]]:
@@ -146,11 +134,11 @@ class ObservationReader:
         Raises:
             DataError: the observation is not one of the space; the message says why.
         """
-        numbers = [flat(_at(observation, path)) for path, flat in self.parts]
+        numbers = [flat(entry("observation", observation, path)) for path, flat in self.parts]
         if self.picture is None:
             return np.concatenate(numbers, dtype=self.frame.dtype, casting="unsafe")
         path, checked, reader = self.picture
-        image = reader.read(checked(_at(observation, path)))
+        image = reader.read(checked(entry("observation", observation, path)))
         if not numbers:
             return image
         planes = np.concatenate(numbers, dtype=self.frame.dtype, casting="unsafe")
@@ -209,13 +197,13 @@ def observation_reader(
     others = [leaf for leaf in leaves if leaf[0] != path]
     shape, dtype, said = reader.shape, reader.dtype, reader.described
     if path:
-        said = f"entry '{_name(path)}' is {said}"
+        said = f"entry '{spelt(path)}' is {said}"
     if others:
         planes = sum(count_of(inner) for _, inner in others)
         shape = (*shape[:2], (shape[2] if len(shape) == 3 else 1) + planes)
         if not (dtype == "uint8" and all(fits_bytes(inner) for _, inner in others)):
             dtype = "float32"
-        names = ", ".join(f"'{_name(p)}'" for p, _ in others)
+        names = ", ".join(f"'{spelt(p)}'" for p, _ in others)
         said += f"; {names} as {planes} more channels"
     spec = FrameSpec(shape, dtype, stack or reader.stack)
     parts = tuple((p, flattener(inner, strict)) for p, inner in others)
@@ -238,7 +226,7 @@ def _vector_reader(
     if len(leaves) == 1 and not leaves[0][0]:
         said = f"{in_words(leaves[0][1])}, read as a vector of {size}"
     else:
-        kinds = ", ".join(f"'{_name(path)}' {in_words(inner)}" for path, inner in leaves)
+        kinds = ", ".join(f"'{spelt(path)}' {in_words(inner)}" for path, inner in leaves)
         said = f"{kinds}, flattened into a vector of {size}"
     spec = FrameSpec((size,), dtype, stack or 1)
     parts = tuple((path, flattener(inner, strict)) for path, inner in leaves)
