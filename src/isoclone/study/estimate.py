@@ -47,6 +47,7 @@ RANDOM_STEPS = 32
 SHORT_EPISODE = 200  # steps
 TYPICAL_EPISODE = 1_000  # steps, where there are no demonstrations to count them in
 REFERENCE_EPISODES = 32  # of random play
+LONGEST_START = 5.0  # seconds
 BASELINES = 2  # marginal actions, and the sweep's smallest agent
 
 
@@ -370,12 +371,12 @@ def estimate(
 def _other_seconds(spec: StudySpec, speed: Speed, workers: int, episode_steps: float) -> float:
     """Estimate the time of all that is neither recording nor training nor the agent's own play.
 
-    A worker imports what this process has imported, so it takes as long to start; the film and the
-    page together take about as long again.
+    A worker imports what this process has imported, so it takes as long to start, unless this one
+    has long done other work; the film and the page together take about as long again.
     """
     episodes = REFERENCE_EPISODES + BASELINES * spec.forecast_episodes
     played = episodes * episode_steps / speed.rollout_steps_per_s / workers
-    return played + 2 * time.process_time()
+    return played + 2 * min(time.process_time(), LONGEST_START)
 
 
 def sweep_seconds(
