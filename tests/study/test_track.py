@@ -47,7 +47,8 @@ def test_tensorboard_has_every_row_once(study_copy):
     rows = [r for r in read_curve(study.folder.run(run.id).curve) if r.train_loss is not None]
     told = [(e.step, pytest.approx(e.value)) for e in events.Scalars("train/train_loss")]
     assert [(row.samples, row.train_loss) for row in rows] == told
-    points = sorted((p for p in study.points(None) if p.run_id == run.id), key=lambda p: p.budget_flops)
+    points = [p for p in study.points(None) if p.run_id == run.id]
+    points.sort(key=lambda p: p.budget_flops)
     told = [(e.step, pytest.approx(e.value)) for e in events.Scalars("point/dev_loss")]
     assert [(p.samples, p.dev_loss) for p in points] == told
 
