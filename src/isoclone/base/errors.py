@@ -12,6 +12,7 @@
     ├── CheckpointError           weights are damaged, or belong to another policy
     ├── StoreError                the study directory cannot be read or written
     └── ExecutionError            a run kept failing, or a worker was lost for good
+        └── EnvFailure            an environment raised; another one may do better
 
 A message is one line: what is wrong, where (file, field or flag), and what to do about it.
 """
@@ -91,3 +92,7 @@ class StoreError(IsocloneError):
 
 class ExecutionError(IsocloneError):
     """A run kept failing, or a worker was lost for good."""
+
+
+class EnvFailure(ExecutionError):
+    """An environment raised. Its process may have been killed, so it is worth another try."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from isoclone.base.errors import ExecutionError, IsocloneError, StoreError
+from isoclone.base.errors import EnvFailure, ExecutionError, IsocloneError, StoreError
 from isoclone.base.registry import trust_modules
 from isoclone.executors.base import TRIES, Outcome, Task
 
@@ -46,8 +46,8 @@ def call(task: Task) -> Outcome:
 def attempt(function: Callable[..., Any], *args: Any) -> Any:
     """Call a function, up to `TRIES` times; return what it returns.
 
-    Errors of isoclone's own are raised at once, since they would only come again. Any other error
-    may pass: a game's process was killed, a library ran out of memory.
+    Errors of isoclone's own are raised at once, since they would only come again. That of an
+    environment, whose process may have been killed, and any that is not ours may pass.
 
     Raises:
         ExecutionError: every try failed; the message is that of the last one.
@@ -55,6 +55,9 @@ def attempt(function: Callable[..., Any], *args: Any) -> Any:
     for count in range(1, TRIES + 1):
         try:
             return function(*args)
+        except EnvFailure:
+            if count == TRIES:
+                raise
         except IsocloneError:
             raise
         except Exception as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.base.errors import DataError, ExecutionError, IsocloneError
+from isoclone.base.errors import DataError, EnvFailure, ExecutionError, IsocloneError
 from isoclone.games.base import Env, Game, SerialVector, VectorEnv, close, slot_seeds
 
 
@@ -19,7 +19,7 @@ def make_env(game: Game) -> CheckedEnv:
     """Make a checked environment of a game.
 
     Raises:
-        ExecutionError: it cannot be made; the message has the environment's own words.
+        EnvFailure: it cannot be made; the message has the environment's own words.
     """
     return CheckedEnv(game)
 
@@ -36,8 +36,8 @@ def vector_env(game: Game, n: int, seed: int) -> VectorEnv:
 class CheckedEnv:
     """One environment of a game; its other attributes are reached through this one.
 
-    `reset` and `step` raise ExecutionError, naming the step and the reason, if the environment
-    raises, or gives a frame or reward that the game does not declare.
+    `reset` and `step` raise EnvFailure, naming the step and the reason, if the environment raises,
+    and ExecutionError if it gives a frame or reward that the game does not declare.
     """
 
     def __init__(self, game: Game):
@@ -95,9 +95,9 @@ class CheckedEnv:
     def _where(self) -> str:
         return f"game '{self._game.name}', step {self._steps}"
 
-    def _failure(self, what: str, error: Exception) -> ExecutionError:
+    def _failure(self, what: str, error: Exception) -> EnvFailure:
         said = " ".join(str(error).split())[:200]
-        return ExecutionError(f"game '{self._game.name}' {what}: {type(error).__name__}: {said}")
+        return EnvFailure(f"game '{self._game.name}' {what}: {type(error).__name__}: {said}")
 
     def _copied(self, frame: Any) -> np.ndarray:
         """Return a copy of a frame that is as the game declares it."""
