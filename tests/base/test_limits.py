@@ -22,7 +22,8 @@ from isoclone.base.errors import DataError, IsocloneError, SpecError
 from isoclone.base.limits import check_array, check_zip, limited, parse_size
 from isoclone.cli import main
 from isoclone.demos.episode import read_episode
-from isoclone.games import FrameSpec
+from isoclone.experts import expert
+from isoclone.games import FrameSpec, game
 from isoclone.laws.tables import read
 from isoclone.published.saved import load
 
@@ -203,6 +204,16 @@ def test_a_zip_is_refused_by_its_directory(tmp_path):
     path.write_bytes(b"no zip")
     with pytest.raises(DataError, match="no zip archive"):
         check_zip(path)
+
+
+@pytest.mark.parametrize("name", ["agent.zip", "agent.pt", "agent.pt2"])
+def test_an_expert_that_unpacks_large_is_refused(tmp_path, name, monkeypatch):
+    monkeypatch.setenv("ISOCLONE_UNPACK_LIMIT", "4M")
+    path = tmp_path / name
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data", b"{}" + bytes(5 << 20))
+    with pytest.raises(DataError, match=r"would unpack to 5\.0 MiB"):
+        expert(str(path), game("gym/CartPole-v1"), trust=True)
 
 
 @pytest.mark.parametrize("kind", [gzip, bz2])

@@ -6,7 +6,7 @@ file, 2 GiB unless the user says otherwise.
 
 | what comes in | ask |
 |---|---|
-| zip archives: .npz, SB3, torch | `check_zip(path)` |
+| zip archives: .npz, SB3, torch | `check_zip(path)`, or `check_archive` of an open one |
 | arrays of .npy, and those in .npz | `check_zip` or `check_array(path, shape, dtype)` |
 | Parquet | `base.parquet.read_table(path, columns)`, or `check` there |
 | gzip, bz2, xz streams | `limited(stream, path)`, since no header can be believed |
@@ -105,10 +105,14 @@ def check_zip(path: Path, unless_said: int = DEFAULT) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            sizes = [info.file_size for info in archive.infolist()]
+            check_archive(path, archive, unless_said)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise DataError(f"{path} is damaged or no zip archive") from error
-    check_unpacked(path, sum(sizes), unless_said)
+
+
+def check_archive(path: object, archive: zipfile.ZipFile, unless_said: int = DEFAULT) -> None:
+    """Raise DataError if an open zip archive unpacks to more than the limit."""
+    check_unpacked(path, sum(info.file_size for info in archive.infolist()), unless_said)
 
 
 def limited(stream: IO[bytes], path: object) -> Iterator[bytes]:

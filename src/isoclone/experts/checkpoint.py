@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclone.base.errors import CheckpointError, SpecError, TrustError
+from isoclone.base.limits import check_archive
 from isoclone.experts.algorithms import OFF_POLICY, algorithm_of, load_model, part
 from isoclone.experts.beside import Beside, look_beside, wanted_statistics
 from isoclone.experts.normalize import Statistics, read_statistics
@@ -101,6 +102,7 @@ def _read_data(path: Path) -> dict[str, Any]:
     """Read the JSON half of a checkpoint, without unpickling anything."""
     try:
         with zipfile.ZipFile(path) as archive:
+            check_archive(path, archive)
             data = json.loads(archive.read("data"))
     except (
         *(zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError),

@@ -8,6 +8,7 @@ with zeros, or with what a TorchScript module's exported `initial_state(n)` retu
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from isoclone.base.errors import CheckpointError, MissingExtraError, SpecError, TrustError
+from isoclone.base.limits import check_zip
 from isoclone.experts.base import Expert
 from isoclone.experts.player import as_expert
 from isoclone.games import Game
@@ -136,6 +138,8 @@ def load_network(
             f"{path} is a file of torch and may hold pickled objects and code; if you trust its "
             "source, pass trust=True (--trust)"
         )
+    if zipfile.is_zipfile(path):
+        check_zip(path)
     opener = _onnx if path.suffix == ".onnx" else _exported if path.suffix == ".pt2" else _script
     opened = opener(path, device)
     kind = dtype or opened.dtype or "float32"

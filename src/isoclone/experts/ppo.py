@@ -24,7 +24,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from isoclone.base.errors import CheckpointError, MissingExtraError, SpecError, SpecMismatchError
+from isoclone.base.errors import (
+    CheckpointError,
+    DataError,
+    MissingExtraError,
+    SpecError,
+    SpecMismatchError,
+)
+from isoclone.base.limits import check_archive
 from isoclone.base.records import stable_id
 from isoclone.base.store import read_json, replacing, sweep_leftovers, write_json
 from isoclone.experts.checkpoint import EXPERT_JSON, EXPERT_ZIP, MIN_CNN_SIDE
@@ -226,12 +233,15 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], int]:
 
     try:
         with zipfile.ZipFile(path) as archive:
+            check_archive(path, archive)
             done = int(json.loads(archive.read("data"))["num_timesteps"])
             names = {"policy": "policy.pth", "policy.optimizer": "policy.optimizer.pth"}
             weights = {
                 key: torch.load(io.BytesIO(archive.read(file)), "cpu", weights_only=True)
                 for key, file in names.items()
             }
+    except DataError:
+        raise
     except Exception as error:
         raise CheckpointError(
             f"{path} is damaged ({error}); delete it to train from the start"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclone.base.errors import DataError
-from isoclone.base.limits import check_unpacked, unpack_limit
+from isoclone.base.limits import check_archive, check_unpacked, unpack_limit
 
 MAX_BYTES = 256 << 20  # unpacked, unless the user says more; the released hold less than 1 MiB
 NODE_BYTES = 512  # of a container or a number, as Python keeps it, with room to spare
@@ -45,7 +45,7 @@ def load(path: Path) -> Any:
 def _check_archive(path: Path) -> None:
     """Refuse an archive of another kind, or one that unpacks to more than the limit."""
     with zipfile.ZipFile(path) as archive:
-        check_unpacked(path, sum(info.file_size for info in archive.infolist()), MAX_BYTES)
+        check_archive(path, archive, MAX_BYTES)
         names = [n for n in archive.namelist() if n == "data.pkl" or n.endswith("/data.pkl")]
     if len(names) != 1:
         raise DataError("not a torch-saved archive (it should hold one data.pkl)")
