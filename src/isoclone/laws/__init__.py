@@ -4,7 +4,12 @@ fitted = fit(table)                    # the default law: a `ScalingLaws`
 fitted.forecast(1e13)                  # N, D, loss, return at that compute, 95 % intervals
 fit_law("mine", table)                 # a law of yours, added by `LAWS.add("mine", fit)`
 compare(["mine"], table)               # its past forecasts beside the default's
+
+What fits is brought in when first used: SciPy takes a while to import.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from isoclone.laws.base import (
     DEFAULT_LAW,
@@ -16,10 +21,21 @@ from isoclone.laws.base import (
     FittedLaw,
     Law,
 )
-from isoclone.laws.comparison import LawComparison, compare
-from isoclone.laws.fit import ScalingLaws, fit
-from isoclone.laws.plugged import fit_law
-from isoclone.laws.points import clean_table
+
+if TYPE_CHECKING:
+    from isoclone.laws.comparison import LawComparison, compare
+    from isoclone.laws.plugged import fit_law
+    from isoclone.laws.points import clean_table
+    from isoclone.laws.scaling import ScalingLaws, fit
+
+_ROOMS = {
+    "LawComparison": "isoclone.laws.comparison",
+    "ScalingLaws": "isoclone.laws.scaling",
+    "clean_table": "isoclone.laws.points",
+    "compare": "isoclone.laws.comparison",
+    "fit": "isoclone.laws.scaling",
+    "fit_law": "isoclone.laws.plugged",
+}
 
 __all__ = [
     "DEFAULT_LAW",
@@ -37,3 +53,11 @@ __all__ = [
     "fit",
     "fit_law",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'isoclone.laws' has no attribute {name!r}")
+    found = getattr(importlib.import_module(_ROOMS[name]), name)
+    globals()[name] = found
+    return found

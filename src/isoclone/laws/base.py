@@ -7,18 +7,20 @@ all a user's law needs: `fit_law` completes it to a `FittedLaw`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from isoclone.base.records import Forecast, Interval, Record, Status, jsonable
 from isoclone.base.tables import LAWS
-from isoclone.laws.isoflop import IsoFlop
+
+if TYPE_CHECKING:
+    from isoclone.laws.isoflop import IsoFlop
 
 Array = np.ndarray
 
 DEFAULT_LAW = "isoclone"
-LAWS.add(DEFAULT_LAW, "isoclone.laws.fit:fit")
+LAWS.add(DEFAULT_LAW, "isoclone.laws.scaling:fit")
 
 
 @dataclass(frozen=True)

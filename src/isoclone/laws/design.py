@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoclone.base.errors import FitError, SpecError
-from isoclone.laws.fit import ScalingLaws
+from isoclone.laws.scaling import ScalingLaws
 from isoclone.laws.surface import FORMS, LogSumExp, Surface
 
 Array = np.ndarray

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoclone.base.errors import FitError, SpecError
-from isoclone.laws.fit import ScalingLaws
+from isoclone.laws.scaling import ScalingLaws
 
 Array = np.ndarray
 REACH_DECADES = 6.0  # how far beyond the evidence is looked

@@ -26,9 +26,9 @@ from isoclone.laws.base import (
     Exponents,
     FittedLaw,
 )
-from isoclone.laws.fit import ScalingLaws, fit
 from isoclone.laws.isoflop import IsoFlop, fit_isoflops
 from isoclone.laws.points import Points, clean_table
+from isoclone.laws.scaling import ScalingLaws, fit
 from isoclone.laws.sharpness import excluded
 
 Array = np.ndarray

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from isoclone import laws
 from isoclone.base.records import Point
 from isoclone.base.results import Reference
 from isoclone.base.schema import as_table
-from isoclone.laws import FittedLaw, LawComparison, ScalingLaws
+
+if TYPE_CHECKING:
+    from isoclone.laws import FittedLaw, LawComparison, ScalingLaws
 
 References = Mapping[str, Reference]
 
