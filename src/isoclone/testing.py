@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isoclone import games, laws, policies
-from isoclone.base.errors import DataError, IsocloneError, SpecError
+from isoclone.base.errors import DataError, EnvFailure, IsocloneError, SpecError
 from isoclone.base.records import Forecast, Point
 from isoclone.base.registry import is_reference
 from isoclone.base.schema import columns
 from isoclone.demos.base import MASKED, Demonstrations
 from isoclone.executors import Executor
+from isoclone.executors.serial import attempt
 from isoclone.experts import Expert, View, shaped
 from isoclone.games import Env, FrameSpec, Game, action_sizes
 from isoclone.games.actions import chosen, one_action, random_actions
@@ -54,8 +55,10 @@ def _naming(who: str, what: str) -> Iterator[None]:
     except IsocloneError:
         raise
     except Exception as error:
+        # A process that plays for it may have been killed, which is no fault of the code.
+        kind = EnvFailure if isinstance(error, ConnectionError | EOFError) else SpecError
         said = " ".join(str(error).split())[:160]
-        raise SpecError(f"{who}: {what} raised {type(error).__name__}: {said}") from error
+        raise kind(f"{who}: {what} raised {type(error).__name__}: {said}") from error
 
 
 # ---------------------------------------------------------------------- games
@@ -567,7 +570,7 @@ def check_executor(executor: Executor, name: str) -> None:
 def first_game(name: str, maker: Maker, args: Args, options: Options) -> Game:
     """Make a game and return it checked, and what makes it again too."""
     made: Game = maker(*args, **options)
-    check_game(made)
+    attempt(check_game, made)
     who = f"game '{name}'"
     with _naming(who, "making it again from its own options()"):
         maker(*args, **made.options())
