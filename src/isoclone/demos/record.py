@@ -163,10 +163,8 @@ def _finished(path: Path) -> FrameDemonstrations | None:
         return None
     with contextlib.suppress(StoreError):
         table = read_json(path / DONE)
-        told = isinstance(table, dict) and table.get("table_digest") == table_digest(table)
-        there = FrameDemonstrations.open(path, verify=False)
-        if told:
-            return there
+        if isinstance(table, dict) and table.get("table_digest") == table_digest(table):
+            return FrameDemonstrations.open(path, verify=False)
     return None
 
 
