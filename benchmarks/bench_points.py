@@ -29,6 +29,7 @@ from isoclone.study import pipeline
 from isoclone.study.builtins import builtin
 from isoclone.study.plan import grid
 from isoclone.study.session import Session
+from isoclone.study.spec import with_precision
 from isoclone.study.study import Study
 
 BUDGETS, WIDTHS = 20, 20
@@ -49,10 +50,11 @@ def make(folder: Path, points: int) -> Study:
         forecast_episodes=4,
         dev_samples=100,
     )
+    spec = with_precision(spec, "cpu")
     study = Study.create(folder, spec)
     pipeline.record(study, Session())
     fingerprint = study.demos(verify=False).fingerprint
-    rng, made = np.random.default_rng(0), made_by("cpu", "float32")
+    rng, made = np.random.default_rng(0), made_by("cpu", spec.recipe["precision"])
     the_game = spec.make_game()
     for cell in grid(spec):
         run = spec.run_for(cell.width, cell.seed, fingerprint, cell.budget_flops)

@@ -172,7 +172,7 @@ class ConsoleObserver(Observer):
 
     def _sweeps_time_left(self, study: Study, sweep: Sweep, progress: list[dict[str, Any]]) -> str:
         """Time left by the plan's own speeds; small sizes take more seconds for a FLOP."""
-        if self._plan is None:
+        if self._plan is None or self._plan.speed is None:
             return ""
         speed, spec = self._plan.speed, study.spec
         stopped = {d.width for d in sweep.decisions if d.what == "stopped"}

@@ -197,6 +197,7 @@ def status(
     from isoclone.base.records import jsonable
     from isoclone.cli.console import STDOUT, point_line, read_progress
     from isoclone.cli.output import print_json
+    from isoclone.cli.screen import joined
     from isoclone.study.examine import examine
     from isoclone.study.study import Study
 
@@ -230,8 +231,8 @@ def status(
     if json:
         print_json(state)
         return
-    for point in points:
-        STDOUT.say(point_line(point))
+    if points:
+        STDOUT.say(joined(map(point_line, points)))
     for name in ("demos", "sweep_complete", "laws", "forecast_tested", "report"):
         STDOUT.print(f"{name.replace('_', ' ')}: {'yes' if state[name] else 'no'}")
     for said in [*state["mixtures"], *(harm.says for harm in harms)]:

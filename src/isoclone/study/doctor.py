@@ -279,6 +279,8 @@ def _study(study: Study, workers: int) -> Iterator[Finding]:
 
 
 def _time(plan: Plan) -> Finding:
+    if plan.speed is None:
+        return Finding(OK, "time", "the study is finished")
     cost, largest = plan.estimate, plan.sizes[-1]["flops_per_sample"]
     found = (
         f"{plan.sweep_flops + plan.forecast_flops:.2g} FLOPs, about {duration(cost.total_s)} on "

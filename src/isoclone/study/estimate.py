@@ -42,7 +42,7 @@ from isoclone.study.spec import StudySpec
 if TYPE_CHECKING:
     from isoclone.training.loop import Trainer
 
-MEASURE_SECONDS = 0.3
+MEASURE_SECONDS = 0.2
 RANDOM_STEPS = 32
 SHORT_EPISODE = 200  # steps
 TYPICAL_EPISODE = 1_000  # steps, where there are no demonstrations to count them in
@@ -99,26 +99,33 @@ class Plan(Record):
     points: int
     sweep_flops: float
     forecast_flops: float
-    speed: Speed
+    speed: Speed | None  # None if nothing is left to do that takes its time
     estimate: Estimate
     done_points: int
     notes: list[str] = field(default_factory=list)
 
 
 def plan(
-    spec: StudySpec, recorded: Demonstrations | None, done: Sequence[Point], workers: int = 1
+    spec: StudySpec,
+    recorded: Demonstrations | None,
+    done: Sequence[Point],
+    workers: int = 1,
+    finished: bool = False,
 ) -> Plan:
     """Return sizes x budgets x seeds, FLOPs, and the time expected on this machine.
 
     Args:
         recorded: the demonstrations, if they are there; else the expert's speed is measured too.
         done: points that are measured already, of the sweep and the forecast's.
+        finished: those are all that the study will have, so nothing is timed.
 
     Raises:
         ExecutionError: the policy, the game or the expert kept failing.
     """
     the_game = spec.make_game()
-    speed = measure_speed(spec, with_expert=recorded is None, workers=workers)
+    speed = None
+    if not finished or recorded is None:
+        speed = measure_speed(spec, with_expert=recorded is None, workers=workers)
     sizes = [_size(spec, width, the_game) for width in spec.widths]
     usual = recorded.samples / len(recorded.episodes) if recorded else float(TYPICAL_EPISODE)
     costs = {size["width"]: size["flops_per_sample"] for size in sizes}
@@ -136,7 +143,11 @@ def plan(
         sweep_flops=grid_flops(spec),
         forecast_flops=spec.forecast_budget,
         speed=speed,
-        estimate=estimate(spec, speed, costs, workers, steps, done),
+        estimate=(
+            estimate(spec, speed, costs, workers, steps, done)
+            if speed
+            else Estimate(workers, 0.0, 0.0, 0.0, _start_seconds())
+        ),
         done_points=sum(point.role == "sweep" for point in done),
         notes=[*getattr(the_game, "describe", list)(), *_notes(spec, speed)],
     )
@@ -153,9 +164,9 @@ def _size(spec: StudySpec, width: int, the_game: Game) -> dict[str, Any]:
     }
 
 
-def _notes(spec: StudySpec, speed: Speed) -> list[str]:
+def _notes(spec: StudySpec, speed: Speed | None) -> list[str]:
     notes = [told(spec.calibration, spec.budgets_flops)] if spec.calibration else []
-    if spec.expert == "lookahead" and speed.expert_steps_per_s:
+    if spec.expert == "lookahead" and speed and speed.expert_steps_per_s:
         hours = spec.samples / speed.expert_steps_per_s / 3600
         notes.append(
             "no better expert was named, so look-ahead plays: "
@@ -371,12 +382,19 @@ def estimate(
 def _other_seconds(spec: StudySpec, speed: Speed, workers: int, episode_steps: float) -> float:
     """Estimate the time of all that is neither recording nor training nor the agent's own play.
 
-    A worker imports what this process has imported, so it takes as long to start, unless this one
-    has long done other work; the film and the page together take about as long again.
+    The film and the page together take about as long as a worker's start.
     """
     episodes = REFERENCE_EPISODES + BASELINES * spec.forecast_episodes
     played = episodes * episode_steps / speed.rollout_steps_per_s / workers
-    return played + 2 * min(time.process_time(), LONGEST_START)
+    return played + 2 * _start_seconds()
+
+
+def _start_seconds() -> float:
+    """Estimate the time a worker takes to start: it imports what this process has imported.
+
+    If this process has long done other work, its own time says nothing any more.
+    """
+    return min(time.process_time(), LONGEST_START)
 
 
 def sweep_seconds(

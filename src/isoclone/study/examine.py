@@ -231,8 +231,8 @@ class _Examination:
         self.found.seen.add(run.failure)
 
     def _point_in(self, path: Path) -> Point:
-        point = self.folder.parsed(Point, path)
-        if path not in self.folder.places(point):
+        point, at_home = self.folder.parsed(Point, path)
+        if not at_home:
             raise Unsound(ELSEWHERE, "belongs to another run or budget")
         if point.role not in ROLES:
             raise ValueError

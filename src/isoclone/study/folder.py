@@ -48,7 +48,8 @@ from isoclone.base.store import read_json, write_json
 STUDY_FILE, STUDY_COPY = "study.json", "study.copy.json"
 HEAVY = ("demos", "recordings")  # not fetched from an object store only to look at a study
 R = TypeVar("R", Run, Point)
-_PARSED: dict[Path, tuple[tuple[int, int, int], Run | Point]] = {}  # as a file was when it was read
+# A file as it was when it was read, and whether it belongs there.
+_PARSED: dict[Path, tuple[tuple[int, int, int], Run | Point, bool]] = {}
 
 
 def budget_key(budget_flops: float) -> str:
@@ -260,8 +261,10 @@ class StudyFolder:
         names = sorted(os.listdir(home)) if home.is_dir() else []
         return [RunFolder(home / name) for name in names]
 
-    def parsed(self, kind: type[R], path: Path) -> R:
-        """Read a record from its file; what was read before is not read again unless it changed.
+    def parsed(self, kind: type[R], path: Path) -> tuple[R, bool]:
+        """Return the record in a file, and whether a record of its contents belongs there.
+
+        What was read before is not read again unless it changed.
 
         Raises:
             StoreError: it is missing or no JSON.
@@ -270,24 +273,26 @@ class StudyFolder:
         try:
             now = os.stat(path)
         except OSError:
-            return kind.from_json(read_json(path))
+            read_json(path)  # says what is the matter
+            raise
         stamp = (now.st_ino, now.st_size, now.st_mtime_ns)
         before = _PARSED.get(path)
         if before is None or before[0] != stamp:
-            before = _PARSED[path] = stamp, kind.from_json(read_json(path))
-        return before[1]  # type: ignore[return-value]
+            record = kind.from_json(read_json(path))
+            before = _PARSED[path] = stamp, record, path in self._places(record)
+        return before[1], before[2]  # type: ignore[return-value]
 
     def _read(self, kind: type[R], path: Path) -> R:
         """Read a record from its file, which must be where a record of its contents belongs."""
         try:
-            record = self.parsed(kind, path)
+            record, at_home = self.parsed(kind, path)
         except TypeError as error:
             raise StoreError(f"{path} is damaged ({error}); delete it to make it again") from error
-        if path not in self.places(record):
+        if not at_home:
             raise StoreError(f"{path} belongs to another run or budget; delete it to make it again")
         return record
 
-    def places(self, record: Run | Point) -> list[Path]:
+    def _places(self, record: Run | Point) -> list[Path]:
         """Return where a record's file must be; nowhere if it names a checkpoint not its run's."""
         if isinstance(record, Run):
             return [self.run(record.id).file]

@@ -10,7 +10,7 @@ from typing import Any
 
 from isoclone.base.errors import IsocloneError, SpecError, SpecMismatchError, UnknownNameError
 from isoclone.base.records import Run, conform, jsonable, shown
-from isoclone.base.registry import trust_typed
+from isoclone.base.registry import is_reference, trust_typed
 from isoclone.base.tables import EXPERTS
 from isoclone.base.userfile import is_file_reference
 from isoclone.demos import Demonstrations, demos_here, demos_in, open_demos
@@ -164,9 +164,9 @@ class StudySpec:
         """
         _check_numbers(self)
         _check_grid(self)
-        if costs or not POLICIES.knows(self.policy):
-            POLICIES.find(self.policy)
-        LAWS.find(self.law)
+        for table, name in ((POLICIES, self.policy), (LAWS, self.law)):
+            if not table.knows(name) or (costs and is_reference(name)):  # ours need no import
+                table.find(name)
         if not costs:
             return
         cost = self.batch_flops(max(self.widths))

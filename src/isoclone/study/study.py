@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from isoclone.base.errors import DataError, SpecError, StoreError, TrustError
 from isoclone.base.records import Forecast, Point, Run, shown
@@ -21,7 +21,6 @@ from isoclone.demos import Demonstrations, open_demos
 from isoclone.demos.base import check_held_out
 from isoclone.demos.demonstrations import DONE
 from isoclone.games import Game
-from isoclone.laws import FittedLaw, LawComparison
 from isoclone.remote import Remote, address_of, local, name_of, remote_of
 from isoclone.study.estimate import Plan, plan
 from isoclone.study.fit import compare_laws, fit_law
@@ -35,6 +34,9 @@ from isoclone.study.spec import (
     with_identity,
     with_precision,
 )
+
+if TYPE_CHECKING:
+    from isoclone.laws import FittedLaw, LawComparison
 
 FORMAT = 1
 R = TypeVar("R", Reference, Baseline)
@@ -256,7 +258,10 @@ class Study:
         recorded = self._recorded()
         if recorded is None:
             self.check_trust()
-        return plan(self.spec, recorded, self._readable_points(), workers)
+        points = self._readable_points()
+        sweep = self.sweep([point for point in points if point.role == "sweep"])
+        finished = sweep.complete and any(point.role == "forecast" for point in points)
+        return plan(self.spec, recorded, points, workers, finished)
 
     def _recorded(self) -> Demonstrations | None:
         """Return the demonstrations, unless `run` has to record them, or their table, first."""
