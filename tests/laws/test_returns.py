@@ -34,6 +34,7 @@ def test_the_scales_depend_on_floor_and_ceiling():
     assert set(with_top) == {"root", "log", "logit", "by-loss"}
     assert set(returns.forecasters(series([-1, 2, 3]))) == {"linear"}
     assert set(returns.forecasters(series([-1, 2, 3], ceiling=9.0))) == {"linear", "logit"}
+    assert set(returns.forecasters(series([0, 0, 0], ceiling=0.0))) == {"linear"}  # no room
     assert "log" in returns.forecasters(series([-1, 2, 3], floor=-2.0))
 
 

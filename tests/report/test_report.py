@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from markupsafe import escape
 
-from isoclone.base.results import Reference, Tested
+from isoclone.base import results
+from isoclone.base.results import Reference
 from isoclone.base.store import read_json, write_json
 from isoclone.report import write_report
 from isoclone.report.facts import Facts
@@ -336,13 +337,14 @@ def test_the_headline_names_who_played_and_how_often_it_was_seen(facts: Facts) -
     assert facts.agent is not None
     shown = dataclasses.replace(
         facts, demos=dataclasses.replace(facts.demos, expert="champion.zip"),
-        tested=Tested.of(facts.forecast, dataclasses.replace(facts.agent, epochs=25.0)),
+        tested=results.Tested.of(facts.forecast, dataclasses.replace(facts.agent, epochs=25.0)),
     )  # fmt: skip
     said = headline(shown)
     assert "Imitating the champion.zip expert in toy" in said
     assert "(the demonstrations <b>25 times</b> over)" in said
     once = dataclasses.replace(
-        facts, tested=Tested.of(facts.forecast, dataclasses.replace(facts.agent, epochs=0.9))
+        facts,
+        tested=results.Tested.of(facts.forecast, dataclasses.replace(facts.agent, epochs=0.9)),
     )
     assert "times</b> over" not in headline(once)
 

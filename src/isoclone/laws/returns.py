@@ -167,7 +167,8 @@ BASELINES = {"paper": paper, "persistence": persistence, "last-slope": last_slop
 def forecasters(s: ReturnSeries) -> dict[str, Callable[[ReturnSeries], Curve]]:
     """Return the forecasters that the series allows, under the conditions given above."""
     if s.base is None:
-        return {"linear": linear} if s.top is None else {"linear": linear, "logit": logit}
+        room = s.top is not None and s.top > s.value.min()
+        return {"linear": linear, "logit": logit} if room else {"linear": linear}
     if s.top is None:
         return {"linear": linear, "root": root, "log": log, "by-loss": by_loss}
     return {"root": root, "log": log, "logit": logit, "by-loss": by_loss}
