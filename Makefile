@@ -24,6 +24,7 @@ test: install
 
 lint: install
 	$(BIN)/ruff check src tests studies benchmarks
+	$(BIN)/ruff check --preview --select PLW1514 src  # files have their encoding named
 	$(BIN)/ruff format --check src tests studies benchmarks
 	$(BIN)/mypy
 

@@ -168,7 +168,7 @@ def read_json(path: Path, sealed: bool = False, remedy: str = "restore it or del
         StoreError: it is missing, not JSON, or not what was written.
     """
     try:
-        found = json.loads(path.read_text(), parse_constant=_no_number)
+        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
         return _unsealed(found, sealed)
     except FileNotFoundError as error:
         raise StoreError(f"{path} is missing") from error
@@ -299,7 +299,7 @@ def alone(file: Path, what: str) -> Iterator[str | None]:
         StoreError: another process holds the lock.
     """
     try:
-        held = open(file, "w")  # noqa: SIM115 - closed by the `with` below
+        held = open(file, "w", encoding="utf-8")  # noqa: SIM115 - closed by the `with` below
     except OSError as error:
         advice = "copy it to a place that can be written, and go on there"
         raise StoreError(f"{what} cannot be written ({error.strerror}); {advice}") from error
@@ -317,7 +317,7 @@ def alone(file: Path, what: str) -> Iterator[str | None]:
 
 def _name_of(lock: os.stat_result) -> str | None:
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:
         return None
     return f"{boot}:{lock.st_dev}:{lock.st_ino}"
@@ -337,7 +337,10 @@ def is_alive(pid: int) -> bool:
 def _is_zombie(pid: int) -> bool:
     """Return whether a process has ended and only waits for its parent to ask how."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+            == "Z"
+        )
     except OSError:
         return False
 

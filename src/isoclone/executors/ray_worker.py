@@ -93,7 +93,9 @@ def _call_in_copy(bare: Task, files: Files, sent: Sent) -> tuple[Outcome, Parcel
     """Do the task in a copy of its directory, on a disk of this machine."""
     home = _scratch() / hashlib.sha256(str(files.home).encode()).hexdigest()[:16]
     home.mkdir(exist_ok=True)
-    with open(home / ".lock", "w") as lock:  # one worker of this machine at a time
+    with open(
+        home / ".lock", "w", encoding="utf-8"
+    ) as lock:  # one worker of this machine at a time
         fcntl.flock(lock, fcntl.LOCK_EX)
         for name, (mark, reference) in sent.items():
             _put_down(home, name, mark, reference[0])

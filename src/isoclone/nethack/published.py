@@ -106,7 +106,7 @@ def _compute(mark: str) -> dict[str, Any]:
 def _numbers(path: Path) -> np.ndarray:
     """Read the finite numbers of a file, one a line."""
     try:
-        values = np.array(path.read_text().split(), dtype=float)
+        values = np.array(path.read_text(encoding="utf-8").split(), dtype=float)
     except (OSError, ValueError):
         raise DataError(f"{path}: not one number per line") from None
     return values[np.isfinite(values)]

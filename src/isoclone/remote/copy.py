@@ -278,7 +278,7 @@ class Remote:
     def _equal(self) -> Iterator[dict[str, _Equal]]:
         """Lock and yield the record of what was equal on both sides; write it if it changes."""
         self._home.mkdir(parents=True, exist_ok=True)
-        with open(self._home / ".lock", "w") as lock:
+        with open(self._home / ".lock", "w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             note = self._home / NOTE
             known = _noted(note) if note.exists() else None

@@ -226,7 +226,7 @@ def available_bytes() -> float:
     bounds = [float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))]
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
-        rows = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        rows = dict(line.split(":", 1) for line in meminfo.read_text(encoding="utf-8").splitlines())
         bounds = [float(rows["MemAvailable"].split()[0]) * 1024]
     limit, used = (Path("/sys/fs/cgroup") / f"memory.{name}" for name in ("max", "current"))
     if limit.exists() and limit.read_text().strip() != "max":
@@ -257,7 +257,7 @@ def _writing_fails(folder: Path) -> str | None:
             first, second = Path(inner) / "a", Path(inner) / "b"
             first.write_text("a")
             os.replace(first, second)
-            with open(second) as file:
+            with open(second, encoding="utf-8") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         return f"{folder}: {error.strerror or error}"

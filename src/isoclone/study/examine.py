@@ -492,7 +492,7 @@ def _rows_in(path: Path) -> list[Row]:
         import pyarrow.parquet as pq
 
         return [_texts(row) for row in pq.ParquetFile(path).read().to_pylist()]
-    with open(path, newline="") as file:
+    with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     if any(None in row or None in row.values() for row in rows):
         raise ValueError

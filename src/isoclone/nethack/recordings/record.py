@@ -303,7 +303,10 @@ def write_facts(path: Path, facts: Sequence[dict[str, Any]]) -> None:
 
 def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write games.csv, from which the importer reads the seeds and where play ended."""
-    with replacing(path / TABLE) as temporary, open(temporary, "w", newline="") as file:
+    with (
+        replacing(path / TABLE) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as file,
+    ):
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)

@@ -255,7 +255,7 @@ def read_table(recordings: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        with open(path, newline="") as file:
+        with open(path, encoding="utf-8", newline="") as file:
             return [{**row, "seed": int(row["seed"])} for row in csv.DictReader(file)]
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise DataError(f"{path} is damaged: {error}") from error
