@@ -29,7 +29,6 @@ from isoclone.study import pipeline
 from isoclone.study.builtins import builtin
 from isoclone.study.plan import grid
 from isoclone.study.session import Session
-from isoclone.study.spec import with_precision
 from isoclone.study.study import Study
 
 BUDGETS, WIDTHS = 20, 20
@@ -50,8 +49,8 @@ def make(folder: Path, points: int) -> Study:
         forecast_episodes=4,
         dev_samples=100,
     )
-    spec = with_precision(spec, "cpu")
     study = Study.create(folder, spec)
+    spec = study.spec
     pipeline.record(study, Session())
     fingerprint = study.demos(verify=False).fingerprint
     rng, made = np.random.default_rng(0), made_by("cpu", spec.recipe["precision"])

@@ -23,6 +23,7 @@ def tiny_spec(**changes: object) -> StudySpec:
         "forecast_episodes": 4,
         "dev_samples": 300,
         "extend": 1,
+        "recipe": recipe("lean", precision="float32").to_json(),
     }
     return builtin("toy").replace(**{**fields, **changes})
 

@@ -225,6 +225,22 @@ def _of_short_episodes(spec: StudySpec) -> Game:
     return game(spec.game, **{**spec.game_options, "max_steps": steps})
 
 
+def train_seconds(spec: StudySpec) -> float:
+    """Estimate the seconds of all training of a study on one core, timing two of its sizes.
+
+    Raises:
+        ExecutionError: the policy or the game kept failing.
+    """
+    named, the_game = f"game '{spec.game}'", spec.make_game()
+    if is_playable(the_game):
+        frames = _attempt(named, _some_frames, the_game)
+    else:
+        frames = _noise(the_game.frame)
+    costs = {width: _size(spec, width, the_game)["flops_per_sample"] for width in spec.widths}
+    whole = estimate(spec, _speed(spec, frames, math.inf, None), costs, workers=1)
+    return whole.sweep_s + whole.forecast_s
+
+
 def _attempt(what: str, function: Callable[..., Any], *args: Any) -> Any:
     try:
         return attempt(function, *args)
@@ -274,8 +290,7 @@ def _made_up(spec: StudySpec, frames: np.ndarray | None = None, least: int = 512
     frame, n_actions = the_game.frame, the_game.n_actions
     layout = policy_layout(spec.policy, spec.widths[0], frame, n_actions, **spec.policy_options)
     if frames is None and is_playable(the_game):
-        with closing(make_env(the_game)) as env:
-            frames = _random_frames(the_game, env)
+        frames = _some_frames(the_game)
     elif frames is None:
         frames = _noise(frame)
     encoder = fit_encoder(spec.recipe["frames"], layout, frame, frames)
@@ -285,6 +300,12 @@ def _made_up(spec: StudySpec, frames: np.ndarray | None = None, least: int = 512
     actions = random_actions(sizes, np.random.default_rng(0), rows)
     every, none = np.arange(rows), np.zeros(rows, np.int64)
     return FrameSource(FrameCache(encoder, codes, actions, none, none, every, every), sizes)
+
+
+def _some_frames(the_game: Game) -> np.ndarray:
+    """Return the first frames of random play in an environment of its own, (n, *shape)."""
+    with closing(make_env(the_game)) as env:
+        return _random_frames(the_game, env)
 
 
 def _random_frames(the_game: Game, env: Env) -> np.ndarray:

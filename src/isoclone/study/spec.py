@@ -332,16 +332,6 @@ def _usual_expert(name: str, options: Any) -> str:
     return "scripted" if scripted_variants(make_game(name, **known)) else "lookahead"
 
 
-def with_precision(spec: StudySpec, device: str) -> StudySpec:
-    """Replace the precision 'auto' by that of a device, so that all machines train alike."""
-    chosen = Recipe.from_json(spec.recipe).precision
-    if chosen != "auto":
-        return spec
-    from isoclone.training.device import precision_for
-
-    return spec.replace(recipe={**spec.recipe, "precision": precision_for(chosen, device)})
-
-
 def _check_numbers(spec: StudySpec) -> None:
     least = {
         "samples": 1,

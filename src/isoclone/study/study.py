@@ -27,12 +27,12 @@ from isoclone.study.fit import compare_laws, fit_law
 from isoclone.study.folder import HEAVY, STUDY_FILE, StudyFolder
 from isoclone.study.journal import Journal
 from isoclone.study.plan import Sweep, flops_spent, grid_flops, next_cells
+from isoclone.study.precision import said_of, settle_precision
 from isoclone.study.spec import (
     StudySpec,
     demos_path,
     spec_from_fields,
     with_identity,
-    with_precision,
 )
 
 if TYPE_CHECKING:
@@ -45,8 +45,9 @@ R = TypeVar("R", Reference, Baseline)
 class Study:
     """A study in a directory. Make one with `create`, go on with one by `open`."""
 
-    def __init__(self, path: Path, spec: StudySpec):
+    def __init__(self, path: Path, spec: StudySpec, times: dict[str, float] | None = None):
         self.path, self.spec = path, spec
+        self.times = times or {}  # seconds of all training by precision, if both were timed
         self.folder = StudyFolder(path)
         self._vouched = True  # False if the specification comes from the directory alone
 
@@ -76,19 +77,20 @@ class Study:
         spec.trust().check()
         if len(spec.budgets_flops) < 2:
             raise SpecError("budgets_flops: give at least two budgets; laws are fitted to several")
-        spec = with_precision(spec, device)
         place, path = address_of(path) or path, local(path, but=HEAVY)
         if StudyFolder(path).holds_study():
             study = cls.open(path)
+            spec, _ = settle_precision(spec, device, study.spec)
             study.spec.refuse_other(with_identity(spec, study.spec), study.place)
             study._vouched = True
             return study
         if not is_free(path):
             raise SpecError(f"{place} is not empty and holds no study; choose another directory")
         spec.check_expert()
-        spec = with_identity(spec)
-        StudyFolder(path).write_spec({"format": FORMAT, "spec": spec.to_json()})
-        return cls(path, spec)
+        spec, times = settle_precision(with_identity(spec), device)
+        declared = {"format": FORMAT, "spec": spec.to_json()}
+        StudyFolder(path).write_spec({**declared, "train_seconds": times} if times else declared)
+        return cls(path, spec, times)
 
     @classmethod
     def open(cls, path: str | Path) -> Study:
@@ -109,7 +111,8 @@ class Study:
             )
         if number > FORMAT:
             raise StoreError(f"{place} has study format {number}; update isoclone to open it")
-        study = cls(path, StudySpec.from_json(data["spec"], costs=False))
+        times = data.get("train_seconds", {})
+        study = cls(path, StudySpec.from_json(data["spec"], costs=False), times)
         study._vouched = False
         return study
 
@@ -261,7 +264,10 @@ class Study:
         points = self._readable_points()
         sweep = self.sweep([point for point in points if point.role == "sweep"])
         finished = sweep.complete and any(point.role == "forecast" for point in points)
-        return plan(self.spec, recorded, points, workers, finished)
+        planned = plan(self.spec, recorded, points, workers, finished)
+        if self.times:
+            planned.notes.append(said_of(self.times, self.spec.recipe["precision"]))
+        return planned
 
     def _recorded(self) -> Demonstrations | None:
         """Return the demonstrations, unless `run` has to record them, or their table, first."""

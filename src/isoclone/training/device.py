@@ -6,9 +6,15 @@ import torch
 
 from isoclone.base.errors import SpecError
 
+PRECISIONS_TIMED = ("float32", "bfloat16")  # where the processor has instructions for both
+
 
 def precision_for(precision: str, device: str) -> str:
-    """Return 'float32' or 'bfloat16': the recipe's precision, or what 'auto' means on a device."""
+    """Return 'float32' or 'bfloat16': the recipe's precision, or what 'auto' means on a device.
+
+    For 'auto' on a processor that is what it has instructions for. A study times both, see
+    `isoclone.study.precision`.
+    """
     if precision != "auto":
         return precision
     if device == "cuda":
