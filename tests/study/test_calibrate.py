@@ -16,7 +16,9 @@ from isoclone.cli.source import object_in, planned_study, study_of, write_python
 from isoclone.games import GAMES
 from isoclone.games.toy import Toy
 from isoclone.study import calibrate
-from isoclone.study.calibrate import calibrated, marginal_loss, policy_for, unsized
+from isoclone.study.calibrate import _Choice, calibrated, marginal_loss, policy_for, unsized
+from isoclone.study.estimate import Speed
+from isoclone.study.sizes import Curve, frontier
 from isoclone.study.spec import StudySpec
 
 
@@ -119,6 +121,18 @@ def test_the_loss_of_habits_alone(toy_demos):
     assert marginal_loss(toy_demos) == pytest.approx(
         -(shares * [math.log(s) for s in shares]).sum()
     )
+
+
+@pytest.mark.parametrize("recorded", [10, 10**9])
+def test_budgets_end_where_the_agent_would_see_its_samples_too_often(recorded):
+    spec = unsized("toy").replace(widths=(2, 4, 8), budgets_flops=(1e9, 3e9))
+    costs = {w: spec.batch_flops(w) / spec.recipe["batch_size"] for w in spec.widths}
+    curves = [Curve(w, 0, c, 1e-5, [1e3 * c, 1e5 * c], [1, 0.5 / w]) for w, c in costs.items()]
+    seen, speed = frontier(curves, math.log(3)), Speed(1e-9, 1e-15, 1e9, None)
+    share = _Choice(spec, spec.make_game(), seen, speed, 50.0, 2, 60.0, recorded)._share(spec)
+    agent = round(seen.best_width(1e10))
+    epochs = 1e10 / spec.batch_flops(agent) * spec.recipe["batch_size"] / recorded
+    assert share == pytest.approx(epochs / 4) if recorded == 10 else share < 1
 
 
 def test_what_only_copies_itself_cannot_be_studied(tmp_path):

@@ -26,7 +26,7 @@ import numpy as np
 from isoclone.agents.checkpoint import TrainedPolicy
 from isoclone.base.errors import IsocloneError, SpecError
 from isoclone.demos import Demonstrations, RecordRequest, Source, open_demos, record_demonstrations
-from isoclone.demos.base import check_held_out
+from isoclone.demos.base import check_held_out, unique_samples
 from isoclone.evaluation.dev_loss import dev_loss
 from isoclone.evaluation.rollout import rollout
 from isoclone.experts.scripted import scripted_variants
@@ -50,7 +50,9 @@ FIRST = 1_024  # samples at which a curve begins; its points double from there
 SHARED = 2.0  # a size may take so many times its share of seconds on a busy core
 DEV_SAMPLES = 2_000  # of each point of a curve
 RECORD, SWEEP, AGENT = 0.1, 0.4, 0.16  # shares of the time; the rest is what is around it
-SAMPLES = (2_000, 100_000)  # demonstrations to record: least, most
+SAMPLES = (2_000, 400_000)  # demonstrations to record: least, most
+FRAMES_BYTES = 1e9  # no more than these take in memory, one frame a sample
+EPOCHS = 4.0  # repeats are worth nearly as much as new samples so far (Muennighoff et al. 2023)
 EPISODES = (16, 8, 4, 2)  # for the return of a point: the first that takes no more than
 PLAYING = 0.4  # this share of the sweep
 FORECAST_EPISODES = (32, 16, 8)
@@ -129,9 +131,11 @@ def calibrated(
         said("calibrate", "one of them plays")
         rollouts = lab.rollout_speed()
         guess = marginal_loss(demos)
+        recorded = unique_samples(demos, "train") if spec.demos is not None else None
         steps = sum(info.length for info in demos.episodes) / len(demos.episodes)
     speed = _speed(curves, rollouts, plays)
-    chosen = _Choice(spec, the_game, frontier(curves, guess), speed, steps, workers, minutes)
+    seen = frontier(curves, guess)
+    chosen = _Choice(spec, the_game, seen, speed, steps, workers, minutes, recorded)
     facts = {
         "seconds": round(time.monotonic() - begun, 1),
         "minutes": minutes,
@@ -288,18 +292,22 @@ class _Choice:
         episode_steps: float,
         workers: int,
         minutes: float,
+        recorded: int | None,
     ):
         self._seen, self._speed, self._steps = seen, speed, episode_steps
         self._workers, self._time = workers, 60 * minutes
         self._shape = (spec.policy, the_game.frame, the_game.n_actions)
-        self._spec = spec.replace(samples=self._samples(spec))
+        self._spec = spec.replace(samples=self._samples(spec, the_game))
+        self._unique = recorded or (1 - spec.dev_fraction) * self._spec.samples
 
-    def _samples(self, spec: StudySpec) -> int:
+    def _samples(self, spec: StudySpec, the_game: Game) -> int:
         """Return how many samples can be recorded in time; two significant digits."""
         if self._speed.expert_steps_per_s is None:
             return spec.samples
         can = self._speed.expert_steps_per_s * self._workers * RECORD * self._time
-        return int(float(f"{np.clip(can, *SAMPLES):.1e}"))
+        bytes_each = the_game.frame.size * np.dtype(the_game.frame.dtype).itemsize
+        most = max(SAMPLES[0], min(SAMPLES[1], FRAMES_BYTES / bytes_each))
+        return int(float(f"{np.clip(can, SAMPLES[0], most):.1e}"))
 
     def best(self) -> StudySpec:
         """Return the specification with the largest budgets that are done in time."""
@@ -334,13 +342,18 @@ class _Choice:
         return next(fits, FORECAST_EPISODES[-1])
 
     def _share(self, spec: StudySpec) -> float:
-        """Return the time that a plain grid and its agent take, as a share of what they may."""
+        """Return the time that a plain grid and its agent take, as a share of what they may.
+
+        Or the times that the agent sees each sample, as such a share, if that is more.
+        """
         costs = {width: self._flops(width) for width in spec.widths}
         sweep = sweep_seconds(spec, self._speed, costs, grid(spec), self._steps) / self._workers
         budget = FORECAST * max(spec.budgets_flops)
         agent = max(1, round(self._seen.best_width(budget)))
-        trained = self._speed.train_seconds(budget / self._flops(agent), budget)
-        return max(sweep / (SWEEP * self._time), trained / (AGENT * self._time))
+        samples = budget / self._flops(agent)
+        trained = self._speed.train_seconds(samples, budget)
+        time_share = max(sweep / (SWEEP * self._time), trained / (AGENT * self._time))
+        return max(time_share, samples / (EPOCHS * self._unique))
 
     def _flops(self, width: int) -> float:
         options, convention = self._spec.policy_options, self._spec.flop_convention
