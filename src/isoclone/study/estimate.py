@@ -35,6 +35,7 @@ from isoclone.games.base import SerialVector, slot_seeds
 from isoclone.policies import policy_flops, policy_layout, policy_params
 from isoclone.policies.compiler import without_compiler
 from isoclone.policies.encode import fit_encoder
+from isoclone.study.foresee import foreseen_cells
 from isoclone.study.plan import Cell, grid, grid_flops
 from isoclone.study.sizes import told
 from isoclone.study.spec import StudySpec
@@ -176,7 +177,7 @@ def _notes(spec: StudySpec, speed: Speed | None) -> list[str]:
     if not is_playable(spec.make_game()):
         notes.append(f"{spec.game} has no environment: losses are measured, and no returns")
     if spec.adaptive:
-        notes.append("adaptive: hopeless sizes stop early, so the sweep takes less than the grid")
+        notes.append("adaptive: hopeless sizes stop early, as far as can be foreseen")
     return notes
 
 
@@ -378,9 +379,10 @@ def estimate(
     episode_steps: float = TYPICAL_EPISODE,
     done: Sequence[Point] = (),
 ) -> Estimate:
-    """Estimate the wall time of what is not done of the plain grid; adaptive sweeps take less."""
-    there = {(p.width, p.seed, p.budget_flops) for p in done if p.role == "sweep"}
-    cells = [c for c in grid(spec) if (c.width, c.seed, c.budget_flops) not in there]
+    """Estimate the wall time of what is not done yet, of an adaptive sweep as it is foreseen."""
+    cells, batch = foreseen_cells(spec, done), spec.recipe["batch_size"]
+    added = {cell.width for cell in cells} - set(flops_per_sample)
+    flops_per_sample = {**flops_per_sample, **{w: spec.batch_flops(w) / batch for w in added}}
     rollout_s = spec.forecast_episodes * episode_steps / speed.rollout_steps_per_s
     forecast_s = rollout_s + speed.train_seconds(
         spec.forecast_budget / flops_per_sample[spec.widths[-1]], spec.forecast_budget
@@ -394,7 +396,7 @@ def estimate(
     return Estimate(
         workers,
         record_s,
-        sweep_seconds(spec, speed, flops_per_sample, cells, episode_steps) / workers,
+        sweep_seconds(spec, speed, flops_per_sample, cells, episode_steps, done) / workers,
         forecast_s,
         _other_seconds(spec, speed, workers, episode_steps),
     )
@@ -424,12 +426,22 @@ def sweep_seconds(
     flops_per_sample: dict[int, float],
     cells: list[Cell],
     episode_steps: float = TYPICAL_EPISODE,
+    done: Sequence[Point] = (),
 ) -> float:
-    """Estimate the core-seconds for the cells: training from each run's last budget, evaluation."""
-    budgets = (0.0, *spec.budgets_flops)
+    """Estimate the core-seconds for the cells: training from each run's last budget, evaluation.
+
+    Args:
+        cells: with the budgets of a run in ascending order.
+        done: points from which runs go on.
+    """
+    reached = dict[tuple[int, int], float]()
+    for point in done:
+        key = point.width, point.seed
+        reached[key] = max(reached.get(key, 0.0), point.budget_flops)
     total = 0.0
     for cell in cells:
-        fresh = cell.budget_flops - budgets[budgets.index(cell.budget_flops) - 1]
+        fresh = cell.budget_flops - reached.get((cell.width, cell.seed), 0.0)
+        reached[cell.width, cell.seed] = cell.budget_flops
         cost = flops_per_sample[cell.width]
         total += speed.train_seconds(fresh / cost, fresh)
         total += spec.dev_samples * (speed.base_s + cost * speed.per_flop_s) / 3
