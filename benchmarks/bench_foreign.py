@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -208,6 +207,12 @@ def __getattr__(name: str) -> object:
     raise AttributeError(name)
 
 
+def peak_gib() -> float:
+    """Return the most memory that this process held; getrusage counts its parent's as well."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
+
+
 def bring(task: dict) -> dict[str, float]:
     """Import, in this process; return the figures, or raise if frames differ from the source's."""
     import isoclone as ic
@@ -228,7 +233,7 @@ def bring(task: dict) -> dict[str, float]:
             options=task["options"], **options,
         )  # fmt: skip
     clock, spent = time.perf_counter() - clock, time.process_time() - spent
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = peak_gib()
     for number, (one, episode) in enumerate(
         zip(SOURCES[task["kind"]](task["count"]), made, strict=True)
     ):

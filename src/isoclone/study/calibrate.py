@@ -56,6 +56,7 @@ EPOCHS = 4.0  # repeats are worth nearly as much as new samples so far (Muennigh
 EPISODES = (16, 8, 4, 2)  # for the return of a point: the first that takes no more than
 PLAYING = 0.4  # this share of the sweep
 FORECAST_EPISODES = (32, 16, 8)
+SEEDS = (0, 1, 2)  # where the data end before the time does, else two or one
 TWO_SEEDS, FEWEST = 20.0, 8  # two seeds where time allows budgets so far apart and so many episodes
 NO_SIZES: dict[str, Any] = {
     "widths": (1, 2, 4),
@@ -310,11 +311,17 @@ class _Choice:
         return int(float(f"{np.clip(can, SAMPLES[0], most):.1e}"))
 
     def best(self) -> StudySpec:
-        """Return the specification with the largest budgets that are done in time."""
-        spec = self._largest((0, 1))
-        narrow = max(spec.budgets_flops) < TWO_SEEDS * min(spec.budgets_flops)
-        if narrow or spec.episodes < FEWEST:
-            spec = self._largest((0,))
+        """Return the specification with the largest budgets that are done in time.
+
+        Where the data end before the time does, what is left of it goes into more seeds.
+        """
+        one = self._largest((0,))
+        spec = self._largest(SEEDS)
+        if max(spec.budgets_flops) < max(one.budgets_flops) or spec.episodes < FEWEST:
+            spec = self._largest(SEEDS[:2])
+            narrow = max(spec.budgets_flops) < TWO_SEEDS * min(spec.budgets_flops)
+            if narrow or spec.episodes < FEWEST:
+                spec = one
         chosen = ("widths", "budgets_flops", "seeds", "episodes")
         fields = {name: getattr(spec, name) for name in chosen}
         return self._spec.replace(**fields, forecast_episodes=self._forecast_episodes())
