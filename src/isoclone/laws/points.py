@@ -28,11 +28,13 @@ MANY_ROWS = 3000  # more are averaged by size and budget, and thinned if that is
 class Points:
     """Rows of a runs table as arrays of one length n; NaN where a figure is missing.
 
-    `run` holds integer codes (checkpoints of one run share a code and are correlated), `budget`
-    the nominal FLOPs that group rows into isoFLOP curves, `flops` what was really spent.
+    `run` holds integer codes (checkpoints of one run share a code and are correlated), `cell` such
+    of runs that differ in their seed alone, `budget` the nominal FLOPs that group rows into isoFLOP
+    curves, `flops` what was really spent.
     """
 
     run: Array
+    cell: Array
     budget: Array
     flops: Array
     params: Array
@@ -63,8 +65,9 @@ class Points:
 
         So are the first budgets where nothing was learned (see `plateau`).
         Needs `params`, `samples`, `dev_loss`, and `flops` or `budget_flops`. Optional: `run_id`,
-        `dev_loss_se`, `return_mean`, `return_se`, `unique_samples`, `status` (only 'ok' rows are
-        kept), `role` (only 'sweep' rows are kept: a forecast's agent is no evidence for it).
+        `seed` (runs that differ in it alone are averaged where the best is sought), `dev_loss_se`,
+        `return_mean`, `return_se`, `unique_samples`, `status` (only 'ok' rows are kept), `role`
+        (only 'sweep' rows are kept: a forecast's agent is no evidence for it).
         Raises `DataError` when a column is missing, `FitError` when no usable row is left.
         """
         return _from_table(table)
@@ -181,6 +184,22 @@ def _codes(run_ids: Any, rows: int) -> Array:
     return np.unique(np.array(names, dtype=object), return_inverse=True)[1]
 
 
+def _cells(table: Mapping[str, Any], keep: Array, size_and_budget: Array) -> Array:
+    """Return a code for each kept row [n], the same for runs that differ in their seed alone.
+
+    Rows of one size and budget are such runs if the table has a column `seed` and no two of them
+    have the same: where two have, something else was varied too, as a learning rate.
+    """
+    rows = np.arange(len(size_and_budget))
+    if "seed" not in table:
+        return rows
+    seeds = _codes(table["seed"], len(keep))[keep]
+    group = np.unique(size_and_budget, axis=0, return_inverse=True)[1].reshape(-1)
+    pairs = np.unique(np.column_stack([group, seeds]), axis=0)[:, 0]
+    repeats = np.bincount(pairs, minlength=group.max() + 1) == np.bincount(group)
+    return np.where(repeats[group], len(rows) + group, rows)
+
+
 def _assemble(
     table: Mapping[str, Any], columns: dict[str, Array], keep: Array, dropped: dict[str, int]
 ) -> Points:
@@ -195,6 +214,7 @@ def _assemble(
     returns_se = np.where(columns["return_se"] >= 0, columns["return_se"], np.nan)
     points = Points(
         run=_codes(table.get("run_id"), len(keep))[keep],
+        cell=_cells(table, keep, np.column_stack([columns["params"], budget])),
         budget=budget,
         flops=columns["flops"],
         params=columns["params"],
@@ -267,6 +287,7 @@ def condensed(points: Points) -> Points:
     text = f"{len(points)} rows were averaged by size and budget into {len(count)}"
     merged = Points(
         run=np.unique(points.params[first], return_inverse=True)[1],
+        cell=np.arange(len(count)),
         budget=points.budget[first],
         flops=np.exp(mean(np.log(points.flops))),
         params=points.params[first],

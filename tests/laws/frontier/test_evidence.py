@@ -53,3 +53,30 @@ def test_a_budget_that_reached_no_more_than_a_smaller_one_is_not_on_the_frontier
     assert len(evidence.x) == 5
     assert worse in evidence.points.budget  # its runs are still evidence for the surfaces
     assert worse in evidence.until(4).points.budget
+
+
+def of_seeds(seeds: int, spread: float) -> dict[str, list[float]]:
+    """A study whose runs differ between seeds, as tiny networks do."""
+    rng, table = np.random.default_rng(0), study(budgets=6)
+    rows = {name: list(np.repeat(column, seeds)) for name, column in table.items()}
+    rows.pop("run_id", None)
+    rows["dev_loss"] = list(rows["dev_loss"] * np.exp(rng.normal(0, spread, len(rows["dev_loss"]))))
+    rows["seed"] = list(range(seeds)) * len(table["dev_loss"])
+    return rows
+
+
+def test_the_luckiest_seed_is_not_the_frontier():
+    truth = Evidence(Points.from_table(study(budgets=6))).y
+    rows = of_seeds(4, 0.1)
+    averaged = Evidence(Points.from_table(rows))
+    lucky = Evidence(Points.from_table({n: c for n, c in rows.items() if n != "seed"}))
+    assert np.abs(averaged.y - truth).mean() < 0.5 * np.abs(lucky.y - truth).mean()
+    assert averaged.noise == pytest.approx(0.1, rel=0.3)
+
+
+def test_runs_that_differ_in_more_than_their_seed_are_not_averaged():
+    rows = of_seeds(4, 0.1)
+    plain = {name: column for name, column in rows.items() if name != "seed"}
+    tuned = {**rows, "seed": [0, 0, 1, 1] * (len(rows["seed"]) // 4)}  # two rates each
+    y = Evidence(Points.from_table(tuned)).y
+    assert (y == Evidence(Points.from_table(plain)).y).all()

@@ -6,6 +6,7 @@ budgets that follow. So every method sees an `Evidence` and nothing else.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,21 +28,44 @@ class Evidence:
 
     A budget is on the frontier unless its lowest loss lies above that of a smaller budget: by more
     than 2 % where it has `CURVE_SIZES` sizes, at all where it has fewer (in a table without common
-    budgets most have one, which may be anything). `x` [b] is log10 of the FLOPs that the best run
-    of each such budget really cost, `y` [b] the log of the frontier's loss there, `budgets` [b]
-    their nominal FLOPs, which only group, `sizes` [s] the sampled N.
+    budgets most have one, which may be anything). Runs that differ in their seed alone count as one
+    with their mean log loss: the luckiest of them is no forecast of the next. `x` [b] is log10 of
+    the FLOPs that the best run of each such budget really cost, `y` [b] the log of the frontier's
+    loss there, `budgets` [b] their nominal FLOPs, which only group, `sizes` [s] the sampled N.
     """
 
     points: Points
 
     @cached_property
+    def _cell(self) -> Array:
+        """Return the codes 0, 1, ... of the cells [n]."""
+        return np.unique(self.points.cell, return_inverse=True)[1].reshape(-1)
+
+    @cached_property
+    def _log_loss(self) -> Array:
+        """Return each run's log loss, the mean over those that differ in their seed alone [n]."""
+        total = np.bincount(self._cell, np.log(self.points.loss))
+        return (total / np.bincount(self._cell))[self._cell]
+
+    @cached_property
+    def _seed_noise(self) -> float:
+        """Return the SD of log loss between runs that differ in their seed alone; 0 if unknown.
+
+        That of the half of the runs with the lower losses: forecasts are of the best.
+        """
+        apart = np.log(self.points.loss) - self._log_loss
+        near = self._log_loss <= np.median(self._log_loss)
+        free = int(near.sum()) - len(np.unique(self._cell[near]))
+        return math.sqrt(float((apart[near] ** 2).sum()) / free) if free else 0.0
+
+    @cached_property
     def _best_rows(self) -> Array:
         """Return the row of the lowest loss of each frontier budget [b], budgets ascending."""
-        order = np.lexsort([self.points.loss, self.points.budget])
+        order = np.lexsort([self._log_loss, self.points.budget])
         starts = np.unique(self.points.budget[order], return_index=True)[1]
         rows, lowest, last = [], np.inf, -np.inf
         for row, group in zip(order[starts], np.split(order, starts[1:]), strict=True):
-            own, spent = np.log(self.points.loss[row]), np.log10(self.points.flops[row])
+            own, spent = self._log_loss[row], np.log10(self.points.flops[row])
             curve = len(np.unique(self.points.params[group])) >= CURVE_SIZES
             if own < lowest + (DOMINATED if curve else 0.0) and spent > last:
                 rows.append(int(row))
@@ -61,7 +85,7 @@ class Evidence:
     @cached_property
     def best(self) -> Array:
         """Return the log of the lowest loss at each budget."""
-        return np.log(self.points.loss[self._best_rows])
+        return self._log_loss[self._best_rows]
 
     @cached_property
     def y(self) -> Array:
@@ -106,12 +130,13 @@ class Evidence:
     def noise(self) -> float:
         """Return the SD of log loss of one run: stated SEs, and a quarter of the curves' scatter.
 
-        A quarter, because most of that scatter is the parabola's own misfit: with half of it,
-        one-step intervals held every one of 51 published budgets, and were too wide.
+        Or the SD between seeds, if that is more. A quarter, because most of that scatter is the
+        parabola's own misfit: with half of it, one-step intervals held every one of 51 published
+        budgets, and were too wide.
         """
-        return float(
-            np.hypot(np.hypot(self._stated_noise, MIN_NOISE), 0.5 * (scatter(self.isoflops) or 0.0))
-        )
+        stated = np.hypot(self._stated_noise, MIN_NOISE)
+        guessed = float(np.hypot(stated, 0.5 * (scatter(self.isoflops) or 0.0)))
+        return max(guessed, self._seed_noise)
 
     def until(self, count: int) -> Evidence:
         """Return the evidence of the first `count` budgets of the frontier, and what lies between.
