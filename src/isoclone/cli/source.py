@@ -86,14 +86,14 @@ def _spec_of_game(name: str, out: Path | None, changes: Changes, workers: int) -
     from isoclone.games.data import NAME as DATA
     from isoclone.remote import local
     from isoclone.study.calibrate import MINUTES, calibrated, unsized
+    from isoclone.study.folder import HEAVY, StudyFolder
     from isoclone.study.spec import read_spec
-    from isoclone.study.study import HEAVY, STUDY_FILE
 
     spec = unsized(name, **changes.begun(name)).trust()
     if spec.game == DATA:  # of all that is data, the demonstrations' directory tells which
         spec = dataclasses.replace(spec, name=Path(str(changes.demos)).resolve().name or DATA)
     place = local(out or OUT / spec.name, but=HEAVY)
-    if (place / STUDY_FILE).exists():
+    if StudyFolder(place).holds_study():
         there = read_spec(place)
         return changes.applied_to(there if there.game == spec.game else spec, own=True)
     if changes.widths is None or changes.budgets is None:

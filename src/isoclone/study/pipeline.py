@@ -251,7 +251,7 @@ def _measure_references(study: Study, demos: Demonstrations, session: Session) -
         if "expert" in measured:
             measured["expert"] |= found["entropy"].result or {}
         if found["entropy"].error:
-            session.observer.trouble(f"the expert's entropy: {found['entropy'].error}")
+            _trouble(study, session, f"the expert's entropy: {found['entropy'].error}")
     write_json(path, measured)
 
 

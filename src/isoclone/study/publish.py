@@ -15,7 +15,7 @@ from isoclone.remote import hub
 from isoclone.report.card import UNKNOWN, agent_card, demos_card
 from isoclone.study.checkpoints import checkpoint_in
 from isoclone.study.facts import gather
-from isoclone.study.folder import STUDY_FILE, StudyFolder
+from isoclone.study.folder import StudyFolder
 from isoclone.study.study import Study
 
 BESIDE = ("report.html", "points.csv", "laws.json", "forecast.json")  # they name no path
@@ -77,7 +77,7 @@ def _linked(source: str, target: str) -> None:
 
 def _study_of(checkpoint: Path) -> Path | None:
     """Return the study that a checkpoint lies in."""
-    found = [folder for folder in checkpoint.parents if (folder / STUDY_FILE).exists()]
+    found = [folder for folder in checkpoint.parents if StudyFolder(folder).holds_study()]
     return found[0] if found else None
 
 
