@@ -8,6 +8,7 @@ that stands in a million rows once, and is made plain only if that fits the limi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -37,17 +38,30 @@ def check(path: Path, columns: Sequence[str] | None = None) -> pq.FileMetaData:
         DataError: it does, or it is damaged or no Parquet file.
         OSError: it cannot be read.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with _told(path, "cannot be read as parquet"):
         metadata = pq.read_metadata(path)
         with open(path, "rb") as file:
             check_unpacked(path, sum(_sizes(file, metadata, columns)))
-    except (pa.ArrowException, ValueError, IndexError, OverflowError) as error:
-        why = " ".join(str(error).split())[:100]
-        raise DataError(f"{path}: cannot be read as parquet ({why})") from error
     return metadata
+
+
+@contextmanager
+def _told(path: Path, what: str) -> Iterator[None]:
+    """Turn errors of a file's contents into DataError; those of the system are raised as they are.
+
+    Arrow has OSError for both, without a number where the contents are to blame.
+    """
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, ValueError, IndexError, OverflowError, OSError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise
+        why = " ".join(str(error).split())[:100]
+        raise DataError(f"{path}: {what} ({why})") from error
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -63,15 +77,12 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     metadata = check(path, columns)
     described = [metadata.schema.column(i) for i in range(metadata.num_columns)]
     texts = [c.path for c in described if _is_plain_text(c)]
-    try:
+    with _told(path, "is damaged"):
         with pq.ParquetFile(path, read_dictionary=texts) as file:
             table = file.read(columns=None if columns is None else list(columns))
         check_unpacked(path, sum(_plain_bytes(column) for column in table.columns))
         kinds = [_plain_kind(field.type) for field in table.schema]
         return table.cast(pa.schema(list(zip(table.column_names, kinds, strict=True))))
-    except (pa.ArrowException, ValueError, IndexError) as error:
-        why = " ".join(str(error).split())[:100]
-        raise DataError(f"{path} is damaged ({why})") from error
 
 
 def _is_plain_text(described: pq.ColumnSchema) -> bool:
