@@ -126,7 +126,7 @@ def _told(study: Study, session: Session | None) -> Iterator[None]:
     """Write into the study's log how the work of a driver begins and ends."""
     session = session or Session()
     if hasattr(session.executor, "tell"):
-        session.executor.tell = lambda said: _trouble(study, session, said)
+        session.executor.tell = lambda said: tell_trouble(study, session, said)
     made = made_by(session.device, study.spec.recipe["precision"])
     by = f"isoclone {made['isoclone_version']}, torch {made['torch_version']}, {made['device']}"
     pool = f"{session.executor.workers} x {type(session.executor).__name__}"
@@ -140,7 +140,7 @@ def _phase(study: Study, session: Session, name: str, detail: str = "") -> None:
     study.journal.write(f"{name} {detail}")
 
 
-def _trouble(study: Study, session: Session, said: str) -> None:
+def tell_trouble(study: Study, session: Session, said: str) -> None:
     """Say, and write into the study's log, what the user should see."""
     session.observer.trouble(said)
     study.journal.write(f"trouble: {said}")
@@ -155,7 +155,7 @@ def record(study: Study, session: Session) -> Demonstrations:
     demos = study.demos()
     _refuse_others(study, demos)
     if len(demos.dev_episodes) < 2:
-        _trouble(study, session, "only one dev episode: dev losses have no standard error")
+        tell_trouble(study, session, "only one dev episode: dev losses have no standard error")
     _phase(study, session, "expand", "frames, once for all runs")
     expand(study, demos, session)
     _measure_references(study, demos, session)
@@ -223,7 +223,7 @@ def _told_of_repairs(study: Study, session: Session) -> Progress:
     def progress(what: str, done: float, total: float) -> None:
         if what == EXPAND_AGAIN and not told:
             told.append(what)
-            _trouble(study, session, "the cache of frames was damaged: it is made again")
+            tell_trouble(study, session, "the cache of frames was damaged: it is made again")
         session.observer.progress(what, done, total)
 
     return progress
@@ -251,7 +251,7 @@ def _measure_references(study: Study, demos: Demonstrations, session: Session) -
         if "expert" in measured:
             measured["expert"] |= found["entropy"].result or {}
         if found["entropy"].error:
-            _trouble(study, session, f"the expert's entropy: {found['entropy'].error}")
+            tell_trouble(study, session, f"the expert's entropy: {found['entropy'].error}")
     write_json(path, measured)
 
 
@@ -343,7 +343,7 @@ def _check_made_by(study: Study, session: Session) -> None:
             "--allow-other-version: table, status and report then say which is whose"
         )
     if said:
-        _trouble(study, session, said)
+        tell_trouble(study, session, said)
     session.checked.add(study.path)
 
 
@@ -459,9 +459,9 @@ def _film(study: Study, point: Point | None, session: Session) -> None:
     task = Task(film, (study.path, point.checkpoint), files=files)
     for outcome in session.executor.run([task]):
         if outcome.error:
-            _trouble(study, session, f"no video: {outcome.error}")
+            tell_trouble(study, session, f"no video: {outcome.error}")
         for said in outcome.result or ():
-            _trouble(study, session, said)
+            tell_trouble(study, session, said)
 
 
 def train_forecast(study: Study, predicted: Forecast, session: Session | None = None) -> Point:
@@ -512,7 +512,7 @@ def _measure_baselines(study: Study, session: Session) -> None:
     for outcome in session.executor.run(tasks):
         name, row = outcome.task.key, outcome.result or {"reason": outcome.error}
         if outcome.error:
-            _trouble(study, session, f"{name} was not measured: {outcome.error}")
+            tell_trouble(study, session, f"{name} was not measured: {outcome.error}")
         if name == "smallest" and small is not None:
             row |= {"run_id": small.run_id, "params": small.params, "width": small.width}
         rows[name] = Baseline(**row)

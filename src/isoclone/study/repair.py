@@ -20,9 +20,11 @@ from isoclone.demos.manifest import restore_request, write_episode_table
 from isoclone.study import pipeline
 from isoclone.study.examine import (
     CURVE,
+    MISSING,
     OF_A_POINT,
     REPAIR,
     ROLES,
+    RUN,
     UNREADABLE,
     WHEN_NEEDED,
     Harm,
@@ -68,8 +70,8 @@ def run(study: Study, session: Session | None = None) -> Study:
         work = _Repair(study, session, examine(study.path))
         if not work.blocked():
             for harm in work.harms:
-                if harm.made_again_by == REPAIR:
-                    session.observer.trouble(harm.says)
+                if harm.made_again_by != RUN or harm.what != MISSING:  # that is merely not done yet
+                    pipeline.tell_trouble(study, session, harm.says)
             work.mend()
         pipeline.carry_out(study, session)
     return study
