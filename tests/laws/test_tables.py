@@ -35,6 +35,9 @@ def test_parquet_gives_what_csv_gives(tmp_path):
         ("flops,flops,params,samples,dev_loss\n1,2,3,4,5\n", "occurs twice"),
         ("flops,params,samples,dev_loss\n1,2,3\n", "cannot be read"),
         ("\x00\x01\x02", "cannot be read"),
+        ("flops\tparams\tsamples\tdev_loss\n1\t2\t3\t4\n", "separated by tabs; name the file .tsv"),
+        ("\0".join(["", *"flops,params,samples,dev_loss"]), "UTF-16"),  # without its mark
+        ('flops,params,samples,dev_loss\n1,2,3,"6,42e-01"\n', "commas within numbers"),
     ],
 )
 def test_bad_files_are_one_line(tmp_path, text, why):
@@ -87,3 +90,9 @@ def test_other_kinds_and_absent_files_are_refused(tmp_path):
     (tmp_path / "runs.parquet").write_text("not parquet")
     with pytest.raises(DataError, match="cannot be read as parquet"):
         tables.read(tmp_path / "runs.parquet")
+
+
+def test_blanks_around_texts_do_not_count(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text("flops, params, samples, dev_loss, status\n1e6, 1e2, 1e3, .5, ok\n")
+    assert tables.read(path).columns["status"] == ["ok"]

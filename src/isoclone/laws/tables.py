@@ -136,12 +136,15 @@ def _header(path: Path, delimiter: str) -> tuple[list[str], int]:
     """
     with path.open("rb") as raw:
         first = raw.read(64)
-    if first[:2] in (b"\xff\xfe", b"\xfe\xff") or first[1::2].count(0) > len(first) // 4:
+    zeros = max(first[0::2].count(0), first[1::2].count(0))  # every second byte, of Latin letters
+    if first[:2] in (b"\xff\xfe", b"\xfe\xff") or zeros > max(4, len(first) // 4):
         raise DataError(f"{path}: the file is UTF-16; save it as UTF-8")
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         rows = csv_text.reader(file, delimiter=delimiter)
         names = [name.strip() for name in next(rows, [])]
         lines = rows.line_num
+        if len(names) < 2 and names and "\t" in names[0]:
+            raise DataError(f"{path}: columns are separated by tabs; name the file .tsv")
         if len(names) < 2 and names and ";" in names[0]:
             commas = re.search(r"(^|;)-?\d+,\d+(;|$)", file.readline().strip())
             also = " and numbers have decimal commas" if commas else ""
@@ -152,6 +155,7 @@ def _header(path: Path, delimiter: str) -> tuple[list[str], int]:
     return names, lines
 
 
+NUMBER_WITH_COMMAS = re.compile(r"-?\d+(,\d+)+([eE][+-]?\d+)?")
 _NULL = ["", "null", "NULL", "None", "NA", "N/A", "nan", "NaN", "-"]
 
 
@@ -171,10 +175,12 @@ def from_columns(raw: Mapping[str, Any], where: str = "table") -> RunsTable:
     kept: dict[str, Any] = {}
     for name, values in columns.items():
         if KINDS.get(name) is str:
-            kept[name] = [None if _absent(v) else str(v) for v in values]
+            kept[name] = [None if _absent(v) else str(v).strip() for v in values]
         elif name in KINDS:
             kept[name], bad = _numbers(values)
-            commas = next((v for v in bad if re.fullmatch(r"-?\d+(,\d+)+", str(v).strip())), None)
+            commas = next(
+                (v for v in bad if re.fullmatch(NUMBER_WITH_COMMAS, str(v).strip())), None
+            )
             if commas is not None:
                 raise DataError(
                     f"{where}: {name} has commas within numbers, such as {commas!r}; write a "
