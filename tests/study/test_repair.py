@@ -8,12 +8,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from isoclone.base.records import Point
 from isoclone.base.store import read_json, write_json
 from isoclone.cli import main
+from isoclone.demos import open_demos
+from isoclone.demos.episode import read_info, write_episode
+from isoclone.demos.manifest import write_manifest
 from isoclone.executors import SerialExecutor
 from isoclone.study import pipeline
 from isoclone.study.examine import Harm, examine
@@ -348,3 +352,25 @@ def test_a_stray_file_among_the_points_is_cleared_away(study_copy, finished_stud
     assert not repaired.made
     assert not stray.exists()
     assert contents(study_copy) == contents(finished_study)
+
+
+def test_other_demonstrations_than_those_trained_on_are_seen_and_recorded_again(
+    study_copy, finished_study, capsys
+):
+    """Whoever forges them may count every hash anew; the runs know what they were trained on."""
+    home = study_copy / "demos"
+    demos = open_demos(home)
+    path, episode, info = demos.episode_path(2), demos.read(2), read_info(demos.episode_path(2))
+    forged = replace(episode, actions=np.roll(episode.actions, 1))
+    write_episode(path, forged, replace(info, content_sha256=forged.content_sha256()))
+    table = read_json(home / "demonstrations.json")
+    kept = ("format", "episodes", "file_sha256", "dev_episodes", "fingerprint", "table_digest")
+    facts = {name: value for name, value in table.items() if name not in kept}
+    write_manifest(home, facts, len(demos.episodes), facts.get("dev_fraction", 0.1))
+    main(["status", str(study_copy)])
+    assert "holds other demonstrations than the runs were trained on" in capsys.readouterr().out
+    assert main(["run", str(study_copy)]) == 2
+    assert f"delete {home} to record it again" in capsys.readouterr().err
+    shutil.rmtree(home)
+    assert main(["run", str(study_copy)]) == 0
+    assert (study_copy / "points.csv").read_bytes() == (finished_study / "points.csv").read_bytes()

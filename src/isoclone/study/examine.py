@@ -46,7 +46,7 @@ from isoclone.study.spec import StudySpec
 from isoclone.study.study import Study
 
 MISSING, TORN, UNREADABLE, ELSEWHERE = "missing", "torn", "unreadable", "belongs elsewhere"
-FOREIGN = "foreign"
+FOREIGN, FORGED = "foreign", "forged"
 RUN, REPAIR = "run", "repair"
 ROLES = ("sweep", "forecast", "extra")
 OF_A_POINT = ("points", "checkpoints", "episodes")  # lost together, made together
@@ -352,6 +352,8 @@ class _Examination:
         if not (place / DONE).exists() and (not self.points or remote_of(self.folder.path)):
             return  # not recorded yet, or in the object store alone
         demos = self._sound_demos(place)
+        if demos is not None:
+            self._same_demos(place / DONE, demos.fingerprint)
         if place != home:
             return
         self.found.seen |= set(home.glob("episodes/*"))
@@ -382,6 +384,18 @@ class _Examination:
             named = next((path for path in paths if f"{path} " in str(error)), done)
             self.found.add(named, TORN, "is not as it was recorded", by, "" if by else remedy)
             return None
+
+    def _same_demos(self, done: Path, fingerprint: str) -> None:
+        """Note demonstrations other than those that the runs were trained on."""
+        trained_on = {point.run_id for point in self.points.values()}
+        others: set[str] = set()
+        for run_id in trained_on:
+            with suppress(IsocloneError, OSError, TypeError):
+                others |= {self.folder.parsed(Run, self.folder.run(run_id).file)[0].demos}
+        if others - {fingerprint}:
+            why = "holds other demonstrations than the runs were trained on"
+            again = "" if self.study.spec.demos else f", or delete {done.parent} to record it again"
+            self.found.add(done, FORGED, why, None, f"restore it from a copy{again}")
 
     def _rest(self) -> None:
         """Note files of no known kind that are empty, and JSON that is none."""

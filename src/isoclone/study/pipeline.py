@@ -185,10 +185,11 @@ def _refuse_others(study: Study, demos: Demonstrations) -> None:
     """Raise SpecMismatchError if runs of the study were trained on other demonstrations."""
     others = {run.demos for run in study.runs()} - {demos.fingerprint}
     if others:
+        again = "" if study.spec.demos else f", delete {demos.path} to record it again"
         raise SpecMismatchError(
             f"{demos.path} is not what runs of {study.place} were trained on (fingerprint "
-            f"{demos.fingerprint}, then {', '.join(sorted(others))}): restore it, or choose "
-            "another directory for a new study"
+            f"{demos.fingerprint}, then {', '.join(sorted(others))}): restore it{again}, or "
+            "choose another directory for a new study"
         )
 
 
