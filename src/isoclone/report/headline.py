@@ -30,10 +30,13 @@ def headline(facts: Facts, trouble: list[str] | None = None) -> Markup:
 
 
 def _epochs(facts: Facts) -> float | None:
-    """Return how often training goes over the demonstrations; None if that is not known."""
-    if facts.agent is not None and facts.agent.epochs:
-        return facts.agent.epochs
-    if facts.forecast is None or facts.demos is None:
+    """Return how often the forecast's samples go over the demonstrations; None if not known."""
+    agent = facts.agent
+    if facts.forecast is None:
+        return None
+    if agent is not None and agent.epochs and agent.samples:
+        return agent.epochs * facts.forecast.samples.value / agent.samples
+    if facts.demos is None:
         return None
     return facts.forecast.samples.value / facts.demos.samples["train"]
 
