@@ -22,6 +22,7 @@ from isoclone.base.records import shown
 from isoclone.base.store import read_json
 from isoclone.demos.foreign.base import Foreign, Given, Unfit
 from isoclone.demos.foreign.tables import HUB, fetched, values_of
+from isoclone.demos.foreign.trees import files_below
 
 NAMES = ("observations", "actions", "rewards")
 REWARD, ACTION, OBSERVATION = "next.reward", "action", "observation"
@@ -95,7 +96,7 @@ class _Dataset:
         return bool(self.features[name].get("dtype") == "video")
 
     def _episode_rows(self) -> list[dict[str, Any]]:
-        files = sorted((self.root / "meta" / "episodes").rglob("*.parquet"))
+        files = files_below(self.root / "meta" / "episodes", "*.parquet")
         if not files:
             raise DataError(f"{self.root} has no meta/episodes/*.parquet")
         columns = ["episode_index", "data/chunk_index", "data/file_index"]

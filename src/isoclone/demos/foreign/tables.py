@@ -17,6 +17,7 @@ from isoclone.base.errors import DataError, MissingExtraError, SpecError
 from isoclone.demos.foreign.arrays import ALIASES
 from isoclone.demos.foreign.base import Foreign, Given, Unfit
 from isoclone.demos.foreign.pictures import decoded
+from isoclone.demos.foreign.trees import files_below
 
 COLUMNS = ("observations", "actions", "rewards", "terminated", "truncated", "dones", "episode")
 ENDS = COLUMNS[3:]
@@ -40,7 +41,7 @@ def read_parquet(source: str, **names: str) -> Foreign:
         if name not in COLUMNS:
             raise SpecError(f"parquet: there is no column '{name}'; there are {', '.join(COLUMNS)}")
     path = fetched(source) if source.startswith(HUB) else Path(source)
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    files = files_below(path, "*.parquet") if path.is_dir() else [path]
     if not files or not files[0].exists():
         raise DataError(f"{path} holds no .parquet file")
     table = _Table(files, path.name if not source.startswith(HUB) else source, names)

@@ -138,7 +138,7 @@ def _npz(path: Path) -> Tree:
 
 def _npy_folder(path: Path) -> Tree:
     found: dict[str, Column] = {}
-    for file in sorted(path.rglob("*.npy")):
+    for file in files_below(path, "*.npy"):
         name = file.relative_to(path).with_suffix("").as_posix()
         found[name] = Sliced(np.load(file, mmap_mode="r", allow_pickle=False))
     return _nested(found)
@@ -186,13 +186,21 @@ def _of_group(group: Any) -> Tree:
     return tree
 
 
-def natural(name: str) -> list[Any]:
+def natural(name: str) -> tuple[Any, ...]:
     """Return a key to sort names by, in which 'demo_10' comes after 'demo_9'.
 
     >>> sorted(["demo_10", "demo_9"], key=natural)
     ['demo_9', 'demo_10']
     """
-    return [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in re.split(r"(\d+)", name)]
+    parts = re.split(r"([0-9]+)", name)  # every other one is a number
+    return [int(p) if k % 2 else p for k, p in enumerate(parts)], name
+
+
+def files_below(folder: Path, pattern: str) -> list[Path]:
+    """Return the files below a folder in the order of their numbers: part-2 before part-10."""
+    return sorted(
+        folder.rglob(pattern), key=lambda file: natural(file.relative_to(folder).as_posix())
+    )
 
 
 def length(column: Any) -> int:
