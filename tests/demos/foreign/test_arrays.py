@@ -127,7 +127,17 @@ WRONG = {
         {k: v for k, v in steps(PLAY).items() if not k.endswith("ated")},
         "does not tell where episodes end: give terminated",
     ),
-    "lengths": ({**steps(PLAY), "observations": np.ones((7, 4))}, "7 observations for .* actions"),
+    "lengths": ({**steps(PLAY), "observations": np.ones((7, 4))}, "7 observations, .* actions"),
+    "short": (
+        {**steps(PLAY), "actions": np.ones(5, int)},
+        f"a.npz: {ENDS[-1]} observations, 5 actions: terminated has {ENDS[-1]} rows",
+    ),
+    "broken": ({**steps(PLAY), "episode_ends": ENDS - 0.3}, "episode_ends must be whole numbers"),
+    "no number": ({**steps(PLAY), "episode": number * np.nan}, "episode has a number that is not"),
+    "side by side": (
+        {**steps(PLAY), "truncated": np.zeros((ENDS[-1], 2), bool)},
+        r"truncated has shape \(\d+, 2\).*side by side one after another",
+    ),
     "rewards": ({**steps(PLAY), "rewards": np.ones(3)}, "3 rewards for"),
     "flags": ({**steps(PLAY), "truncated": np.ones(3, bool)}, "truncated has 3 rows"),
     "falling": ({**steps(PLAY), "episode_ends": ENDS[::-1]}, "episode_ends must rise"),

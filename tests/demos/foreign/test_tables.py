@@ -102,6 +102,11 @@ WRONG = {
     "no ends": ({"terminated": None, "truncated": None}, {}, "does not tell where episodes end"),
     "text": ({"actions": ["up"] * int(LENGTHS.sum())}, {}, "actions holds string"),
     "missing": ({"rewards": [None] * int(LENGTHS.sum())}, {}, "rewards: .* are missing"),
+    "side by side": (
+        {"truncated": pa.FixedSizeListArray.from_arrays(np.zeros(2 * LENGTHS.sum(), bool), 2)},
+        {},
+        "truncated has shape .*side by side",
+    ),
     "apart": ({"ep": np.arange(LENGTHS.sum()) // 7 % 3}, {"episode": "ep"}, "do not lie together"),
 }
 

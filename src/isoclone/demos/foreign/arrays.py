@@ -201,8 +201,11 @@ def _flat(where: str, tree: Tree, names: dict[str, str], whole: bool) -> _Part:
             raise _lacking(where, tree, what)
         if column is not None:
             flags[what] = _read(where, what, column)
-    bounds, tail = _bounds(where, steps, flags, whole)
     seen = length(columns["observations"])
+    both = f"{where}: {seen} observations, {steps} actions"
+    if seen < steps:
+        raise DataError(f"{both}: there must be as many, or one more for each episode")
+    bounds, tail = _bounds(where if seen == steps else both, steps, flags, whole)
     if seen not in (steps, steps + len(bounds) + bool(tail)):
         raise DataError(
             f"{where}: {seen} observations for {steps} actions in {len(bounds)} episodes; there "
@@ -218,12 +221,38 @@ def _read(where: str, what: str, column: Any) -> np.ndarray:
     """Return a small column as a whole, one number a row."""
     try:
         found = np.asarray(column.rows(0, length(column)))
-        return found.reshape(len(found), -1)[:, 0]
     except DataError:
         raise
     except Exception as error:  # whatever a library says of a damaged file
         said = " ".join(str(error).split())[:160]
         raise DataError(f"{where}: {what}: {type(error).__name__}: {said}") from error
+    found = one_a_row(found, what, where)
+    if found.dtype.kind == "f" and not np.isfinite(found).all():
+        raise DataError(f"{where}: {what} has a number that is not finite")
+    return found
+
+
+def one_a_row(found: np.ndarray, what: str, where: str) -> np.ndarray:
+    """Return a column of one value a row as a vector.
+
+    Raises:
+        DataError: there are several in a row, as of environments that were stepped together.
+    """
+    if found.ndim > 1 and found.shape[1:] != (1,) * (found.ndim - 1):
+        raise DataError(
+            f"{where}: {what} has shape {found.shape}, and one number a row tells where episodes "
+            "end; put environments that were played side by side one after another"
+        )
+    return found.reshape(len(found))
+
+
+def _whole(ends: np.ndarray, where: str) -> np.ndarray:
+    if ends.dtype.kind not in "biuf":
+        raise DataError(f"{where}: episode_ends holds {ends.dtype}, not numbers")
+    broken = np.flatnonzero(ends != np.floor(ends)) if ends.dtype.kind == "f" else []
+    if len(broken):
+        raise DataError(f"{where}: episode_ends must be whole numbers, not {ends[broken[0]]:g}")
+    return ends.astype(np.int64)
 
 
 def _bounds(
@@ -238,7 +267,7 @@ def _bounds(
         if name in flags and name != "episode_ends" and len(flags[name]) != steps:
             raise DataError(f"{where}: {name} has {len(flags[name])} rows for {steps} actions")
     if "episode_ends" in flags:
-        ends = flags["episode_ends"].astype(np.int64)
+        ends = _whole(flags["episode_ends"], where)
         if not len(ends) or (np.diff(ends, prepend=0) <= 0).any() or ends[-1] > steps:
             raise DataError(
                 f"{where}: episode_ends must rise, each the number of steps up to an end, and "
@@ -265,7 +294,7 @@ def _bounds(
         ends = np.array([steps])
     else:
         raise DataError(
-            f"{where} does not tell where episodes end: give terminated (and truncated), dones, "
+            f"{where}: it does not tell where episodes end: give terminated (and truncated), dones, "
             "episode_ends, episode_starts or episode"
         )
     firsts = [0, *ends.tolist()]

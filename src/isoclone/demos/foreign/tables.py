@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from isoclone.base.errors import DataError, MissingExtraError, SpecError
-from isoclone.demos.foreign.arrays import ALIASES
+from isoclone.demos.foreign.arrays import ALIASES, one_a_row
 from isoclone.demos.foreign.base import Foreign, Given, Unfit
 from isoclone.demos.foreign.pictures import decoded
 from isoclone.demos.foreign.trees import files_below
@@ -221,7 +221,7 @@ class _Table:
             if first < len(batch):
                 held.append({name: array[first:] for name, array in values.items()})
             if "episode" in self.columns:
-                ids = values[self.columns["episode"][0]]
+                ids = self._ends(values, "episode")
                 for begun in ids[[0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1)]].tolist():
                     if begun in seen and begun != current:
                         raise DataError(
@@ -238,14 +238,18 @@ class _Table:
     def _stops(self, values: dict[str, np.ndarray], before: Any) -> list[int]:
         """Return the rows of a batch at which a new episode begins."""
         if "episode" in self.columns:
-            ids = values[self.columns["episode"][0]]
+            ids = self._ends(values, "episode")
             starts = (np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist()
             return [0, *starts] if before is not None and ids[0] != before else starts
         over = np.zeros(len(next(iter(values.values()))), bool)
         for what in ("terminated", "truncated", "dones"):
             if what in self.columns:
-                over |= values[self.columns[what][0]].astype(bool)
+                over |= self._ends(values, what).astype(bool)
         return (np.flatnonzero(over) + 1).tolist()
+
+    def _ends(self, values: dict[str, np.ndarray], what: str) -> np.ndarray:
+        """Return the column that tells where episodes end, one value a row."""
+        return one_a_row(values[self.columns[what][0]], what, self.name)
 
     def _of_columns(self, joined: dict[str, np.ndarray]) -> Given:
         def cell(what: str) -> Any:
