@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tyro.conf import Positional
 
@@ -230,6 +231,18 @@ def test_the_help_of_a_group_is_one_screen(group, call, monkeypatch):
     assert max(map(len, lines[2:])) <= 100  # the usage line names every verb and is not wrapped
     below = [v for v in verbs() if f"{v} ".startswith(f"{group} ".lstrip())]
     assert all(verb.removeprefix(group).split()[0] in out for verb in below)
+
+
+def test_what_an_import_leaves_out_is_said_once(call, tmp_path):
+    ends, broken = np.arange(4, 17, 4), np.zeros((16, 2), np.float32)
+    broken[2] = np.nan
+    columns = {"observations": broken, "actions": np.arange(16) % 2, "episode_ends": ends}
+    np.savez(tmp_path / "a.npz", **columns)
+    for flags in ([], ["--json"]):
+        words = "demos", "import", "arrays", tmp_path / "a.npz", "--out", tmp_path / f"{flags}"
+        code, out, err = call(*words, *flags)
+        assert code == 0
+        assert (out + err).count("left out 1: episode 0") == 1
 
 
 def test_the_version_is_printed(call):

@@ -246,6 +246,11 @@ def _bring(
     trust_typed(asked.game)
     reading = parse_options(asked.reading, "--reading")
     with ConsoleObserver() as observer:
+
+        def tell(line: str) -> None:
+            if json or not line.startswith("left out"):  # `show_demos` has those lines
+                observer.trouble(line)
+
         observer.phase("import", f"{kind} {source}")
         demos = import_demos(
             kind,
@@ -263,7 +268,7 @@ def _bring(
             dev_fraction=asked.dev_fraction,
             refuse_damaged=asked.refuse_damaged,
             progress=observer.progress,
-            tell=observer.trouble,
+            tell=tell,
         )
     show_demos(demos, json)
     if not json:
