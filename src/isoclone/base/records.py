@@ -136,7 +136,9 @@ def _said(hint: Any) -> str:
 def shown(value: Any) -> str:
     """Return a value as text for a message: one line of at most 60 characters."""
     try:
-        text = " ".join(repr(value).split())
+        # Of numpy's numbers and small arrays the values are shown: no np.float64(0.5).
+        plain = value.tolist() if 0 < getattr(value, "size", 0) <= 60 else value
+        text = " ".join(repr(plain).split())
     except RecursionError:
         text = "something nested too deep"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -97,7 +97,6 @@ UNFIT = {
     "reward": (change(rewards=np.full(20, np.inf)), "reward 0 of 20 is not finite"),
     "rewards": (change(rewards=np.ones(19)), r"rewards have shape \(19,\), not \(20,\)"),
     "floats": (change(actions=PLAY[3].actions + 0.5), "actions are float64"),
-    "negative": (change(actions=PLAY[3].actions - 1), "action .* is .*-1"),
     "early end": (change(terminated=np.arange(20) == 7), "terminated is set at step 7 of 20"),
     "shape": (change(observations=np.ones((21, 5))), r"shape \(5,\), its space says \(4,\)"),
     "text": (change(observations=["a"] * 20), "cannot be read|its space says"),
@@ -123,6 +122,40 @@ def test_an_unfit_episode_is_left_out_and_said(tmp_path, kind):
     with pytest.raises(DataError, match="nothing could be imported"):
         ic.demos_from([(None,) * 5], path=tmp_path / "f")
     assert not (tmp_path / "f").exists()
+
+
+def test_choices_that_cannot_be_counted_refuse_the_whole_import(tmp_path):
+    for shift, said in ((-1, "^actions begin at -1, .*subtract"), (40_000, "say how many there")):
+        shifted = [*PLAY[:4], change(actions=PLAY[3].actions + shift), *PLAY[4:]]
+        with pytest.raises(SpecError, match=said) as caught:
+            ic.demos_from(shifted, path=tmp_path / f"{shift}")
+        assert "[" not in str(caught.value)
+    least = [one._replace(actions=one.actions - 1) for one in PLAY]
+    space = {"discrete": 2, "start": -1}
+    check_same(ic.demos_from(least, path=tmp_path / "said", action_space=space), PLAY)
+
+
+def test_single_actions_are_read_with_and_without_an_axis(tmp_path):
+    seen = np.zeros((6, 2), np.float32)
+    ways = [lambda a: a, lambda a: a[:, None], lambda a: a.tolist()]
+    numbers, said = np.linspace(-1, 1, 6), {"action_space": "-1:1", "bins": 4}
+    prints = set()
+    for k, way in enumerate(ways):
+        episodes = [(seen, way(numbers), None, True, False)] * 2
+        demos = ic.demos_from(episodes, path=tmp_path / f"{k}", **said)
+        assert demos.imported["left_out"] == 0
+        prints.add(demos.fingerprint)
+    assert len(prints) == 1
+    with pytest.raises(DataError) as caught:
+        ic.demos_from([(seen, [np.ones(3)] * 6, None, True, False)], path=tmp_path / "x", **said)
+    assert "array(" not in str(caught.value)
+    assert "np." not in str(caught.value)
+
+
+def test_whole_numbers_stored_as_floats_are_pointed_out(tmp_path):
+    floats = [one._replace(actions=one.actions.astype(float)) for one in PLAY]
+    with pytest.raises(SpecError, match=r"bounds are not known.*store them as integers"):
+        ic.demos_from(floats, path=tmp_path)
 
 
 def test_rewards_that_are_missing_stay_missing(tmp_path):

@@ -249,9 +249,9 @@ def one_a_row(found: np.ndarray, what: str, where: str) -> np.ndarray:
 def _whole(ends: np.ndarray, where: str) -> np.ndarray:
     if ends.dtype.kind not in "biuf":
         raise DataError(f"{where}: episode_ends holds {ends.dtype}, not numbers")
-    broken = np.flatnonzero(ends != np.floor(ends)) if ends.dtype.kind == "f" else []
-    if len(broken):
-        raise DataError(f"{where}: episode_ends must be whole numbers, not {ends[broken[0]]:g}")
+    broken = ends != np.trunc(ends)
+    if broken.any():
+        raise DataError(f"{where}: episode_ends must be whole numbers, not {ends[broken][0]:g}")
     return ends.astype(np.int64)
 
 
@@ -294,8 +294,8 @@ def _bounds(
         ends = np.array([steps])
     else:
         raise DataError(
-            f"{where}: it does not tell where episodes end: give terminated (and truncated), dones, "
-            "episode_ends, episode_starts or episode"
+            f"{where}: it does not tell where episodes end: give terminated (and truncated), "
+            "dones, episode_ends, episode_starts or episode"
         )
     firsts = [0, *ends.tolist()]
     return list(zip(firsts, ends.tolist(), strict=False)), steps - int(ends[-1]) if len(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -272,7 +273,7 @@ class SpaceActions:
             return float(np.mean([self._reader.error(one) for one in rows]))
         total = AT_ONCE * sum(self._several.error(part) for part in parts)
         added = len(parts) * AT_ONCE - steps  # copies of the last action, see `_parts`
-        return (total - added * self._reader.error(column[-1])) / steps
+        return (total - added * self._reader.error(self._row(column, steps - 1))) / steps
 
     def _parts(self, column: Any) -> list[np.ndarray] | None:
         """Cut a column into parts of AT_ONCE actions; the last is filled up with its last action.
@@ -282,18 +283,21 @@ class SpaceActions:
         """
         if not isinstance(column, np.ndarray):
             return None
-        if self._space.shape == () and column.shape[1:] == (1,):
-            column = column[:, 0]
+        if {self._space.shape, column.shape[1:]} == {(), (1,)}:
+            column = column[:, 0] if column.ndim > 1 else column[:, None]
         if column.shape[1:] != self._space.shape or column.dtype.kind not in "biuf":
             return None
         full = np.concatenate([column, np.repeat(column[-1:], -len(column) % AT_ONCE, axis=0)])
         return [full[first : first + AT_ONCE] for first in range(0, len(full), AT_ONCE)]
 
     def _row(self, column: Any, t: int) -> Any:
-        """Return action `t`; of (steps, 1) actions of a space of single ones, the number."""
+        """Return action `t`; a number and a list of that number alone are the same."""
         action = row(column, t)
-        single = self._space.shape == () and isinstance(action, np.ndarray) and action.shape == (1,)
-        return action[0] if single else action
+        if self._space.shape == () and isinstance(action, np.ndarray) and action.shape == (1,):
+            return action[0]
+        if self._space.shape == (1,) and isinstance(action, int | float | np.number | np.bool_):
+            return np.array([action])
+        return action
 
 
 def repeated(space: Any, steps: int) -> Any:
@@ -357,10 +361,7 @@ class NumberedActions:
         """Return (steps,) or (steps, factors) int16."""
         actions = array(column, "actions")
         if actions.dtype.kind == "f":
-            raise DataError(
-                f"actions are {actions.dtype}; numbers of choices are whole numbers, and bounds of "
-                "continuous actions have to be said (action_space, --action-space=-1:1)"
-            )
+            raise DataError(f"actions are {actions.dtype}, not choices{bounds_wanted(actions)}")
         if actions.ndim > 1 and actions.shape[1:] == (1,):
             actions = actions[:, 0]
         if actions.ndim > 2:
@@ -378,17 +379,53 @@ class NumberedActions:
         known = len(sizes) if sizes else len(self._largest) or factors.shape[1]
         if factors.shape[1] != known:
             raise DataError(f"actions have {factors.shape[1]} factors, not {known}")
-        most = np.array(sizes or [LARGEST_INT16 + 1] * known) - 1
-        bad = ((factors < 0) | (factors > most)).any(1)
-        if bad.any():
-            step = int(np.flatnonzero(bad)[0])
-            raise DataError(
-                f"action {step} is {shown(factors[step].tolist())}; there are 0 to "
-                f"{shown(most.tolist())}"
-            )
-        if not sizes:
-            seen = factors.max(0)
-            self._largest = np.maximum(self._largest, seen) if len(self._largest) else seen
+        if sizes:
+            _check_declared(factors, sizes)
+            return
+        check_countable(factors)
+        seen = factors.max(0)
+        self._largest = np.maximum(self._largest, seen) if len(self._largest) else seen
+
+
+def _check_declared(factors: np.ndarray, sizes: tuple[int, ...]) -> None:
+    most = np.array(sizes) - 1
+    bad = np.flatnonzero(((factors < 0) | (factors > most)).any(1))
+    if len(bad):
+        raise DataError(
+            f"action {bad[0]} is {shown(factors[bad[0]].tolist())}; there are 0 to "
+            f"{shown(most.tolist())}"
+        )
+
+
+def check_countable(factors: np.ndarray) -> None:
+    """Refuse choices that cannot be counted from 0; the rest of their source would be biased.
+
+    Raises:
+        SpecError: one is below 0, or beyond what is believed unless it is said.
+    """
+    least, most = int(factors.min()), int(factors.max())
+    if least < 0:
+        space = json.dumps({"discrete": most - least + 1, "start": least})
+        known = f", such as --action-space '{space}'" if factors.shape[1] == 1 else ""
+        raise SpecError(
+            f"actions begin at {least}, and choices are counted from 0: subtract the smallest from "
+            f"all, or say what there are (action_space{known})"
+        )
+    if most > LARGEST_INT16:
+        raise SpecError(
+            f"an action is {most}, and choices that are not declared go to {LARGEST_INT16}: say "
+            f"how many there are (action_space, --action-space N)"
+        )
+
+
+def bounds_wanted(actions: np.ndarray) -> str:
+    """Return what to do about actions that are not whole numbers, or not stored as such."""
+    whole = bool(np.isfinite(actions).all()) and not (actions != np.floor(actions)).any()
+    choices = "; all are whole numbers here: if they are choices, store them as integers"
+    return (
+        ": give the bounds of continuous actions (action_space, --action-space=-1:1), or name "
+        f"their game{choices if whole else ''}"
+    )
 
 
 # ---------------------------------------------------------------------- spaces that nobody said

@@ -14,6 +14,7 @@ from isoclone.demos.foreign.read import (
     SpaceActions,
     SpaceFrames,
     array,
+    bounds_wanted,
     inferred_space,
     json_space,
     reader_for_game,
@@ -86,10 +87,10 @@ class Spaces:
         )
         if self.actions is not None:
             self.actions = described(spread(space_of(self.actions), first.actions))
-        elif array(first.actions, "actions").dtype.kind == "f":
+        elif (actions := array(first.actions, "actions")).dtype.kind == "f":
             raise SpecError(
-                "actions are continuous and their bounds are not known: give them "
-                "(action_space, --action-space=-1:1), or name their game"
+                f"actions are {actions.dtype} and their bounds are not known"
+                f"{bounds_wanted(actions)}"
             )
         # Numbers of choices are counted as they come; any space stands for theirs until then.
         spaces = Data(self.observations, self.actions or ANY, self.bins, self.reading).spaces
