@@ -335,18 +335,22 @@ def test_figures_of_nothing_are_none(tmp_path: Path) -> None:
 def test_the_headline_names_who_played_and_how_often_it_was_seen(facts: Facts) -> None:
     assert facts.demos is not None
     assert facts.agent is not None
+    assert facts.forecast is not None
+    samples = round(facts.forecast.samples.value)
+    seen = dataclasses.replace(facts.agent, epochs=25.0, samples=samples)
     shown = dataclasses.replace(
         facts, demos=dataclasses.replace(facts.demos, expert="champion.zip"),
-        tested=results.Tested.of(facts.forecast, dataclasses.replace(facts.agent, epochs=25.0)),
+        tested=results.Tested.of(facts.forecast, seen),
     )  # fmt: skip
     said = headline(shown)
     assert "Imitating the champion.zip expert in toy" in said
     assert "(the demonstrations <b>25 times</b> over)" in said
-    once = dataclasses.replace(
-        facts,
-        tested=results.Tested.of(facts.forecast, dataclasses.replace(facts.agent, epochs=0.9)),
-    )
-    assert "times</b> over" not in headline(once)
+    fewer = dataclasses.replace(seen, epochs=50.0, samples=2 * samples)  # than the agent's own
+    shown = dataclasses.replace(shown, tested=results.Tested.of(facts.forecast, fewer))
+    assert "(the demonstrations <b>25 times</b> over)" in headline(shown)
+    once = dataclasses.replace(seen, epochs=0.9)
+    shown = dataclasses.replace(facts, tested=results.Tested.of(facts.forecast, once))
+    assert "times</b> over" not in headline(shown)
 
 
 def test_a_forecast_above_the_expert_says_so(facts: Facts) -> None:

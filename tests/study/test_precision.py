@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support import tiny_spec
 
-from isoclone.base.errors import SpecMismatchError
+from isoclone.base.errors import ExecutionError, SpecMismatchError
 from isoclone.study import precision
 from isoclone.study.study import Study
 from isoclone.training.recipes import recipe
@@ -54,3 +54,12 @@ def test_both_are_timed_on_the_studys_own_sizes():
     for name in ("float32", "bfloat16"):
         settled = precision._with(spec, name)
         assert 0 < precision.train_seconds(settled) < 600
+
+
+def test_what_cannot_be_timed_is_float32(timed, monkeypatch, tmp_path):
+    def fail(spec):
+        raise ExecutionError("it diverged")
+
+    monkeypatch.setattr(precision, "train_seconds", fail)
+    study = Study.create(tmp_path, tiny_spec(recipe=AUTO))
+    assert (study.spec.recipe["precision"], study.times) == ("float32", {})

@@ -17,9 +17,10 @@ from support import tiny_spec
 from isoclone.base.errors import SpecError, SpecMismatchError, StoreError, UnknownNameError
 from isoclone.base.records import Point
 from isoclone.base.store import read_json, this_host, write_json
+from isoclone.cli.source import write_python
 from isoclone.executors import executor
 from isoclone.study import pipeline
-from isoclone.study.folder import budget_key
+from isoclone.study.folder import StudyFolder, budget_key
 from isoclone.study.session import Observer, Session
 from isoclone.study.study import Study
 from isoclone.training.recipes import recipe
@@ -357,3 +358,20 @@ def test_demonstrations_of_another_game_are_refused(breakout_demos, tmp_path):
     study = Study.create(tmp_path / "s", tiny_spec(demos=str(breakout_demos.path)))
     with pytest.raises(DataError, match=r"holds atari/Breakout, the study is of toy"):
         pipeline.run(study)
+
+
+def test_what_a_study_was_made_with_is_named_where_it_lacks(study_copy, monkeypatch):
+    folder = StudyFolder(study_copy)
+    declared = folder.read_spec()
+    elsewhere = {**declared["spec"], "game": "gym/Nowhere-v0", "game_options": {}}
+    folder.write_spec({**declared, "spec": elsewhere, "imports": ["nowhere"]})
+    with pytest.raises(SpecError, match="made with --import nowhere: give that again"):
+        Study.open(study_copy)
+
+
+def test_modules_that_were_imported_stand_in_study_and_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("ISOCLONE_IMPORT", "json")
+    study = Study.create(tmp_path / "s", tiny_spec())
+    assert study.folder.read_spec()["imports"] == ["json"]
+    write_python(tmp_path / "mine.py", study.spec)
+    assert "import json  # as --import json did\n" in (tmp_path / "mine.py").read_text()

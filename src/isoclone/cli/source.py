@@ -160,6 +160,7 @@ def write_python(file: Path, spec: Any) -> None:
     """
     from dataclasses import fields
 
+    from isoclone.base.registry import trusted_modules
     from isoclone.base.store import write_bytes
     from isoclone.training.recipes import LEAN
 
@@ -173,7 +174,8 @@ def write_python(file: Path, spec: Any) -> None:
     changed = {k: v for k, v in given.items() if v != usual[k] and v != {}}
     lines = [f"    {name}={_written(value)}," for name, value in changed.items()]
     head = [f'"""{spec.game}, imitating {spec.expert}: isoclone run {file.name}"""', ""]
-    body = ["import isoclone as ic", "", "study = ic.StudySpec(", *lines, ")", ""]
+    modules = [f"import {name}  # as --import {name} did" for name in trusted_modules()]
+    body = [*modules, "import isoclone as ic", "", "study = ic.StudySpec(", *lines, ")", ""]
     write_bytes(file, "\n".join([*head, *body]).encode())
 
 

@@ -7,6 +7,7 @@ import shlex
 from importlib import metadata
 
 from isoclone.base.provenance import MADE_BY, UNKNOWN, mixtures
+from isoclone.base.registry import trusted_modules
 from isoclone.report.facts import Facts
 from isoclone.report.sections import Section
 from isoclone.report.templating import fill
@@ -39,17 +40,18 @@ def reproduce(facts: Facts) -> Section:
 
 def _commands(facts: Facts) -> str:
     folder, again = shlex.quote(facts.folder), shlex.quote(f"{facts.folder}-again")
+    run = " ".join(["isoclone run", *(f"--import {name}" for name in trusted_modules())])
     lines = []
     if facts.builtin:
-        command = f"isoclone run {shlex.quote(facts.spec.name)} --out {again}"
+        command = f"{run} {shlex.quote(facts.spec.name)} --out {again}"
         lines += ["# the whole study, from the start", command, ""]
     lines += [
         "# the very same specification, in a new folder",
         f"mkdir {again} && cp {folder}/study.json {again}/",
-        f"isoclone run {again}",
+        f"{run} {again}",
         "",
         "# go on with this folder; what is done is not done again",
-        f"isoclone run {folder}",
+        f"{run} {folder}",
     ]
     return "\n".join(lines)
 

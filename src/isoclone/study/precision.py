@@ -8,6 +8,7 @@ every machine that goes on with it trains alike.
 
 from __future__ import annotations
 
+from isoclone.base.errors import ExecutionError
 from isoclone.base.formatting import duration
 from isoclone.study.estimate import train_seconds
 from isoclone.study.spec import StudySpec
@@ -27,10 +28,7 @@ def settle_precision(
 
     Returns:
         The specification, and the seconds of all training on one core by precision; no times where
-        there was nothing to choose.
-
-    Raises:
-        ExecutionError: the policy or the game kept failing.
+        there was nothing to choose, or the policy or the game kept failing: then it is float32.
     """
     if spec.recipe.get("precision", "auto") != "auto":
         return spec, {}
@@ -38,7 +36,10 @@ def settle_precision(
         return _with(spec, there.recipe["precision"]), {}
     if device != "cpu" or precision_for("auto", device) == "float32":
         return _with(spec, precision_for("auto", device)), {}
-    times = {name: train_seconds(_with(spec, name)) for name in PRECISIONS_TIMED}
+    try:
+        times = {name: train_seconds(_with(spec, name)) for name in PRECISIONS_TIMED}
+    except ExecutionError:  # a plan, or the runs, will say what is wrong
+        return _with(spec, "float32"), {}
     fastest = min(times, key=lambda name: times[name] * (1.0 if name == "float32" else GAIN))
     return _with(spec, fastest), times
 

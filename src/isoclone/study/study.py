@@ -12,8 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from isoclone.base.errors import DataError, SpecError, StoreError, TrustError
+from isoclone.base.errors import (
+    DataError,
+    SpecError,
+    StoreError,
+    TrustError,
+    UnknownNameError,
+)
 from isoclone.base.records import Forecast, Point, Run, shown
+from isoclone.base.registry import trusted_modules
 from isoclone.base.results import Baseline, Reference, Savings, Tested
 from isoclone.base.store import is_free, read_json
 from isoclone.base.userfile import is_file_reference
@@ -39,6 +46,23 @@ if TYPE_CHECKING:
     from isoclone.laws import FittedLaw, LawComparison
 
 FORMAT = 1
+
+
+def _check_imports(spec: StudySpec, modules: Sequence[str]) -> None:
+    """Raise SpecError if the game is unknown without modules that the study was made with.
+
+    They are not imported: a directory from elsewhere would run code of its choice.
+    """
+    lacking = [name for name in modules if name not in trusted_modules()]
+    if not lacking:
+        return
+    try:
+        spec.make_game()
+    except UnknownNameError as error:
+        flags = " ".join(f"--import {name}" for name in lacking)
+        raise SpecError(f"{error}; the study was made with {flags}: give that again") from error
+
+
 R = TypeVar("R", Reference, Baseline)
 
 
@@ -88,8 +112,9 @@ class Study:
             raise SpecError(f"{place} is not empty and holds no study; choose another directory")
         spec.check_expert()
         spec, times = settle_precision(with_identity(spec), device)
-        declared = {"format": FORMAT, "spec": spec.to_json()}
-        StudyFolder(path).write_spec({**declared, "train_seconds": times} if times else declared)
+        more = {"train_seconds": times, "imports": list(trusted_modules())}
+        told = {name: value for name, value in more.items() if value}
+        StudyFolder(path).write_spec({"format": FORMAT, "spec": spec.to_json(), **told})
         return cls(path, spec, times)
 
     @classmethod
@@ -111,8 +136,9 @@ class Study:
             )
         if number > FORMAT:
             raise StoreError(f"{place} has study format {number}; update isoclone to open it")
-        times = data.get("train_seconds", {})
-        study = cls(path, StudySpec.from_json(data["spec"], costs=False), times)
+        spec = StudySpec.from_json(data["spec"], costs=False)
+        _check_imports(spec, data.get("imports", []))
+        study = cls(path, spec, data.get("train_seconds", {}))
         study._vouched = False
         return study
 
