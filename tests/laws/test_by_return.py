@@ -26,6 +26,12 @@ def test_without_returns_there_is_no_exponent():
     assert exponents_by_return(Points.from_table(study(budgets=6))) is None
 
 
+def test_a_best_size_at_the_edge_tells_no_exponent():
+    rows = study(budgets=6)
+    rows["return_mean"] = list(-np.log10(np.array(rows["params"])))  # the smallest is always best
+    assert exponents_by_return(Points.from_table(rows)) is None
+
+
 def test_a_saturating_law_is_found():
     flops = np.logspace(12, 16, 12)
     returns = 1 / (3e4 * flops**-0.5 + 0.01)

@@ -44,8 +44,13 @@ def best_scoring(points: Points) -> tuple[Array, Array, Array]:
 
 
 def exponents_by_return(points: Points) -> Exponents | None:
-    """Return the exponents of the best-scoring size and its samples; None with too few budgets."""
+    """Return the exponents of the best-scoring size and its samples; None with too few budgets.
+
+    A budget whose best size is the smallest or the largest of all tells only a bound.
+    """
     budgets, params, samples = best_scoring(points)
+    inside = (params > points.params.min()) & (params < points.params.max())
+    budgets, params, samples = budgets[inside], params[inside], samples[inside]
     if len(budgets) < FEWEST:
         return None
     laws = [PowerLaw().fit(budgets, column) for column in (params, samples)]
