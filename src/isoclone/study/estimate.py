@@ -49,6 +49,7 @@ SHORT_EPISODE = 200  # steps
 TYPICAL_EPISODE = 1_000  # steps, where there are no demonstrations to count them in
 REFERENCE_EPISODES = 32  # of random play
 LONGEST_START = 5.0  # seconds
+LATE = 1.25  # of the time that was asked for: more is said
 BASELINES = 2  # marginal actions, and the sweep's smallest agent
 
 
@@ -131,6 +132,9 @@ def plan(
     usual = recorded.samples / len(recorded.episodes) if recorded else float(TYPICAL_EPISODE)
     costs = {size["width"]: size["flops_per_sample"] for size in sizes}
     steps = min(usual, the_game.max_steps)
+    expected = Estimate(workers, 0.0, 0.0, 0.0, _start_seconds())
+    if speed:
+        expected = estimate(spec, speed, costs, workers, steps, done)
     return Plan(
         name=spec.name,
         game=spec.game,
@@ -144,13 +148,9 @@ def plan(
         sweep_flops=grid_flops(spec),
         forecast_flops=spec.forecast_budget,
         speed=speed,
-        estimate=(
-            estimate(spec, speed, costs, workers, steps, done)
-            if speed
-            else Estimate(workers, 0.0, 0.0, 0.0, _start_seconds())
-        ),
+        estimate=expected,
         done_points=sum(point.role == "sweep" for point in done),
-        notes=[*getattr(the_game, "describe", list)(), *_notes(spec, speed)],
+        notes=[*getattr(the_game, "describe", list)(), *_notes(spec, speed, expected)],
     )
 
 
@@ -165,8 +165,10 @@ def _size(spec: StudySpec, width: int, the_game: Game) -> dict[str, Any]:
     }
 
 
-def _notes(spec: StudySpec, speed: Speed | None) -> list[str]:
+def _notes(spec: StudySpec, speed: Speed | None, expected: Estimate) -> list[str]:
     notes = [told(spec.calibration, spec.budgets_flops)] if spec.calibration else []
+    if spec.calibration and expected.total_s > LATE * 60 * spec.calibration["minutes"]:
+        notes.append("the smallest budgets at which anything is learned take longer than was asked")
     if spec.expert == "lookahead" and speed and speed.expert_steps_per_s:
         hours = spec.samples / speed.expert_steps_per_s / 3600
         notes.append(

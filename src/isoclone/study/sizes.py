@@ -191,6 +191,6 @@ def told(calibration: dict[str, Any], budgets_flops: Sequence[float]) -> str:
     plays = f", rollouts make {rate:,.0f} steps/s" if rate else ""
     return (
         f"sizes and budgets by a calibration of {calibration['seconds']:.0f} s, for "
-        f"{calibration['minutes']:g} minutes on {workers} workers: the best width is about {best}; "
+        f"{calibration['minutes']:g} min on {workers} workers: the best width is about {best}; "
         f"a training sample takes {1e6 * speed['base_s']:.0f} us{plays}"
     )
