@@ -89,5 +89,5 @@ def test_a_calibration_is_told_in_a_line():
         "speed": {"base_s": 1e-5, "rollout_steps_per_s": 1234.0},
     }
     line = told(measured, (1e8, 1e9))
-    assert "calibration of 31 s, for 5 minutes on 2 workers" in line
+    assert "calibration of 31 s, for 5 min on 2 workers" in line
     assert "1,234 steps/s" in line
