@@ -79,6 +79,15 @@ BOMBS = {
 }
 
 
+def test_a_column_with_a_dot_in_its_name_is_counted(tmp_path, monkeypatch):
+    pq.write_table(pa.table({"a.b": [[0.0] * 1000] * 100, "c": [1] * 100}), tmp_path / "t.parquet")
+    monkeypatch.setenv("ISOCLONE_UNPACK_LIMIT", "100k")
+    for ask in (parquet.check, parquet.read_table, parquet.groups):
+        with pytest.raises(DataError, match="--unpack-limit"):
+            ask(tmp_path / "t.parquet", ["a.b"])
+        ask(tmp_path / "t.parquet", ["c"])
+
+
 @pytest.mark.parametrize("kind", BOMBS)
 def test_a_parquet_bomb_is_refused(tmp_path, kind, monkeypatch):
     monkeypatch.setenv("ISOCLONE_UNPACK_LIMIT", "64M")

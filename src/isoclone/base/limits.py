@@ -9,6 +9,7 @@ file, 2 GiB unless the user says otherwise.
 | zip archives: .npz, SB3, torch | `check_zip(path)`, or `check_archive` of an open one |
 | arrays of .npy, and those in .npz | `check_zip` or `check_array(path, shape, dtype)` |
 | Parquet | `base.parquet.read_table(path, columns)`, or `check` there |
+| Parquet that is read in pieces | `base.parquet.groups(path, columns)`, and each piece |
 | gzip, bz2, xz streams | `limited(stream, path)`, since no header can be believed |
 | pictures and video | `check_array(path, (frames, height, width, channels), "uint8")` |
 | anything else whose header tells a size | `check_unpacked(path, size)` |

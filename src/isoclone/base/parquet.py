@@ -43,8 +43,54 @@ def check(path: Path, columns: Sequence[str] | None = None) -> pq.FileMetaData:
     with _told(path, "cannot be read as parquet"):
         metadata = pq.read_metadata(path)
         with open(path, "rb") as file:
-            check_unpacked(path, sum(_sizes(file, metadata, columns)))
+            groups = range(metadata.num_row_groups)
+            sizes = (_sizes(file, metadata, group, columns) for group in groups)
+            check_unpacked(path, sum(size for some in sizes for size in some))
     return metadata
+
+
+class Group(NamedTuple):
+    """A row group: its rows, and the bytes that it unpacks to, at most."""
+
+    rows: int
+    unpacked_bytes: int
+
+
+def groups(path: Path, columns: Sequence[str] | None = None) -> list[Group]:
+    """Return the row groups of a file that is read in pieces, which may be larger than the limit.
+
+    Text is counted as it is without its dictionary, each value as long as all that are in there.
+
+    Raises:
+        DataError: a page alone, or the mean row of a group, unpacks to more than the limit; or the
+            file is damaged or no Parquet file.
+        OSError: it cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    found = []
+    with _told(path, "cannot be read as parquet"), open(path, "rb") as file:
+        metadata = pq.read_metadata(path)
+        for group in range(metadata.num_row_groups):
+            check_unpacked(path, max(_page_sizes(file, metadata, group, columns), default=0))
+            rows = metadata.row_group(group).num_rows
+            size = sum(_sizes(file, metadata, group, columns, plain=True))
+            check_unpacked(path, size / max(rows, 1))
+            found.append(Group(rows, size))
+    return found
+
+
+def read_groups(path: Path, numbers: Sequence[int], columns: Sequence[str]) -> pa.Table:
+    """Read some row groups, whose sizes the caller has asked for by `groups`.
+
+    Raises:
+        DataError: the file is damaged.
+        OSError: it cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    with _told(path, "is damaged"), pq.ParquetFile(path) as file:
+        return file.read_row_groups(list(numbers), columns=list(columns))
 
 
 @contextmanager
@@ -131,28 +177,54 @@ class Page(NamedTuple):
 
 
 def _sizes(
-    file: IO[bytes], metadata: pq.FileMetaData, columns: Sequence[str] | None
+    file: IO[bytes],
+    metadata: pq.FileMetaData,
+    group: int,
+    columns: Sequence[str] | None,
+    plain: bool = False,
 ) -> Iterator[int]:
-    """Yield the bytes that each part of the columns unpacks to, text as a dictionary."""
+    """Yield the bytes that each part of a row group unpacks to; text as a dictionary unless plain.
+
+    Text inside of other columns is always plain.
+    """
+    for described, chunk in _chunks(metadata, group, columns):
+        values, longest = 0, 0
+        for page in _pages(file, chunk):
+            values += page.values
+            yield page.unpacked_bytes
+            if described.physical_type == TEXT and (plain or not _is_plain_text(described)):
+                longest = longest or page.unpacked_bytes  # of the dictionary, which is first
+                yield page.values * longest if page.coded else 0
+        yield max(values, chunk.num_values) * _width(described)
+
+
+def _page_sizes(
+    file: IO[bytes], metadata: pq.FileMetaData, group: int, columns: Sequence[str] | None
+) -> Iterator[int]:
+    """Yield the bytes of each page of a row group: unpacked, and as values of their width."""
+    for described, chunk in _chunks(metadata, group, columns):
+        for page in _pages(file, chunk):
+            yield max(page.unpacked_bytes, page.values * _width(described))
+
+
+def _chunks(
+    metadata: pq.FileMetaData, group: int, columns: Sequence[str] | None
+) -> Iterator[tuple[pq.ColumnSchema, pq.ColumnChunkMetaData]]:
     for i in range(metadata.num_columns):
         described = metadata.schema.column(i)
-        if columns is not None and described.path.split(".")[0] not in columns:
-            continue
-        if described.physical_type == FIXED:
-            width = described.length
-        else:
-            width = WIDTHS.get(described.physical_type, INDEX_BYTES)
-        levels = described.max_definition_level + described.max_repetition_level
-        for group in range(metadata.num_row_groups):
-            chunk = metadata.row_group(group).column(i)
-            values, longest = 0, 0
-            for page in _pages(file, chunk):
-                values += page.values
-                yield page.unpacked_bytes
-                if described.physical_type == TEXT and not _is_plain_text(described):
-                    longest = longest or page.unpacked_bytes  # of the dictionary, which is first
-                    yield page.values * longest if page.coded else 0
-            yield max(values, chunk.num_values) * (width + (INDEX_BYTES if levels else 0))
+        # A name may have dots of its own, as 'observation.state' has.
+        if columns is None or f"{described.path}.".startswith(tuple(f"{c}." for c in columns)):
+            yield described, metadata.row_group(group).column(i)
+
+
+def _width(described: pq.ColumnSchema) -> int:
+    """Return the bytes of one value in memory, with what tells whether and where it is there."""
+    if described.physical_type == FIXED:
+        width = described.length
+    else:
+        width = WIDTHS.get(described.physical_type, INDEX_BYTES)
+    levels = described.max_definition_level + described.max_repetition_level
+    return int(width) + (INDEX_BYTES if levels else 0)
 
 
 def _pages(file: IO[bytes], chunk: pq.ColumnChunkMetaData) -> Iterator[Page]:

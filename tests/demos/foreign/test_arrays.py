@@ -171,6 +171,23 @@ def test_pickled_arrays_are_refused(tmp_path):
         bring(tmp_path / "npy", tmp_path / "out")
 
 
+@pytest.mark.parametrize("name", [*WRITERS])
+def test_an_episode_beyond_the_limit_is_refused_and_many_small_ones_are_not(
+    tmp_path, name, monkeypatch
+):
+    monkeypatch.setenv("ISOCLONE_UNPACK_LIMIT", "400k")
+    columns = {"observations": np.zeros((4000, 30), np.float32), "actions": np.arange(4000) % 2}
+    many, one = np.arange(1000, 4001, 1000), np.array([3900, 4000])
+    for kind, ends in (("many", many), ("one", one)):
+        (tmp_path / kind).mkdir()
+        WRITERS[name](tmp_path / kind / name, {**columns, "episode_ends": ends})
+    if not name.endswith((".hdf5", ".zarr")):  # of these one chunk holds all
+        demos = bring(tmp_path / "many" / name, tmp_path / "a")
+        assert len(demos.episodes) == 4
+    with pytest.raises(DataError, match=r"observations.* would unpack to .*--unpack-limit"):
+        bring(tmp_path / "one" / name, tmp_path / "b")
+
+
 def test_places_that_hold_nothing(tmp_path):
     for place in ("nowhere.npz", "readme.txt", "empty"):
         (tmp_path / "readme.txt").write_text("x")

@@ -120,6 +120,20 @@ def test_what_is_missing_or_wrong_is_named(tmp_path, kind):
         bring(tmp_path / "a.parquet", tmp_path / "out", **options)
 
 
+def test_rows_beyond_the_limit_are_refused_and_many_small_ones_are_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("ISOCLONE_UNPACK_LIMIT", "100k")
+    monkeypatch.setattr("isoclone.demos.foreign.tables.BYTES_AT_ONCE", 5000)
+    for name, width, ends in (("many", 100, 10), ("row", 20_000, 10), ("episode", 100, 1000)):
+        seen = pa.FixedSizeListArray.from_arrays(np.zeros(2000 * width, np.float32), width)
+        seen = seen.cast(pa.list_(pa.float32()))
+        columns = {"obs": seen, "actions": np.arange(2000) % 2, "ep": np.arange(2000) // ends}
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet", row_group_size=50)
+    assert len(bring(tmp_path / "many.parquet", tmp_path / "a", episode="ep").episodes) == 200
+    for name in ("row", "episode"):
+        with pytest.raises(DataError, match=r"would unpack to .*--unpack-limit"):
+            bring(tmp_path / f"{name}.parquet", tmp_path / "b", episode="ep")
+
+
 def test_a_damaged_picture_leaves_out_its_episode(tmp_path):
     pictures = [png(four[0]) for four, _ in stacks(2)]
     rows = [[pictures[0]] * 2, [pictures[1], b"no picture"], [pictures[1], pictures[0]]]

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from isoclone.base.errors import DataError, MissingExtraError, SpecError
+from isoclone.base.limits import check_unpacked
+from isoclone.base.parquet import groups
 from isoclone.demos.foreign.arrays import ALIASES, one_a_row
 from isoclone.demos.foreign.base import Foreign, Given, Unfit
 from isoclone.demos.foreign.pictures import decoded
@@ -22,6 +24,7 @@ from isoclone.demos.foreign.trees import files_below
 COLUMNS = ("observations", "actions", "rewards", "terminated", "truncated", "dones", "episode")
 ENDS = COLUMNS[3:]
 STEPS_AT_ONCE, PICTURES_AT_ONCE = 4096, 32
+BYTES_AT_ONCE = 64 << 20  # rows that are larger are read one by one
 HUB = "hf://"
 
 
@@ -147,6 +150,11 @@ class _Table:
         return self._of_steps() if self.by_step else self._of_rows()
 
     def _batches(self, rows: int) -> Iterator[Any]:
+        """Yield the rows of all files, so many together or fewer, where they are large.
+
+        Raises:
+            DataError: a file is damaged, or a row would not fit the limit of what is unpacked.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -159,7 +167,10 @@ class _Table:
                         raise DataError(
                             f"{file} has no column {missing[0]}, as {self.files[0]} has"
                         )
-                    yield from opened.iter_batches(rows, columns=wanted)
+                    for number, group in enumerate(groups(file, wanted)):
+                        fitting = BYTES_AT_ONCE * group.rows // max(group.unpacked_bytes, 1)
+                        some = min(rows, max(fitting, 1))
+                        yield from opened.iter_batches(some, row_groups=[number], columns=wanted)
             except (pa.ArrowException, OSError) as error:
                 said = " ".join(str(error).split())[:160]
                 raise DataError(f"{file} is damaged: {said}") from error
@@ -220,6 +231,8 @@ class _Table:
                 first = stop
             if first < len(batch):
                 held.append({name: array[first:] for name, array in values.items()})
+                size = sum(array.nbytes for part in held for array in part.values())
+                check_unpacked(f"{self.name}: an episode", size)
             if "episode" in self.columns:
                 ids = self._ends(values, "episode")
                 for begun in ids[[0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1)]].tolist():

@@ -6,6 +6,7 @@ Every format becomes a tree: a dict whose values are columns or dicts of them. A
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from isoclone.base.errors import DataError, MissingExtraError
+from isoclone.base.limits import check_array, check_unpacked
 
 Tree = dict[str, Any]  # name -> Column or Tree
 SKIP_BYTES = 8 << 20
@@ -35,12 +37,18 @@ class Column(Protocol):
 class Sliced:
     """A column of anything that is sliced like an array: a memory map, h5py, Zarr."""
 
-    def __init__(self, array: Any):
+    def __init__(self, array: Any, name: str):
         self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
-        self._array = array
+        self._array, self._name = array, name
 
     def rows(self, start: int, stop: int) -> np.ndarray:
-        """Read some rows."""
+        """Read some rows.
+
+        Raises:
+            DataError: they, or a chunk, which is unpacked as a whole, are beyond the limit.
+        """
+        check_array(self._name, (stop - start, *self.shape[1:]), self.dtype)
+        check_array(self._name, getattr(self._array, "chunks", None) or (), self.dtype)
         return np.asarray(self._array[start:stop])
 
 
@@ -52,7 +60,9 @@ class Zipped:
         self.shape, self.dtype = self._open()
 
     def _open(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        self._stream = zipfile.ZipFile(self._path).open(self._member)  # noqa: SIM115
+        archive = zipfile.ZipFile(self._path)
+        there = archive.getinfo(self._member).file_size
+        self._stream = archive.open(self._member)
         self._at = 0
         header = np.lib.format
         read = {(1, 0): header.read_array_header_1_0, (2, 0): header.read_array_header_2_0}
@@ -69,11 +79,18 @@ class Zipped:
             raise DataError(
                 f"{self._path}: {self._member} is in Fortran order: save np.ascontiguousarray of it"
             )
+        if math.prod(shape) * dtype.itemsize > there:
+            raise DataError(f"{self._path}: {self._member} ends too early for its shape {shape}")
         return shape, dtype
 
     def rows(self, start: int, stop: int) -> np.ndarray:
-        """Read some rows."""
-        size = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        """Read some rows.
+
+        Raises:
+            DataError: they are beyond the limit of what is unpacked, or the file ends.
+        """
+        size = math.prod(self.shape[1:]) * self.dtype.itemsize
+        check_unpacked(f"{self._path}: {self._member}", size * (stop - start))
         if start < self._at:
             self._open()
         skipped = (start - self._at) * size
@@ -140,7 +157,7 @@ def _npy_folder(path: Path) -> Tree:
     found: dict[str, Column] = {}
     for file in files_below(path, "*.npy"):
         name = file.relative_to(path).with_suffix("").as_posix()
-        found[name] = Sliced(np.load(file, mmap_mode="r", allow_pickle=False))
+        found[name] = Sliced(np.load(file, mmap_mode="r", allow_pickle=False), str(file))
     return _nested(found)
 
 
@@ -163,7 +180,7 @@ def _hdf5(path: Path) -> Tree:
         import h5py
     except ImportError as error:
         raise MissingExtraError("reading HDF5", "arrays") from error
-    return _of_group(h5py.File(path, "r"))
+    return _of_group(h5py.File(path, "r"), path)
 
 
 def _zarr(path: Path) -> Tree:
@@ -171,18 +188,18 @@ def _zarr(path: Path) -> Tree:
         import zarr
     except ImportError as error:
         raise MissingExtraError("reading Zarr", "arrays") from error
-    return _of_group(zarr.open_group(str(path), mode="r"))
+    return _of_group(zarr.open_group(str(path), mode="r"), path)
 
 
-def _of_group(group: Any) -> Tree:
+def _of_group(group: Any, where: Path) -> Tree:
     tree: Tree = {}
     for name in group:
         item = group[name]
         if hasattr(item, "dtype"):
             if item.dtype.kind in "biufc" and item.shape != ():
-                tree[str(name)] = Sliced(item)
+                tree[str(name)] = Sliced(item, f"{where}: {name}")
         else:
-            tree[str(name)] = _of_group(item)
+            tree[str(name)] = _of_group(item, where)
     return tree
 
 
