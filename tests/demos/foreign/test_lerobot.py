@@ -159,6 +159,59 @@ def test_what_is_missing_or_wrong_is_named(tmp_path, robot):
         ic.import_demos("lerobot", str(out), path=tmp_path / "a")
 
 
+def states_only(robot, out):
+    """A copy of the dataset, its steps as a table, and how to import it."""
+    changed(robot[0], "meta/info.json", lambda d: d.update(total_episodes=4), out)
+    file, options = out / "data/chunk-000/file-000.parquet", {"observations": "observation.state"}
+    return (
+        file,
+        pq.read_table(file),
+        lambda name: ic.import_demos("lerobot", str(out), path=out.parent / name, options=options),
+    )
+
+
+def test_steps_that_lie_out_of_order_are_put_in_order(tmp_path, robot):
+    file, table, bring = states_only(robot, tmp_path / "r")
+    straight = bring("a").fingerprint
+    shuffled = np.random.default_rng(0).permutation(len(table))
+    pq.write_table(table.take(shuffled), file, row_group_size=7)
+    assert bring("b").fingerprint == straight
+    pq.write_table(table, file, row_group_size=4)
+    assert bring("c").fingerprint == straight
+    frames = table["frame_index"].to_numpy().copy()
+    frames[[1, 2]] = frames[[2, 1]]
+    at = table.column_names.index("frame_index")
+    pq.write_table(table.set_column(at, "frame_index", pa.array(frames)), file)
+    demos = bring("d")
+    assert demos.imported["left_out"] == 1
+    assert "its frame_index does not rise" in demos.imported["why"][0][1]
+
+
+def test_episodes_that_are_not_listed_or_missing_are_told(tmp_path, robot):
+    file, table, bring = states_only(robot, tmp_path / "r")
+    listed = tmp_path / "r/meta/episodes/chunk-000/file-000.parquet"
+    pq.write_table(pq.read_table(listed).slice(0, 2), listed)
+    demos = bring("a")
+    assert (len(demos.episodes), demos.imported["left_out"]) == (2, 2)
+    assert "episode 2: it has steps, and meta/episodes does" in demos.imported["why"][0][1]
+    pq.write_table(table.slice(0, 13), file)
+    with pytest.raises(DataError, match="has 2 of the 4 episodes"):
+        bring("b")
+
+
+def test_steps_beyond_the_limit_are_refused_by_their_headers(tmp_path, robot, monkeypatch):
+    file, table, bring = states_only(robot, tmp_path / "r")
+    name = "observation.state"
+    wide = pa.array([[0.0] * 5000] * len(table), pa.list_(pa.float32()))
+    table = table.set_column(table.column_names.index(name), name, wide)
+    monkeypatch.setenv("ISOCLONE_UNPACK_LIMIT", "800k")
+    pq.write_table(table, file, row_group_size=4)
+    assert len(bring("a").episodes) == 4  # in pieces
+    pq.write_table(table, file)
+    with pytest.raises(DataError, match=r"would unpack to .*--unpack-limit"):
+        bring("b")
+
+
 def test_a_torn_video_leaves_out_its_episodes(tmp_path, robot):
     torn = changed(robot[0], "meta/info.json", lambda d: None, tmp_path / "t")
     (torn / f"videos/{VIDEO}/chunk-000/file-001.mp4").write_bytes(b"no video")

@@ -12,12 +12,15 @@ The format does not say how an episode ended.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from isoclone.base import parquet
 from isoclone.base.errors import DataError, MissingExtraError, SpecError, StoreError
+from isoclone.base.limits import check_unpacked
 from isoclone.base.records import shown
 from isoclone.base.store import read_json
 from isoclone.demos.foreign.base import Foreign, Given, Unfit
@@ -26,6 +29,7 @@ from isoclone.demos.foreign.trees import files_below
 
 NAMES = ("observations", "actions", "rewards")
 REWARD, ACTION, OBSERVATION = "next.reward", "action", "observation"
+ROW_NUMBERS = ("index", "episode_index", "frame_index")
 OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 
 
@@ -50,7 +54,7 @@ def read_lerobot(source: str, **names: str) -> Foreign:
         found.episodes,
         source if HUB in source else root.resolve().name,
         action_space=found.action_space(),
-        total=len(found.rows),
+        total=len(found.rows) + len(found.unlisted),
     )
 
 
@@ -89,8 +93,9 @@ class _Dataset:
         if not self.observations:
             raise DataError(f"{root} has no observations; name features by --observations")
         self.rows = self._episode_rows()
+        self.unlisted = self._unlisted()
         self._videos: dict[str, _Video] = {}
-        self._file: tuple[Path, Any] | None = None
+        self._file: _Steps | None = None
 
     def _is_video(self, name: str) -> bool:
         return bool(self.features[name].get("dtype") == "video")
@@ -108,6 +113,26 @@ class _Dataset:
         if not all(isinstance(row["episode_index"], int) for row in rows):
             raise DataError(f"{self.root / 'meta' / 'episodes'}: episode_index is no number")
         return sorted(rows, key=lambda row: row["episode_index"])
+
+    def _unlisted(self) -> list[int]:
+        """Return the episodes that have steps and that meta/episodes does not list.
+
+        Raises:
+            DataError: meta/info.json tells of more episodes than there are.
+        """
+        there: set[int] = set()
+        for file in files_below(self.root / "data", "*.parquet"):
+            with suppress(DataError):  # said of the episodes that are in it
+                column = _read(file, ["episode_index"])["episode_index"]
+                there |= {number for number in column.unique().to_pylist() if number is not None}
+        found = sorted(there - {row["episode_index"] for row in self.rows})
+        told, known = self.info.get("total_episodes"), len(self.rows) + len(found)
+        if isinstance(told, int) and told > known:
+            raise DataError(
+                f"{self.root} has {known} of the {told} episodes that meta/info.json tells of: "
+                "bring the missing files here (or correct total_episodes)"
+            )
+        return found
 
     def action_space(self) -> Any:
         """Return a Box of the actions' lowest and highest values, None for whole numbers.
@@ -144,15 +169,12 @@ class _Dataset:
             except (TypeError, ValueError, OverflowError) as error:  # a number that is none
                 said = " ".join(str(error).split())[:160]
                 yield Unfit(f"episode {row['episode_index']}", f"its row cannot be so: {said}")
+        for number in self.unlisted:
+            yield Unfit(f"episode {number}", "it has steps, and meta/episodes does not list it")
 
     def _episode(self, row: dict[str, Any]) -> Given:
         first, stop = int(row["dataset_from_index"]), int(row["dataset_to_index"])
-        steps = self._steps(row)
-        at = int(np.searchsorted(steps["index"], first))
-        part = {name: column[at : at + stop - first] for name, column in steps.items()}
-        ids = part["episode_index"]
-        if len(ids) != stop - first or stop <= first or (ids != row["episode_index"]).any():
-            raise DataError(f"its rows {first} to {stop} are not all in its data file")
+        part = self._steps(row).episode(row["episode_index"], first, stop)
         seen = {}
         for name in self.observations:
             seen[name] = (
@@ -165,23 +187,15 @@ class _Dataset:
         rewards = values_of(part[self.reward], self.reward) if self.reward else None
         return Given(observations, actions, rewards)
 
-    def _steps(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return the columns of the file that an episode's steps are in."""
+    def _steps(self, row: dict[str, Any]) -> _Steps:
+        """Return the file that an episode's steps are in."""
         pattern = str(_field(self.info, "data_path", self.root))
         path = self._path(pattern, row["data/chunk_index"], row["data/file_index"])
-        if self._file is None or self._file[0] != path:
+        if self._file is None or self._file.path != path:
             names = [name for name in self.observations if not self._is_video(name)]
             names += [self.action, *([self.reward] if self.reward else [])]
-            table = _read(path, [*names, "index", "episode_index"]).combine_chunks()
-            columns = {
-                name: table[name].chunk(0) if table[name].num_chunks else table[name]
-                for name in table.column_names
-            }
-            for name in ("index", "episode_index"):
-                columns[name] = values_of(columns[name], name)
-            self._file = path, columns
-        found: dict[str, Any] = self._file[1]
-        return found
+            self._file = _Steps(path, names)
+        return self._file
 
     def _path(self, pattern: str, chunk: Any, file: Any, key: str = "") -> Path:
         try:
@@ -202,6 +216,58 @@ class _Dataset:
                 video.close()
             video = self._videos[name] = _Video(path, self.fps)
         return video.pictures(float(row[f"videos/{name}/from_timestamp"]), count)
+
+
+class _Steps:
+    """A file of steps: which of its rows are whose is held, and the row groups read last."""
+
+    def __init__(self, path: Path, columns: list[str]):
+        there = _names_in(path, [*columns, "index", "episode_index"])
+        table = _read(path, [name for name in ROW_NUMBERS if name in there])
+        self.path, self._columns = path, columns
+        self._numbers = {name: values_of(table[name], name) for name in table.column_names}
+        self._order = np.argsort(self._numbers["index"], kind="stable")
+        self._sorted = self._numbers["index"][self._order]
+        self._groups = parquet.groups(path, columns)
+        self._begins = np.cumsum([0, *(group.rows for group in self._groups)])
+        self._held: tuple[list[int], Any] | None = None
+
+    def episode(self, number: int, first: int, stop: int) -> dict[str, Any]:
+        """Return an episode's columns in the order of `index`, wherever its rows lie in the file.
+
+        Raises:
+            DataError: they are not all there, their numbers disagree, or they unpack to more than
+                the limit.
+        """
+        at, end = np.searchsorted(self._sorted, [first, stop])
+        rows = self._order[at:end]
+        ids = self._numbers["episode_index"][rows]
+        whole = len(rows) == stop - first and stop > first
+        if not whole or (ids != number).any() or (np.diff(self._sorted[at:end]) != 1).any():
+            raise DataError(f"its rows {first} to {stop} are not all in its data file")
+        if (
+            "frame_index" in self._numbers
+            and (np.diff(self._numbers["frame_index"][rows].astype(np.int64)) <= 0).any()
+        ):
+            raise DataError("its frame_index does not rise as its index does")
+        return self._read(rows)
+
+    def _read(self, rows: np.ndarray) -> dict[str, Any]:
+        groups = np.unique(np.searchsorted(self._begins, rows, "right") - 1).tolist()
+        if self._held is None or self._held[0] != groups:
+            self._held = None
+            check_unpacked(self.path, sum(self._groups[k].unpacked_bytes for k in groups))
+            table = parquet.read_groups(self.path, groups, self._columns).combine_chunks()
+            self._held = groups, table
+        begins = np.cumsum([0, *(self._groups[k].rows for k in groups)])
+        which = np.searchsorted(groups, np.searchsorted(self._begins, rows, "right") - 1)
+        inner = begins[which] + rows - self._begins[np.array(groups)[which]]
+        table = self._held[1]
+        if (np.diff(inner) == 1).all():
+            table = table.slice(int(inner[0]), len(inner))
+        else:
+            table = table.take(inner)
+        return {name: table[name] for name in self._columns}
 
 
 class _Video:
@@ -271,16 +337,27 @@ def _field(info: Any, name: str, root: Path) -> Any:
     return info[name]
 
 
-def _read(path: Path, columns: list[str]) -> Any:
+def _names_in(path: Path, columns: list[str]) -> list[str]:
+    """Return the names of a file's columns.
+
+    Raises:
+        DataError: it cannot be read, or has not all of those columns.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        there = pq.read_schema(path).names
-        missing = [name for name in columns if name not in there]
-        if missing:
-            raise DataError(f"{path} has no column {missing[0]}")
-        return pq.read_table(path, columns=columns)
+        there: list[str] = pq.read_schema(path).names
     except (pa.ArrowException, OSError) as error:
         said = " ".join(str(error).split())[:160]
         raise DataError(f"{path} cannot be read: {said}") from error
+    missing = [name for name in columns if name not in there]
+    if missing:
+        raise DataError(f"{path} has no column {missing[0]}")
+    return there
+
+
+def _read(path: Path, columns: list[str]) -> Any:
+    """Read some columns as a whole, unless they unpack to more than the limit."""
+    _names_in(path, columns)
+    return parquet.read_table(path, columns)
