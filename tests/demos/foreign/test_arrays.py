@@ -188,6 +188,17 @@ def test_an_episode_beyond_the_limit_is_refused_and_many_small_ones_are_not(
         bring(tmp_path / "one" / name, tmp_path / "b")
 
 
+def test_a_header_that_tells_of_more_than_the_file_holds_is_refused(tmp_path):
+    names = {"observations": (1 << 16, 4000), "actions": (1 << 16,)}
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        for name, shape in names.items():
+            with file.open(f"{name}.npy", "w") as member:
+                told = {"descr": "<i8", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(member, told)
+    with pytest.raises(DataError, match="ends too early for its shape"):
+        bring(tmp_path / "a.npz", tmp_path / "out")
+
+
 def test_places_that_hold_nothing(tmp_path):
     for place in ("nowhere.npz", "readme.txt", "empty"):
         (tmp_path / "readme.txt").write_text("x")
