@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from isoclone import games, laws, policies
-from isoclone.base.errors import DataError, EnvFailure, IsocloneError, SpecError
+from isoclone.base.errors import (
+    FOREIGN,
+    DataError,
+    EnvFailure,
+    IsocloneError,
+    SpecError,
+    words_of,
+)
 from isoclone.base.records import Forecast, Point
 from isoclone.base.registry import is_reference
 from isoclone.base.schema import columns
@@ -54,11 +61,11 @@ def _naming(who: str, what: str) -> Iterator[None]:
         raise SpecError(f"{who}: {what}: {error}") from error
     except IsocloneError:
         raise
-    except Exception as error:
+    except FOREIGN as error:
         # A process that plays for it may have been killed, which is no fault of the code.
         kind = EnvFailure if isinstance(error, ConnectionError | EOFError) else SpecError
-        said = " ".join(str(error).split())[:160]
-        raise kind(f"{who}: {what} raised {type(error).__name__}: {said}") from error
+        verb = ":" if isinstance(error, SystemExit) else " raised"
+        raise kind(f"{who}: {what}{verb} {words_of(error, 160)}") from error
 
 
 # ---------------------------------------------------------------------- games
@@ -116,7 +123,7 @@ def _environment(game: Game, who: str, checked: bool = False) -> Iterator[Env]:
     try:
         yield env
     except BaseException:
-        with suppress(Exception):  # the first error is raised
+        with suppress(*FOREIGN):  # the first error is raised
             games.close(env)
         raise
     with _naming(who, "close()"):

@@ -426,7 +426,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(name, call, study_copy, tmp_path)
         ("raise ValueError('two\\nlines')", "ValueError: two lines"),
         ("1 / 0", "ZeroDivisionError"),
         ("import nonsense", "nonsense"),
-        ("import sys; sys.exit(0)", "it ends the program (SystemExit: 0)"),
+        ("import sys; sys.exit(0)", "line 1, called sys.exit(0)"),
     ],
 )
 @pytest.mark.parametrize("verb", ["plan", "run", "doctor"])

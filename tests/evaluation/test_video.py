@@ -109,7 +109,7 @@ def test_a_game_that_cannot_draw_itself_is_filmed_as_it_is_seen(tmp_path):
     finally:
         del gymnasium.registry["Blind-v0"]
     assert len(said) == 1
-    assert said[0].startswith("gym/Blind-v0 is filmed as the policy sees it: its render() raised")
+    assert said[0].startswith("gym/Blind-v0 is filmed as the policy sees it: its render() failed")
     assert (tmp_path / "a.mp4").exists()
 
 

@@ -53,6 +53,13 @@ def test_an_environment_gets_another_try_and_damage_does_not(error, tries):
 
 
 @pytest.mark.parametrize("name", ["serial", "processes"])
+def test_a_task_that_exits_has_failed(name):
+    with executor(name, 1) as workers:
+        (outcome,) = workers.run([Task(sys.exit, (0,))])
+    assert outcome.error.endswith("called sys.exit(0) (tried 3 times)")
+
+
+@pytest.mark.parametrize("name", ["serial", "processes"])
 def test_tasks_are_drawn_when_somebody_is_free_for_them(name):
     ended = []
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import isoclone as ic
-from isoclone.base.errors import DataError, SpecError
+from isoclone.base.errors import DataError, ExecutionError, SpecError
+from isoclone.cli import main
 from isoclone.demos.play import play
 from isoclone.experts import score_expert
 from isoclone.experts.base import View
@@ -172,3 +173,50 @@ def test_a_player_may_act_in_real_numbers():
     pendulum = game("gym/Pendulum-v1", max_steps=3, bins=5)
     (_, _, episode, _) = next(play(pendulum, ic.expert(Pushes, pendulum), 0, [0, 1]))
     assert episode.actions.reshape(-1).tolist() in ([3] * 3, [4] * 3)  # of -2, -1, 0, 1, 2
+
+
+LEAVES = """
+import sys
+
+class Leaves:
+    name, lockstep = "leaves", 2
+    def __init__(self, at="act"):
+        self.at = at
+        self.leave("made")
+    def leave(self, at):
+        if self.at == at:
+            sys.exit(0)
+    def reset(self, n):
+        self.leave("reset")
+    def act(self, observations):
+        self.leave("act")
+        return [0] * len(observations)
+"""
+
+
+@pytest.mark.parametrize("at", ["made", "reset", "act"])
+def test_an_expert_that_exits_has_failed(at, tmp_path, capsys):
+    file = tmp_path / "players.py"
+    file.write_text(LEAVES)
+    words = ["--expert", f"{file}:Leaves", "--options", f"at={at}", "--out", f"{tmp_path}/out"]
+    small = ["--samples", "60", "--executor", "serial"]
+    scored = ["expert", "score", f"{file}:Leaves", "toy", "--options", f"at={at}"]
+    for command in (scored, ["demos", "record", "toy", *words, *small]):
+        assert main(command) != 0
+        said = capsys.readouterr().err.strip().splitlines()[-1]
+        assert "players.py, line 11, called sys.exit(0)" in said
+        assert said.startswith("isoclone: ")
+
+
+@pytest.mark.parametrize("at", ["reset", "act"])
+def test_an_expert_that_exits_does_not_end_a_program(at, tmp_path):
+    (tmp_path / "players.py").write_text(LEAVES)
+    leaves = ic.expert(f"{tmp_path}/players.py:Leaves", TOY, at=at)
+    for use in (
+        lambda: score_expert(leaves, TOY, 1),
+        lambda: list(play(TOY, leaves, 0, range(1))),
+    ):
+        with pytest.raises(ExecutionError, match=r"expert 'leaves': .*called sys.exit\(0\)"):
+            use()
+    with pytest.raises(SpecError, match=r"act\(\): .*called sys.exit\(0\)"):
+        check_expert(leaves, TOY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,12 +22,16 @@ class Env:
     """Writes every frame into the same array; `ill` says what goes wrong at the fifth step."""
 
     def __init__(self, ill: str):
+        if ill == "exit made":
+            sys.exit(0)
         if ill == "make":
             raise OSError("no such device")
         self.ill, self.frame, self.closed = ill, np.zeros(3, np.float32), False
         MADE.append(self)
 
     def reset(self, seed: int) -> np.ndarray:
+        if self.ill == "exit reset":
+            sys.exit()
         if self.ill == "reset":
             raise KeyError("seed")
         self.t = 0
@@ -38,6 +43,10 @@ class Env:
         self.frame[:] = self.t
         frame, reward = self.frame, 1.0
         if self.t == 5:
+            if self.ill == "exit step":
+                sys.exit("enough")
+            if self.ill == "ctrl-c":
+                raise KeyboardInterrupt
             if self.ill == "step":
                 raise ZeroDivisionError("by zero")
             reward = {"reward": float("nan"), "endless": float("inf")}.get(self.ill, 1.0)
@@ -73,6 +82,9 @@ SAID = {
     "make": r"game 'ill' cannot be made: OSError: no such device",
     "reset": r"game 'ill' failed at reset \(seed \d+\): KeyError: 'seed'",
     "step": r"game 'ill' failed at step 5: ZeroDivisionError: by zero",
+    "exit made": r"game 'ill' cannot be made: .*test_checked.py, line \d+, called sys.exit\(0\)",
+    "exit reset": r"failed at reset \(seed \d+\): .*test_checked.py, line \d+, called sys.exit\(\)",
+    "exit step": r"failed at step 5: .*test_checked.py, line \d+, called sys.exit\('enough'\)",
     "reward": r"game 'ill', step 5: reward is nan, not a finite number",
     "endless": r"game 'ill', step 5: reward is inf, not a finite number",
     "number": r"game 'ill', step 5: 1 of 3 numbers of the frame are not finite",
@@ -94,6 +106,12 @@ def test_what_is_wrong_is_refused_with_the_step_and_the_reason(player, ill):
     with pytest.raises(ExecutionError, match=SAID[ill]):
         PLAYERS[player](Ill(ill))
     assert all(env.closed for env in MADE)
+
+
+@pytest.mark.parametrize("player", PLAYERS)
+def test_ctrl_c_in_a_game_is_ctrl_c(player):
+    with pytest.raises(KeyboardInterrupt):
+        PLAYERS[player](Ill("ctrl-c"))
 
 
 @pytest.mark.parametrize("player", PLAYERS)

@@ -93,7 +93,7 @@ def test_what_is_no_bot_is_named(folder, tmp_path):
             "x = 1": r"has no make_agent\(\)",
             "raise ValueError('no')": "cannot be imported: ValueError: no",
             "def make_agent(): return 5": r"has no reset\(\)",
-            "def make_agent(): raise ValueError('nay')": r"make_agent\(\) raised ValueError: nay",
+            "def make_agent(): raise ValueError('nay')": r"make_agent\(\) failed: ValueError: nay",
         }.items()
     ):
         (odd := tmp_path / str(number)).mkdir()

@@ -60,7 +60,11 @@ def test_a_damaged_state_is_said_and_gives_the_same_point(begun, tmp_path):
     assert folder.point(1e7).read_bytes() == whole
 
 
-def test_a_failed_run_leaves_its_traceback(begun, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(KeyError("no such batch"), "KeyError: 'no such batch'"), (SystemExit(0), "SystemExit: 0")],
+)
+def test_a_failed_run_leaves_its_traceback(begun, monkeypatch, error, said):
     """In the run's folder, named by the one line of the row; gone once the run succeeds."""
     told = []
 
@@ -69,7 +73,7 @@ def test_a_failed_run_leaves_its_traceback(begun, monkeypatch):
             told.append(message)
 
     def breaks(*_: object) -> None:
-        raise KeyError("no such batch")
+        raise error
 
     run, folder = a_run(begun)
     jobs = [pipeline.Job(begun, run, (3e6,))]
@@ -79,7 +83,7 @@ def test_a_failed_run_leaves_its_traceback(begun, monkeypatch):
     (point,) = begun.points()
     assert point.status == "failed"
     assert f"traceback in runs/{run.id}/failure.txt" in point.reason
-    assert "KeyError: 'no such batch'" in folder.failure.read_text()
+    assert said in folder.failure.read_text()
     assert "in breaks" in folder.failure.read_text()
     assert len(told) == 1
     pipeline._forget_failures(begun)

@@ -19,6 +19,9 @@ A message is one line: what is wrong, where (file, field or flag), and what to d
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class IsocloneError(Exception):
     """Base of all errors meant for users; `exit_code` is what the command line returns."""
@@ -96,3 +99,35 @@ class ExecutionError(IsocloneError):
 
 class EnvFailure(ExecutionError):
     """An environment raised. Its process may have been killed, so it is worth another try."""
+
+
+# ---------------------------------------------------------------------- code of others
+
+# What code of others may raise: sys.exit() in it is its failure, and must not end us with its code.
+# Ctrl-C is the user's own, and passes.
+FOREIGN = (Exception, SystemExit)
+
+
+def words_of(error: BaseException, length: int = 200) -> str:
+    """Return what code of others raised as one line: its kind and message, or where it exits."""
+    if not isinstance(error, SystemExit):
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:length]}"
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    at = "" if trace is None else f"{trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno}, "
+    code = "" if error.code is None else " ".join(repr(error.code).split())[:length]
+    return f"{at}called sys.exit({code})"
+
+
+@contextmanager
+def exits_fail(who: str = "") -> Iterator[None]:
+    """Have sys.exit() of others' code in the block count as a failure.
+
+    Raises:
+        ExecutionError: it was called; the message says by whom and where.
+    """
+    try:
+        yield
+    except SystemExit as stop:
+        raise ExecutionError(f"{who}: {words_of(stop)}" if who else words_of(stop)) from stop

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Protocol
 
-from isoclone.base.errors import IsocloneError, SpecError, UnknownNameError
+from isoclone.base.errors import FOREIGN, IsocloneError, SpecError, UnknownNameError, words_of
 
 PLUGINS = "isoclone.plugins"  # entry-point group; each entry is a function without arguments
 MODULES_VARIABLE = "ISOCLONE_IMPORT"  # modules, comma-separated, that names may refer to
@@ -100,10 +100,9 @@ class Registry:
             resolved(self._first)(name, maker, args, options)
         except IsocloneError:
             raise
-        except Exception as error:  # foreign code may raise anything
-            said = " ".join(str(error).split())[:160]
-            what = f"{type(error).__name__}: {said}"
-            raise SpecError(f"{self.kind} '{name}': making it raised {what}") from error
+        except FOREIGN as error:
+            said = f"{self.kind} '{name}': making it failed: {words_of(error, 160)}"
+            raise SpecError(said) from error
 
     def _guarded(self, name: str, maker: Any) -> Any:
         return self._checking(name, maker) if name in self._unchecked else maker
@@ -194,11 +193,8 @@ def _imported(module: str) -> ModuleType:
         return importlib.import_module(module)
     except IsocloneError:
         raise
-    except Exception as error:  # foreign code may raise anything
-        said = " ".join(str(error).split())[:200]
-        raise SpecError(
-            f"module {module} cannot be imported: {type(error).__name__}: {said}"
-        ) from error
+    except FOREIGN as error:
+        raise SpecError(f"module {module} cannot be imported: {words_of(error)}") from error
 
 
 def _trusted(kind: str, name: str) -> Any:
@@ -231,9 +227,8 @@ def load_plugins() -> None:
         for entry in sorted(metadata.entry_points(group=PLUGINS), key=lambda entry: entry.name):
             try:
                 entry.load()()
-            except Exception as error:  # foreign code may raise anything
-                said = " ".join(str(error).split())[:200]
-                BROKEN_PLUGINS[entry.name] = f"{type(error).__name__}: {said}"
+            except FOREIGN as error:
+                BROKEN_PLUGINS[entry.name] = words_of(error)
     for module in trusted_modules():
         if module not in _IMPORTED:
             _IMPORTED.add(module)  # first, as the module may call this

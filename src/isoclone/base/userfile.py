@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from isoclone.base.errors import IsocloneError, SpecError
+from isoclone.base.errors import FOREIGN, IsocloneError, SpecError, words_of
 from isoclone.base.store import sha256_file, write_bytes
 
 _ELSEWHERE: dict[str, dict[str, Any]] = {}  # a file of another machine -> the names that it set
@@ -33,11 +33,8 @@ def run_file(path: str | Path) -> dict[str, Any]:
             return runpy.run_path(str(path))
     except IsocloneError:
         raise
-    except SystemExit as stop:
-        raise SpecError(f"{path} cannot be run: it ends the program (SystemExit: {stop})") from stop
-    except Exception as error:
-        said = " ".join(str(error).split())
-        raise SpecError(f"{path} cannot be run: {type(error).__name__}: {said}") from error
+    except FOREIGN as error:
+        raise SpecError(f"{path} cannot be run: {words_of(error)}") from error
 
 
 @contextmanager

@@ -15,7 +15,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoclone.base.errors import IsocloneError, SpecError, UnknownNameError
+from isoclone.base.errors import (
+    FOREIGN,
+    IsocloneError,
+    SpecError,
+    UnknownNameError,
+    exits_fail,
+    words_of,
+)
 
 if TYPE_CHECKING:
     from tyro.extras import SubcommandApp
@@ -66,8 +73,8 @@ def verbs() -> dict[str, Callable[..., Any]]:
             continue
         try:
             found[words] = resolved(call)
-        except Exception as error:  # whatever is wrong with somebody's package
-            BROKEN_PLUGINS[f"verb {words}"] = f"{type(error).__name__}: {error}"
+        except FOREIGN as error:  # whatever is wrong with somebody's package
+            BROKEN_PLUGINS[f"verb {words}"] = words_of(error)
     return found | imports.other_kinds(found)
 
 
@@ -258,7 +265,8 @@ def _carry_out(words: list[str]) -> None:
             )
         _refuse_bytes([os.getcwd(), *words])
         _refuse_addresses(verb, call)
-        call()
+        with exits_fail():
+            call()
     except IsocloneError as error:
         unknown = error if isinstance(error, UnknownNameError) else error.__cause__
         if isinstance(unknown, UnknownNameError) and unknown.kind in Registry.KINDS:

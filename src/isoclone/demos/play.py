@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from isoclone.demos.episode import Episode, exact
-from isoclone.experts import Expert, View
+from isoclone.experts import Expert, View, asked
 from isoclone.games import Env, Game, action_sizes, make_env
 from isoclone.games.actions import action_dtype, chosen
 
@@ -72,7 +72,7 @@ def play(
     stack, dtype = the_game.frame.stack, action_dtype(action_sizes(the_game))
     live = [_Live(env, stack, seed, index) for env, index in zip(envs, indices, strict=False)]
     while live:
-        for one, action in zip(live, player.act([one.view for one in live]), strict=True):
+        for one, action in zip(live, asked(player, [one.view for one in live]), strict=True):
             one.step(*chosen(the_game, player.name, action))
         if tell:
             tell(sum(len(one.actions) for one in live))

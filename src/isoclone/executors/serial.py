@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from isoclone.base.errors import EnvFailure, ExecutionError, IsocloneError, StoreError
+from isoclone.base.errors import (
+    FOREIGN,
+    EnvFailure,
+    ExecutionError,
+    IsocloneError,
+    StoreError,
+    words_of,
+)
 from isoclone.base.registry import trust_modules
 from isoclone.executors.base import TRIES, Outcome, Task
 
@@ -60,7 +67,7 @@ def attempt(function: Callable[..., Any], *args: Any) -> Any:
                 raise
         except IsocloneError:
             raise
-        except Exception as error:
+        except FOREIGN as error:
             if count == TRIES:
                 raise ExecutionError(f"{one_line(error)} (tried {TRIES} times)") from error
     raise AssertionError("unreachable")
@@ -68,4 +75,4 @@ def attempt(function: Callable[..., Any], *args: Any) -> Any:
 
 def one_line(error: BaseException) -> str:
     """Return an error as a single line: its kind and its message."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+    return words_of(error, 500)[:500]

@@ -10,11 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from isoclone.base.errors import SpecError
+from isoclone.base.errors import SpecError, exits_fail
 from isoclone.base.registry import resolved
 from isoclone.base.tables import EXPERTS
 from isoclone.base.userfile import found_in_file, is_file_reference, split_reference
-from isoclone.experts.base import CallableExpert, Expert, View, make_random, manner_of, notes_of
+from isoclone.experts.base import (
+    CallableExpert,
+    Expert,
+    View,
+    asked,
+    make_random,
+    manner_of,
+    notes_of,
+)
 from isoclone.experts.identity import EXPERT, OWN, identity_of
 from isoclone.experts.lookahead import make_lookahead
 from isoclone.experts.player import Player, as_expert
@@ -31,6 +39,7 @@ __all__ = [
     "ExpertScore",
     "Player",
     "View",
+    "asked",
     "expert",
     "expert_names",
     "manner_of",
@@ -70,12 +79,14 @@ def expert(
         UnknownNameError: no such expert.
         TrustError: the source is pickled and `trust` was not given.
         SpecError: an option the expert does not have, or a file that cannot be run.
+        ExecutionError: making it called sys.exit().
     """
     is_player = hasattr(source, "reset")  # which may have all that an expert has
     if isinstance(source, Expert) and not isinstance(source, type) and not is_player:
         return source
-    made = _made(source, game, options)
     named = isinstance(source, str | os.PathLike)
+    with exits_fail(f"expert '{source if named else getattr(source, '__name__', source)}'"):
+        made = _made(source, game, options)
     if named and not isinstance(getattr(made, OWN, None), dict):
         with suppress(AttributeError, TypeError):  # one with slots
             object.__setattr__(made, OWN, identity_of(source, options))

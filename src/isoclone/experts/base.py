@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from isoclone.base.errors import exits_fail
 from isoclone.games import Env, Game, action_sizes, stack_indices
 from isoclone.games.actions import random_actions, several
 
@@ -41,6 +42,16 @@ class View:
         """
         rows = stack_indices(np.array([self.step]), np.array([0]), stack or self.stack)[0]
         return np.stack([self.frames[row] for row in rows])
+
+
+def asked(expert: Expert, views: Sequence[View]) -> Sequence[Any]:
+    """Ask an expert for one action of each view.
+
+    Raises:
+        ExecutionError: it called sys.exit().
+    """
+    with exits_fail(f"expert '{expert.name}'"):
+        return expert.act(views)
 
 
 def must_serve(view: View) -> bool:
@@ -153,6 +164,7 @@ __all__ = [
     "Expert",
     "RandomExpert",
     "View",
+    "asked",
     "make_random",
     "manner_of",
     "must_serve",

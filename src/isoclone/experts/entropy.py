@@ -19,7 +19,7 @@ import numpy as np
 
 from isoclone.base.errors import SpecError
 from isoclone.base.records import Record
-from isoclone.experts.base import Expert, View
+from isoclone.experts.base import Expert, View, asked
 from isoclone.experts.score import Played
 from isoclone.games import Game, check_seed, make_env
 from isoclone.games.actions import chosen
@@ -113,7 +113,7 @@ def _questioned(
                 found.append(_asked(expert, game, episode.view, asks, chances))
             if len(found) >= 2 * most:  # thin out evenly: how long the episode is, nobody knows
                 found, every = found[::2], 2 * every
-            episode.step(_index(expert, game, expert.act([episode.view])[0]))
+            episode.step(_index(expert, game, asked(expert, [episode.view])[0]))
     return np.stack(found)
 
 
@@ -129,7 +129,7 @@ def _asked(
     answers: list[Any] = []
     for first in range(0, asks, expert.lockstep):
         seeds = chances.integers(2**62, size=min(expert.lockstep, asks - first))
-        actions = expert.act([_copied(expert, view, int(seed)) for seed in seeds])
+        actions = asked(expert, [_copied(expert, view, int(seed)) for seed in seeds])
         answers += [_index(expert, game, action) for action in actions]
     return np.asarray(answers, np.int64).reshape(asks, -1)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from isoclone.base.errors import SpecError
 from isoclone.base.records import Record
-from isoclone.experts.base import Expert, View, make_random
+from isoclone.experts.base import Expert, View, asked, make_random
 from isoclone.games import Env, Game, action_sizes, check_seed, close, make_env
 from isoclone.games.actions import chosen, offsets
 
@@ -107,7 +107,7 @@ def _play_all(
         group = [Played(game, env, seed, i) for env, i in zip(envs, indices, strict=False)]
         live = group
         while live:
-            actions = expert.act([episode.view for episode in live])
+            actions = asked(expert, [episode.view for episode in live])
             for episode, action in zip(live, actions, strict=True):
                 index, _ = chosen(game, expert.name, action)
                 episode.step(index)

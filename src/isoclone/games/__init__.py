@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from isoclone.base.errors import SpecError
+from isoclone.base.errors import SpecError, exits_fail
 from isoclone.base.records import shown
 from isoclone.base.registry import is_reference
 from isoclone.base.tables import GAMES
@@ -53,9 +53,11 @@ def game(name: str, **options: Any) -> Game:
     Raises:
         UnknownNameError: no such game.
         SpecError: an option the game does not have, or a value it cannot take.
+        ExecutionError: making it called sys.exit().
     """
     try:
-        made = GAMES.make(name, **options)
+        with exits_fail(f"game '{name}'"):
+            made = GAMES.make(name, **options)
     except TypeError as error:
         raise SpecError(f"game '{name}': {error}") from error
     if type(made.max_steps) is not int or made.max_steps < 1:

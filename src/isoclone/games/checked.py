@@ -11,7 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.base.errors import DataError, EnvFailure, ExecutionError, IsocloneError
+from isoclone.base.errors import (
+    FOREIGN,
+    DataError,
+    EnvFailure,
+    ExecutionError,
+    IsocloneError,
+    words_of,
+)
 from isoclone.games.base import Env, Game, SerialVector, VectorEnv, close, slot_seeds
 
 
@@ -50,7 +57,7 @@ class CheckedEnv:
             return self._game.make_env()
         except IsocloneError:
             raise
-        except Exception as error:  # foreign code may raise anything
+        except FOREIGN as error:  # foreign code may raise anything
             raise self._failure("cannot be made", error) from error
 
     def reset(self, seed: int) -> np.ndarray:
@@ -62,7 +69,7 @@ class CheckedEnv:
             raise ExecutionError(f"{self._where}: {error}") from error
         except IsocloneError:
             raise
-        except Exception as error:
+        except FOREIGN as error:
             raise self._failure(f"failed at reset (seed {seed})", error) from error
         return self._copied(frame)
 
@@ -76,7 +83,7 @@ class CheckedEnv:
             raise ExecutionError(f"{self._where}: {error}") from error
         except IsocloneError:
             raise
-        except Exception as error:
+        except FOREIGN as error:
             raise self._failure(f"failed at step {self._steps}", error) from error
         if not np.isfinite(paid):
             raise ExecutionError(f"{self._where}: reward is {paid}, not a finite number")
@@ -95,9 +102,8 @@ class CheckedEnv:
     def _where(self) -> str:
         return f"game '{self._game.name}', step {self._steps}"
 
-    def _failure(self, what: str, error: Exception) -> EnvFailure:
-        said = " ".join(str(error).split())[:200]
-        return EnvFailure(f"game '{self._game.name}' {what}: {type(error).__name__}: {said}")
+    def _failure(self, what: str, error: BaseException) -> EnvFailure:
+        return EnvFailure(f"game '{self._game.name}' {what}: {words_of(error)}")
 
     def _copied(self, frame: Any) -> np.ndarray:
         """Return a copy of a frame that is as the game declares it."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.base.errors import SpecError
+from isoclone.base.errors import FOREIGN, SpecError, words_of
 from isoclone.base.quiet import draw_without_a_screen
 from isoclone.base.records import shown
 from isoclone.games.base import FrameSpec
@@ -157,9 +157,8 @@ class DrawnGymEnv(GymEnv):
         """
         try:
             picture = self.env.render()
-        except Exception as error:  # foreign code may raise anything
-            said = " ".join(str(error).split())[:160]
-            raise SpecError(f"its render() raised {type(error).__name__}: {said}") from error
+        except FOREIGN as error:
+            raise SpecError(f"its render() failed: {words_of(error)}") from error
         if not isinstance(picture, np.ndarray) or picture.ndim != 3 or picture.shape[2] != 3:
             raise SpecError(f"its render() gave {shown(picture)}, not an array of RGB")
         return np.ascontiguousarray(picture, np.uint8)

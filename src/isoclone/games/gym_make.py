@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
-from isoclone.base.errors import IsocloneError, SpecError, UnknownNameError
+from isoclone.base.errors import FOREIGN, IsocloneError, SpecError, UnknownNameError, words_of
 from isoclone.base.quiet import quietly
 from isoclone.base.registry import trusted_modules
 
@@ -43,12 +43,12 @@ def make_gymnasium(env_id: str, make: dict[str, Any], wrappers: Sequence[str]) -
             env = gymnasium.make(env_id, disable_env_checker=True, **make)
     except IsocloneError:
         raise
-    except Exception as error:  # foreign code may raise anything
+    except FOREIGN as error:  # foreign code may raise anything
         raise _failed(title, error) from error
     for name, maker in zip(wrappers, makers, strict=True):
         try:
             env = maker(env)
-        except Exception as error:
+        except FOREIGN as error:
             env.close()
             raise _failed(f"{title} in the wrapper {name}", error) from error
     return env
@@ -88,16 +88,15 @@ def _load_plugins(env_id: str) -> None:
     for entry in sorted(entries, key=lambda e: (e.name != env_id.partition("/")[0], e.name)):
         if entry.name not in _LOADED and env_id not in gymnasium.registry:
             _LOADED.add(entry.name)
-            with contextlib.suppress(Exception):  # foreign code may raise anything
+            with contextlib.suppress(*FOREIGN):  # foreign code may raise anything
                 entry.load()()
 
 
 _LOADED: set[str] = set()
 
 
-def _failed(what: str, error: Exception) -> SpecError:
-    said = " ".join(str(error).split())[:200]
-    return SpecError(f"{what} cannot be made: {type(error).__name__}: {said}")
+def _failed(what: str, error: BaseException) -> SpecError:
+    return SpecError(f"{what} cannot be made: {words_of(error)}")
 
 
 def _check_module(title: str, module: str) -> None:

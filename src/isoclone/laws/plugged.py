@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.base.errors import FitError, SpecError
+from isoclone.base.errors import FOREIGN, FitError, SpecError, words_of
 from isoclone.base.records import Forecast, Interval, Status, jsonable
 from isoclone.base.registry import is_reference
 from isoclone.laws.base import (
@@ -207,9 +207,8 @@ def _called(name: str, call: Callable[[], Any]) -> Any:
     """Call a user's code; turn whatever it raises into a FitError that names the law."""
     try:
         return call()
-    except (Exception, SystemExit) as error:  # whatever is wrong with somebody's law
-        said = " ".join(str(error).split())[:160]
-        raise FitError(f"law '{name}' failed: {type(error).__name__}: {said}") from error
+    except FOREIGN as error:  # whatever is wrong with somebody's law
+        raise FitError(f"law '{name}' failed: {words_of(error, 160)}") from error
 
 
 def _accepted(law: Callable[..., Any], scores: dict[str, float | None]) -> dict[str, float | None]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from isoclone.base.errors import DataError
+from isoclone.base.errors import FOREIGN, DataError, words_of
 from isoclone.base.records import jsonable
 from isoclone.report.facts import Facts
 from isoclone.report.figures import styled
@@ -39,11 +39,10 @@ def sections_of(facts: Facts) -> tuple[dict[str, Section], list[str]]:
             if section is not None:
                 taken = {key for other in made.values() for key in other.figures}
                 made[name] = _checked(name, section, taken)
-        except Exception as error:  # foreign code may raise anything
+        except FOREIGN as error:
             if name in BUILT_IN:
                 raise
-            said = " ".join(str(error).split())[:200]
-            trouble.append(f"Section {name}: {type(error).__name__}: {said}.")
+            trouble.append(f"Section {name}: {words_of(error)}.")
     return made, trouble
 
 

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from isoclone.base.errors import IsocloneError, SpecError, SpecMismatchError, UnknownNameError
+from isoclone.base.errors import (
+    FOREIGN,
+    IsocloneError,
+    SpecError,
+    SpecMismatchError,
+    UnknownNameError,
+    words_of,
+)
 from isoclone.base.records import Run, conform, jsonable, shown
 from isoclone.base.registry import is_reference, trust_typed
 from isoclone.base.tables import EXPERTS
@@ -207,9 +214,10 @@ class StudySpec:
             return per_sample * Recipe.from_json(self.recipe).batch_size
         except IsocloneError:
             raise
-        except Exception as error:  # whatever a policy, or torch, says to such a width or option
-            said = " ".join(str(error).split())[:200]
-            raise SpecError(f"policy '{self.policy}' of width {width}: {said}") from error
+        except FOREIGN as error:  # whatever a policy, or torch, says to such a width or option
+            raise SpecError(
+                f"policy '{self.policy}' of width {width}: {words_of(error)}"
+            ) from error
 
     def run_for(self, width: int, seed: int, fingerprint: str, budget_flops: float) -> Run:
         """Return the run of one size and seed that reaches a budget, on those demonstrations.

@@ -21,7 +21,7 @@ import torch
 from isoclone.agents.checkpoint import TrainedPolicy, load_checkpoint
 from isoclone.base import distributed
 from isoclone.base.curves import CurveRow, read_curve, write_curve
-from isoclone.base.errors import CheckpointError, StoreError
+from isoclone.base.errors import FOREIGN, CheckpointError, StoreError
 from isoclone.base.provenance import made_by
 from isoclone.base.records import Point, Run
 from isoclone.base.store import read_json, write_bytes, write_json
@@ -81,7 +81,7 @@ def train_to_budgets(
     try:
         for budget_flops in budgets_flops:
             train_to_budget(study, run_id, budget_flops, role, device)
-    except Exception:
+    except FOREIGN:
         write_bytes(folder.failure, traceback.format_exc().encode())
         raise
     folder.failure.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from isoclone.base.errors import ExecutionError, SpecError, TrustError
+from isoclone.base.errors import FOREIGN, ExecutionError, SpecError, TrustError, words_of
 from isoclone.base.records import stable_id
 from isoclone.base.store import sha256_file
 from isoclone.experts.base import View
@@ -61,9 +61,8 @@ class Bot:
             if MEMORY not in view.memory:
                 view.memory[MEMORY] = self._begun(view, seen)
             said = view.memory[MEMORY].act(seen)
-        except Exception as error:  # a bot may raise anything
-            words = " ".join(str(error).split())[:300]
-            raise ExecutionError(f"{self.name} failed: {type(error).__name__}: {words}") from error
+        except FOREIGN as error:
+            raise ExecutionError(f"{self.name} failed: {words_of(error, 300)}") from error
         known = isinstance(said, int | np.integer) and 0 <= said < len(self.actions)
         action = self.actions[int(said)] if known else -1
         if action < 0:
@@ -118,11 +117,8 @@ def _check_bot(folder: Path, make: Any) -> None:
     """Make one bot, and raise ExecutionError unless it has what the contract asks for."""
     try:
         bot = make()
-    except Exception as error:
-        words = " ".join(str(error).split())[:200]
-        raise ExecutionError(
-            f"{folder}: make_agent() raised {type(error).__name__}: {words}"
-        ) from (error)
+    except FOREIGN as error:
+        raise ExecutionError(f"{folder}: make_agent() failed: {words_of(error)}") from error
     for name in ("reset", "act"):
         if not callable(getattr(bot, name, None)):
             raise ExecutionError(f"{folder}: what make_agent() returns has no {name}()")
@@ -173,12 +169,9 @@ def _loaded(folder: Path) -> types.ModuleType:
         sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except FOREIGN as error:
             del sys.modules[name]
-            said = " ".join(str(error).split())[:200]
-            raise ExecutionError(
-                f"{folder / BOT} cannot be imported: {type(error).__name__}: {said}"
-            ) from error
+            raise ExecutionError(f"{folder / BOT} cannot be imported: {words_of(error)}") from error
     return module
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.base.errors import DataError, SpecError
+from isoclone.base.errors import FOREIGN, DataError, SpecError
 from isoclone.base.records import jsonable, stable_id
 from isoclone.base.store import claim, read_json, rename_folder, replacing, write_json
 from isoclone.demos import RecordRequest
@@ -252,7 +252,7 @@ def _play(env: Any, player: Expert, seed: int) -> str | None:
     while not over:
         try:
             action = int(player.act([view])[0])
-        except Exception as error:  # an expert may raise anything; the game so far is kept
+        except FOREIGN as error:  # an expert may raise anything; the game so far is kept
             failure = one_line(error)
             env.quit(FAILED + failure)
             return failure
