@@ -158,3 +158,57 @@ def test_another_zip_under_the_same_name_is_refused(tmp_path, capsys):
     assert "holds demonstrations of another expert" in capsys.readouterr().err
     (out / "demonstrations.json").unlink()  # as if it had been interrupted
     assert recorded(file) == 2
+
+
+USES = """
+import numpy as np
+import {module}
+
+WEIGHTS = "global.npy"
+
+class Uses:
+    name, lockstep, observes = "uses", 1, "frame"
+    table = "table.npy"
+
+    def __init__(self, path="w.npy", *, other=None):
+        self.path = path, other, WEIGHTS
+
+    def reset(self, n):
+        pass
+
+    def act(self, observations):
+        return np.array([{module}.choose(o) for o in observations])
+"""
+
+
+@pytest.mark.parametrize(
+    "changed", ["{}.py", "{}_below/__init__.py", "{}_below/deep.py", "w.npy", "table.npy",
+                "global.npy", "other.npy"]
+)  # fmt: skip
+def test_files_that_an_expert_uses_are_part_of_who_it_is(changed, tmp_path, capsys):
+    module = f"helper_{abs(hash(str(tmp_path)))}"
+    changed = changed.format(module)
+    (tmp_path / f"{module}_below").mkdir()
+    (tmp_path / "players.py").write_text(USES.format(module=module))
+    texts = {
+        f"{module}.py": f"import {module}_below as b\n\ndef choose(o):\n    return b.deep()\n",
+        f"{module}_below/__init__.py": "from .deep import deep\n",
+        f"{module}_below/deep.py": "def deep():\n    return 1\n",
+        **dict.fromkeys(("w.npy", "table.npy", "global.npy", "other.npy"), "weights"),
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+
+    def recorded() -> int:
+        words = ["demos", "record", "toy", "--samples", "60", "--executor", "serial"]
+        expert = ["--expert", f"{tmp_path}/players.py:Uses", "--options", "other=other.npy"]
+        return main([*words, *expert, "--out", str(tmp_path / "demos")])
+
+    assert recorded() == 0
+    assert recorded() == 0
+    (tmp_path / changed).write_text(f"{texts[changed]}# another\n")
+    capsys.readouterr()
+    assert recorded() == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "holds demonstrations of another expert" in said
+    assert (changed if changed != "other.npy" else "other={'file'") in said

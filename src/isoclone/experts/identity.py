@@ -9,8 +9,10 @@
 
 A function's source alone does not say what it does: the functions, classes and values of its own
 module that it uses, what it closes over and its defaults count too, and so does the state of an
-object. What cannot be told apart (an open connection, a network of a library without a state) is
-listed under `unknown`, by the name of its type.
+object. Under `files` are the hashes of files that it uses: of a user's modules that it refers to
+and of those that these do, and of what a default, a setting of a class or a global names that is a
+file, in the working directory or beside the code. What cannot be told apart (an open connection, a
+network of a library without a state) is listed under `unknown`, by the name of its type.
 
 An expert may say it by itself: an attribute `identity`, a dictionary of plain values.
 """
@@ -25,7 +27,7 @@ import sys
 import types
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -62,7 +64,7 @@ def identity_of(source: Any, options: dict[str, Any] | None = None) -> Identity:
     """
     found = _kind_of(source, options or {})
     settings = {k: v for k, v in (options or {}).items() if k not in NOT_SETTINGS}
-    settings = {k: _by_content(v) for k, v in settings.items()}
+    settings = {k: _by_content(v, _folder_of(source)) for k, v in settings.items()}
     return jsonable({**found, "settings": settings} if settings else found)
 
 
@@ -154,16 +156,31 @@ def _of_path(path: Path) -> Identity:
     return {"files": {p.relative_to(path).as_posix(): sha256_file(p) for p in inside}}
 
 
-def _by_content(value: Any) -> Any:
+def _by_content(value: Any, folder: Path | None) -> Any:
     """Return a setting; one that is the path of a file is known by what is in it."""
-    if (
-        isinstance(value, str)
-        and len(value) < 1_000
-        and "\0" not in value
-        and Path(value).is_file()
-    ):
-        return {"file": sha256_file(Path(value))}
-    return value
+    file = _file_named(value, folder)
+    if file is not None:
+        return {"file": sha256_file(file)}
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def _folder_of(source: Any) -> Path | None:
+    """Return the folder of the Python file that an expert is named in."""
+    if isinstance(source, str) and is_file_reference(source):
+        return Path(split_reference(source)[0]).parent
+    return None
+
+
+def _file_named(value: Any, folder: Path | None) -> Path | None:
+    """Return the file that a value is the path of, from the working directory or a folder."""
+    if not isinstance(value, str | PurePath) or not 0 < len(str(value)) < 1_000:
+        return None
+    if "\0" in str(value):
+        return None
+    places = [Path(value), *([] if folder is None else [folder / value])]
+    with suppress(OSError):  # a part of it may be too long for a name
+        return next((place for place in places if place.is_file()), None)
+    return None
 
 
 def _of_object(source: Any) -> Identity:
@@ -176,6 +193,8 @@ def _of_object(source: Any) -> Identity:
     settings = {k: v for k, v in fields.items() if isinstance(v, PLAIN) and k[0] != "_"}
     digest = stable_id([reader.content(thing, DEEPEST) for thing in (inner, settings)], 16)
     found = {"module": _module(names), "qualname": names.__qualname__, "source": digest}
+    if reader.files:
+        found["files"] = dict(sorted(reader.files.items()))
     return {**found, "unknown": sorted(reader.unknown)} if reader.unknown else found
 
 
@@ -185,10 +204,14 @@ def _module(thing: Any) -> str:
 
 
 class _Reader:
-    """Turns what an expert is made of into plain values; what it cannot is in `unknown`."""
+    """Turns what an expert is made of into plain values; what it cannot is in `unknown`.
+
+    The files that it uses are in `files`: their hashes, by name.
+    """
 
     def __init__(self) -> None:
         self.unknown: set[str] = set()
+        self.files: dict[str, str] = {}
         self._inside: set[int] = set()
 
     def content(self, value: Any, depth: int) -> Any:
@@ -199,6 +222,11 @@ class _Reader:
             array = np.asarray(value)
             raw = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
             return ["array", str(array.dtype), list(array.shape), raw]
+        if isinstance(value, PurePath):
+            return ["path", str(value)]
+        if isinstance(value, types.ModuleType):
+            self._add_modules(value)
+            return ["module", value.__name__]
         if depth <= 0 or id(value) in self._inside:
             return [type(value).__name__]
         self._inside.add(id(value))
@@ -212,8 +240,6 @@ class _Reader:
             return [type(value).__name__, *(self.content(v, depth) for v in value)]
         if isinstance(value, set | frozenset | dict):
             return self._unordered(value, depth)
-        if isinstance(value, types.ModuleType):
-            return ["module", value.__name__]
         if isinstance(value, functools.partial):
             parts = (value.func, value.args, value.keywords)
             return ["partial", *(self.content(v, depth) for v in parts)]
@@ -224,6 +250,33 @@ class _Reader:
         if isinstance(value, type):
             return self._class(value, depth)
         return self._object(value, depth)
+
+    def _add_modules(self, module: types.ModuleType) -> None:
+        """Add the files of a user's module, and of the user's modules that it uses."""
+        due = [module]
+        while due:
+            one = due.pop()
+            file = Path(getattr(one, "__file__", None) or "")
+            if _is_of_library(one.__name__) or not file.is_file():
+                continue
+            inner = "/__init__" if file.stem == "__init__" else ""
+            name = f"{one.__name__.replace('.', '/')}{inner}{file.suffix}"
+            if name not in self.files:
+                self.files[name] = sha256_file(file)
+                due += _modules_in(one)
+
+    def _add_named(self, function: types.FunctionType, *values: Any) -> None:
+        """Add the files that values name, from the working directory or beside a function."""
+        for value in values:
+            file = _file_named(value, Path(function.__code__.co_filename).parent)
+            if file is not None:
+                digest = sha256_file(file)
+                same = self.files.setdefault(file.name, digest) == digest
+                self.files[file.name if same else str(value)] = digest
+
+    def _add_used(self, function: types.FunctionType) -> None:
+        defaults = *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()
+        self._add_named(function, *defaults, *_used_by(function).values())
 
     def _unordered(self, value: Any, depth: int) -> Any:
         if not isinstance(value, dict):
@@ -236,6 +289,7 @@ class _Reader:
         code = function.__code__
         if _is_of_library(function.__module__):
             return ["function", function.__module__, function.__qualname__]
+        self._add_used(function)
         text = None if function.__name__ == "<lambda>" else _text(function)
         return [
             "function",
@@ -251,6 +305,9 @@ class _Reader:
             return ["class", kind.__module__, kind.__qualname__]
         functions = {n: f for n, f in vars(kind).items() if isinstance(f, types.FunctionType)}
         values = {n: v for n, v in vars(kind).items() if _is_value(n, v)}
+        for function in functions.values():
+            self._add_used(function)
+            self._add_named(function, *values.values())
         bases = [self.content(base, depth) for base in kind.__bases__]
         # A dataclass's own methods are made by Python and have no source: the class's has all.
         said = _text(kind)
@@ -276,6 +333,17 @@ class _Reader:
         if not state and _is_of_library(type(value).__module__):
             self.unknown.add(f"{type(value).__module__}.{type(value).__qualname__}")
         return ["object", kind, self.content(state, depth)]
+
+
+def _modules_in(module: types.ModuleType) -> list[types.ModuleType]:
+    """Return the modules that a module has, or has functions or classes of."""
+    found = []
+    for value in list(vars(module).values()):
+        if isinstance(value, types.FunctionType | type):
+            value = sys.modules.get(value.__module__ or "")
+        if isinstance(value, types.ModuleType):
+            found.append(value)
+    return found
 
 
 def _state(value: Any) -> Iterator[tuple[str, Any]]:
