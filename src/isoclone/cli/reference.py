@@ -23,8 +23,10 @@ One verb for each public function. Results go to stdout, with `--json` as exactl
 everything else goes to stderr. Every verb is safe to repeat: what is done is not done again.
 
 Exit codes: 0 done; 1 something failed, nothing finished is lost, the same command goes on from
-there; 2 what was asked for cannot be done as asked. Both come with one line that says what and
-where. Verbs that installed plugins add are among the others.
+there; 2 what was asked for cannot be done as asked; 130 stopped by Ctrl-C or a polite kill
+(SIGTERM), finished work is kept. All but 0 come with one line that says what and where, and after a
+stop whether the same command goes on or begins anew. Verbs that installed plugins add are among the
+others.
 """
 
 
