@@ -241,7 +241,7 @@ class Point(Checked):
     status: str = label("'ok', 'diverged' (loss not finite) or 'failed'", default="ok")
     reason: str | None = label("why the point is not ok", default=None)
     dev_accuracy_top3: float | None = figure(
-        "share of held-out actions that are among the three likeliest", default=None
+        "share of held-out actions that are among the three likeliest of more", default=None
     )
     isoclone_version: str | None = label("version of isoclone that made the point", default=None)
     torch_version: str | None = label("version of torch that made the point", default=None)

@@ -23,13 +23,14 @@ class DevLoss:
 
     `accuracy` and `accuracy_top3` are the shares of samples in which the expert's action is the
     likeliest one, or among the three likeliest. Of actions with several factors the loss is the sum
-    over factors, and each factor's value must be (among) the likeliest.
+    over factors, and each factor's value must be (among) the likeliest. `accuracy_top3` is None
+    where no action has more than three values, and so could be outside.
     """
 
     mean: float
     se: float | None
     accuracy: float
-    accuracy_top3: float
+    accuracy_top3: float | None
     samples: int
     episodes: int
 
@@ -75,7 +76,7 @@ def dev_loss(policy: TrainedPolicy, source: Source, samples: int = 20_000) -> De
         mean,
         se,
         float((judged.ranks == 0).mean()),
-        float((judged.ranks < 3).mean()),
+        float((judged.ranks < 3).mean()) if max(action_sizes(policy)) > 3 else None,
         len(judged.losses),
         len(set(judged.episodes.tolist())),
     )
