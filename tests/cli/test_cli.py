@@ -445,6 +445,25 @@ def test_ctrl_c_in_a_study_file_is_ctrl_c(call, tmp_path):
     assert call("plan", tmp_path / "mine.py")[0] == 130
 
 
+@pytest.mark.parametrize(
+    ("words", "stopped_in"),
+    [
+        (("expert", "score", "scripted", "toy"), "isoclone.experts.score_expert"),
+        (("run", "gym/CartPole-v1", "--expert", "random"), "isoclone.study.calibrate.calibrated"),
+    ],
+)
+def test_ctrl_c_where_nothing_is_kept_says_so(words, stopped_in, call, monkeypatch):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stopped_in, stop)
+    code, _, err = call(*words)
+    assert code == 130
+    assert err.splitlines()[-1] == (
+        "isoclone: stopped; nothing was kept, the same command begins anew"
+    )
+
+
 def test_a_family_of_names_is_not_proposed_for_itself(call):
     for words, kind in (("run",), "study"), (("demos", "record"), "game"):
         code, _, err = call(*words, "atari/", "--out", "x")

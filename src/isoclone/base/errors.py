@@ -131,3 +131,23 @@ def exits_fail(who: str = "") -> Iterator[None]:
         yield
     except SystemExit as stop:
         raise ExecutionError(f"{who}: {words_of(stop)}" if who else words_of(stop)) from stop
+
+
+# ---------------------------------------------------------------------- Ctrl-C
+
+
+class NothingKept(KeyboardInterrupt):
+    """Ctrl-C in work of which nothing is kept, so that it begins anew."""
+
+
+@contextmanager
+def nothing_kept() -> Iterator[None]:
+    """Have Ctrl-C in the block be NothingKept.
+
+    Raises:
+        NothingKept: Ctrl-C was pressed.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise NothingKept from stop

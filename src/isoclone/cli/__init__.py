@@ -1,7 +1,7 @@
 """The command line: verbs in groups, one for each public function.
 
 Results go to stdout (one JSON document with `--json`), everything else to stderr. A mistake of the
-user's ends in one line and exit code 2, a failure in one line and exit code 1.
+user's ends in one line and exit code 2, a failure in one line and exit code 1, Ctrl-C in 130.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from isoclone.base.errors import (
     FOREIGN,
     IsocloneError,
+    NothingKept,
     SpecError,
     UnknownNameError,
     exits_fail,
@@ -40,6 +41,7 @@ GROUPS = {
 }
 STOPPED = 130  # exit code after Ctrl-C
 STOPPED_SAYS = "stopped; the same command goes on from here"
+STOPPED_ANEW = "stopped; nothing was kept, the same command begins anew"
 IN_OBJECT_STORES = ("run", "plan", "doctor")  # verbs whose --out may be an address
 
 
@@ -210,8 +212,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return output.finish(error.exit_code)
     except SystemExit as left:  # the help was asked for
         return output.finish(int(left.code or 0))
-    except KeyboardInterrupt:
-        output.complain(STOPPED_SAYS)
+    except KeyboardInterrupt as stop:
+        output.complain(STOPPED_ANEW if isinstance(stop, NothingKept) else STOPPED_SAYS)
         return output.finish(STOPPED)
     except BrokenPipeError:  # whoever read our output has had enough
         output.complain(output.CLOSED)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
+from isoclone.base.errors import nothing_kept
 from isoclone.cli.flags import parse_options, typed_expert, with_frames
 
 OUT = Path("experts-out")
@@ -132,10 +133,11 @@ def score(
     the_game = find_game(game, **typed | limits)
     settings = parse_options(options) | ({"trust": True} if trust else {})
     player = find_expert(typed_expert(expert), the_game, **settings)
-    with _Bar(f"{expert} plays {game}", episodes) as bar, _SoFar(bar) as so_far:
-        result = score_expert(player, the_game, episodes, seed, so_far.tell)
-    chance, chance_se = random_score(the_game, seed=seed)
-    uncertain = _entropy(player, the_game, episodes, seed) if entropy else None
+    with nothing_kept():
+        with _Bar(f"{expert} plays {game}", episodes) as bar, _SoFar(bar) as so_far:
+            result = score_expert(player, the_game, episodes, seed, so_far.tell)
+        chance, chance_se = random_score(the_game, seed=seed)
+        uncertain = _entropy(player, the_game, episodes, seed) if entropy else None
     if json:
         body = {**result.to_json(), "random_score": chance, "random_se": chance_se}
         print_json(body | ({"entropy": uncertain.to_json()} if uncertain else {}))

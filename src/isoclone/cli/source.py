@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any, TypeVar
 
-from isoclone.base.errors import SpecError
+from isoclone.base.errors import SpecError, nothing_kept
 from isoclone.cli.flags import CHANGES, Changes
 
 OUT = Path("studies-out")
@@ -98,7 +98,7 @@ def _spec_of_game(name: str, out: Path | None, changes: Changes, workers: int) -
         return changes.applied_to(there if there.game == spec.game else spec, own=True)
     if changes.widths is None or changes.budgets is None:
         asked = spec if changes.recipe is None else changes.applied_to(spec, own=True)
-        with ConsoleObserver() as observer:
+        with nothing_kept(), ConsoleObserver() as observer:
             minutes = changes.minutes or MINUTES
             spec = calibrated(asked, min(workers, MOST_WORKERS), minutes, observer.phase)
     return changes.applied_to(spec, own=True)
