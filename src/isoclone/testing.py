@@ -20,7 +20,7 @@ from isoclone import games, laws, policies
 from isoclone.base.errors import (
     FOREIGN,
     DataError,
-    EnvFailure,
+    ForeignFailure,
     IsocloneError,
     SpecError,
     words_of,
@@ -63,7 +63,7 @@ def _naming(who: str, what: str) -> Iterator[None]:
         raise
     except FOREIGN as error:
         # A process that plays for it may have been killed, which is no fault of the code.
-        kind = EnvFailure if isinstance(error, ConnectionError | EOFError) else SpecError
+        kind = ForeignFailure if isinstance(error, ConnectionError | EOFError) else SpecError
         verb = ":" if isinstance(error, SystemExit) else " raised"
         raise kind(f"{who}: {what}{verb} {words_of(error, 160)}") from error
 

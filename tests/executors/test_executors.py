@@ -15,7 +15,7 @@ import pytest
 from light_tasks import die_once, double, fail, full_disk, stop_once
 
 from isoclone.api import register_executor
-from isoclone.base.errors import DataError, EnvFailure, SpecError, StoreError, UnknownNameError
+from isoclone.base.errors import DataError, ForeignFailure, SpecError, StoreError, UnknownNameError
 from isoclone.cli import main
 from isoclone.executors import Task, executor, executor_names, watch
 from isoclone.executors.processes import _dealt_out
@@ -38,7 +38,7 @@ def test_each_task_has_one_outcome(name):
 
 
 @pytest.mark.parametrize(
-    ("error", "tries"), [(EnvFailure("reset by peer"), 3), (DataError("damaged"), 1)]
+    ("error", "tries"), [(ForeignFailure("reset by peer"), 3), (DataError("damaged"), 1)]
 )
 def test_an_environment_gets_another_try_and_damage_does_not(error, tries):
     calls = []

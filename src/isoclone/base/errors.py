@@ -12,7 +12,7 @@
     ├── CheckpointError           weights are damaged, or belong to another policy
     ├── StoreError                the study directory cannot be read or written
     └── ExecutionError            a run kept failing, or a worker was lost for good
-        └── EnvFailure            an environment raised; another one may do better
+        └── ForeignFailure        a game or an expert raised; another try may do better
 
 A message is one line: what is wrong, where (file, field or flag), and what to do about it.
 """
@@ -97,8 +97,8 @@ class ExecutionError(IsocloneError):
     """A run kept failing, or a worker was lost for good."""
 
 
-class EnvFailure(ExecutionError):
-    """An environment raised. Its process may have been killed, so it is worth another try."""
+class ForeignFailure(ExecutionError):
+    """A game or an expert raised. Its process may have been killed, so another try is worth it."""
 
 
 # ---------------------------------------------------------------------- code of others

@@ -7,8 +7,8 @@ from typing import Any
 
 from isoclone.base.errors import (
     FOREIGN,
-    EnvFailure,
     ExecutionError,
+    ForeignFailure,
     IsocloneError,
     StoreError,
     words_of,
@@ -62,7 +62,7 @@ def attempt(function: Callable[..., Any], *args: Any) -> Any:
     for count in range(1, TRIES + 1):
         try:
             return function(*args)
-        except EnvFailure:
+        except ForeignFailure:
             if count == TRIES:
                 raise
         except IsocloneError:

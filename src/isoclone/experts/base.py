@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from isoclone.base.errors import exits_fail
+from isoclone.base.errors import FOREIGN, ForeignFailure, IsocloneError, words_of
 from isoclone.games import Env, Game, action_sizes, stack_indices
 from isoclone.games.actions import random_actions, several
 
@@ -48,10 +48,14 @@ def asked(expert: Expert, views: Sequence[View]) -> Sequence[Any]:
     """Ask an expert for one action of each view.
 
     Raises:
-        ExecutionError: it called sys.exit().
+        ForeignFailure: it raised, or called sys.exit().
     """
-    with exits_fail(f"expert '{expert.name}'"):
+    try:
         return expert.act(views)
+    except IsocloneError:
+        raise
+    except FOREIGN as error:
+        raise ForeignFailure(f"expert '{expert.name}': {words_of(error)}") from error
 
 
 def must_serve(view: View) -> bool:

@@ -14,8 +14,8 @@ import numpy as np
 from isoclone.base.errors import (
     FOREIGN,
     DataError,
-    EnvFailure,
     ExecutionError,
+    ForeignFailure,
     IsocloneError,
     words_of,
 )
@@ -26,7 +26,7 @@ def make_env(game: Game) -> CheckedEnv:
     """Make a checked environment of a game.
 
     Raises:
-        EnvFailure: it cannot be made; the message has the environment's own words.
+        ForeignFailure: it cannot be made; the message has the environment's own words.
     """
     return CheckedEnv(game)
 
@@ -43,8 +43,8 @@ def vector_env(game: Game, n: int, seed: int) -> VectorEnv:
 class CheckedEnv:
     """One environment of a game; its other attributes are reached through this one.
 
-    `reset` and `step` raise EnvFailure, naming the step and the reason, if the environment raises,
-    and ExecutionError if it gives a frame or reward that the game does not declare.
+    `reset` and `step` raise ForeignFailure, naming the step and the reason, if the environment
+    raises, and ExecutionError if it gives a frame or reward that the game does not declare.
     """
 
     def __init__(self, game: Game):
@@ -102,8 +102,8 @@ class CheckedEnv:
     def _where(self) -> str:
         return f"game '{self._game.name}', step {self._steps}"
 
-    def _failure(self, what: str, error: BaseException) -> EnvFailure:
-        return EnvFailure(f"game '{self._game.name}' {what}: {words_of(error)}")
+    def _failure(self, what: str, error: BaseException) -> ForeignFailure:
+        return ForeignFailure(f"game '{self._game.name}' {what}: {words_of(error)}")
 
     def _copied(self, frame: Any) -> np.ndarray:
         """Return a copy of a frame that is as the game declares it."""
