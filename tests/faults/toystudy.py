@@ -91,6 +91,7 @@ study = builtin("toy").replace(
     game="toy-apart",
     expert="catcher",
     policy="fragile",
+    recipe=isoclone.recipe("lean", precision="float32").to_json(),  # whoever is timed beside whom
     game_options={"max_steps": 30},
     samples=900,
     widths=(2, 4, 8),

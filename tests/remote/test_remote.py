@@ -491,6 +491,10 @@ def test_names_that_cannot_be_files_here_are_refused(place, odd, tmp_path, monke
     with pytest.raises(StoreError, match="has no valid file name"):  # moto has none of these
         Remote(place)._objects._refuse_odd("new\nline", ())
     assert not list(tmp_path.rglob("x"))
+    client().delete_object(Bucket=bucket, Key=f"{prefix}/{odd}")
+    here = Remote(place)
+    here.pull()
+    assert (here.path / "a").exists()
 
 
 def test_links_in_the_copy_are_neither_followed_nor_sent(place, tmp_path):

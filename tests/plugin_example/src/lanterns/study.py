@@ -5,7 +5,7 @@ from __future__ import annotations
 from isoclone import StudySpec, recipe
 from isoclone.training.recipes import Recipe
 
-DUSK: Recipe = Recipe("dusk", learning_rate=1e-2, batch_size=16)
+DUSK: Recipe = Recipe("dusk", learning_rate=1e-2, batch_size=16, precision="float32")
 
 STUDY = StudySpec(
     name="lanterns",
