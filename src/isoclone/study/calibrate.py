@@ -50,8 +50,7 @@ FIRST = 1_024  # samples at which a curve begins; its points double from there
 SHARED = 2.0  # a size may take so many times its share of seconds on a busy core
 DEV_SAMPLES = 2_000  # of each point of a curve
 RECORD, SWEEP, AGENT = 0.1, 0.4, 0.16  # shares of the time; the rest is what is around it
-SAMPLES = (2_000, 400_000)  # demonstrations to record: least, most
-FRAMES_BYTES = 1e9  # no more than these take in memory, one frame a sample
+SAMPLES = (2_000, 100_000)  # demonstrations to record: least, most
 EPOCHS = 4.0  # repeats are worth nearly as much as new samples so far (Muennighoff et al. 2023)
 EPISODES = (16, 8, 4, 2)  # for the return of a point: the first that takes no more than
 PLAYING = 0.4  # this share of the sweep
@@ -298,17 +297,15 @@ class _Choice:
         self._seen, self._speed, self._steps = seen, speed, episode_steps
         self._workers, self._time = workers, 60 * minutes
         self._shape = (spec.policy, the_game.frame, the_game.n_actions)
-        self._spec = spec.replace(samples=self._samples(spec, the_game))
+        self._spec = spec.replace(samples=self._samples(spec))
         self._unique = recorded or (1 - spec.dev_fraction) * self._spec.samples
 
-    def _samples(self, spec: StudySpec, the_game: Game) -> int:
+    def _samples(self, spec: StudySpec) -> int:
         """Return how many samples can be recorded in time; two significant digits."""
         if self._speed.expert_steps_per_s is None:
             return spec.samples
         can = self._speed.expert_steps_per_s * self._workers * RECORD * self._time
-        bytes_each = the_game.frame.size * np.dtype(the_game.frame.dtype).itemsize
-        most = max(SAMPLES[0], min(SAMPLES[1], FRAMES_BYTES / bytes_each))
-        return int(float(f"{np.clip(can, SAMPLES[0], most):.1e}"))
+        return int(float(f"{np.clip(can, *SAMPLES):.1e}"))
 
     def best(self) -> StudySpec:
         """Return the specification with the largest budgets that are done in time.

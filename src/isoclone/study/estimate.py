@@ -37,7 +37,7 @@ from isoclone.policies.compiler import without_compiler
 from isoclone.policies.encode import fit_encoder
 from isoclone.study.foresee import foreseen_cells
 from isoclone.study.plan import Cell, grid, grid_flops
-from isoclone.study.sizes import told
+from isoclone.study.sizes import GROWTH, told
 from isoclone.study.spec import StudySpec
 
 if TYPE_CHECKING:
@@ -387,7 +387,7 @@ def estimate(
     flops_per_sample = {**flops_per_sample, **{w: spec.batch_flops(w) / batch for w in added}}
     rollout_s = spec.forecast_episodes * episode_steps / speed.rollout_steps_per_s
     forecast_s = rollout_s + speed.train_seconds(
-        spec.forecast_budget / flops_per_sample[spec.widths[-1]], spec.forecast_budget
+        spec.forecast_budget / flops_per_sample[_likely_agent(spec)], spec.forecast_budget
     )
     if any(point.role == "forecast" for point in done):
         forecast_s = 0.0
@@ -402,6 +402,14 @@ def estimate(
         forecast_s,
         _other_seconds(spec, speed, workers, episode_steps),
     )
+
+
+def _likely_agent(spec: StudySpec) -> int:
+    """Return the size nearest to that which is usually the best at the forecast's budget."""
+    middle = math.sqrt(spec.widths[0] * spec.widths[-1])
+    rise = spec.forecast_budget / math.sqrt(spec.budgets_flops[0] * spec.budgets_flops[-1])
+    best = middle * rise ** GROWTH[1]
+    return min(spec.widths, key=lambda width: abs(math.log(width / best)))
 
 
 def _other_seconds(spec: StudySpec, speed: Speed, workers: int, episode_steps: float) -> float:

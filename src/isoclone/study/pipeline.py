@@ -489,7 +489,8 @@ def forecast_run(study: Study, predicted: Forecast) -> Run:
     """Return the run of the agent that a forecast describes."""
     spec, the_game = study.spec, study.spec.make_game()
     shape = (spec.policy, the_game.frame, the_game.n_actions)
-    width = width_for(predicted.params.value, *shape, **spec.policy_options)
+    asked = width_for(predicted.params.value, *shape, **spec.policy_options)
+    width = max(asked, min(point.width for point in study.points()))  # smaller ones were not tried
     return spec.run_for(width, spec.seeds[0], study.demos().fingerprint, predicted.flops)
 
 
