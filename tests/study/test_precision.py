@@ -18,7 +18,7 @@ def timed(monkeypatch):
     """A processor that has both, and takes times that a test sets."""
     times = dict(BOTH)
     monkeypatch.setattr(precision, "precision_for", lambda name, device: "bfloat16")
-    monkeypatch.setattr(precision, "train_seconds", lambda spec: times[spec.recipe["precision"]])
+    monkeypatch.setattr(precision, "train_seconds", lambda spec, _: times[spec.recipe["precision"]])
     return times
 
 
@@ -45,19 +45,20 @@ def test_the_plan_says_what_it_was_chosen_by(timed, tmp_path):
 
 
 def test_what_a_user_names_is_not_timed(monkeypatch, tmp_path):
-    monkeypatch.setattr(precision, "train_seconds", lambda spec: pytest.fail("timed"))
+    monkeypatch.setattr(precision, "train_seconds", lambda *_: pytest.fail("timed"))
     assert Study.create(tmp_path, tiny_spec()).times == {}
 
 
 def test_both_are_timed_on_the_studys_own_sizes():
     spec = tiny_spec()
+    frames = precision.some_frames(spec.make_game())
     for name in ("float32", "bfloat16"):
         settled = precision._with(spec, name)
-        assert 0 < precision.train_seconds(settled) < 600
+        assert 0 < precision.train_seconds(settled, frames) < 600
 
 
 def test_what_cannot_be_timed_is_float32(timed, monkeypatch, tmp_path):
-    def fail(spec):
+    def fail(*_):
         raise ExecutionError("it diverged")
 
     monkeypatch.setattr(precision, "train_seconds", fail)

@@ -35,9 +35,9 @@ from isoclone.games.base import SerialVector, slot_seeds
 from isoclone.policies import policy_flops, policy_layout, policy_params
 from isoclone.policies.compiler import without_compiler
 from isoclone.policies.encode import fit_encoder
-from isoclone.study.foresee import foreseen_cells
+from isoclone.study.foresee import foreseen_cells, usual_best_width
 from isoclone.study.plan import Cell, grid, grid_flops
-from isoclone.study.sizes import GROWTH, told
+from isoclone.study.sizes import told
 from isoclone.study.spec import StudySpec
 
 if TYPE_CHECKING:
@@ -228,17 +228,16 @@ def _of_short_episodes(spec: StudySpec) -> Game:
     return game(spec.game, **{**spec.game_options, "max_steps": steps})
 
 
-def train_seconds(spec: StudySpec) -> float:
+def train_seconds(spec: StudySpec, frames: np.ndarray) -> float:
     """Estimate the seconds of all training of a study on one core, timing two of its sizes.
 
+    Args:
+        frames: of its game (n, *shape), as `some_frames` returns them.
+
     Raises:
-        ExecutionError: the policy or the game kept failing.
+        ExecutionError: the policy kept failing.
     """
-    named, the_game = f"game '{spec.game}'", spec.make_game()
-    if is_playable(the_game):
-        frames = _attempt(named, _some_frames, the_game)
-    else:
-        frames = _noise(the_game.frame)
+    the_game = spec.make_game()
     costs = {width: _size(spec, width, the_game)["flops_per_sample"] for width in spec.widths}
     whole = estimate(spec, _speed(spec, frames, math.inf, None), costs, workers=1)
     return whole.sweep_s + whole.forecast_s
@@ -292,10 +291,8 @@ def _made_up(spec: StudySpec, frames: np.ndarray | None = None, least: int = 512
     the_game = spec.make_game()
     frame, n_actions = the_game.frame, the_game.n_actions
     layout = policy_layout(spec.policy, spec.widths[0], frame, n_actions, **spec.policy_options)
-    if frames is None and is_playable(the_game):
-        frames = _some_frames(the_game)
-    elif frames is None:
-        frames = _noise(frame)
+    if frames is None:
+        frames = some_frames(the_game)
     encoder = fit_encoder(spec.recipe["frames"], layout, frame, frames)
     rows = max(least, spec.recipe["batch_size"])
     codes = np.resize(encoder.encode(frames), (rows, frame.size))
@@ -305,10 +302,20 @@ def _made_up(spec: StudySpec, frames: np.ndarray | None = None, least: int = 512
     return FrameSource(FrameCache(encoder, codes, actions, none, none, every, every), sizes)
 
 
-def _some_frames(the_game: Game) -> np.ndarray:
-    """Return the first frames of random play in an environment of its own, (n, *shape)."""
-    with closing(make_env(the_game)) as env:
-        return _random_frames(the_game, env)
+def some_frames(the_game: Game) -> np.ndarray:
+    """Return the first frames of random play, or made-up ones if there is none, (n, *shape).
+
+    Raises:
+        ExecutionError: the game kept failing.
+    """
+    if not is_playable(the_game):
+        return _noise(the_game.frame)
+
+    def play_for_a_moment() -> np.ndarray:
+        with closing(make_env(the_game)) as env:
+            return _random_frames(the_game, env)
+
+    return np.asarray(_attempt(f"game '{the_game.name}'", play_for_a_moment))
 
 
 def _random_frames(the_game: Game, env: Env) -> np.ndarray:
@@ -406,9 +413,7 @@ def estimate(
 
 def _likely_agent(spec: StudySpec) -> int:
     """Return the size nearest to that which is usually the best at the forecast's budget."""
-    middle = math.sqrt(spec.widths[0] * spec.widths[-1])
-    rise = spec.forecast_budget / math.sqrt(spec.budgets_flops[0] * spec.budgets_flops[-1])
-    best = middle * rise ** GROWTH[1]
+    best = usual_best_width(spec, spec.forecast_budget)
     return min(spec.widths, key=lambda width: abs(math.log(width / best)))
 
 

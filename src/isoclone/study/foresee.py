@@ -35,24 +35,38 @@ def foreseen_cells(spec: StudySpec, done: Sequence[Point]) -> list[Cell]:
     return cells
 
 
+def usual_best_width(spec: StudySpec, budget_flops: float) -> float:
+    """Return the width that is usually the best at a budget, as sizes are chosen around it."""
+    widths, budgets = spec.widths, spec.budgets_flops
+    return _grown(
+        math.sqrt(widths[0] * widths[-1]), math.sqrt(budgets[0] * budgets[-1]), budget_flops
+    )
+
+
+def _grown(width: float, flops: float, budget_flops: float) -> float:
+    """Return the best width at a budget where it is `width` at so many FLOPs."""
+    return width * (budget_flops / flops) ** GROWTH[1]
+
+
 class _Usual:
     """Losses of the usual shape, through the points that are there."""
 
     def __init__(self, spec: StudySpec, done: Sequence[Point]):
         self._spec, self._runs = spec, dict[tuple[int, int], Point]()
-        budgets, widths = spec.budgets_flops, spec.widths
-        self._at = math.sqrt(budgets[0] * budgets[-1]), math.sqrt(widths[0] * widths[-1])
+        budgets = spec.budgets_flops
+        self._best_at = usual_best_width(spec, budgets[0]), budgets[0]  # a width, and its FLOPs
         self._levels = dict[float, float]()
         for budget in budgets:
             losses = {p.width: p.dev_loss for p in done if p.budget_flops == budget and p.dev_loss}
             if len(losses) >= TOLD_BY:
-                self._at = budget, min(losses, key=lambda width: losses[width] or math.inf)
+                best = min(losses, key=lambda width: losses[width] or math.inf)
+                self._best_at = float(best), budget
             shape = [loss / self._shape(width, budget) for width, loss in losses.items() if loss]
             if shape:
                 self._levels[budget] = sorted(shape)[len(shape) // 2]
 
     def _shape(self, width: int, budget_flops: float) -> float:
-        best = self._at[1] * (budget_flops / self._at[0]) ** GROWTH[1]
+        best = _grown(*self._best_at, budget_flops)
         return budget_flops**-FALL * math.exp(CURVATURE * math.log(width / best) ** 2)
 
     def point(self, cell: Cell) -> Point:

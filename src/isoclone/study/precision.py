@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from isoclone.base.errors import ExecutionError
 from isoclone.base.formatting import duration
-from isoclone.study.estimate import train_seconds
+from isoclone.study.estimate import some_frames, train_seconds
 from isoclone.study.spec import StudySpec
 from isoclone.training.device import PRECISIONS_TIMED, precision_for
 
@@ -38,8 +38,9 @@ def settle_precision(
     if device != "cpu" or precision_for("auto", device) == "float32":
         return _with(spec, precision_for("auto", device)), {}
     try:
+        frames = some_frames(spec.make_game())
         rounds = [
-            {name: train_seconds(_with(spec, name)) for name in PRECISIONS_TIMED}
+            {name: train_seconds(_with(spec, name), frames) for name in PRECISIONS_TIMED}
             for _ in range(ROUNDS)
         ]
     except ExecutionError:  # a plan, or the runs, will say what is wrong
