@@ -121,6 +121,24 @@ def words_of(error: BaseException, length: int = 200) -> str:
 
 
 @contextmanager
+def foreign_fails(kind: type[IsocloneError], said: str, length: int = 200) -> Iterator[None]:
+    """Have whatever code of others raises in the block be an error of a kind; ours pass.
+
+    Args:
+        said: what stands before the code's own words, of which `length` characters are kept.
+
+    Raises:
+        IsocloneError: of that kind, or one of ours.
+    """
+    try:
+        yield
+    except IsocloneError:
+        raise
+    except FOREIGN as error:
+        raise kind(f"{said}: {words_of(error, length)}") from error
+
+
+@contextmanager
 def exits_fail(who: str = "") -> Iterator[None]:
     """Have sys.exit() of others' code in the block count as a failure.
 

@@ -17,7 +17,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Protocol
 
-from isoclone.base.errors import FOREIGN, IsocloneError, SpecError, UnknownNameError, words_of
+from isoclone.base.errors import (
+    FOREIGN,
+    IsocloneError,
+    SpecError,
+    UnknownNameError,
+    foreign_fails,
+    words_of,
+)
 
 PLUGINS = "isoclone.plugins"  # entry-point group; each entry is a function without arguments
 MODULES_VARIABLE = "ISOCLONE_IMPORT"  # modules, comma-separated, that names may refer to
@@ -96,13 +103,8 @@ class Registry:
         Raises:
             SpecError: it is unfit, or fails.
         """
-        try:
+        with foreign_fails(SpecError, f"{self.kind} '{name}': making it failed", 160):
             resolved(self._first)(name, maker, args, options)
-        except IsocloneError:
-            raise
-        except FOREIGN as error:
-            said = f"{self.kind} '{name}': making it failed: {words_of(error, 160)}"
-            raise SpecError(said) from error
 
     def _guarded(self, name: str, maker: Any) -> Any:
         return self._checking(name, maker) if name in self._unchecked else maker
@@ -189,12 +191,8 @@ def import_modules(names: Iterable[str]) -> None:
 def _imported(module: str) -> ModuleType:
     if not {"", os.getcwd()} & set(sys.path):  # not on the path of a console script
         sys.path.append(os.getcwd())
-    try:
+    with foreign_fails(SpecError, f"module {module} cannot be imported"):
         return importlib.import_module(module)
-    except IsocloneError:
-        raise
-    except FOREIGN as error:
-        raise SpecError(f"module {module} cannot be imported: {words_of(error)}") from error
 
 
 def _trusted(kind: str, name: str) -> Any:

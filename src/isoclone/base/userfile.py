@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from isoclone.base.errors import FOREIGN, IsocloneError, SpecError, words_of
+from isoclone.base.errors import SpecError, foreign_fails
 from isoclone.base.store import sha256_file, write_bytes
 
 _ELSEWHERE: dict[str, dict[str, Any]] = {}  # a file of another machine -> the names that it set
@@ -28,13 +28,8 @@ def run_file(path: str | Path) -> dict[str, Any]:
     """
     if not Path(path).is_file():
         raise SpecError(f"{path} does not exist")
-    try:
-        with _folder_on_path(Path(path)):
-            return runpy.run_path(str(path))
-    except IsocloneError:
-        raise
-    except FOREIGN as error:
-        raise SpecError(f"{path} cannot be run: {words_of(error)}") from error
+    with foreign_fails(SpecError, f"{path} cannot be run"), _folder_on_path(Path(path)):
+        return runpy.run_path(str(path))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from isoclone.base.errors import FOREIGN, ForeignFailure, IsocloneError, words_of
+from isoclone.base.errors import ForeignFailure, foreign_fails
 from isoclone.games import Env, Game, action_sizes, stack_indices
 from isoclone.games.actions import random_actions, several
 
@@ -50,12 +50,8 @@ def asked(expert: Expert, views: Sequence[View]) -> Sequence[Any]:
     Raises:
         ForeignFailure: it raised, or called sys.exit().
     """
-    try:
+    with foreign_fails(ForeignFailure, f"expert '{expert.name}'"):
         return expert.act(views)
-    except IsocloneError:
-        raise
-    except FOREIGN as error:
-        raise ForeignFailure(f"expert '{expert.name}': {words_of(error)}") from error
 
 
 def must_serve(view: View) -> bool:

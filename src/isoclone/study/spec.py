@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from isoclone.base.errors import (
-    FOREIGN,
     IsocloneError,
     SpecError,
     SpecMismatchError,
     UnknownNameError,
-    words_of,
+    foreign_fails,
 )
 from isoclone.base.records import Run, conform, jsonable, shown
 from isoclone.base.registry import is_reference, trust_typed
@@ -207,17 +206,12 @@ class StudySpec:
         """
         the_game, options = self.make_game(), self.policy_options
         frame, n_actions = the_game.frame, the_game.n_actions
-        try:
+        # A policy, or torch, may say anything to such a width or option.
+        with foreign_fails(SpecError, f"policy '{self.policy}' of width {width}"):
             per_sample = policy_flops(
                 self.policy, width, frame, n_actions, self.flop_convention, **options
             )
             return per_sample * Recipe.from_json(self.recipe).batch_size
-        except IsocloneError:
-            raise
-        except FOREIGN as error:  # whatever a policy, or torch, says to such a width or option
-            raise SpecError(
-                f"policy '{self.policy}' of width {width}: {words_of(error)}"
-            ) from error
 
     def run_for(self, width: int, seed: int, fingerprint: str, budget_flops: float) -> Run:
         """Return the run of one size and seed that reaches a budget, on those demonstrations.

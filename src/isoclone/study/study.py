@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from isoclone.laws import FittedLaw, LawComparison
 
 FORMAT = 1
+R = TypeVar("R", Reference, Baseline)
 
 
 def _check_imports(spec: StudySpec, modules: Sequence[str]) -> None:
@@ -61,9 +62,6 @@ def _check_imports(spec: StudySpec, modules: Sequence[str]) -> None:
     except UnknownNameError as error:
         flags = " ".join(f"--import {name}" for name in lacking)
         raise SpecError(f"{error}; the study was made with {flags}: give that again") from error
-
-
-R = TypeVar("R", Reference, Baseline)
 
 
 class Study:
