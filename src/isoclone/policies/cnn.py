@@ -8,8 +8,8 @@ Linear(., actions).
 The first convolution reads 8x8 patches every 4 pixels of 4 channels: CPUs and GPUs are slow with so
 few channels. Cut into 4x4 blocks the same frames have 16 x stack channels, and the same
 convolution is one of 2x2 blocks with stride 1: the same sums, the same FLOPs, two to three times
-as fast. The weights are kept in the usual order; only a view of them is rearranged. `input_scale`
-is multiplied into that view, so the codes are only converted to floats, which is exact.
+as fast (`policies/convolutions.py`). The weights are kept in the usual order. `input_scale` is
+multiplied into them, not the pictures, so that codes are only converted to floats, which is exact.
 
 The last layer reads the activations place by place, as they lie in memory: the same network, its
 inputs in another order.
@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from isoclone.games import FrameSpec
+from isoclone.policies.convolutions import block_conv_relu, conv_relu
 from isoclone.policies.flops import Linear, cnn_layers
 from isoclone.policies.pictures import LEAST_SIDE, PictureCnn
 
@@ -61,20 +61,12 @@ class Cnn(nn.Module):
 
     def features(self, blocks: torch.Tensor) -> torch.Tensor:
         """Return the last activations (b, size) for codes (b, h/4, w/4, stack x 16)."""
-        x = functional.conv2d(blocks.permute(0, 3, 1, 2), self._block_kernel(), self.conv1.bias)
-        x = functional.relu(self.conv2(functional.relu(x)))
-        x = functional.relu(self.conv3(x))
+        x = block_conv_relu(blocks, self.conv1, self.input_scale)
+        x = conv_relu(x, self.conv2)
+        x = conv_relu(x, self.conv3)
         return x.permute(0, 2, 3, 1).flatten(1)
 
     def without_head(self) -> Cnn:
         """Drop the last layer, for a module that reads `features` alone."""
         self.head = nn.Identity()
         return self
-
-    def _block_kernel(self) -> torch.Tensor:
-        """Return conv1's weights (w, stack, 8, 8) as (w, stack x 16, 2, 2) over 4x4 blocks."""
-        weight = self.conv1.weight
-        width, stack = weight.shape[:2]
-        parts = weight.view(width, stack, 2, 4, 2, 4).permute(0, 1, 3, 5, 2, 4)
-        kernel = parts.reshape(width, stack * 16, 2, 2) * self.input_scale
-        return kernel.contiguous(memory_format=torch.channels_last)
