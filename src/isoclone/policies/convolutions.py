@@ -17,7 +17,9 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-NARROW, NARROWEST = 8, 2  # output channels up to which 2x2 kernels are cut in two, in four
+# Output channels of the first convolution up to which kernels are cut in two, and in four; later
+# layers, of twice as many, send gradients back by phases where the first are cut.
+NARROW, NARROWEST = 8, 2
 
 Ctx = Any  # torch's context of a function, whose attributes are free
 
@@ -42,7 +44,7 @@ def block_conv_relu(blocks: torch.Tensor, conv: nn.Conv2d, scale: float) -> torc
 
 def conv_relu(x: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
     """Return relu(conv(x)), (b, out, h', w') of (b, in, h, w); its stride divides its kernels."""
-    if _as_torch_does(x):
+    if _as_torch_does(x) or conv.out_channels > 2 * NARROW:
         return functional.relu(conv(x))
     return _ConvRelu.apply(x, conv.weight, conv.bias, conv.stride[0])
 
