@@ -506,7 +506,14 @@ def bit_rot(bench: Bench, times: int) -> None:
     bench.clear(study)
 
 
-NOTES = (".driver.lock", "study.log", "progress.json", "made_by.json", "restarted.json")
+NOTES = (
+    ".driver.lock",
+    "study.log",
+    "trace.jsonl",
+    "progress.json",
+    "made_by.json",
+    "restarted.json",
+)
 
 
 def _rows(path: Path) -> object:

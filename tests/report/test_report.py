@@ -258,7 +258,7 @@ def test_one_budget_only(study: Path) -> None:
     page = page_of(study)
     assert "Laws: " in page
     assert "No forecast yet" in page
-    training = {"chart-losses", "chart-gradients"}
+    training = {"chart-losses", "chart-gradients", "chart-time"}
     assert set(figures_in(page)) == {"chart-isoflop", "chart-return-loss"} | training
     assert "One budget makes no frontier" in page
 
@@ -400,7 +400,7 @@ def test_charts_are_drawn_in_a_browser(finished: Path, page: str, tmp_path: Path
     charts = figures_in(page)
     seen = browse(finished / "report.html", tmp_path / "profile", "--dump-dom")
     dom = seen.stdout[seen.stdout.rindex("</h1>") :]
-    assert dom.count('class="plot-container') == len(charts) == 8
+    assert dom.count('class="plot-container') == len(charts) == 9
     assert dom.count('class="trace scatter') >= sum(len(c["data"]) for c in charts.values()) * 0.8
     assert dom.count("<path") > 50
     for axis in ("parameters N", "compute C (FLOPs)", "dev loss (nats per action)"):

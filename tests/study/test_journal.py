@@ -36,7 +36,7 @@ def test_a_finished_study_has_a_log_of_all_it_did(finished_study):
     said, study = lines(finished_study), Study.open(finished_study)
     assert said[0].startswith(f"begins: isoclone {isoclone.__version__}, torch ")
     assert said[-1].startswith("done after ")
-    for phase in ("record", "expand", "sweep", "forecast", "baselines", "report"):
+    for phase in ("record", "expand", "sweep", "forecast", "report"):
         assert any(line.startswith(phase) for line in said), phase
     for point in study.points(None):
         head = rf"\S+-w{point.width}-s{point.seed}-{point.run_id[:6]} at {point.budget_flops:.3g} "

@@ -111,7 +111,7 @@ def test_a_forecast_is_written_before_its_agent_is_trained(study_copy, monkeypat
         raise ExecutionError("the power went off")
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline, "train_all", power_cut)
+        patched.setattr(pipeline, "train_beside", power_cut)
         with pytest.raises(ExecutionError, match="power"):
             pipeline.test_forecast(study, Session())
     written = study.tested()

@@ -30,16 +30,23 @@ IRRELEVANT = {  # when it is deleted, and why
     "seconds/forecast.json": "tells people when a forecast was written down",
     "state.safetensors": "the run starts from its beginning if it goes on, to the same bits",
     "study.log": "tells people who did what, and when",
+    "trace.jsonl": "tells people how long that took",
     "progress.json": "tells watchers how far a run is while it is trained",
     ".driver.lock": "is locked, never read",
 }
 NOT_THE_SAME = (  # after a second making, and need not be; a report tells where it was made
-    "seconds", "study.log", "progress.json", "state.safetensors", "restarted.json", "cache",
+    "seconds", "study.log", "trace.jsonl", "progress.json", "state.safetensors", "restarted.json", "cache",
     "report.html", "curve.parquet",
 )  # fmt: skip
 
 
-NOTES = (".driver.lock", "study.log", "progress.json", "made_by.json")  # change no number
+NOTES = (
+    ".driver.lock",
+    "study.log",
+    "trace.jsonl",
+    "progress.json",
+    "made_by.json",
+)  # change no number
 
 
 def cut(path: Path) -> None:

@@ -33,6 +33,7 @@ from isoclone.base.errors import (
 from isoclone.base.records import jsonable, stable_id
 from isoclone.base.store import claim, read_claim, read_json, write_json
 from isoclone.base.timers import calling
+from isoclone.base.trace import span
 from isoclone.demos.base import Demonstrations, Progress
 from isoclone.demos.demonstrations import (
     DONE,
@@ -351,7 +352,8 @@ def play_group(path: Path, request: RecordRequest, indices: Sequence[int]) -> li
     named = isinstance(request.expert, str)
     key = stable_id(request.declared()), 0 if named else id(request.expert)
     telling = _Telling(path / PLAYING / f"{indices[0]:06d}.json")
-    with KEPT.at_hand(key, lambda: _live_game(request, len(indices))) as live:
+    making = KEPT.at_hand(key, lambda: _live_game(request, len(indices)))
+    with span("record"), making as live:
         played = play(live.game, live.player, request.seed, indices, live.envs, telling.steps)
         infos = [_keep(path, *one) for one in played]
     telling.done()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from isoclone.base.trace import Span
+
 TRIES = 3  # how often a task is begun before it is given up
 
 
@@ -53,12 +55,14 @@ class Outcome:
     task: Task
     result: Any = None
     error: str | None = None
+    spans: tuple[Span, ...] = ()  # what its worker did when, for the trace
 
 
 class Executor(Protocol):
     """Caller of the functions of tasks. A context manager: leaving it frees the workers.
 
-    It may have a `tell`, to be set to a function that takes messages for people.
+    It may have a `tell`, to be set to a function that takes messages for people, and a `seen`, to
+    be set to one that takes each outcome.
     """
 
     @property

@@ -28,6 +28,7 @@ class Pool(ABC):
     """
 
     tell: Callable[[str], None] = staticmethod(lambda message: None)  # of workers that are lost
+    seen: Callable[[Outcome], None] = staticmethod(lambda outcome: None)
 
     @property
     @abstractmethod
@@ -69,7 +70,7 @@ class Pool(ABC):
                 attempt = under_way.pop(handle)
                 attempt.count += 1
                 try:
-                    yield self.outcome(handle, attempt.task)
+                    outcome = self.outcome(handle, attempt.task)
                 except WorkerLost as lost:
                     why = f" ({lost})" if str(lost) else ""
                     if attempt.count < TRIES:
@@ -77,4 +78,6 @@ class Pool(ABC):
                         self.tell(f"{name}: its worker died{why}; another one begins it again")
                         again.append(attempt)
                         continue
-                    yield Outcome(attempt.task, error=f"its worker died {TRIES} times{why}")
+                    outcome = Outcome(attempt.task, error=f"its worker died {TRIES} times{why}")
+                self.seen(outcome)
+                yield outcome

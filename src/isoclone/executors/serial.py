@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from isoclone.base.errors import (
@@ -14,6 +15,7 @@ from isoclone.base.errors import (
     words_of,
 )
 from isoclone.base.registry import trust_modules
+from isoclone.base.trace import span, take_spans
 from isoclone.executors.base import TRIES, Outcome, Task
 
 
@@ -21,10 +23,13 @@ class SerialExecutor:
     """Calls each task in this process; the easiest to debug."""
 
     workers = 1
+    seen: Callable[[Outcome], None] = staticmethod(lambda outcome: None)
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         for task in tasks:
-            yield call(task)
+            outcome = call(task)
+            self.seen(outcome)
+            yield outcome
 
     def __enter__(self) -> SerialExecutor:
         return self
@@ -40,6 +45,13 @@ def call(task: Task) -> Outcome:
         StoreError: the disk is full or cannot be written, which would fail all other tasks too.
     """
     trust_modules(task.modules)
+    take_spans()  # of a call that was broken off
+    with span("task", task.name):
+        outcome = _outcome_of(task)
+    return replace(outcome, spans=take_spans())
+
+
+def _outcome_of(task: Task) -> Outcome:
     try:
         return Outcome(task, result=attempt(task.function, *task.args))
     except StoreError:

@@ -11,6 +11,7 @@ import numpy as np
 from isoclone.base.curves import CurveRow
 from isoclone.base.records import Forecast, Point
 from isoclone.base.results import Baseline, Reference, Savings, Tested
+from isoclone.base.trace import Span
 from isoclone.laws import DEFAULT_LAW, Curves, LawComparison
 from isoclone.laws.isoflop import IsoFlop
 
@@ -113,6 +114,7 @@ class Facts:
         went: facts about the forecast agent's episodes, for games that have any
             (see `evaluation.rollout.summary`).
         training: the training curves that there are, by size, the forecast agent's included.
+        trace: what each process did when, as far as the study's trace tells.
         law_name: the law that the study asks for.
         law_reason: why the default law is used instead; None where it is not.
         law_comparison: back-tests of that law and of the default; empty if it is the default.
@@ -135,6 +137,7 @@ class Facts:
     baselines: dict[str, Baseline] = field(default_factory=dict)
     went: dict[str, Any] = field(default_factory=dict)
     training: tuple[TrainingFacts, ...] = ()
+    trace: tuple[Span, ...] = ()
     law_name: str = DEFAULT_LAW
     law_reason: str | None = None
     law_comparison: tuple[LawComparison, ...] = ()

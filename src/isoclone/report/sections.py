@@ -55,6 +55,7 @@ BUILT_IN = {  # in the order of the page
     "baselines": "isoclone.report.baselines:baselines",
     "went": "isoclone.report.baselines:went",
     "training": "isoclone.report.training:training",
+    "time": "isoclone.report.time:time_spent",
     "plan": "isoclone.report.savings:savings",
     "floor": "isoclone.report.floor:floor",
     "laws": "isoclone.report.laws:laws",

@@ -10,7 +10,8 @@ Every file carries a digest of what it holds (see `study.folder`), and points ar
 What is not checked, and why:
 
 - `state.safetensors` when it is missing: the run starts from its beginning if it goes on.
-- `study.log`, `progress.json`, `restarted.json` and `failure.txt` when missing: notes for people.
+- `study.log`, `trace.jsonl`, `progress.json`, `restarted.json` and `failure.txt` when missing:
+  notes for people.
 - `demos/cache`: has checksums of its own, and is made again when they do not fit.
 - `.driver.lock`: holds a lock, no data.
 """

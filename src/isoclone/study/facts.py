@@ -15,6 +15,7 @@ from isoclone.base.errors import IsocloneError
 from isoclone.base.records import Forecast, Point
 from isoclone.base.results import Tested
 from isoclone.base.store import read_json
+from isoclone.base.trace import read_spans
 from isoclone.demos import open_demos
 from isoclone.demos.base import unique_samples
 from isoclone.evaluation.rollout import summary
@@ -57,6 +58,7 @@ def gather(study: Study) -> Facts:
         baselines=_try(study.baselines, missing, "Baselines") or {},
         went=_try(lambda: _went(study, tested), missing, "Episodes") or {},
         training=_training(study, missing),
+        trace=tuple(read_spans(study.folder.trace)),
         video=video.read_bytes() if video.exists() else None,
         builtin=_is_builtin(study.spec),
         **_drawn(study, fitted, tested, missing),

@@ -25,6 +25,7 @@
   video.mp4              that agent playing
   report.html            everything, on one page
   study.log              who did what, and when: one line each (see `study.journal`)
+  trace.jsonl            the stretches of time that this took, one each (see `base.trace`)
   tracking/              what --track wrote: event files of TensorBoard, runs of W&B
   made_by.json           the Python file that the study came from, if it came from one
 
@@ -220,6 +221,11 @@ class StudyFolder:
     def log(self) -> Path:
         """Who did what, and when."""
         return self.path / "study.log"
+
+    @property
+    def trace(self) -> Path:
+        """The stretches of time that each process worked."""
+        return self.path / "trace.jsonl"
 
     @property
     def tracking(self) -> Path:

@@ -13,10 +13,13 @@ anywhere, by any means, and called again.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +38,19 @@ from isoclone.base.records import Forecast, Point, Run
 from isoclone.base.results import Baseline, Tested
 from isoclone.base.schema import kinds
 from isoclone.base.store import alone, read_json, sweep_leftovers, write_json, write_rows
+from isoclone.base.trace import Span, add_spans, this_process
 from isoclone.demos import Demonstrations, RecordRequest, record_demonstrations
 from isoclone.demos.base import Progress
 from isoclone.demos.cache import EXPAND_AGAIN
 from isoclone.demos.demonstrations import DONE
 from isoclone.evaluation.baselines import action_shares, smallest_of
-from isoclone.executors import Files, Task
+from isoclone.executors import Files, Outcome, Task
 from isoclone.games import is_playable
 from isoclone.policies import policy_layout, policy_params, width_for
 from isoclone.report import write_report as write_page
 from isoclone.study.estimate import REFERENCE_EPISODES
 from isoclone.study.facts import gather
-from isoclone.study.folder import STUDY_FILE
+from isoclone.study.folder import STUDY_FILE, StudyFolder
 from isoclone.study.plan import Cell
 from isoclone.study.session import Session
 from isoclone.study.spec import demos_path
@@ -127,17 +131,40 @@ def _told(study: Study, session: Session | None) -> Iterator[None]:
     session = session or Session()
     if hasattr(session.executor, "tell"):
         session.executor.tell = lambda said: tell_trouble(study, session, said)
+    if hasattr(session.executor, "seen"):
+        session.executor.seen = partial(_keep_spans, study)
     made = made_by(session.device, study.spec.recipe["precision"])
     by = f"isoclone {made['isoclone_version']}, torch {made['torch_version']}, {made['device']}"
     pool = f"{session.executor.workers} x {type(session.executor).__name__}"
     with study.journal.told(f"{by}, {pool}"):
-        yield
+        try:
+            yield
+        finally:
+            _end_phase(study, session)
 
 
 def _phase(study: Study, session: Session, name: str, detail: str = "") -> None:
     """Say, and write into the study's log, that a phase begins."""
+    _end_phase(study, session)
+    session.phase = name, time.time()
     session.observer.phase(name, detail)
     study.journal.write(f"{name} {detail}")
+
+
+def _end_phase(study: Study, session: Session) -> None:
+    """Write the phase under way, if there is one, into the study's trace."""
+    if session.phase is not None:
+        (name, begin), workers = session.phase, session.executor.workers
+        done = Span("drive", begin, time.time(), this_process(), name, workers)
+        add_spans(study.folder.trace, [done])
+    session.phase = None
+
+
+def _keep_spans(study: Study, outcome: Outcome) -> None:
+    """Write what a worker did into the trace of the study it did it for."""
+    home = StudyFolder(outcome.task.files.home) if outcome.task.files else study.folder
+    folder = home if home.holds_study() else study.folder
+    add_spans(folder.trace, outcome.spans)
 
 
 def tell_trouble(study: Study, session: Session, said: str) -> None:
@@ -291,23 +318,45 @@ def train_all(jobs: Sequence[Job], role: str, session: Session) -> None:
 
     A run that keeps failing gets a row that says why, at each budget it did not reach.
     """
+    for _ in train_beside(jobs, role, session, ()):
+        raise AssertionError("no other task was given")
+
+
+def train_beside(
+    jobs: Sequence[Job], role: str, session: Session, beside: Iterable[Task]
+) -> Iterator[Outcome]:
+    """Do what `train_all` does, and other tasks with the workers that are left.
+
+    Args:
+        beside: their keys are texts.
+
+    Yields:
+        The outcomes of the other tasks.
+    """
     for study in {job.study.path: job.study for job in jobs}.values():
         _check_made_by(study, session)
     tasks = (_begun(job, role, session, key) for key, job in enumerate(jobs))
     several = len({job.study.path for job in jobs}) > 1
-    for outcome in session.executor.run(tasks):
-        job = jobs[outcome.task.key]
-        study, run = job.study, job.run
-        for budget in job.budgets_flops:
-            path = study.folder.run(run.id).point(budget)
-            if outcome.error and not is_there(path, role):
-                _write_failure(job, budget, role, outcome.error)
-                session.observer.trouble(f"{run.label} at {budget:.3g} FLOPs: {outcome.error}")
-            point = Point.from_json(read_json(path))
-            study.journal.write(_told_of(point, run))
-            session.observer.point(point, study.spec.name if several else "")
-        if session.tracker:
-            show_run(session.tracker, study.folder, run)
+    for outcome in session.executor.run(chain(tasks, beside)):
+        if outcome.task.key in range(len(jobs)):
+            _trained(jobs[outcome.task.key], role, session, outcome, several)
+        else:
+            yield outcome
+
+
+def _trained(job: Job, role: str, session: Session, outcome: Outcome, several: bool) -> None:
+    """Take note of the points of a job that has ended; write failed ones where it failed."""
+    study, run = job.study, job.run
+    for budget in job.budgets_flops:
+        path = study.folder.run(run.id).point(budget)
+        if outcome.error and not is_there(path, role):
+            _write_failure(job, budget, role, outcome.error)
+            session.observer.trouble(f"{run.label} at {budget:.3g} FLOPs: {outcome.error}")
+        point = Point.from_json(read_json(path))
+        study.journal.write(_told_of(point, run))
+        session.observer.point(point, study.spec.name if several else "")
+    if session.tracker:
+        show_run(session.tracker, study.folder, run)
 
 
 def _told_of(point: Point, run: Run) -> str:
@@ -426,14 +475,21 @@ def fit_laws(study: Study) -> None:
 
 
 def test_forecast(study: Study, session: Session) -> Tested:
-    """Write the forecast, train its agent, compare the two, and film the agent."""
+    """Write the forecast, train its agent, compare the two, and film the agent.
+
+    The players that the agent is compared with play on the workers that its training leaves free.
+    """
     tested = _forecast(study)
+    jobs = []
     if tested.point is None or tested.point.status == "failed":
-        point = train_forecast(study, tested.forecast, session)
-        tested = Tested.of(tested.forecast, point)
+        jobs.append(_forecast_job(study, tested.forecast, session))
+    played = list(train_beside(jobs, "forecast", session, _baseline_tasks(study)))
+    for job in jobs:
+        tested = Tested.of(tested.forecast, _point_of(job))
         write_json(study.folder.forecast, tested.to_json())
         write_tables(study)
-    _measure_baselines(study, session)
+    if played:
+        _write_baselines(study, session, played)
     _film(study, tested.point, session)
     return tested
 
@@ -471,8 +527,15 @@ def train_forecast(study: Study, predicted: Forecast, session: Session | None = 
     Raises:
         ExecutionError: the forecast's size costs more than its budget in a single batch.
     """
-    session, flops = session or Session(), predicted.flops
-    agent = forecast_run(study, predicted)
+    session = session or Session()
+    job = _forecast_job(study, predicted, session)
+    train_all([job], "forecast", session)
+    return _point_of(job)
+
+
+def _forecast_job(study: Study, predicted: Forecast, session: Session) -> Job:
+    """Return the job of training the agent that a forecast describes, and say that it begins."""
+    agent, flops = forecast_run(study, predicted), predicted.flops
     cost = study.spec.batch_flops(agent.width)
     if cost > flops:
         raise ExecutionError(
@@ -481,8 +544,12 @@ def train_forecast(study: Study, predicted: Forecast, session: Session | None = 
             "size; add sizes or budgets"
         )
     _phase(study, session, "forecast", f"training width {agent.width} to {flops:.3g} FLOPs")
-    train_all([Job(study, agent, (flops,))], "forecast", session)
-    return Point.from_json(read_json(study.folder.run(agent.id).point(flops)))
+    return Job(study, agent, (flops,))
+
+
+def _point_of(job: Job) -> Point:
+    """Read the point at a job's last budget."""
+    return Point.from_json(read_json(job.study.folder.run(job.run.id).point(job.budgets_flops[-1])))
 
 
 def forecast_run(study: Study, predicted: Forecast) -> Run:
@@ -494,13 +561,15 @@ def forecast_run(study: Study, predicted: Forecast) -> Run:
     return spec.run_for(width, spec.seeds[0], study.demos().fingerprint, predicted.flops)
 
 
-def _measure_baselines(study: Study, session: Session) -> None:
-    """Measure the players to compare the forecast agent with: 'marginal' and 'smallest'."""
+def _baseline_tasks(study: Study) -> list[Task]:
+    """Return the play of those the forecast agent is compared with, 'marginal' and 'smallest'.
+
+    The first knows the expert's habits alone, the other is the sweep's smallest agent.
+    """
     if study.baselines() or not study.spec.forecast_episodes:
-        return
+        return []
     if not is_playable(study.spec.make_game()):
-        return
-    _phase(study, session, "baselines", "the expert's habits, and the sweep's smallest agent")
+        return []
     here = {STUDY_FILE: study.folder.spec}
     shares = [float(share) for share in action_shares(study.demos(verify=False))]
     args: list[tuple[str, Any]] = [("marginal", (study.path, shares, None))]
@@ -509,9 +578,16 @@ def _measure_baselines(study: Study, session: Session) -> None:
         here[small.checkpoint] = study.path / small.checkpoint
         args.append(("smallest", (study.path, None, small.checkpoint)))
     files = Files(study.path, here, ())
+    return [
+        Task(play_baseline, arguments, name, files=files, name=f"play of '{name}'")
+        for name, arguments in args
+    ]
+
+
+def _write_baselines(study: Study, session: Session, played: Sequence[Outcome]) -> None:
     rows: dict[str, Baseline] = {}
-    tasks = [Task(play_baseline, arguments, name, files=files) for name, arguments in args]
-    for outcome in session.executor.run(tasks):
+    small = smallest_of(study.points())
+    for outcome in sorted(played, key=lambda outcome: outcome.task.key):
         name, row = outcome.task.key, outcome.result or {"reason": outcome.error}
         if outcome.error:
             tell_trouble(study, session, f"{name} was not measured: {outcome.error}")

@@ -25,6 +25,7 @@ from isoclone.base.errors import FOREIGN, CheckpointError, StoreError
 from isoclone.base.provenance import made_by
 from isoclone.base.records import Point, Run
 from isoclone.base.store import read_json, write_bytes, write_json
+from isoclone.base.trace import span
 from isoclone.demos import open_demos
 from isoclone.demos.base import unique_samples
 from isoclone.evaluation.dev_loss import dev_loss
@@ -59,14 +60,16 @@ def train_to_budget(study: Path, run_id: str, budget_flops: float, role: str, de
         return
     trainer = job.resumed()
     try:
-        trainer.train_until(budget_flops, lambda samples: job.report("train", trainer))
+        with span("train", run_id):
+            trainer.train_until(budget_flops, lambda samples: job.report("train", trainer))
     except Diverged as diverged:
         job.write_curve(trainer)
         job.write(job.point(trainer, status="diverged", reason=str(diverged)))
         return
     job.keep(trainer)
     if distributed.leads():
-        point = job.point(trainer, **job.measured(trainer))
+        with span("evaluate", run_id):
+            point = job.point(trainer, **job.measured(trainer))
         job.write_curve(trainer, point)
         job.write(point)
         job.report("done", trainer, now=True)
@@ -259,7 +262,8 @@ class _Job:
 
 def play_random(spec: StudySpec, episodes: int) -> dict[str, float]:
     """Play at random; return the mean return and its SE, as a row of `references.json`."""
-    played = random_returns(spec.make_game(), episodes, seed=1)
+    with span("evaluate"):
+        played = random_returns(spec.make_game(), episodes, seed=1)
     return {"mean": played.mean, "se": played.se or 0.0, "episodes": episodes}
 
 
@@ -269,7 +273,8 @@ def ask_expert(spec: StudySpec) -> dict[str, float | None]:
     player = expert(spec.expert, the_game, **spec.expert_options)
     if not can_be_asked(player):
         return {}
-    found = action_entropy(player, the_game, ENTROPY_EPISODES, seed=ENTROPY_SEED)
+    with span("evaluate"):
+        found = action_entropy(player, the_game, ENTROPY_EPISODES, seed=ENTROPY_SEED)
     return {"entropy_nats": found.nats, "entropy_se": found.se}
 
 
@@ -285,11 +290,12 @@ def play_baseline(
     torch.set_num_threads(1)
     spec = read_spec(study)
     the_game, episodes = spec.make_game(), spec.forecast_episodes
-    if checkpoint is None:
-        played = marginal_returns(the_game, np.array(shares), episodes, BASELINE_SEED)
-    else:
-        policy = load_checkpoint(study / checkpoint)
-        played = rollout(policy, the_game, episodes, BASELINE_SEED, spec.sampling)
+    with span("evaluate"):
+        if checkpoint is None:
+            played = marginal_returns(the_game, np.array(shares), episodes, BASELINE_SEED)
+        else:
+            policy = load_checkpoint(study / checkpoint)
+            played = rollout(policy, the_game, episodes, BASELINE_SEED, spec.sampling)
     return {"mean": played.mean, "se": played.se, "episodes": episodes}
 
 
@@ -301,5 +307,6 @@ def film(study: Path, checkpoint: str) -> list[str]:
     policy = load_checkpoint(study / checkpoint)
     said: list[str] = []
     video = StudyFolder(study).video
-    write_video(policy, spec.make_game(), video, sampling=spec.sampling, tell=said.append)
+    with span("film"):
+        write_video(policy, spec.make_game(), video, sampling=spec.sampling, tell=said.append)
     return said

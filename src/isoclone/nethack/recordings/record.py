@@ -25,6 +25,7 @@ import numpy as np
 from isoclone.base.errors import FOREIGN, DataError, SpecError
 from isoclone.base.records import jsonable, stable_id
 from isoclone.base.store import claim, read_json, rename_folder, replacing, write_json
+from isoclone.base.trace import span
 from isoclone.demos import RecordRequest
 from isoclone.executors import Executor, Files, SerialExecutor, Task, near
 from isoclone.executors.serial import one_line
@@ -237,7 +238,8 @@ def play_game(path: Path, request: NldRecordRequest, index: int) -> None:
     shutil.rmtree(part, ignore_errors=True)
     env = the_game.make_env(savedir=part)
     try:
-        failure = _play(env, player, request.seed + index)
+        with span("record"):
+            failure = _play(env, player, request.seed + index)
     finally:
         env.close()
     write_json(part / GAME, {**env.episode_facts(), "folder": folder.name, "failure": failure})
