@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pyarrow as pa
@@ -141,3 +144,102 @@ def test_a_damaged_picture_leaves_out_its_episode(tmp_path):
     demos = bring(tmp_path / "a.parquet", tmp_path / "out")
     assert demos.imported["left_out"] == 1
     assert "a picture of 10 bytes cannot be decoded" in demos.imported["why"][0][1]
+
+
+def png_of(height: int, width: int, first: bytes = b"") -> bytes:
+    """Return a PNG file of some hundred bytes to a megabyte with so many black pixels."""
+    raw = zlib.compress(bytes(height * (1 + 3 * width)), 9)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", raw)]
+    parts = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in [*chunks, (b"IEND", b"")]
+    ]
+    return b"\x89PNG\r\n\x1a\n" + first + b"".join(parts)
+
+
+def jpeg_of(height: int, width: int) -> bytes:
+    data = cv2.imencode(".jpg", np.zeros((height, width, 3), np.uint8))[1].tobytes()
+    return data[:2] + b"\xff\xe1\x00\x0e" + b"\xff\xc0" * 6 + data[2:]  # a size that is none
+
+
+SMALL_TEXT = b"\x00\x00\x00\x08tEXt\x00\x00\x00\x01\x00\x00\x00\x01"
+
+
+@pytest.mark.parametrize("rows", ["steps", "episodes"])
+@pytest.mark.parametrize(
+    ("bomb", "said"),
+    [
+        (png_of(2000, 2000), "pictures? would unpack to .*--unpack-limit"),
+        (jpeg_of(2000, 2000), "pictures? would unpack to .*--unpack-limit"),
+        (png_of(2000, 2000, SMALL_TEXT), "neither PNG nor JPEG"),
+        (png_of(400, 400), "10 pictures would unpack to .*--unpack-limit"),
+    ],
+    ids=["png", "jpeg", "a chunk before", "many"],
+)
+def test_pictures_beyond_the_limit_are_never_decoded(bomb, said, rows, tmp_path, monkeypatch):
+    monkeypatch.setenv("ISOCLONE_UNPACK_LIMIT", "2M")
+    calls = []
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: calls.append(1))
+    count = 10 if "10" in said else 1
+    column = {"image": [bomb] * count, "action": [0] * count, "dones": [False] * (count - 1) + [True]}
+    if rows == "episodes":
+        column = {name: [values] for name, values in column.items()}
+    pq.write_table(pa.table(column), tmp_path / "a.parquet")
+    options = {"observations": "image"}
+    with pytest.raises(DataError, match=said):
+        bring(tmp_path / "a.parquet", tmp_path / "out", **options)
+    assert not calls
+
+
+def test_a_picture_that_fits_the_limit_is_decoded_as_its_header_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("ISOCLONE_UNPACK_LIMIT", "2M")
+    rows = [[png_of(40, 50), png_of(40, 50)], [jpeg_of(40, 50), jpeg_of(40, 50)]]
+    pq.write_table(pa.table({"observation": rows, "action": [[0, 1]] * 2}), tmp_path / "a.parquet")
+    demos = ic.import_demos(
+        "parquet", str(tmp_path / "a.parquet"), path=tmp_path / "a", reading={"frames": "raw"}
+    )
+    assert [one.frames.shape[1:] for one in demos] == [(40, 50, 3)] * 2
+
+
+@pytest.mark.parametrize("environments", [1, 2, 8])
+@pytest.mark.parametrize("flags", ["dones", "terminated", "both"])
+def test_environments_side_by_side_are_not_read_as_episodes(environments, flags, tmp_path):
+    rng = np.random.default_rng(0)
+    shape = 400, environments
+    lists = {"observations": rng.normal(size=(*shape, 3)), "actions": rng.integers(0, 2, shape)}
+    over = rng.random(shape) < 0.1
+    if flags == "both":
+        lists |= {"terminated": over, "truncated": np.zeros(shape, bool)}
+    else:
+        lists[flags] = over
+    pq.write_table(pa.table({k: v.tolist() for k, v in lists.items()}), tmp_path / "a.parquet")
+    if environments == 1 and flags == "terminated":
+        pytest.skip("episodes of one step, some of them cut off, look the same")
+    with pytest.raises(DataError, match="side by side one after another"):
+        bring(tmp_path / "a.parquet", tmp_path / "out")
+
+
+@pytest.mark.parametrize("length", ["equal", "different"])
+def test_a_row_that_does_not_end_with_an_end_is_left_out(length, tmp_path):
+    lengths = [5] * 6 if length == "equal" else [5, 4, 3, 5, 4, 2]
+    ends = [[False] * (n - 1) + [True] for n in lengths]
+    ends[2][-1] = False
+    table = {
+        "observations": [np.ones((n, 2)).tolist() for n in lengths],
+        "actions": [[k % 2 for k in range(n)] for n in lengths],
+        "dones": ends,
+    }
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    demos = bring(tmp_path / "a.parquet", tmp_path / "out")
+    assert demos.imported["left_out"] == 1
+    assert "dones is not set at the last step" in demos.imported["why"][0][1]
+
+
+def test_episodes_of_equal_length_that_never_terminate_are_episodes(tmp_path):
+    table = {
+        "observations": np.ones((4, 5, 2)).tolist(),
+        "actions": [[0, 1, 0, 1, 1]] * 4,
+        "terminated": [[False] * 5] * 4,
+    }
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    assert len(bring(tmp_path / "a.parquet", tmp_path / "out").episodes) == 4

@@ -20,7 +20,7 @@ import numpy as np
 
 from isoclone.base import parquet
 from isoclone.base.errors import DataError, MissingExtraError, SpecError, StoreError
-from isoclone.base.limits import check_unpacked
+from isoclone.base.limits import check_array, check_unpacked
 from isoclone.base.records import shown
 from isoclone.base.store import read_json
 from isoclone.demos.foreign.base import Foreign, Given, Unfit
@@ -301,6 +301,8 @@ class _Video:
         Raises:
             DataError: they are not in the video, at their times.
         """
+        shape = self._stream.height, self._stream.width, 3
+        check_array(f"{self.path}: {count} pictures", (count, *shape), "uint8")
         half = 0.5 / self._fps
         if begin < self._next - half:
             self.close()

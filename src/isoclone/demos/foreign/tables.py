@@ -7,6 +7,7 @@ Pictures are PNG or JPEG bytes, or a struct with a field `bytes`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,11 @@ from isoclone.base.limits import check_unpacked
 from isoclone.base.parquet import groups
 from isoclone.demos.foreign.arrays import ALIASES, one_a_row
 from isoclone.demos.foreign.base import Foreign, Given, Unfit
-from isoclone.demos.foreign.pictures import decoded
+from isoclone.demos.foreign.pictures import check_pictures, decoded
 from isoclone.demos.foreign.trees import files_below
 
 COLUMNS = ("observations", "actions", "rewards", "terminated", "truncated", "dones", "episode")
-ENDS = COLUMNS[3:]
+ENDS, FLAGS = COLUMNS[3:], COLUMNS[3:6]
 STEPS_AT_ONCE, PICTURES_AT_ONCE = 4096, 32
 BYTES_AT_ONCE = 64 << 20  # rows that are larger are read one by one
 HUB = "hf://"
@@ -106,6 +107,8 @@ class _Table:
                 "--terminated, or give a row for each episode with lists of steps"
             )
         self.total = None if self.by_step else rows
+        if not self.by_step:
+            self._check_side_by_side()
 
     @property
     def _wanted(self) -> list[str]:
@@ -141,6 +144,26 @@ class _Table:
     def _is_plain(self, what: str) -> bool:
         return not self._is_list(what)
 
+    def _check_side_by_side(self) -> None:
+        """Refuse rows that are steps of several environments: few lists of flags end with an end.
+
+        Raises:
+            DataError: they are such steps.
+        """
+        names = [self.columns[what][0] for what in FLAGS if what in self.columns]
+        rows = (end for batch in self._batches(STEPS_AT_ONCE, names) for end in _endings(batch))
+        tally = Counter(rows) if names else Counter()
+        ended = sum(count for (_, last, _), count in tally.items() if last)
+        early = sum(count for (_, _, before), count in tally.items() if before)
+        told = "dones" in self.columns or len(names) > 1  # every episode's end is among them
+        alike = len({length for length, *_ in tally}) == 1
+        if alike and (2 * early > ended or (told and 2 * ended < tally.total())):
+            raise DataError(
+                f"{self.name}: {ended} of {tally.total()} rows have an end ({', '.join(names)}) at "
+                "the last place of their lists, and each row that is an episode has one there; put "
+                "environments that were played side by side one after another"
+            )
+
     def episodes(self) -> Iterator[Given | Unfit]:
         """Yield the episodes of all files, in order.
 
@@ -149,8 +172,11 @@ class _Table:
         """
         return self._of_steps() if self.by_step else self._of_rows()
 
-    def _batches(self, rows: int) -> Iterator[Any]:
+    def _batches(self, rows: int, wanted: list[str] | None = None) -> Iterator[Any]:
         """Yield the rows of all files, so many together or fewer, where they are large.
+
+        Args:
+            wanted: names of columns; all that are used unless said.
 
         Raises:
             DataError: a file is damaged, or a row would not fit the limit of what is unpacked.
@@ -158,7 +184,7 @@ class _Table:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        wanted = self._wanted
+        wanted = self._wanted if wanted is None else wanted
         for file in self.files:
             try:
                 with pq.ParquetFile(file) as opened:
@@ -191,6 +217,8 @@ class _Table:
             parts = {name: self._listed(batch, name) for name in names}
             cells[what] = parts if len(parts) > 1 else next(iter(parts.values()))
         ends = [cells.get("terminated"), cells.get("truncated")]
+        if "dones" in cells and np.flatnonzero(cells["dones"]).tolist() != [len(cells["dones"]) - 1]:
+            raise DataError("dones is not set at the last step and nowhere else")
         return Given(cells["observations"], cells["actions"], cells.get("rewards"), *ends)
 
     def _listed(self, batch: Any, name: str) -> Any:
@@ -274,6 +302,13 @@ class _Table:
         return Given(*(cell(what) for what in COLUMNS[:5]))
 
 
+def _endings(batch: Any) -> Iterator[tuple[int, bool, bool]]:
+    """Yield of each row's lists of flags: their length, if one is set at the end, and before it."""
+    for lists in zip(*(batch.column(name).to_pylist() for name in batch.schema.names), strict=True):
+        over = [any(flags) for flags in zip(*(flags or () for flags in lists), strict=False)]
+        yield len(over), any(over[-1:]), any(over[:-1])
+
+
 def holds_pictures(kind: Any) -> bool:
     """Return whether values of an Arrow type are pictures, or lists of them."""
     import pyarrow.types as kinds
@@ -303,8 +338,10 @@ def values_of(column: Any, name: str) -> Any:
     if kinds.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         return values_of(column.field("bytes"), name)
     if kinds.is_binary(kind) or kinds.is_large_binary(kind):
+        pictures = [data.as_py() for data in column]
         try:
-            return _stacked([decoded(data.as_py()) for data in column], name)
+            check_pictures(pictures)
+            return _stacked([decoded(data) for data in pictures], name)
         except DataError as error:
             raise DataError(f"{name}: {error}") from error
     if kinds.is_fixed_size_list(kind):
