@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 from functools import partial
 
@@ -212,3 +213,66 @@ def test_files_that_an_expert_uses_are_part_of_who_it_is(changed, tmp_path, caps
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert "holds demonstrations of another expert" in said
     assert (changed if changed != "other.npy" else "other={'file'") in said
+
+
+INSIDE = """
+class Lazy:
+    name, lockstep = "lazy", 1
+
+    def __init__(self, game):
+        pass
+
+    {decorator}
+    def chosen({self}):
+        {imports}
+        return {call}
+
+    def act(self, views):
+        return [self.chosen{parentheses}] * len(views)
+"""
+IMPORTS = {
+    "import": ("import {m}", "{m}.choose()"),
+    "from": ("from {m} import choose", "choose()"),
+    "from a package": ("from {m}_below import deep", "deep.deep()"),
+    "a package's module": ("import {m}_below.deep as d", "d.deep()"),
+    "by name": ("from importlib import import_module", "import_module('{m}').choose()"),
+    "inside a function inside": ("def f(): import {m} as m; return m.choose()", "f()"),
+}
+DECORATORS = {
+    "": ("", "self", "()"),
+    "static": ("@staticmethod", "", "()"),
+    "class": ("@classmethod", "cls", "()"),
+    "property": ("@property", "self", ""),
+}
+
+
+@pytest.mark.parametrize("imports", IMPORTS)
+@pytest.mark.parametrize("decorator", DECORATORS)
+def test_what_is_imported_within_a_function_counts(imports, decorator, tmp_path):
+    module = f"lazy_{abs(hash(str(tmp_path)))}"
+    how, own, parentheses = DECORATORS[decorator]
+    statement, call = (text.format(m=module) for text in IMPORTS[imports])
+    (tmp_path / "players.py").write_text(
+        INSIDE.format(
+            decorator=how, self=own, imports=statement, call=call, parentheses=parentheses
+        )
+    )
+    (tmp_path / f"{module}_below").mkdir()
+    texts = {
+        f"{module}.py": f"def choose():\n import {module}_below.deep as d\n return d.deep()\n",
+        f"{module}_below/__init__.py": "",
+        f"{module}_below/deep.py": "def deep():\n    return 1\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    reference = f"{tmp_path}/players.py:Lazy"
+    before = identity_of(reference)
+    assert module not in sys.modules  # nothing is run to know it
+    (tmp_path / f"{module}_below/deep.py").write_text("def deep():\n    return 2\n")
+    after = identity_of(reference)
+    assert before["files"].keys() == after["files"].keys()
+    assert {k for k in before["files"] if before["files"][k] != after["files"][k]} == {
+        f"{module}_below/deep.py"
+    }
+    ic.expert(reference, ic.game("toy"))
+    assert identity_of(reference) == after

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from isoclone.base.errors import CheckpointError, MissingExtraError
+from isoclone.base.errors import CheckpointError, MissingExtraError, words_of
 from isoclone.games import Game
 
 SB3 = ("A2C", "DDPG", "DQN", "PPO", "SAC", "TD3")
@@ -102,14 +102,9 @@ def load_model(
     except Exception as error:  # a foreign pickle may raise anything
         raise CheckpointError(
             f"{path} does not fit {game.name}, whose observations have shape {spaces[0].shape}: "
-            f"{first_line(error)}"
+            f"{words_of(error)}"
         ) from error
 
 
 def _no_schedule(_: float) -> float:
     return 0.0
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what an exception says, or its name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()

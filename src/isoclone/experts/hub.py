@@ -6,8 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from isoclone.base.errors import CheckpointError, MissingExtraError, TrustError
-from isoclone.experts.algorithms import first_line
+from isoclone.base.errors import CheckpointError, MissingExtraError, TrustError, words_of
 from isoclone.experts.beside import STATISTICS
 from isoclone.experts.checkpoint import load_expert
 from isoclone.experts.sb3 import Sb3Expert
@@ -64,5 +63,5 @@ def download(hub_id: str, endpoint: str | None = None) -> Path:
     except Exception as error:  # no network, or trouble with a proxy, a certificate, a quota
         raise CheckpointError(
             f"{hub_id} is not in the hub's local cache, and the hub cannot be reached "
-            f"({first_line(error)}); go online, or give the path of a downloaded zip"
+            f"({words_of(error)}); go online, or give the path of a downloaded zip"
         ) from error

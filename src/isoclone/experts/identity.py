@@ -9,10 +9,11 @@
 
 A function's source alone does not say what it does: the functions, classes and values of its own
 module that it uses, what it closes over and its defaults count too, and so does the state of an
-object. Under `files` are the hashes of files that it uses: of a user's modules that it refers to
-and of those that these do, and of what a default, a setting of a class or a global names that is a
-file, in the working directory or beside the code. What cannot be told apart (an open connection, a
-network of a library without a state) is listed under `unknown`, by the name of its type.
+object. Under `files` are the hashes of files that it uses: of a user's modules that it refers to or
+imports, within a function too, and of those that these do, and of what a default, a setting of a
+class or a global names that is a file, in the working directory or beside the code. What cannot be
+told apart (an open connection, a network of a library without a state) is listed under `unknown`,
+by the name of its type.
 
 An expert may say it by itself: an attribute `identity`, a dictionary of plain values.
 """
@@ -38,6 +39,15 @@ from isoclone.base.store import sha256_file
 from isoclone.base.tables import EXPERTS
 from isoclone.base.userfile import found_in_file, is_file_reference, split_reference
 from isoclone.experts.beside import settings_of
+from isoclone.experts.imported import (
+    OURS,
+    files_named,
+    imports_in,
+    imports_of,
+    is_of_library,
+    modules_in,
+    place,
+)
 
 OWN = "identity"  # the attribute by which an expert says who it is
 NOT_SETTINGS = ("trust", "device")  # options that do not change what an expert does
@@ -45,7 +55,6 @@ FILES = (".zip", ".pkl", ".json", ".pt", ".pth", ".onnx", ".yml", ".safetensors"
 DEEPEST = 6  # how far references are followed
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 VALUES = (*PLAIN, tuple, list, dict, np.ndarray)
-OURS = "isoclone."
 EXPERT = "expert"  # the name that is meant in a file where none is given
 
 Identity = dict[str, Any]
@@ -93,7 +102,7 @@ class Known:
 
 def _inner(source: Any) -> Any:
     """Return the function or player that a wrapper of ours holds; anything else as it is."""
-    if not _is_of_library(getattr(type(source), "__module__", None)):
+    if not is_of_library(getattr(type(source), "__module__", None)):
         return source
     held = (getattr(source, name, None) for name in ("function", "player"))
     return next((inner for inner in held if inner is not None), source)
@@ -225,7 +234,7 @@ class _Reader:
         if isinstance(value, PurePath):
             return ["path", str(value)]
         if isinstance(value, types.ModuleType):
-            self._add_modules(value)
+            self._add_modules([place(value)])
             return ["module", value.__name__]
         if depth <= 0 or id(value) in self._inside:
             return [type(value).__name__]
@@ -251,19 +260,18 @@ class _Reader:
             return self._class(value, depth)
         return self._object(value, depth)
 
-    def _add_modules(self, module: types.ModuleType) -> None:
-        """Add the files of a user's module, and of the user's modules that it uses."""
-        due = [module]
+    def _add_modules(self, due: list[tuple[str, Path]]) -> None:
+        """Add the files of a user's modules, and of the user's modules that they use."""
         while due:
-            one = due.pop()
-            file = Path(getattr(one, "__file__", None) or "")
-            if _is_of_library(one.__name__) or not file.is_file():
+            name, file = due.pop()
+            if is_of_library(name) or not file.is_file():
                 continue
             inner = "/__init__" if file.stem == "__init__" else ""
-            name = f"{one.__name__.replace('.', '/')}{inner}{file.suffix}"
-            if name not in self.files:
-                self.files[name] = sha256_file(file)
-                due += _modules_in(one)
+            known = f"{name.replace('.', '/')}{inner}{file.suffix}"
+            if known not in self.files:
+                self.files[known] = digest = sha256_file(file)
+                due += files_named(imports_in(file, digest, name), file.parent)
+                due += [place(module) for module in modules_in(sys.modules.get(name))]
 
     def _add_named(self, function: types.FunctionType, *values: Any) -> None:
         """Add the files that values name, from the working directory or beside a function."""
@@ -277,6 +285,8 @@ class _Reader:
     def _add_used(self, function: types.FunctionType) -> None:
         defaults = *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()
         self._add_named(function, *defaults, *_used_by(function).values())
+        imported = imports_of(function.__code__, function.__globals__.get("__package__") or "")
+        self._add_modules(files_named(imported, Path(function.__code__.co_filename).parent))
 
     def _unordered(self, value: Any, depth: int) -> Any:
         if not isinstance(value, dict):
@@ -287,7 +297,7 @@ class _Reader:
     def _function(self, function: types.FunctionType, depth: int) -> Any:
         """Return a function's source, what it closes over, its defaults, and what it refers to."""
         code = function.__code__
-        if _is_of_library(function.__module__):
+        if is_of_library(function.__module__):
             return ["function", function.__module__, function.__qualname__]
         self._add_used(function)
         text = None if function.__name__ == "<lambda>" else _text(function)
@@ -301,9 +311,9 @@ class _Reader:
         ]
 
     def _class(self, kind: type, depth: int) -> Any:
-        if _is_of_library(kind.__module__):
+        if is_of_library(kind.__module__):
             return ["class", kind.__module__, kind.__qualname__]
-        functions = {n: f for n, f in vars(kind).items() if isinstance(f, types.FunctionType)}
+        functions = {n: f for n, v in vars(kind).items() if (f := _function_of(v)) is not None}
         values = {n: v for n, v in vars(kind).items() if _is_value(n, v)}
         for function in functions.values():
             self._add_used(function)
@@ -330,20 +340,9 @@ class _Reader:
         if isinstance(own, dict):
             return ["identity", jsonable(own)]
         state = dict(_state(value))
-        if not state and _is_of_library(type(value).__module__):
+        if not state and is_of_library(type(value).__module__):
             self.unknown.add(f"{type(value).__module__}.{type(value).__qualname__}")
         return ["object", kind, self.content(state, depth)]
-
-
-def _modules_in(module: types.ModuleType) -> list[types.ModuleType]:
-    """Return the modules that a module has, or has functions or classes of."""
-    found = []
-    for value in list(vars(module).values()):
-        if isinstance(value, types.FunctionType | type):
-            value = sys.modules.get(value.__module__ or "")
-        if isinstance(value, types.ModuleType):
-            found.append(value)
-    return found
 
 
 def _state(value: Any) -> Iterator[tuple[str, Any]]:
@@ -363,14 +362,11 @@ def _is_value(name: str, value: Any) -> bool:
     return not name.startswith("__") and isinstance(value, VALUES)
 
 
-def _is_of_library(module: str | None) -> bool:
-    """Return whether a module is isoclone's own, Python's, or that of an installed package."""
-    if not module or module in ("__main__", "__mp_main__", "<run_path>"):
-        return False
-    if f"{module}.".startswith(OURS) or module.partition(".")[0] in sys.stdlib_module_names:
-        return True
-    file = getattr(sys.modules.get(module), "__file__", None) or ""
-    return "site-packages" in Path(file).parts or "dist-packages" in Path(file).parts
+def _function_of(value: Any) -> types.FunctionType | None:
+    """Return a method's function, also a static, a class's, a property's; None if it is none."""
+    for inner in ("__func__", "fget", "func"):
+        value = getattr(value, inner, value)
+    return value if isinstance(value, types.FunctionType) else None
 
 
 def _names(code: types.CodeType) -> list[str]:

@@ -30,6 +30,7 @@ from isoclone.base.errors import (
     MissingExtraError,
     SpecError,
     SpecMismatchError,
+    words_of,
 )
 from isoclone.base.limits import check_archive
 from isoclone.base.records import stable_id
@@ -253,8 +254,7 @@ def _restore(model: Any, weights: dict[str, Any], done: int, path: Path) -> None
     try:
         model.set_parameters(weights, device=model.device)
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path} does not fit the network: {reason}") from error
+        raise CheckpointError(f"{path} does not fit the network: {words_of(error)}") from error
     model.num_timesteps = done
 
 
