@@ -358,8 +358,9 @@ def _judge_reading(made: FrameDemonstrations, given: dict[str, Any]) -> None:
     expected = []
     for seen, actions, *_ in given["episodes"]:
         with contextlib.suppress(Exception):
-            single = given["done"].shape == () and isinstance(actions, np.ndarray)
-            actions = actions[:, 0] if single and actions.ndim == 2 else actions
+            if isinstance(actions, np.ndarray):  # a number, and a list of it alone, are the same
+                single = {given["done"].shape, actions.shape[1:]} == {(), (1,)}
+                actions = actions.reshape(-1, *given["done"].shape) if single else actions
             column = next(iter(actions.values())) if isinstance(actions, dict) else actions
             steps = range(len(column))
             frames = np.array([spaces_of.observations.read(row(seen, t)) for t in steps])

@@ -181,7 +181,11 @@ def test_pictures_beyond_the_limit_are_never_decoded(bomb, said, rows, tmp_path,
     calls = []
     monkeypatch.setattr(cv2, "imdecode", lambda *_: calls.append(1))
     count = 10 if "10" in said else 1
-    column = {"image": [bomb] * count, "action": [0] * count, "dones": [False] * (count - 1) + [True]}
+    column = {
+        "image": [bomb] * count,
+        "action": [0] * count,
+        "dones": [False] * (count - 1) + [True],
+    }
     if rows == "episodes":
         column = {name: [values] for name, values in column.items()}
     pq.write_table(pa.table(column), tmp_path / "a.parquet")

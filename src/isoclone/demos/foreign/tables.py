@@ -217,8 +217,10 @@ class _Table:
             parts = {name: self._listed(batch, name) for name in names}
             cells[what] = parts if len(parts) > 1 else next(iter(parts.values()))
         ends = [cells.get("terminated"), cells.get("truncated")]
-        if "dones" in cells and np.flatnonzero(cells["dones"]).tolist() != [len(cells["dones"]) - 1]:
-            raise DataError("dones is not set at the last step and nowhere else")
+        if "dones" in cells:
+            dones: Any = cells["dones"]
+            if np.flatnonzero(dones).tolist() != [len(dones) - 1]:
+                raise DataError("dones is not set at the last step and nowhere else")
         return Given(cells["observations"], cells["actions"], cells.get("rewards"), *ends)
 
     def _listed(self, batch: Any, name: str) -> Any:
