@@ -35,8 +35,8 @@ IRRELEVANT = {  # when it is deleted, and why
     ".driver.lock": "is locked, never read",
 }
 NOT_THE_SAME = (  # after a second making, and need not be; a report tells where it was made
-    "seconds", "study.log", "trace.jsonl", "progress.json", "state.safetensors", "restarted.json", "cache",
-    "report.html", "curve.parquet",
+    "seconds", "study.log", "trace.jsonl", "progress.json", "state.safetensors", "restarted.json",
+    "cache", "report.html", "curve.parquet",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
+import torch
 from support import tiny_spec
 
 from isoclone.base.curves import read_curve
@@ -109,10 +110,11 @@ def test_a_curve_costs_next_to_nothing(toy_demos, tmp_path):
         trainer.step()
     step = (time.process_time() - begun) / 1_000
     steps = range(1_001, 11_001)
-    gradient = trainer.flat.values.grad
+    gradient, loss = trainer.flat.values.grad, torch.tensor(1.0)
     begun = time.process_time()
     for trainer.progress.step in steps:
-        trainer._note(1.0, gradient)
+        trainer._note(loss, gradient, 32)
+    trainer.read_losses()
     assert (time.process_time() - begun) / len(steps) < 0.01 * step
 
 
@@ -120,7 +122,7 @@ def test_a_curve_grows_with_the_logarithm_of_the_steps():
     curve = Curve()
     for step in range(1, 100_001):
         curve.saw(1.0 / step)
-        if curve.due(step):
+        if curve.begins_row(step):
             curve.add(step, 32 * step, 1e-3, 1.0, 0.001 * step)
     assert 120 < len(curve.steps) < 200
     again = Curve.restored(curve.tensor(), curve.seconds)

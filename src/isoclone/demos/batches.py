@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from isoclone.base.device import to_device
 from isoclone.demos.cache import FrameCache
 
 
@@ -29,7 +30,7 @@ class Batches:
         index = torch.from_numpy(self.cache.stack_rows(rows))
         stacks = gather_stacks(self._codes, index)
         actions = self._actions[torch.from_numpy(rows)]
-        return stacks.to(self._device), actions.to(self._device)
+        return to_device(stacks, self._device), to_device(actions, self._device)
 
 
 def _fits(codes: torch.Tensor, device: torch.device) -> bool:
@@ -42,7 +43,7 @@ def _fits(codes: torch.Tensor, device: torch.device) -> bool:
 
 def gather_stacks(codes: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """Return the rows `index` (b, stack) int64 of `codes` (n, size): (b, stack, size)."""
-    frames = codes.index_select(0, index.to(codes.device).reshape(-1))
+    frames = codes.index_select(0, to_device(index, codes.device).reshape(-1))
     return frames.view(*index.shape, -1)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from isoclone.base import distributed
+from isoclone.base.device import to_device
 from isoclone.base.errors import SpecError
 from isoclone.demos.base import MASKED, Batch, DevBatch, Feed
 from isoclone.demos.batches import Batches, Order
@@ -175,12 +176,13 @@ class _Unrolls:
             begins, there = begins[..., None], there[..., None]
         previous = np.where(begins, sum(sizes), as_logits_rows(actions[rows - 1], sizes))
         targets = np.where(there, actions[rows], MASKED)
-        tensors = [torch.from_numpy(x).to(self._device) for x in (previous, starts, targets)]
+        arrays = (previous, starts, targets)
+        tensors = [to_device(torch.from_numpy(x), self._device) for x in arrays]
         return (self._observations(rows), tensors[0], tensors[1]), tensors[2], rows
 
     def _observations(self, rows: np.ndarray) -> object:
         codes, _ = self._batches.gather(rows.ravel())
-        codes = codes.to(self._device).view(*rows.shape, *codes.shape[1:])
+        codes = to_device(codes, self._device).view(*rows.shape, *codes.shape[1:])
         return observe(self._module, codes, self._source.encoder, self._dtype)
 
 

@@ -26,9 +26,12 @@ class Curve:
         self.seconds: list[float] = []
         self._sum, self._count, self._next = 0.0, 0, 1
 
-    def due(self, step: int) -> bool:
-        """Return whether a step has a row."""
-        return step >= self._next
+    def begins_row(self, step: int) -> bool:
+        """Return whether a step has a row; it is added later, when its figures are known."""
+        due = step >= self._next
+        if due:
+            self._next = _next_row(step)
+        return due
 
     def saw(self, loss: float) -> None:
         """Take the training loss of a step, in nats per action."""
@@ -41,7 +44,6 @@ class Curve:
         self.values.append((samples, self._sum / self._count, rate, norm))
         self.seconds.append(seconds)
         self._sum, self._count = 0.0, 0
-        self._next = max(step + 1, math.ceil(step * GROWTH))
 
     def rows(self, flops_per_sample: float) -> list[CurveRow]:
         """Return the rows as they are written."""
@@ -74,5 +76,11 @@ class Curve:
         for (step, *values), when in zip(rows, seconds, strict=True):
             curve._sum, curve._count = values[1], 1
             curve.add(int(step), int(values[0]), values[2], values[3], when)
+            curve._next = _next_row(int(step))
         curve._sum, curve._count = total, int(count)
         return curve
+
+
+def _next_row(step: int) -> int:
+    """Return the step whose row follows that of `step`."""
+    return max(step + 1, math.ceil(step * GROWTH))

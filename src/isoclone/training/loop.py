@@ -37,6 +37,7 @@ from isoclone.training.flat import FlatParameters
 from isoclone.training.recipes import Recipe
 
 SAVE_SECONDS = 20.0
+READ_STEPS = 50  # no more often is a GPU waited for, to read losses; a CPU has them at once
 LOSS_AVERAGE = 8.0  # the reported training loss gives step s the weight s^8
 
 Progress = Callable[[int], None]
@@ -45,6 +46,16 @@ State = dict[str, torch.Tensor]
 
 class Diverged(Exception):
     """The training loss was not a finite number."""
+
+
+@dataclass
+class _Unread:
+    """A step whose loss is still on the device: a tensor with one number."""
+
+    step: int
+    samples_before: int
+    loss: torch.Tensor
+    row: tuple[int, float, torch.Tensor, float] | None  # of the curve: samples, rate, norm, seconds
 
 
 @dataclass
@@ -120,6 +131,7 @@ class Trainer:
         )
         self.average = self.flat.values.detach().clone()
         self.progress, self.curve = TrainProgress(), Curve()
+        self._unread: list[_Unread] = []
 
     def _fresh_module(self) -> torch.nn.Module:
         """Return the policy with the weights that the run's seed gives it."""
@@ -156,51 +168,74 @@ class Trainer:
         while self.progress.samples < wanted:
             self.step()
             self.progress.seconds = before + clock() - begun
-            if distributed.any_of(time.monotonic() - saved > SAVE_SECONDS):
+            may_ask = distributed.size() == 1 or self.progress.step % READ_STEPS == 0
+            if may_ask and distributed.any_of(time.monotonic() - saved > SAVE_SECONDS):
                 self.save()
                 saved = time.monotonic()
-            if tell and self.progress.step % 50 == 0:
+            if tell and self.progress.step % READ_STEPS == 0:
                 tell(self.progress.samples)
+        self.read_losses()
 
     def step(self) -> None:
         """Take one batch: rate, forward and backward, clip, update, average.
 
+        Nothing here waits for a device; the losses of a few steps are read together.
+
         Raises:
-            Diverged: the loss is not a finite number.
+            Diverged: a loss that was read is not a finite number.
         """
         done = self.progress
         batch = self.feed.batch(done.step)
         self.optimiser.param_groups[0]["lr"] = self._rate()
         self.flat.zero_grad()
-        value = 0.0
+        losses = []
         for i, part in enumerate(batch.split(self.recipe.accumulate)):
             logits, self.carried[i] = self._forward(part, self.carried[i])
             loss = total_nats(logits, part.targets, self.action_sizes, MASKED) / max(
                 1, batch.samples
             )
-            value += loss.item()
+            losses.append(loss.detach())
             loss.backward()
-        value = distributed.total(value)
-        if not math.isfinite(value):
-            raise Diverged(f"training loss was {value} after {done.samples:,} samples")
         gradient = self.flat.values.grad
         assert gradient is not None
         distributed.add_up(gradient)
         done.step += 1
         done.samples += batch.samples
-        self._note(value, gradient)
+        self._note(sum(losses[1:], losses[0]), gradient, batch.samples)
         self._clip()
         self.optimiser.step()
-        done.train_loss += (value - done.train_loss) * _share_of_last(done.step, LOSS_AVERAGE)
         self._average()
+        if self.device.type == "cpu" or len(self._unread) >= READ_STEPS:
+            self.read_losses()
 
-    def _note(self, loss: float, gradient: torch.Tensor) -> None:
-        """Take note of a step in the curve; most steps have no row there."""
-        done, curve = self.progress, self.curve
-        curve.saw(loss)
-        if curve.due(done.step):
+    def _note(self, loss: torch.Tensor, gradient: torch.Tensor, samples: int) -> None:
+        """Take note of a step, to be read later; most have no row in the curve."""
+        done, row = self.progress, None
+        if self.curve.begins_row(done.step):
             rate = self.optimiser.param_groups[0]["lr"]
-            curve.add(done.step, done.samples, rate, gradient.norm().item(), done.seconds)
+            row = done.samples, rate, gradient.norm(), done.seconds
+        self._unread.append(_Unread(done.step, done.samples - samples, loss, row))
+
+    def read_losses(self) -> None:
+        """Read the losses of the last steps from the device, into progress and curve.
+
+        Raises:
+            Diverged: one is not a finite number; the message says after how many samples.
+        """
+        if not self._unread:
+            return
+        unread, self._unread = self._unread, []
+        losses = torch.stack([step.loss for step in unread])
+        distributed.add_up(losses)
+        done, curve = self.progress, self.curve
+        for step, loss in zip(unread, losses.tolist(), strict=True):
+            if not math.isfinite(loss):
+                raise Diverged(f"training loss was {loss} after {step.samples_before:,} samples")
+            done.train_loss += (loss - done.train_loss) * _share_of_last(step.step, LOSS_AVERAGE)
+            curve.saw(loss)
+            if step.row:
+                samples, rate, norm, seconds = step.row
+                curve.add(step.step, samples, rate, norm.item(), seconds)
 
     def _forward(self, batch: Batch, carried: State) -> tuple[torch.Tensor, State]:
         """Return logits, and the state to go on from, through which no gradient goes back."""
@@ -285,7 +320,12 @@ class Trainer:
     # ------------------------------------------------------------------ saving and resuming
 
     def save(self) -> None:
-        """Save the whole state; any number of processes can resume from it."""
+        """Save the whole state; any number of processes can resume from it.
+
+        Raises:
+            Diverged: a loss that is read first is not a finite number.
+        """
+        self.read_losses()
         tensors = {f"weights.{k}": v for k, v in self.module.state_dict().items()}
         tensors["average"] = self.average
         tensors["curve"] = self.curve.tensor()
@@ -333,7 +373,7 @@ class Trainer:
         return TrainProgress(**progress), curve  # type: ignore[arg-type]
 
     def _restore(self, tensors: State, progress: TrainProgress, curve: Curve) -> None:
-        self.progress, self.curve = progress, curve
+        self.progress, self.curve, self._unread = progress, curve, []
         self.module.load_state_dict(_under(tensors, "weights."))
         self.average.copy_(tensors["average"])
         for name in self.carried[0]:

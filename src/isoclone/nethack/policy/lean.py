@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from isoclone.base.device import to_device
 from isoclone.base.errors import SpecError
 from isoclone.nethack.policy import memory, screen, text
 from isoclone.nethack.policy.screen import Around, RoughMap, Screens
@@ -104,7 +105,7 @@ class LeanEncoder(nn.Module):
         """Encode the message line and the bottom lines, (steps x lanes, width)."""
         with torch.no_grad():
             said, whole, told, counted = (
-                torch.from_numpy(x).to(flat.chars.device) for x in read_text(flat)
+                to_device(torch.from_numpy(x), flat.chars.device) for x in read_text(flat)
             )
             counted = _in_logs(counted)
         bags = [self.message(said), self.line(whole), self.status(told)]

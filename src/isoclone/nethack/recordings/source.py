@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from isoclone.base import distributed
+from isoclone.base.device import to_device
 from isoclone.base.errors import SpecError
 from isoclone.demos.base import Batch, DevBatch, Feed
 from isoclone.demos.feed import DEV_LANES, DEV_STEPS, lanes_for
@@ -65,7 +66,7 @@ def unroll_batch(unroll: Unroll, device: str | torch.device) -> Batch:
     """Return an unroll as a batch of tensors on a device."""
 
     def tensor(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(device)
+        return to_device(torch.from_numpy(array), device)
 
     screens = Screens(tensor(unroll.chars), tensor(unroll.colors), tensor(unroll.cursor))
     previous, starts = tensor(unroll.prev_actions).long(), tensor(unroll.starts)
