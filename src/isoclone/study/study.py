@@ -72,6 +72,7 @@ class Study:
         self.times = times or {}  # seconds of all training by precision, if both were timed
         self.folder = StudyFolder(path)
         self._vouched = True  # False if the specification comes from the directory alone
+        self._fitted: tuple[Any, FittedLaw] | None = None  # the laws, and what they were fitted to
 
     # ------------------------------------------------------------------ making and opening
 
@@ -316,7 +317,10 @@ class Study:
         Raises:
             FitError: too few usable points.
         """
-        return fit_law(self.spec.law, self.points(), self.references())
+        fitted_to = self.spec.law, self.points(), self.references()
+        if self._fitted is None or self._fitted[0] != fitted_to:
+            self._fitted = fitted_to, fit_law(*fitted_to)
+        return self._fitted[1]
 
     def compare_laws(self) -> list[LawComparison]:
         """Compare the study's law with the default by back-tests; none if it is the default."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from isoclone.base.errors import SpecError
 
 PRECISIONS_TIMED = ("float32", "bfloat16")  # where the processor has instructions for both
@@ -17,6 +15,8 @@ def precision_for(precision: str, device: str) -> str:
     """
     if precision != "auto":
         return precision
+    import torch
+
     if device == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     fast = device == "cpu" and torch.cpu._is_avx512_bf16_supported()
@@ -29,6 +29,8 @@ def check_device(device: str) -> str:
     Raises:
         SpecError: it does not.
     """
+    import torch
+
     kind = device.partition(":")[0]
     there = {
         "cpu": True,
