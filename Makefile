@@ -32,8 +32,9 @@ docs: install
 	$(BIN)/python -m isoclone.cli.reference > docs/cli.new && mv docs/cli.new docs/cli.md
 	$(BIN)/python tests/rooms.py
 
+# The benchmarks that take minutes, and docs/benchmarks.md with their tables; on a quiet machine.
 bench: install
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/page.py
 
 # The suite does a sample of these two; here they are in full (three quarters of an hour, two cores).
 faults: install
