@@ -109,6 +109,34 @@ def test_how_pictures_are_shown_can_be_said():
         observation_reader(Discrete(3), frames="grey")
 
 
+def test_codes_become_channels_of_zeros_and_ones():
+    grid = Box(0, 255, (7, 7, 3), np.uint8)
+    reader = observation_reader(grid, frames="onehot:11,6,3")
+    assert reader.frame == FrameSpec((7, 7, 20), "uint8", 1)
+    tiles = [(4, 4, 0), (4, 4, 1), (4, 4, 2), (5, 4, 0), (2, 5, 0)]
+    for tile in tiles:
+        seen = np.zeros((7, 7, 3), np.uint8)
+        seen[3, 2] = tile
+        frame = reader.read(seen)
+        split = np.split(frame, [11, 17], axis=-1)
+        assert all((part.sum(-1) == 1).all() for part in split)
+        assert tuple(int(part[3, 2].argmax()) for part in split) == tile
+    with pytest.raises(DataError, match="code 11 in channel 0, and 11 codes"):
+        reader.read(np.full((7, 7, 3), 11, np.uint8))
+    declared = Box(
+        np.zeros((2, 5, 6)), np.stack([np.full((5, 6), 3), np.ones((5, 6))]), dtype=np.int64
+    )
+    first = observation_reader(declared, frames="onehot")  # channels first, their bounds known
+    assert first.frame.shape == (5, 6, 4 + 2)
+    sample = declared.sample()
+    assert (first.read(sample)[..., :4].argmax(-1) == sample[0]).all()
+    for wrong in ("onehot", "onehot:11,6", "onehot:11,6,x", "onehot:300,6,3", "raw:3"):
+        with pytest.raises(SpecError, match=r"how many codes each channel|frames must be one of"):
+            observation_reader(grid, frames=wrong)
+    with pytest.raises(SpecError, match="whole numbers from 0"):
+        observation_reader(Box(0, 1, (7, 7, 3)), frames="onehot:2,2,2")
+
+
 def test_a_picture_beside_other_entries_stays_a_picture():
     space = Dict(direction=Discrete(4), image=Box(shape=(7, 7, 3), **BYTES))
     reader = observation_reader(space)

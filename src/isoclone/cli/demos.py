@@ -53,7 +53,7 @@ def record(
         episodes: so many whole episodes instead.
         game_options: settings of the game, as name=value; see docs/games.md for those of
             Gymnasium's.
-        frames: how a Gymnasium game's pictures are shown: auto, grey, rgb or raw.
+        frames: how a Gymnasium game's pictures are shown: auto, grey, rgb, raw or onehot.
         options: settings of the expert, as name=value.
         seed: seed of the whole recording.
         dev_fraction: share of episodes held out.

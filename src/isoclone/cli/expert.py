@@ -115,7 +115,7 @@ def score(
         options: settings of the expert, as name=value.
         game_options: settings of the game, as name=value; see docs/games.md for those of
             Gymnasium's.
-        frames: how a Gymnasium game's pictures are shown: auto, grey, rgb or raw.
+        frames: how a Gymnasium game's pictures are shown: auto, grey, rgb, raw or onehot.
         max_steps: truncate an episode after so many agent steps.
         trust: load a pickled checkpoint: it can run any code, so trust its author.
         entropy: measure the entropy of its actions too, the loss that no imitator can go below.

@@ -74,7 +74,7 @@ class Changes:
     game_options: tuple[str, ...] = ()
     """settings of the game, as name=value; see docs/games.md for those of Gymnasium's."""
     frames: str | None = None
-    """how a Gymnasium game's pictures are shown: auto, grey, rgb or raw (game option `frames`)."""
+    """how a Gymnasium game's pictures are shown: auto, grey, rgb, raw or onehot (`frames`)."""
     options: tuple[str, ...] = ()
     """settings of the expert, as name=value."""
     seeds: tuple[int, ...] | None = None

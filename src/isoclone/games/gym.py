@@ -26,7 +26,7 @@ class GymOptions:
         make: keywords for `gymnasium.make`.
         wrappers: names "module:Name" of wrappers, the innermost first.
         stack: frames in an observation; None for 4 of photographs and 1 of all else.
-        frames: how pictures are shown: 'auto', 'grey', 'rgb' or 'raw'.
+        frames: how pictures are shown: 'auto', 'grey', 'rgb', 'raw' or 'onehot'.
         resize: whether grey and colour pictures become 84x84; a number is another side.
         entries: of a Dict or Tuple of observations, those that are read; all unless said.
         bins: into which each real number of an action is cut.

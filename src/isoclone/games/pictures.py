@@ -1,7 +1,9 @@
 """Pictures among observations: photographs are made grey and small, pictures of codes are not.
 
 A photograph is made of bytes from 0 to 255, has one colour or three, and sides of at least 32.
-Any other picture may be one of codes, where a byte names an object, so it is taken as it is.
+Any other picture may be one of codes, where a byte names an object, so it is taken as it is, or,
+with `frames` 'onehot', each code becomes a channel of 0 and 1. How many codes a channel has is
+declared by the space, or said: 'onehot:11,6,3' for MiniGrid's objects, colours and states.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from typing import Any
 import numpy as np
 from gymnasium.spaces import Box
 
-from isoclone.base.errors import SpecError
+from isoclone.base.errors import DataError, SpecError
 
-FRAMES = ("auto", "grey", "rgb", "raw")
+ONE_HOT = "onehot"
+FRAMES = ("auto", "grey", "rgb", "raw", ONE_HOT)
 SIDE = 84
 LEAST = 32  # side of the smallest photograph
+MOST_CODES = 256  # in all channels together
 PHOTOGRAPHS = 4  # in a stack
 
 
@@ -45,11 +49,12 @@ def _is_photograph(box: Box, channels: int, side: int) -> bool:
 class PictureReader:
     """Reader of a Box of pictures: `read` makes arrays of `shape` and `dtype`."""
 
-    mode: str  # 'grey', 'rgb' or 'raw'
+    mode: str  # 'grey', 'rgb', 'raw' or 'onehot'
     shape: tuple[int, ...]
     dtype: str
     described: str
     stack: int
+    codes: tuple[int, ...] = ()  # of each channel, where they become channels of 0 and 1
 
     @classmethod
     def of(cls, box: Box, frames: str, resize: bool | int) -> PictureReader:
@@ -58,16 +63,21 @@ class PictureReader:
         Raises:
             SpecError: an unknown way, or one that these pictures cannot be shown in.
         """
-        if frames not in FRAMES:
+        way, _, said_codes = frames.partition(":")
+        if way not in FRAMES or (said_codes and way != ONE_HOT):
             raise SpecError(f"frames must be one of {', '.join(FRAMES)}, not '{frames}'")
         order = _order(box.shape)
         turned = tuple(box.shape[axis] for axis in order) if order else box.shape
         sides = turned[:2]
         channels = int(np.prod(turned[2:]))
-        mode = frames
-        if frames == "auto":
+        mode = way
+        if mode == "auto":
             mode = "grey" if _is_photograph(box, channels, min(sides)) else "raw"
         first = f"a picture of {sides[0]}x{sides[1]}"
+        if mode == ONE_HOT:
+            codes = _codes(box, channels, said_codes)
+            said = f"{first} of codes, each a channel of 0 and 1 ({'+'.join(map(str, codes))})"
+            return cls(mode, (*sides, sum(codes)), "uint8", said, 1, codes)
         if mode == "raw":
             shape = sides if len(turned) == 2 else (*sides, channels)
             said = "as it is" + (", channels moved last" if order else "")
@@ -96,6 +106,8 @@ class PictureReader:
         turned = given.transpose(order) if order else given
         if self.mode == "raw":
             return turned.reshape(self.shape).astype(self.dtype)
+        if self.mode == ONE_HOT:
+            return _one_hot(turned.reshape(*turned.shape[:2], -1), self.codes)
         import cv2
 
         image: Any = np.ascontiguousarray(turned, np.uint8)
@@ -107,6 +119,44 @@ class PictureReader:
         if image.shape[:2] == (h, w):
             return np.array(image)
         return cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
+
+
+def _codes(box: Box, channels: int, said: str) -> tuple[int, ...]:
+    """Return how many codes each channel of a picture has: as said, else as its space declares.
+
+    Raises:
+        SpecError: the space declares too many, or what is said does not fit it.
+    """
+    whole = box.dtype is not None and box.dtype.kind in "iub"
+    if not whole or box.low.min() < 0:
+        raise SpecError(f"frames '{ONE_HOT}' wants pictures of whole numbers from 0 on, not {box}")
+    order = _order(box.shape)
+    high = box.high.transpose(order) if order else box.high
+    most = high.reshape(*high.shape[:2], channels).max((0, 1))
+    words = said.split(",") if said else [str(int(one) + 1) for one in most]
+    codes = tuple(int(word) if word.strip().isdecimal() else 0 for word in words)
+    if len(codes) != channels or min(codes) < 1 or sum(codes) > MOST_CODES:
+        example = ",".join(["8"] * channels)
+        raise SpecError(
+            f"say how many codes each channel has, {MOST_CODES} at most in all: frames "
+            f"'{ONE_HOT}:{example}' for {channels}, not '{','.join(words)}'"
+        )
+    return codes
+
+
+def _one_hot(picture: np.ndarray, codes: tuple[int, ...]) -> np.ndarray:
+    """Return codes, (h, w, channels), as (h, w, sum of codes) uint8 of 0 and 1.
+
+    Raises:
+        DataError: a code is beyond those that its channel has.
+    """
+    for channel, most in enumerate(codes):
+        if (largest := int(picture[..., channel].max())) >= most:
+            raise DataError(
+                f"code {largest} in channel {channel}, and {most} codes are counted from 0"
+            )
+    planes = [picture[..., k, None] == np.arange(most) for k, most in enumerate(codes)]
+    return np.concatenate(planes, -1).astype(np.uint8)
 
 
 def _dtype(box: Box) -> str:

@@ -6,7 +6,8 @@
 | channel or three, channels first or | in colour ('rgb'), or as it is ('raw')                     |
 | last, sides of at least 32          |                                                            |
 | other pictures: 3 axes, or 2 of     | as they are, channels last: uint8 where whole numbers of 0 |
-| bytes or with sides of at least 32  | to 255, else floats                                        |
+| bytes or with sides of at least 32  | to 255, else floats; with `frames` 'onehot' a channel of 0 |
+|                                     | and 1 for each code                                        |
 | other Box                           | a vector of floats                                         |
 | Discrete, MultiDiscrete             | one-hot vector                                             |
 | MultiBinary                         | vector of 0 and 1                                          |
@@ -177,7 +178,7 @@ def observation_reader(
 
     Args:
         space: of a Gymnasium environment.
-        frames: 'auto', 'grey', 'rgb' or 'raw': how a picture is shown.
+        frames: 'auto', 'grey', 'rgb', 'raw' or 'onehot': how a picture is shown.
         resize: whether grey and colour pictures become 84x84; a number is another side.
         stack: frames in an observation; unless said 4 for grey and colour pictures, else 1.
         entries: of a Dict or Tuple, those that are read; all unless said.

@@ -181,9 +181,9 @@ class SpaceFrames:
         Raises:
             DataError: an observation is not of the space; the message names it.
         """
-        frames = self._at_once(column, steps)
-        if frames is not None:
-            return frames
+        with suppress(IsocloneError):  # said of the observation that is to blame, below
+            if (frames := self._at_once(column, steps)) is not None:
+                return frames
         frames = np.empty((steps, *self.frame.shape), self.frame.dtype)
         for t in range(steps):
             try:
