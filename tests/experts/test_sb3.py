@@ -1,5 +1,6 @@
 """Experts from stable-baselines3: trust, loading, training, resuming. The real library, tiny."""
 
+import io
 import json
 import shutil
 import zipfile
@@ -79,7 +80,33 @@ def test_a_checkpoint_of_another_game_is_named(trained):
         expert(trained[0], game("atari/Pong"), trust=True)
 
 
-@pytest.mark.parametrize("damage", [b"", b"not a zip", None])
+def zip_with(fields: dict[int, int], compression: int = zipfile.ZIP_STORED) -> bytes:
+    """Return a zip whose directory tells something else of its one entry, at bytes of fields."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", compression) as archive:
+        archive.writestr("data", json.dumps({"policy_class": {}}))
+    made = bytearray(out.getvalue())
+    at = made.index(b"PK\x01\x02")
+    for field, value in fields.items():
+        made[at + field : at + field + 2] = value.to_bytes(2, "little")
+    return bytes(made)
+
+
+DAMAGES = [
+    b"",
+    b"not a zip",
+    None,
+    *(zip_with({20: size}) for size in (3, 999)),  # compressed
+    *(zip_with({24: size}) for size in (3, 999)),  # as it was
+    *(zip_with({10: method}) for method in (8, 12, 14, 99)),  # deflate, bz2, lzma, none
+    zip_with({20: 9999, 24: 9999}),  # both: it ends before
+    zip_with({8: 1}),  # encrypted
+    zip_with({20: 9}, zipfile.ZIP_LZMA),
+    zip_with({20: 9}, zipfile.ZIP_BZIP2),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=range(len(DAMAGES)))
 def test_damaged_or_missing_zips_are_named(tmp_path, damage):
     path = tmp_path / "broken.zip"
     if damage is not None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
-from isoclone.base.errors import CheckpointError, SpecError, TrustError
+from isoclone.base.errors import CheckpointError, SpecError, TrustError, foreign_fails
 from isoclone.base.limits import check_archive
 from isoclone.experts.algorithms import OFF_POLICY, algorithm_of, load_model, part
 from isoclone.experts.beside import Beside, look_beside, wanted_statistics
@@ -100,15 +99,12 @@ def _zip_of(path: Path) -> tuple[Path, bool]:
 
 def _read_data(path: Path) -> dict[str, Any]:
     """Read the JSON half of a checkpoint, without unpickling anything."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            check_archive(path, archive)
-            data = json.loads(archive.read("data"))
-    except (
-        *(zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError),
-        *(NotImplementedError, RecursionError, RuntimeError),
-    ) as error:
-        raise CheckpointError(f"{path} is not an SB3 checkpoint, or is damaged: {error}") from error
+    with (
+        foreign_fails(CheckpointError, f"{path} is not an SB3 checkpoint, or is damaged"),
+        zipfile.ZipFile(path) as archive,
+    ):
+        check_archive(path, archive)
+        data = json.loads(archive.read("data"))
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} is not an SB3 checkpoint: its data is no object")
     return data
