@@ -12,6 +12,7 @@ import torch
 from agents_made import made
 
 import isoclone as ic
+from isoclone.agents.export import described
 from isoclone.agents.runners import runner_for
 from isoclone.agents.whole import WholePolicy
 from isoclone.base.errors import SpecError, UnknownNameError
@@ -84,6 +85,12 @@ def test_onnx_and_torch_give_our_logits(name, frame, tmp_path):
     about = json.loads(session.get_modelmeta().custom_metadata_map["isoclone"])
     assert about["inputs"] == names
     assert about["frames"]["stack"] == policy.encoder.spec.stack
+
+
+def test_how_observations_become_frames_is_in_the_file():
+    for name, entries in (("gym/CartPole-v1", 1), ("toy", None), ("gym/NotHere-v9", None)):
+        about = described(made("mlp", FrameSpec((4,), "float32", 1), 2, game=name))
+        assert (about["reads"] and len(about["reads"]["entries"])) == entries
 
 
 def test_bytes_over_255_are_inside_too(tmp_path):

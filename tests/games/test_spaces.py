@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import gymnasium
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from gymnasium.spaces import (
 
 from isoclone.base.errors import DataError, SpecError
 from isoclone.games import FrameSpec
-from isoclone.games.spaces import action_reader, observation_reader
+from isoclone.games.spaces import ReadSpaces, action_reader, layout, observation_reader
 
 BYTES = {"low": 0, "high": 255, "dtype": np.uint8}
 VECTORS = [
@@ -151,6 +153,27 @@ def test_a_picture_beside_other_entries_stays_a_picture():
     assert observation_reader(space, entries=("image",)).frame.shape == (7, 7, 3)
     with pytest.raises(SpecError, match="no 'picture'; they have direction, image"):
         observation_reader(space, entries=("picture",))
+
+
+def test_where_entries_lie_in_a_frame_is_told():
+    space = Dict({"z": Box(-5, 5, (2,)), "a": Discrete(3), "grid": Box(0, 9, (5, 6, 2), np.uint8)})
+    for entries in ((), ("z", "a")):
+        reader = observation_reader(space, entries=entries)
+        told = layout(ReadSpaces(space, Discrete(2), reader, action_reader(Discrete(2)), 256))
+        json.dumps(told)
+        sample = {"z": np.float32([-2, 3]), "a": np.int64(1), "grid": space["grid"].sample()}
+        frame = reader.read(sample)
+        found = {
+            one["entry"]: frame[..., one["first"] : one["first"] + one["count"]]
+            for one in told["entries"]
+        }
+        assert sum(part.shape[-1] for part in found.values()) == frame.shape[-1]
+        assert (found["z"] == [-2, 3]).all()
+        assert (found["a"] == [0, 1, 0]).all()
+        assert entries or (found["grid"] == sample["grid"]).all()
+        values = {one["entry"]: one["values"] for one in told["entries"]}
+        assert values == {"z": "raw", "a": "onehot"} | ({} if entries else {"grid": "raw"})
+        assert told["action_space"] == {"discrete": 2}
 
 
 def test_two_pictures_are_flattened():

@@ -10,15 +10,17 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isoclone.base.errors import MissingExtraError, SpecError
+from isoclone.base.errors import IsocloneError, MissingExtraError, SpecError
 from isoclone.base.quiet import quietly
 from isoclone.base.store import replacing, write_bytes
 from isoclone.base.tables import EXPORTERS
+from isoclone.games import game
 from isoclone.games.actions import action_sizes
+from isoclone.games.spaces import layout
 
 if TYPE_CHECKING:
     from isoclone.agents.checkpoint import TrainedPolicy
@@ -52,11 +54,20 @@ def described(policy: TrainedPolicy) -> dict[str, Any]:
         "game": run.game,
         "game_options": run.game_options,
         "frames": {"stack": whole.spec.stack, "shape": whole.spec.shape, "dtype": whole.spec.dtype},
+        "reads": _reads(run.game, run.game_options),
         "n_actions": policy.n_actions,
         "action_sizes": action_sizes(policy),
         "inputs": whole.names,
         "outputs": whole.outputs,
     }
+
+
+def _reads(name: str, options: dict[str, Any]) -> dict[str, Any] | None:
+    """Return how observations become frames; None if the game has its own, or is not here."""
+    with suppress(IsocloneError):
+        spaces = getattr(game(name, **options), "spaces", None)
+        return None if spaces is None else layout(spaces)
+    return None
 
 
 def to_safetensors(policy: TrainedPolicy, out: Path) -> None:

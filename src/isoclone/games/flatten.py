@@ -199,6 +199,11 @@ def fits_bytes(space: Space[Any]) -> bool:
     return whole and bool(space.low.min() >= 0 and space.high.max() <= 255)
 
 
+def values_of(space: Space[Any]) -> str:
+    """Return what a flattened space's numbers are: 'onehot', or 'raw', as they are."""
+    return "onehot" if isinstance(space, Discrete | MultiDiscrete) else "raw"
+
+
 def in_words(space: Space[Any]) -> str:
     """Return an entry in words: 'one of 16 (one-hot)'."""
     if isinstance(space, Discrete):

@@ -33,6 +33,7 @@ from isoclone.base.errors import SpecError
 from isoclone.base.records import shown
 from isoclone.games.action_spaces import ActionReader, action_reader
 from isoclone.games.base import FrameSpec
+from isoclone.games.described import described
 from isoclone.games.flatten import (
     BoxCheck,
     Flattener,
@@ -45,6 +46,7 @@ from isoclone.games.flatten import (
     is_wide,
     spelt,
     unreadable,
+    values_of,
 )
 from isoclone.games.pictures import PictureReader, is_picture
 
@@ -163,6 +165,32 @@ class ReadSpaces(NamedTuple):
     bins: int
     bounds: tuple[float, float] | None = None
     strict: bool = False
+
+
+def layout(spaces: ReadSpaces) -> dict[str, Any]:
+    """Return how observations and actions are read, as plain values, for who reads them elsewhere.
+
+    Each entry of an observation has a range of the frame's last axis, from `first` on, and values
+    that are 'grey', 'rgb' or 'raw' pictures, 'onehot', or numbers as they are ('raw').
+    """
+    reader = spaces.observations
+    inner = {path: entry("space", spaces.observation_space, path) for path, _ in reader.parts}
+    found = [(path, space, count_of(space), values_of(space)) for path, space in inner.items()]
+    if reader.picture is not None:
+        path, checked, picture = reader.picture
+        channels = picture.shape[2] if len(picture.shape) == 3 else 1
+        found.insert(0, (path, checked.space, channels, picture.mode))
+    firsts = np.cumsum([0, *(count for _, _, count, _ in found)]).tolist()
+    return {
+        "observations": reader.described,
+        "entries": [
+            {"entry": spelt(path), "space": described(space), "first": first, "count": count,
+             "values": values}
+            for first, (path, space, count, values) in zip(firsts, found, strict=False)
+        ],
+        "actions": spaces.actions.described,
+        "action_space": described(spaces.action_space),
+    }  # fmt: skip
 
 
 def observation_reader(
