@@ -200,7 +200,7 @@ def test_every_algorithm_plays_as_sb3_has_it_play(tmp_path, name):
 def test_drawn_actions_do_not_depend_on_the_episodes_beside(tmp_path, name):
     MAKERS[name](make_vec_env("CartPole-v1", n_envs=1, seed=0)).save(tmp_path / "m.zip")
     player = expert(tmp_path / "m.zip", CART, trust=True, device="cpu")
-    assert player.chooses == "sampled"
+    assert (player.chooses, player.recurrent) == ("sampled", name == "RecurrentPPO")
     together = score_expert(player, CART, episodes=3)
     assert score_expert(player, CART, episodes=1).scores == together.scores[:1]
     assert together.chooses == "sampled"

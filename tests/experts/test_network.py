@@ -103,6 +103,7 @@ def test_one_network_plays_the_same_from_every_kind_of_file(files, kind, memory)
     if not memory:
         assert score.mean == 60
     assert ("with a memory" in score.notes[0]) is bool(memory)
+    assert player.recurrent is bool(memory)
 
 
 def test_files_of_torch_need_trust_and_onnx_needs_none(files):

@@ -67,6 +67,7 @@ class Finished:
     fingerprint: str
     expert_identity: dict[str, Any] = dataclasses.field(default_factory=dict, kw_only=True)
     expert_notes: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+    expert_recurrent: bool = dataclasses.field(default=False, kw_only=True)  # as far as is known
 
     format: ClassVar[int]
     row: ClassVar[type]
@@ -124,6 +125,7 @@ class Finished:
                 fingerprint=data["fingerprint"],
                 expert_identity=data.get("expert_identity") or {},
                 expert_notes=tuple(str(note) for note in data.get("expert_notes") or ()),
+                expert_recurrent=data.get("expert_recurrent") is True,
                 **cls._fields_of_kind(data),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -283,6 +285,7 @@ class Finished:
                 "expert": self.expert_name,
                 "expert_identity": self.expert_identity,
                 "expert_notes": self.expert_notes,
+                "expert_recurrent": self.expert_recurrent,
                 "score_mean": mean,
                 "score_se": se,
                 "samples": self.samples,

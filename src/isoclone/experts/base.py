@@ -83,6 +83,8 @@ class Expert(Protocol):
     | `notes: tuple[str, ...]` | what is assumed of it, for people, a line each; none |
     | `remembers: bool` | keeps a memory outside the views, so that it cannot be asked twice; |
     |   | False |
+    | `recurrent: bool` | acts on what it saw before the present stack of frames, as far as is |
+    |   | known; False |
     | `recalled(memory) -> dict` | what of a view's memory follows from what it saw, and not from |
     |   | its own chances, for its entropy; all |
     """

@@ -58,12 +58,13 @@ class Network:
     ):
         self.name, self.observes, self.lockstep = name, observes, lockstep
         self.every, self.greedy, self.press_fire = every, greedy, press_fire
+        self.recurrent = opened.fresh is not None
         self._opened, self._dtype, self._scale = opened, np.dtype(dtype), scale
         self.other_way = f"deterministic={str(not greedy).lower()}"
         self.notes = (
             f"given {observes} as {self._dtype}"
             + (f", divided by {scale:g}" if scale != 1 else "")
-            + (", with a memory" if opened.fresh else "")
+            + (", with a memory" if self.recurrent else "")
             + (f", every {every} steps" if every > 1 else ""),
         )
 

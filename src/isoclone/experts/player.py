@@ -34,6 +34,7 @@ class Player(Protocol):
     | `press_fire: bool` | press FIRE for it in Atari's games at the start and after each lost |
     |   | life, as wrappers of training do; False |
     | `greedy: bool` | take the likeliest action where `act` gives logits; False: drawn |
+    | `recurrent: bool` | acts on what it saw earlier in an episode; False |
     | `notes: tuple[str, ...]` | what is assumed of it, for people, a line each; none |
     """
 
@@ -113,6 +114,7 @@ class PlayerExpert:
     press_fire: bool
     own_actions: bool  # whether the game takes actions of its environment for indices
     notes: tuple[str, ...]
+    recurrent: bool
     _logits: bool = False  # whether its answers were logits
     _token: object = None
     _seen: list[Any] = field(default_factory=list)
@@ -215,6 +217,7 @@ def as_expert(player: Any, game: Game, name: str | None = None) -> PlayerExpert:
         press_fire=bool(getattr(player, "press_fire", False)),
         own_actions=hasattr(game, "index_of"),
         notes=tuple(getattr(player, "notes", ())),
+        recurrent=bool(getattr(player, "recurrent", False)),
         lockstep=numbers["lockstep"],
         every=numbers["every"],
     )

@@ -44,6 +44,11 @@ class Sb3Expert:
     notes: tuple[str, ...] = ()
 
     @property
+    def recurrent(self) -> bool:
+        """Whether the policy has an LSTM."""
+        return hasattr(self.model.policy, "lstm_hidden_state_shape")
+
+    @property
     def chooses(self) -> str:
         """How actions are chosen, for people."""
         return "greedy" if self.deterministic else "sampled"
@@ -67,7 +72,7 @@ class Sb3Expert:
 
     def _choose(self, batch: Any, views: Sequence[View]) -> list[Any]:
         policy = self.model.policy
-        if hasattr(policy, "lstm_hidden_state_shape"):
+        if self.recurrent:
             chosen = self._recurrent(batch, views)
         elif self.deterministic:
             chosen = policy.predict(batch, deterministic=True, **_masked(policy, views))[0]

@@ -15,6 +15,7 @@ from isoclone.policies.base import (
     policy_flops,
     policy_layout,
     policy_params,
+    policy_remembers,
     width_for,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "policy_layout",
     "policy_names",
     "policy_params",
+    "policy_remembers",
     "suited_policy",
     "width_for",
 ]

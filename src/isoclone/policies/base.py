@@ -69,11 +69,15 @@ def make_policy(
 
 
 class _Cost(NamedTuple):
-    """Trainable parameters; FLOPs of a forward, and of a forward and backward pass, per sample."""
+    """Trainable parameters; FLOPs of a forward, and of a forward and backward pass, per sample.
+
+    `recurrent` is whether the policy carries a state from step to step.
+    """
 
     params: int
     forward: float
     trained: float
+    recurrent: bool
 
 
 @functools.cache
@@ -97,7 +101,7 @@ def _measured(
         module = make_policy(name, width, frame, n_actions, **dict(options))
     costs = without_compiler(counted, module)
     params = sum(p.numel() for p in module.parameters() if p.requires_grad)
-    return _Cost(params, *costs)
+    return _Cost(params, *costs, is_recurrent(module))
 
 
 def _example(module: torch.nn.Module, frame: FrameSpec) -> tuple[tuple[Any, ...], int]:
@@ -145,6 +149,13 @@ def policy_layout(name: str, width: int, frame: FrameSpec, n_actions: int, **opt
 def policy_params(name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any) -> int:
     """Count a policy's trainable parameters, without storage for them."""
     return _measured(name, width, frame, n_actions, tuple(sorted(options.items()))).params
+
+
+def policy_remembers(
+    name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any
+) -> bool:
+    """Return whether a policy is recurrent, read from a module without storage."""
+    return _measured(name, width, frame, n_actions, tuple(sorted(options.items()))).recurrent
 
 
 def policy_flops(

@@ -32,7 +32,7 @@ from isoclone.games import (
 )
 from isoclone.games.actions import random_actions, several
 from isoclone.games.base import SerialVector, slot_seeds
-from isoclone.policies import policy_flops, policy_layout, policy_params
+from isoclone.policies import policy_flops, policy_layout, policy_params, policy_remembers
 from isoclone.policies.compiler import without_compiler
 from isoclone.policies.encode import fit_encoder
 from isoclone.study.foresee import foreseen_cells, usual_best_width
@@ -61,6 +61,7 @@ class Speed(Record):
     per_flop_s: float
     rollout_steps_per_s: float
     expert_steps_per_s: float | None
+    expert_recurrent: bool = False
 
     def train_seconds(self, samples: float, flops: float) -> float:
         """Return the seconds to train on so many samples that cost so many FLOPs in all."""
@@ -150,7 +151,7 @@ def plan(
         speed=speed,
         estimate=expected,
         done_points=sum(point.role == "sweep" for point in done),
-        notes=[*getattr(the_game, "describe", list)(), *_notes(spec, speed, expected)],
+        notes=[*getattr(the_game, "describe", list)(), *_notes(spec, speed, expected, recorded)],
     )
 
 
@@ -165,7 +166,9 @@ def _size(spec: StudySpec, width: int, the_game: Game) -> dict[str, Any]:
     }
 
 
-def _notes(spec: StudySpec, speed: Speed | None, expected: Estimate) -> list[str]:
+def _notes(
+    spec: StudySpec, speed: Speed | None, expected: Estimate, recorded: Demonstrations | None
+) -> list[str]:
     notes = [told(spec.calibration, spec.budgets_flops)] if spec.calibration else []
     if spec.calibration and expected.total_s > LATE * 60 * spec.calibration["minutes"]:
         notes.append("the smallest budgets at which anything is learned take longer than was asked")
@@ -176,11 +179,22 @@ def _notes(spec: StudySpec, speed: Speed | None, expected: Estimate) -> list[str
             f"{speed.expert_steps_per_s:.0f} steps per core-second, {hours:.1f} core-hours "
             f"for {spec.samples:,} samples"
         )
+    if getattr(recorded or speed, "expert_recurrent", False) and not _remembers(spec):
+        notes.append(
+            f"the expert has a memory, and policy '{spec.policy}' has none: what the expert does "
+            "because of what it saw earlier cannot be imitated (--policy names one that remembers)"
+        )
     if not is_playable(spec.make_game()):
         notes.append(f"{spec.game} has no environment: losses are measured, and no returns")
     if spec.adaptive:
         notes.append("adaptive: hopeless sizes stop early, as far as can be foreseen")
     return notes
+
+
+def _remembers(spec: StudySpec) -> bool:
+    the_game = spec.make_game()
+    about = (spec.policy, spec.widths[0], the_game.frame, the_game.n_actions)
+    return policy_remembers(*about, **spec.policy_options)
 
 
 def measure_speed(spec: StudySpec, with_expert: bool, workers: int = 1) -> Speed:
@@ -195,20 +209,26 @@ def measure_speed(spec: StudySpec, with_expert: bool, workers: int = 1) -> Speed
     the_game = _of_short_episodes(spec)
     if not is_playable(the_game):
         return _speed(spec, _noise(the_game.frame), math.inf, None)
-    named, plays = f"game '{spec.game}'", None
+    named, expert_speed = f"game '{spec.game}'", (None, False)
     env = _attempt(named, make_env, the_game)
     try:
         frames = _attempt(named, _random_frames, the_game, env)
         rollouts = _attempt(named, _rollout_speed, the_game, env)
         if with_expert:
             args = (spec, the_game, env, workers)
-            plays = _attempt(f"expert '{spec.expert}'", _expert_speed, *args)
+            expert_speed = _attempt(f"expert '{spec.expert}'", _expert_speed, *args)
     finally:
         close(env)
-    return _speed(spec, frames, rollouts, plays)
+    return _speed(spec, frames, rollouts, *expert_speed)
 
 
-def _speed(spec: StudySpec, frames: np.ndarray, rollouts: float, plays: float | None) -> Speed:
+def _speed(
+    spec: StudySpec,
+    frames: np.ndarray,
+    rollouts: float,
+    plays: float | None,
+    recurrent: bool = False,
+) -> Speed:
     """Return the speed of play with that of training, measured on frames (n, *shape)."""
     small, large = (
         _attempt(f"policy '{spec.policy}' at width {w}", _seconds_per_sample, spec, w, frames)
@@ -216,7 +236,7 @@ def _speed(spec: StudySpec, frames: np.ndarray, rollouts: float, plays: float | 
     )
     per_flop = max((large[0] - small[0]) / (large[1] - small[1]), 0.0)
     base = max(small[0] - small[1] * per_flop, 0.0)
-    return Speed(base, per_flop, rollouts, plays)
+    return Speed(base, per_flop, rollouts, plays, recurrent)
 
 
 def _of_short_episodes(spec: StudySpec) -> Game:
@@ -362,11 +382,11 @@ def expert_speed(spec: StudySpec, workers: int = 1) -> float:
     """Measure the agent steps per second and core of the expert at play."""
     the_game = _of_short_episodes(spec)
     with closing(make_env(the_game)) as env:
-        return _expert_speed(spec, the_game, env, workers)
+        return _expert_speed(spec, the_game, env, workers)[0]
 
 
-def _expert_speed(spec: StudySpec, the_game: Game, env: Env, workers: int) -> float:
-    """Measure the agent steps per second and core of the expert at play."""
+def _expert_speed(spec: StudySpec, the_game: Game, env: Env, workers: int) -> tuple[float, bool]:
+    """Measure the agent steps per second and core of the expert at play; return if it remembers."""
     player = expert(spec.expert, the_game, **spec.expert_options)
     side_by_side = min(player.lockstep, max(1, workers))
     begun, steps = time.perf_counter(), 0
@@ -377,7 +397,8 @@ def _expert_speed(spec: StudySpec, the_game: Game, env: Env, workers: int) -> fl
             group = range(steps, steps + side_by_side)
             played = play(the_game, player, 0, group, envs)
             steps += sum(len(episode.actions) for _, _, episode, _ in played)
-        return steps / (time.perf_counter() - begun)
+        speed = steps / (time.perf_counter() - begun)
+        return speed, bool(getattr(player, "recurrent", False))
 
 
 def estimate(

@@ -52,6 +52,7 @@ class AutoAscend:
     name: str = "autoascend"
     lockstep: int = 1
     remembers: ClassVar[bool] = True
+    recurrent: ClassVar[bool] = True
 
     def act(self, views: Sequence[View]) -> list[int]:
         """Return one action for each view.

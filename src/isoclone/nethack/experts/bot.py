@@ -70,6 +70,7 @@ class NetHackBot:
     name: str = "scripted"
     lockstep: int = 1
     remembers: ClassVar[bool] = True  # its map is bound to the game
+    recurrent: ClassVar[bool] = True
 
     def act(self, views: Sequence[View]) -> list[int]:
         """Return one action for each view."""

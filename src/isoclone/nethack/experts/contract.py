@@ -40,6 +40,7 @@ class Bot:
     """A bot as an expert."""
 
     remembers: ClassVar[bool] = True
+    recurrent: ClassVar[bool] = True
     path: str
     make: Any = field(repr=False, compare=False)
     actions: tuple[int, ...] = field(repr=False)  # from an index of the contract to the game's
