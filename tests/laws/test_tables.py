@@ -18,6 +18,18 @@ def test_csv_is_read_and_unknown_columns_are_noticed(tmp_path):
     assert table.columns["params"].dtype == float
 
 
+def test_an_unknown_column_that_comes_near_one_of_ours_is_asked_about(tmp_path):
+    path = tmp_path / "runs.csv"
+    path.write_text(
+        "flops,params,samples,dev_loss,hue,mean_reward,dev_loss_sd,params_m,run/uniq_samples\n"
+        "1,2,3,4,5,6,7,8,9\n"
+    )
+    assert tables.read(path).notices == [
+        "ignored columns: mean_reward (did you mean return_mean?), dev_loss_sd (did you mean "
+        "dev_loss_se?), run/uniq_samples (did you mean unique_samples?), hue, params_m"
+    ]
+
+
 def test_parquet_gives_what_csv_gives(tmp_path):
     table = tables.read(write(tmp_path / "runs.csv"))
     pyarrow.parquet.write_table(pyarrow.table(table.columns), tmp_path / "runs.parquet")
@@ -32,6 +44,9 @@ def test_parquet_gives_what_csv_gives(tmp_path):
         ("flops,params,samples,dev_loss\n", "no rows"),
         ("flops,params,samples\n1,2,3\n", "lacks the column dev_loss"),
         ("params,samples,dev_loss\n1,2,3\n", "lacks the column flops"),
+        ("flops,params,samples,val_loss\n1,2,3,4\n", "dev_loss; .*if 'val_loss' is it, rename it"),
+        ("flops,Parms,samples,dev_loss\n1,2,3,4\n", "params; .*if 'Parms' is it, rename it"),
+        ("compute,params,samples,dev_loss\n1,2,3,4\n", "flops; .*if 'compute' is it, rename it"),
         ("flops,flops,params,samples,dev_loss\n1,2,3,4,5\n", "occurs twice"),
         ("flops,params,samples,dev_loss\n1,2,3\n", "cannot be read"),
         ("\x00\x01\x02", "cannot be read"),

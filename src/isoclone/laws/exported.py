@@ -13,10 +13,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 ALIASES = {"run_id": ("id", "name", "trial id"), "status": ("state",)}
 FINISHED = "finished"  # W&B's word for a run that came to its end
+USUAL = {  # names by which others call our columns
+    "params": ("n", "parameters", "n_params", "num_params", "n_parameters", "model_size"),
+    "samples": ("d", "tokens", "n_samples", "num_samples", "examples", "transitions", "steps"),
+    "flops": ("c", "compute", "train_flops", "total_flops"),
+    "dev_loss": ("loss", "val_loss", "valid_loss", "validation_loss", "test_loss", "eval_loss"),
+    "return_mean": ("return", "returns", "score", "reward", "mean_return", "mean_reward"),
+}
 PARTS = re.compile(r"[/.:]")
 
 
@@ -46,6 +54,18 @@ def with_our_names(
         made["status"] = ["ok" if v == FINISHED else v for v in made["status"]]
     said = ", ".join(f"{name} as {ours}" for ours, name in list(theirs.items())[:6])
     return made, [f"columns read under another name: {said}"]
+
+
+def meant(name: str, ours: Collection[str]) -> str | None:
+    """Return which of our columns a column of another name may be; None if none comes near.
+
+    >>> meant("val_loss", ["dev_loss", "flops"]), meant("Flop", ["dev_loss", "flops"])
+    ('dev_loss', 'flops')
+    """
+    last = _last_part(name)
+    usual = next((one for one, others in USUAL.items() if last in others and one in ours), None)
+    near = get_close_matches(last, ours, 1, 0.75)
+    return usual or (near[0] if near else None)
 
 
 def _last_part(name: str) -> str:

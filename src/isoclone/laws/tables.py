@@ -21,7 +21,7 @@ from isoclone.base.errors import DataError, SpecError, UsageError
 from isoclone.base.limits import check_unpacked
 from isoclone.base.records import Point
 from isoclone.base.schema import kinds
-from isoclone.laws.exported import with_our_names
+from isoclone.laws.exported import meant, with_our_names
 from isoclone.laws.points import REQUIRED
 
 KINDS = {"group": str, **kinds(Point), "n_actions": int}  # every column that is read
@@ -168,10 +168,16 @@ def from_columns(raw: Mapping[str, Any], where: str = "table") -> RunsTable:
         missing = ["flops"]
     if missing:
         has = ", ".join(list(columns)[:12]) or "none"
-        raise DataError(f"{where}: lacks the column {missing[0]}; its columns: {has}")
+        near = next((name for name in columns if meant(name, missing) == missing[0]), None)
+        hint = f"; if {near!r} is it, rename it" if near else ""
+        raise DataError(f"{where}: lacks the column {missing[0]}; its columns: {has}{hint}")
     unknown = [name for name in columns if name not in KINDS]
     if unknown:
-        notices.append(f"ignored columns: {', '.join(unknown[:8])}")
+        absent = [name for name in KINDS if name not in columns]
+        said = [f"{n} (did you mean {m}?)" if (m := meant(n, absent)) else n for n in unknown]
+        notices.append(
+            f"ignored columns: {', '.join(sorted(said, key=lambda text: '?' not in text)[:8])}"
+        )
     kept: dict[str, Any] = {}
     for name, values in columns.items():
         if KINDS.get(name) is str:
