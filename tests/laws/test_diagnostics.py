@@ -20,6 +20,10 @@ def test_optima_at_the_edge_and_few_budgets_are_named():
     found = diagnostics.of_optima(cut)
     assert codes(found) == {"optimum_censored", "few_optima", "few_budgets"}
     assert "(high end)" in found[0].message
+    assert "larger sizes or smaller budgets would enclose it" in found[0].message
+    large = diagnostics.of_optima(fit_isoflops(points.keep(~small)))[0]
+    assert "(low end)" in large.message
+    assert "fewer parameters at width 1) or larger budgets would enclose it" in large.message
 
 
 def test_returns_that_no_power_law_fits_are_named():

@@ -35,6 +35,10 @@ from isoclone.laws.return_link import FALLS
 Array = np.ndarray
 
 FAR_DECADES = 1.0
+REMEDY = {  # by the end at which the lowest loss is
+    "low": "smaller sizes (a policy with fewer parameters at width 1) or larger budgets",
+    "high": "larger sizes or smaller budgets",
+}
 DISAGREE = 0.3  # log10 N
 
 
@@ -48,7 +52,9 @@ def of_optima(curves: list[IsoFlop]) -> list[Status]:
             Status(
                 "optimum_censored",
                 f"at {len(censored)} of {len(curves)} budgets the lowest loss is at the edge of "
-                f"the sampled sizes: {which}; exponents leave these budgets out",
+                f"the sampled sizes: {which}; exponents leave these budgets out, and "
+                f"{' and '.join(REMEDY[edge] for edge in sorted({str(c.edge) for c in censored}))}"
+                " would enclose it",
             )
         )
     if len(curves) - len(censored) < EXPONENT_OPTIMA:
