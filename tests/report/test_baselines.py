@@ -45,6 +45,13 @@ def test_lead_is_told_with_its_error(facts: Facts) -> None:
     assert "9 parameters, run <code>r1</code>" in told["the smallest agent"]
 
 
+def test_the_agent_itself_is_no_rival(facts: Facts) -> None:
+    own = dataclasses.replace(ROW, mean=40.0, params=9, run_id=facts.agent.run_id)
+    told = rows_of(dressed(facts, 100.0, 3.0, baselines={"marginal": ROW, "smallest": own}))
+    assert not any("smallest agent" in row for row in told.values())
+    assert any("looks at nothing" in row for row in told.values())
+
+
 def test_random_play_and_expert_are_rows_of_every_study(facts: Facts) -> None:
     told = rows_of(dataclasses.replace(facts, baselines={}))
     assert list(told) == ["the forecast agent", "random play", "the expert (scripted)"]

@@ -25,7 +25,9 @@ def baselines(facts: Facts) -> Section | None:
     if agent is None or agent.return_mean is None or not (facts.baselines or facts.references):
         return None
     players: dict[str, Baseline | Reference] = {
-        WHO.get(name, name): row for name, row in facts.baselines.items()
+        WHO.get(name, name): row
+        for name, row in facts.baselines.items()
+        if row.run_id != agent.run_id  # the smallest agent may be the agent itself, trained on
     }
     for name, who in (("random", "random play"), ("expert", f"the expert ({facts.spec.expert})")):
         if name in facts.references:
