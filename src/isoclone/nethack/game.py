@@ -31,6 +31,7 @@ from isoclone.base.errors import MissingExtraError, SpecError, UnknownNameError
 from isoclone.base.registry import resolved
 from isoclone.games.base import FrameSpec, SerialVector, VectorEnv, slot_seeds
 from isoclone.games.process_vector import ProcessVector
+from isoclone.nethack.share import share_code
 
 ROWS, COLUMNS = 24, 80
 CELLS = ROWS * COLUMNS
@@ -239,6 +240,7 @@ class NetHackEnv:
         self.nle.nethack.set_initial_seeds(seed, seed, False)
         self.nle.reset()
         fix_birthday(self.nle.nethack, seed)
+        share_code(self.nle.nethack)
         self._facts, self._logged = None, self._xlogfile.stat().st_size
         self.seed, self.steps, self._idle, self._paid = seed, 0, 0, 0.0
         self._turns, self._score = self._blstats.item(TURNS), self._blstats.item(SCORE)
