@@ -129,7 +129,7 @@ def _expand(
 
     Threads are enough for that: Arrow and NumPy release Python's lock while they work.
     """
-    actions, checksums, written = [], [], 0
+    actions, checksums, written, total = [], [], 0, demos.samples
     what = EXPAND_AGAIN if (folder / DONE).exists() else EXPAND
     with ThreadPoolExecutor(default_workers()) as threads:
         encoder = fit_encoder(frames, layout, demos.frame, _statistics_frames(demos, threads.map))
@@ -143,7 +143,7 @@ def _expand(
                 checksums.append(checksum)
                 written += len(part)
                 if progress:
-                    progress(what, written, demos.samples)
+                    progress(what, written, total)
     for name, array in (
         ("actions", np.concatenate(actions).astype(np.int64)),
         ("mean", encoder.mean),
