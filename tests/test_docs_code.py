@@ -82,7 +82,7 @@ def test_an_example_is_a_whole_study(name, tmp_path):
     (tmp_path / name).write_text(FILES[name])
     planned = json.loads(python(tmp_path, "-m", "isoclone", "plan", name, "--json"))
     assert planned["points"] == 3 * len(planned["budgets_flops"]) >= 6
-    crew = ("--executor", "processes", "--workers", "2")
+    crew = ("--executor", "processes", "--workers", "1")
     run = json.loads(
         python(tmp_path, "-m", "isoclone", "run", name, "--out", "out", *crew, "--json")
     )
