@@ -16,6 +16,14 @@ from isoclone.games import FrameSpec, make_env, vector_env
 
 MADE: list[object] = []
 VECTOR = FrameSpec((3,), "float32", 1)
+ENDS = {
+    "text": str,
+    "nothing": lambda over: over or None,
+    "half": lambda over: 0.5,
+    "two": lambda over: [over, over],
+    "array": lambda over: np.array([over]),
+    "integer": int,
+}
 
 
 class Env:
@@ -55,10 +63,13 @@ class Env:
                 "shape": np.zeros(4, np.float32),
                 "dtype": np.zeros(3, np.float64),
             }.get(self.ill, frame)
-        return frame, reward, self.t == 9, False
+        reward = 1e308 if self.ill == "huge" else reward
+        return frame, reward, ENDS.get(self.ill, bool)(self.t == 9), False
 
     def close(self) -> None:
         self.closed = True
+        if self.ill == "close":
+            raise OSError("socket lost")
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,11 @@ SAID = {
     "endless": r"game 'ill', step 5: reward is inf, not a finite number",
     "number": r"game 'ill', step 5: 1 of 3 numbers of the frame are not finite",
     "shape": r"game 'ill', step 5: a frame has shape \(4,\), not \(3,\)",
+    "huge": r"game 'ill', step 2: the rewards so far are too large to be summed",
+    "text": r"game 'ill', step 1: terminated is 'False', not True or False",
+    "nothing": r"game 'ill', step 1: terminated is None, not True or False",
+    "half": r"game 'ill', step 1: terminated is 0.5, not True or False",
+    "two": r"game 'ill', step 1: terminated is \[False, False\], not True or False",
     "dtype": r"game 'ill', step 5: a frame is float64, not float32",
 }
 EXPERT = CallableExpert(lambda observation: 0)
@@ -120,6 +136,19 @@ def test_every_environment_is_closed(player):
     PLAYERS[player](Ill())
     assert MADE
     assert all(env.closed for env in MADE)
+
+
+@pytest.mark.filterwarnings("ignore:close")
+@pytest.mark.parametrize("player", PLAYERS)
+def test_a_close_that_raises_loses_nothing(player):
+    with pytest.warns(UserWarning, match="socket lost"):
+        PLAYERS[player](Ill("close"))
+
+
+@pytest.mark.parametrize("ill", ["array", "integer"])
+def test_ends_that_are_arrays_or_numbers_are_taken(ill):
+    ((_, _, episode, _),) = play(Ill(ill), EXPERT, 0, (0,))
+    assert len(episode.frames) == 9
 
 
 def test_frames_of_a_reused_array_are_recorded_one_by_one():

@@ -234,6 +234,25 @@ def test_environments_are_closed():
     assert LOG == ["made", "closed"] * 2
 
 
+class Says(Painted):
+    def step(self, action):
+        seen, reward, terminated, truncated, info = super().step(action)
+        return seen, reward, str(terminated), truncated, info
+
+    def close(self):
+        raise OSError("socket lost")
+
+
+def test_ends_that_are_no_flags_are_refused_and_a_close_that_raises_is_not(recwarn):
+    gymnasium.register("Says-v0", entry_point=Says)
+    env = make_env(game("gym/Says-v0"))
+    env.reset(0)
+    with pytest.raises(ExecutionError, match="step 1: terminated is 'False', not True or False"):
+        env.step(0)
+    env.close()
+    assert any("socket lost" in str(one.message) for one in recwarn)
+
+
 def test_floats_outside_their_bounds_are_refused_with_the_step():
     env = make_env(game("gym/Narrow-v0"))
     env.reset(0)

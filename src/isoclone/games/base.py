@@ -6,13 +6,15 @@ rollouts alike (`stack_indices`), so a policy sees the same stack wherever the f
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from isoclone.base.errors import SpecError
+from isoclone.base.errors import FOREIGN, DataError, SpecError, words_of
+from isoclone.base.records import shown
 from isoclone.games.actions import one_action
 
 SEEDS = 2**62  # seeds counted on from one still fit into 63 bits
@@ -214,11 +216,32 @@ def is_playable(game: Game) -> bool:
     return bool(getattr(game, "has_environment", True))
 
 
-def close(env: Env | VectorEnv) -> None:
-    """Close an environment, if it has `close()`."""
+def close(env: Any) -> None:
+    """Close an environment, if it has `close()`; what that raises is a warning.
+
+    What was played is whole by then, and must not be lost.
+    """
     give_back = getattr(env, "close", None)
-    if give_back is not None:
+    if give_back is None:
+        return
+    try:
         give_back()
+    except FOREIGN as error:
+        warnings.warn(f"close() of {type(env).__name__}: {words_of(error)}", stacklevel=2)
+
+
+def as_flag(value: Any, name: str) -> bool:
+    """Return an environment's `terminated` or `truncated`: True, False, 0, 1, or an array of one.
+
+    Raises:
+        DataError: it is anything else, such as the text 'False', which Python holds for true.
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    found = np.asarray(value)
+    if found.size != 1 or found.dtype.kind not in "biuf" or found.item() not in (0, 1):
+        raise DataError(f"{name} is {shown(value)}, not True or False")
+    return bool(found.item())
 
 
 def check_seed(seed: int) -> None:

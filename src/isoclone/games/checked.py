@@ -19,7 +19,7 @@ from isoclone.base.errors import (
     IsocloneError,
     words_of,
 )
-from isoclone.games.base import Env, Game, SerialVector, VectorEnv, close, slot_seeds
+from isoclone.games.base import Env, Game, SerialVector, VectorEnv, as_flag, close, slot_seeds
 
 
 def make_env(game: Game) -> CheckedEnv:
@@ -48,7 +48,7 @@ class CheckedEnv:
     """
 
     def __init__(self, game: Game):
-        self._game, self._steps = game, 0
+        self._game, self._steps, self._sum = game, 0, 0.0
         self._dtype = np.dtype(game.frame.dtype)
         self._env: Env = self._made()
 
@@ -62,7 +62,7 @@ class CheckedEnv:
 
     def reset(self, seed: int) -> np.ndarray:
         """Start the episode that belongs to `seed`; return a copy of the first frame."""
-        self._steps = 0
+        self._steps, self._sum = 0, 0.0
         try:
             frame = self._env.reset(seed)
         except DataError as error:
@@ -79,6 +79,7 @@ class CheckedEnv:
         try:
             frame, reward, terminated, truncated = self._env.step(action)
             paid = float(reward)
+            ends = as_flag(terminated, "terminated"), as_flag(truncated, "truncated")
         except DataError as error:
             raise ExecutionError(f"{self._where}: {error}") from error
         except IsocloneError:
@@ -87,7 +88,10 @@ class CheckedEnv:
             raise self._failure(f"failed at step {self._steps}", error) from error
         if not np.isfinite(paid):
             raise ExecutionError(f"{self._where}: reward is {paid}, not a finite number")
-        return self._copied(frame), paid, bool(terminated), bool(truncated)
+        self._sum += paid
+        if not np.isfinite(self._sum):
+            raise ExecutionError(f"{self._where}: the rewards so far are too large to be summed")
+        return self._copied(frame), paid, *ends
 
     def close(self) -> None:
         """Close the environment."""

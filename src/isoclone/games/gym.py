@@ -11,7 +11,7 @@ import numpy as np
 from isoclone.base.errors import FOREIGN, SpecError, words_of
 from isoclone.base.quiet import draw_without_a_screen
 from isoclone.base.records import shown
-from isoclone.games.base import FrameSpec
+from isoclone.games.base import FrameSpec, as_flag, close
 from isoclone.games.gym_make import make_gymnasium, spaces_of
 
 MAX_STEPS = 27_000
@@ -138,12 +138,13 @@ class GymEnv:
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool]:
         self.observation, reward, terminated, truncated, _ = self.env.step(self._action(action))
         self._steps += 1
-        truncated = not terminated and (truncated or self._steps >= self._max_steps)
-        return self._read(self.observation), float(reward), bool(terminated), bool(truncated)
+        over = as_flag(terminated, "terminated")
+        cut = as_flag(truncated, "truncated") or self._steps >= self._max_steps
+        return self._read(self.observation), float(reward), over, cut and not over
 
     def close(self) -> None:
         """Close the environment."""
-        self.env.close()
+        close(self.env)
 
 
 class DrawnGymEnv(GymEnv):

@@ -13,6 +13,7 @@ from typing import Any
 from isoclone.base.errors import FOREIGN, IsocloneError, SpecError, UnknownNameError, words_of
 from isoclone.base.quiet import quietly
 from isoclone.base.registry import trusted_modules
+from isoclone.games.base import close
 
 OWN = "gymnasium."  # modules of Gymnasium itself, which need no trust
 PLUGINS = ("gymnasium.envs", "gymnasium.envs.__root__")
@@ -49,7 +50,7 @@ def make_gymnasium(env_id: str, make: dict[str, Any], wrappers: Sequence[str]) -
         try:
             env = maker(env)
         except FOREIGN as error:
-            env.close()
+            close(env)
             raise _failed(f"{title} in the wrapper {name}", error) from error
     return env
 
@@ -143,5 +144,5 @@ def _spaces(
         made = env.observation_space, env.action_space
         own = type(env.unwrapped).__module__.startswith(OWN)
     finally:
-        env.close()
+        close(env)
     return (*made, own)
