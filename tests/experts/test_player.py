@@ -160,6 +160,22 @@ def test_impossible_players_are_refused(changed, said):
         ic.expert(5, TOY)
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_logits_that_nothing_can_be_chosen_by_are_refused(odd):
+    class Odd:
+        name, lockstep = "odd", 2
+
+        def reset(self, n):
+            pass
+
+        def act(self, observations):
+            return np.full((len(observations), 3), odd, np.float32)
+
+    toy = game("toy")
+    with pytest.raises(DataError, match=r"expert 'odd': its logits have (nan|inf|-inf) as largest"):
+        list(play(toy, ic.expert(Odd(), toy), 0, (0, 1)))
+
+
 def test_a_player_may_act_in_real_numbers():
     class Pushes:
         lockstep = 2

@@ -180,6 +180,7 @@ class PlayerExpert:
         mine = [row.index for row in rows]
         if answer.dtype.kind == "f" and answer.shape == (n, self.n_actions):
             self._logits, rngs = True, [view.rng for view in views]
+            self._check(answer[mine])
             return chosen(answer[mine], self.sizes, rngs, self.greedy)
         if answer.dtype.kind == "f" and self.own_actions and len(answer) == n:
             return list(answer[mine])
@@ -190,6 +191,15 @@ class PlayerExpert:
                 f"{answer.shape}; it wants integers of {shape} or logits of {(n, self.n_actions)}"
             )
         return [int(answer[i]) if factors == 1 else answer[i].astype(np.int64) for i in mine]
+
+    def _check(self, logits: np.ndarray) -> None:
+        """Refuse logits (n, n_actions) that no action can be chosen by; -inf is never chosen."""
+        for factor in np.split(logits, np.cumsum(self.sizes)[:-1], axis=1):
+            most = factor.max(1)  # NaN if one is
+            if not np.isfinite(most).all():
+                raise DataError(
+                    f"{self._who}: its logits have {most[~np.isfinite(most)][0]} as largest"
+                )
 
 
 def as_expert(player: Any, game: Game, name: str | None = None) -> PlayerExpert:
