@@ -518,7 +518,10 @@ def _row(index: int, episode: Episode) -> EpisodeInfo:
 def _differ(made: Any, told: Any) -> bool:
     """Return whether two values differ; sums of rewards may in the last digit, between machines."""
     if isinstance(made, float):
-        return not math.isclose(made, told, rel_tol=1e-9, abs_tol=1e-9)
+        close = isinstance(told, float | int) and math.isclose(
+            made, told, rel_tol=1e-9, abs_tol=1e-9
+        )
+        return not close
     return bool(made != told)
 
 

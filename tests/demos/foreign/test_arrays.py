@@ -138,6 +138,10 @@ WRONG = {
         {**steps(PLAY), "truncated": np.zeros((ENDS[-1], 2), bool)},
         r"truncated has shape \(\d+, 2\).*side by side one after another",
     ),
+    "text": (
+        {**steps(PLAY), "truncated": np.array(["True", "False"])[number % 2]},
+        "truncated holds <U5, not numbers or flags",
+    ),
     "rewards": ({**steps(PLAY), "rewards": np.ones(3)}, "3 rewards for"),
     "flags": ({**steps(PLAY), "truncated": np.ones(3, bool)}, "truncated has 3 rows"),
     "falling": ({**steps(PLAY), "episode_ends": ENDS[::-1]}, "episode_ends must rise"),

@@ -158,6 +158,36 @@ def test_whole_numbers_stored_as_floats_are_pointed_out(tmp_path):
         ic.demos_from(floats, path=tmp_path)
 
 
+ODD_ACTIONS = {
+    "from 1": ([1, 2, 1, 2], "1 of 3 choices (0 to 2) are never taken; if they are counted from 1"),
+    "wrapped": ([0, 1, 255, 1], "253 of 256 choices (0 to 255) are never taken"),
+    "one-hot": ([[1, 0], [0, 1], [1, 0], [0, 1]], "each action is a 1 among 2 numbers"),
+    "all taken": ([0, 1, 2, 0], None),
+    "two, one taken": ([0, 0, 0, 0], None),
+    "two switches": ([[1, 1], [0, 1], [1, 0], [0, 0]], None),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_ACTIONS)
+def test_choices_that_are_never_taken_are_said(tmp_path, kind):
+    actions, said = ODD_ACTIONS[kind]
+    episode = np.ones((4, 2), np.float32), np.array(actions), None, True, False
+    told: list[str] = []
+    demos = ic.demos_from([episode] * 3, path=tmp_path / "d", tell=told.append)
+    assert [line[: len(said or "")] for line in told] == ([said] if said else [])
+    assert demos.remarks() == told
+
+
+def test_rewards_too_large_to_be_summed_leave_out_their_episode(tmp_path):
+    seen, actions = np.ones((4, 2), np.float32), np.array([0, 1, 0, 1])
+    episodes = [
+        (seen + k, actions, [value] * 4, True, False) for k, value in enumerate((1, 1e308, 2))
+    ]
+    demos = ic.demos_from(episodes, path=tmp_path / "d")
+    assert demos.imported["left_out"] == 1
+    assert "too large to be summed" in demos.imported["why"][0][1]
+
+
 def test_rewards_that_are_missing_stay_missing(tmp_path):
     demos = ic.demos_from([one._replace(rewards=None) for one in PLAY], path=tmp_path)
     assert {info.episode_return for info in demos.episodes} == {None}

@@ -227,6 +227,8 @@ def _read(where: str, what: str, column: Any) -> np.ndarray:
         said = " ".join(str(error).split())[:160]
         raise DataError(f"{where}: {what}: {type(error).__name__}: {said}") from error
     found = one_a_row(found, what, where)
+    if what != "episode" and found.dtype.kind not in "biuf":
+        raise DataError(f"{where}: {what} holds {found.dtype}, not numbers or flags")
     if found.dtype.kind == "f" and not np.isfinite(found).all():
         raise DataError(f"{where}: {what} has a number that is not finite")
     return found

@@ -114,10 +114,12 @@ def demos_from(
     assert reader is not None
     said = {"source": source, "left_out": sum(left_out.values())}
     reasons = [[count, example[kind]] for kind, count in left_out.most_common(REASONS)]
-    store.finish({**spaces.facts(reader), "expert": expert}, dev_fraction, {**said, "why": reasons})
+    notes = reader.actions.notes()
+    facts = {**spaces.facts(reader), "expert": expert, **({"read_as": notes} if notes else {})}
+    store.finish(facts, dev_fraction, {**said, "why": reasons})
     demos = FrameDemonstrations.open(path)
-    for count, text in reasons if tell else ():
-        tell(f"left out {count}: {text}")  # type: ignore[misc]
+    for line in [*(f"left out {count}: {text}" for count, text in reasons), *notes] if tell else ():
+        tell(line)  # type: ignore[misc]
     return demos
 
 

@@ -43,6 +43,10 @@ class Actions(Protocol):
         """Return the mean distance to the bins' centres; None where nothing is binned."""
         ...
 
+    def notes(self) -> list[str]:
+        """Return what is odd about the actions read so far, a line each, for people."""
+        ...
+
 
 class EpisodeReader:
     """Reads episodes for one game: `read` refuses those that are not of its spaces."""
@@ -141,6 +145,10 @@ def _rewards(column: Any, steps: int) -> np.ndarray:
     if rewards.shape != (steps,):
         raise DataError(f"rewards have shape {rewards.shape}, not ({steps},)")
     check_finite(rewards, "reward")
+    with np.errstate(over="ignore"):
+        total = rewards.sum(dtype=np.float64)
+    if not np.isfinite(total):
+        raise DataError("its rewards are too large to be summed")
     return exact(rewards)  # type: ignore[arg-type]
 
 
@@ -275,6 +283,10 @@ class SpaceActions:
         added = len(parts) * AT_ONCE - steps  # copies of the last action, see `_parts`
         return (total - added * self._reader.error(self._row(column, steps - 1))) / steps
 
+    def notes(self) -> list[str]:
+        """Return nothing: each action is one of the space."""
+        return []
+
     def _parts(self, column: Any) -> list[np.ndarray] | None:
         """Cut a column into parts of AT_ONCE actions; the last is filled up with its last action.
 
@@ -351,6 +363,8 @@ class NumberedActions:
 
     def __init__(self, sizes: tuple[int, ...] | None):
         self._sizes, self._largest = sizes, np.zeros(0, np.int64)
+        self._taken: dict[int, set[int]] = {}  # by factor
+        self._one_hot = True  # all actions so far look like that
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -374,6 +388,25 @@ class NumberedActions:
         """Return None: nothing is binned."""
         return None
 
+    def notes(self) -> list[str]:
+        """Return which choices nobody takes, where they were counted by the largest."""
+        if self._sizes:
+            return []
+        if self._one_hot and len(self._largest) > 1:
+            count = len(self._largest)
+            return [f"each action is a 1 among {count} numbers: if it is one-hot, give its argmax"]
+        lines = []
+        for factor, size in enumerate(self.sizes):
+            unused = size - len(self._taken[factor])
+            if unused and size > 2:
+                one = (
+                    "; if they are counted from 1, subtract 1"
+                    if 0 not in self._taken[factor]
+                    else ""
+                )
+                lines.append(f"{unused} of {size} choices (0 to {size - 1}) are never taken{one}")
+        return lines
+
     def _check(self, factors: np.ndarray) -> None:
         sizes = self._sizes
         known = len(sizes) if sizes else len(self._largest) or factors.shape[1]
@@ -383,6 +416,9 @@ class NumberedActions:
             _check_declared(factors, sizes)
             return
         check_countable(factors)
+        self._one_hot &= bool((factors.max(1) == 1).all() and (factors.sum(1) == 1).all())
+        for factor, column in enumerate(factors.T):
+            self._taken.setdefault(factor, set()).update(np.unique(column).tolist())
         seen = factors.max(0)
         self._largest = np.maximum(self._largest, seen) if len(self._largest) else seen
 
