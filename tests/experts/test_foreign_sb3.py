@@ -230,6 +230,26 @@ def test_stacked_observations_are_stacked_as_sb3_stacks_them(tmp_path):
         view.frames.append(view.env.step(action)[0])
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["with its config", "without"])
+def test_statistics_of_a_stack_are_applied_to_the_stack(tmp_path, told):
+    env = VecNormalize(VecFrameStack(make_vec_env("CartPole-v1", n_envs=1, seed=0), 3))
+    for _ in range(50):
+        env.step([0]) if _ else env.reset()
+    env.training = False
+    model = small_ppo(env)
+    model.save(tmp_path / "m.zip")
+    env.save(str(tmp_path / "vecnormalize.pkl"))
+    if told:
+        (tmp_path / "config.yml").write_text("frame_stack: 3\npolicy: MlpPolicy\n")
+    normalize = str(tmp_path / "vecnormalize.pkl")
+    player = expert(tmp_path / "m.zip", CART, trust=True, device="cpu", normalize=normalize)
+    view, stacked = first_view(CART), np.zeros(12, np.float32)
+    for action in (1, 0, 1, 0):
+        stacked = np.concatenate([stacked[4:], np.asarray(view.env.observation)])
+        assert np.allclose(player.reader.batch([view])[0], env.normalize_obs(stacked), atol=1e-6)
+        view.frames.append(view.env.step(action)[0])
+
+
 def test_the_list_of_known_algorithms_is_complete(normalised, tmp_path):
     """An unknown one is refused with all that the two libraries have."""
     assert set(SB3) == {n for n in sb3.__all__ if n.isupper()} - {"HER"}

@@ -170,23 +170,31 @@ def _fitted(
     if spaces:
         observations = stacked_space(spaces[0], beside.frame_stack or 1)
         if saved in (None, observations.shape):
-            if statistics:
-                statistics.check(_shapes(spaces[0]))
+            of_stack = _of_stack(statistics, spaces[0], observations)
             _check_count(path, data, game)
             return (
                 (observations, spaces[1]),
-                RawReader(beside.frame_stack or 1, statistics),
+                RawReader(beside.frame_stack or 1, statistics, of_stack),
                 _indexer(spaces[1], game),
             )
     _check_count(path, data, game)
     stack = _stack_of(saved, game, beside.frame_stack)
-    if statistics:
-        statistics.check({"": game.frame.shape})
-    return (
-        sb3_spaces(game.frame, game.n_actions, stack),
-        FrameReader(stack, not own, statistics),
-        int,
-    )
+    spaces = sb3_spaces(game.frame, game.n_actions, stack)
+    of_stack = _of_stack(statistics, game.frame, spaces[0])
+    return spaces, FrameReader(stack, not own, statistics, of_stack), int
+
+
+def _of_stack(statistics: Statistics | None, single: Any, stacked: Any) -> bool:
+    """Return whether statistics are of a stack of observations, and not of single ones.
+
+    Raises:
+        CheckpointError: they fit neither.
+    """
+    if statistics is None or statistics.fits(_shapes(single)):
+        return False
+    if len(stacked.shape or ()) != 1 or not statistics.fits(_shapes(stacked)):
+        statistics.check(_shapes(single))
+    return True
 
 
 def _shapes(space: Any) -> dict[str, tuple[int, ...]]:

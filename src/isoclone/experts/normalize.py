@@ -40,6 +40,10 @@ class Statistics:
         scaled = (np.asarray(value) - mean) / np.sqrt(variance + self.epsilon)
         return np.clip(scaled, -self.clip, self.clip).astype(np.float32)
 
+    def fits(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        """Return whether they are of observations of these shapes ("": an array)."""
+        return all(mean.shape == shapes.get(key) for key, (mean, _) in self.moments.items())
+
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Raise CheckpointError unless they are of observations of these shapes ("": an array)."""
         for key, (mean, _) in self.moments.items():

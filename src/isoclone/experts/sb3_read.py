@@ -38,11 +38,15 @@ def sb3_spaces(frame: FrameSpec, n_actions: int, stack: int | None = None) -> tu
 
 @dataclass(frozen=True)
 class FrameReader:
-    """Reads the last `stack` frames; those before the start are black if `blank`, as with SB3."""
+    """Reads the last `stack` frames; those before the start are black if `blank`, as with SB3.
+
+    `statistics` are of a frame, or of the stack if `of_stack`.
+    """
 
     stack: int
     blank: bool = False
     statistics: Statistics | None = None
+    of_stack: bool = False
 
     def batch(self, views: Sequence[View]) -> np.ndarray:
         """Return the observations of the views, (n, *observation)."""
@@ -50,19 +54,21 @@ class FrameReader:
 
     def _read(self, view: View) -> np.ndarray:
         frames = view.observation(self.stack)
-        if self.statistics:
+        if self.statistics and not self.of_stack:
             frames = np.stack([self.statistics.normalized(frame) for frame in frames])
         if self.blank and view.step + 1 < self.stack:
             frames[: self.stack - 1 - view.step] = 0
-        return as_sb3(frames)
+        shown = as_sb3(frames)
+        return self.statistics.normalized(shown) if self.statistics and self.of_stack else shown
 
 
 @dataclass(frozen=True)
 class RawReader:
-    """Reads observations as the environment gave them."""
+    """Reads observations as the environment gave them; `statistics` as for `FrameReader`."""
 
     stack: int = 1
     statistics: Statistics | None = None
+    of_stack: bool = False
 
     def batch(self, views: Sequence[View]) -> Any:
         """Return the observations of the views: an array, (n, *observation), or a dict of them."""
@@ -73,7 +79,7 @@ class RawReader:
 
     def _read(self, view: View) -> Any:
         seen = view.env.observation
-        if self.statistics:
+        if self.statistics and not self.of_stack:
             seen = self.statistics.normalized(seen)
         if isinstance(seen, dict):
             return {key: np.array(value) for key, value in seen.items()}
@@ -81,7 +87,8 @@ class RawReader:
             return np.array(seen)
         past = view.memory.setdefault(PAST, [np.zeros_like(seen)] * self.stack)
         past[:] = [*past[1:], np.array(seen)]
-        return np.concatenate(past, axis=-1)
+        stacked = np.concatenate(past, axis=-1)
+        return self.statistics.normalized(stacked) if self.statistics and self.of_stack else stacked
 
 
 def gymnasium_spaces(game: Game) -> tuple[Any, Any] | None:
