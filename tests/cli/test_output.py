@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import os
 import re
 import signal
@@ -188,3 +189,45 @@ def test_a_study_that_cannot_be_written_is_told_what_to_do():
         alone(Path("/sys/kernel/isoclone.lock"), "here"),
     ):
         pass
+
+
+NOISY = """
+import os
+import gymnasium as gym
+import numpy as np
+
+print("imported")
+
+class Noisy(gym.Env):
+    observation_space = gym.spaces.Box(-9, 9, (3,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        print("python says reset")
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        os.write(1, b"a library says step\\n")
+        return np.ones(3, np.float32), 1.0, True, False, {}
+
+gym.register("Noisy-v0", entry_point=Noisy)
+"""
+
+
+@pytest.mark.parametrize("verb", ["score", "record"])
+def test_json_is_alone_on_standard_output_whatever_a_game_prints(verb, tmp_path):
+    (tmp_path / "noisy.py").write_text(NOISY)
+    words = {
+        "score": ["expert", "score", "random", "gym/Noisy-v0", "--episodes", "2"],
+        "record": ["demos", "record", "gym/Noisy-v0", "--expert", "random", "--samples", "20",
+                   "--executor", "processes", "--workers", "1"],
+    }[verb]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "isoclone", *words, "--import", "noisy", "--json"],
+        capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ":".join(
+            [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert isinstance(json.loads(done.stdout), dict)
+    assert {"imported", "python says reset", "a library says step"} <= set(done.stderr.splitlines())

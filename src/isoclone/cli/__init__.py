@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -230,22 +230,28 @@ def _carry_out(words: list[str]) -> None:
     """Do what the words of a command line ask for."""
     for library in ("OMP", "OPENBLAS", "MKL"):  # before NumPy: matrices this small want no threads
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    from isoclone import __version__
     from isoclone.base.quiet import hush
+    from isoclone.cli.output import chatter_aside, print_plain
 
     hush()
-    import tyro
-
-    from isoclone import __version__
-    from isoclone.base.limits import raise_limit
-    from isoclone.base.registry import Registry, import_modules
-    from isoclone.cli.output import print_plain
-    from isoclone.cli.usage import complaints_in_one_line, deferred
-    from isoclone.executors.setup import run_study_file
-
     _end_quietly_on_signals()
     if words[:1] == ["--version"]:
         print_plain(f"isoclone {__version__}")
         return
+    with chatter_aside() if "--json" in words else nullcontext():
+        _call(words)
+
+
+def _call(words: list[str]) -> None:
+    """Call the function of a verb with its arguments."""
+    import tyro
+
+    from isoclone.base.limits import raise_limit
+    from isoclone.base.registry import Registry, import_modules
+    from isoclone.cli.usage import complaints_in_one_line, deferred
+    from isoclone.executors.setup import run_study_file
+
     try:
         for size in _taken_out(words, "--unpack-limit", "a size, as in --unpack-limit 8GiB"):
             raise_limit(size, "--unpack-limit")

@@ -12,8 +12,8 @@ import codecs
 import json
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from isoclone.base.errors import IsocloneError, StoreError
@@ -80,7 +80,38 @@ def write(text: str, stream: TextIO | None) -> None:
 
 def print_plain(text: str) -> None:
     """Print text as it is on standard output: nothing wrapped, no markup."""
-    write(text + "\n", sys.stdout)
+    if _HELD:
+        _HELD[-1].append(text + "\n")
+    else:
+        write(text + "\n", sys.stdout)
+
+
+_HELD: list[list[str]] = []  # results that wait for the end of `chatter_aside`
+
+
+@contextmanager
+def chatter_aside() -> Iterator[None]:
+    """Send what anybody prints in the block to standard error; results follow on standard output.
+
+    A game, an expert or a library may print as it likes: also from C, and in processes begun here.
+    """
+    ours, kept = sys.stdout, None
+    with suppress(OSError, ValueError):  # a stream of Python's alone has no number
+        if ours.fileno() == 1:
+            ours.flush()
+            kept = os.dup(1)
+            os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    _HELD.append([])
+    try:
+        yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
+        sys.stdout = ours
+        for text in _HELD.pop():
+            write(text, sys.stdout)
 
 
 def print_json(value: Any) -> None:
