@@ -140,7 +140,15 @@ WRONG = {
     ),
     "text": (
         {**steps(PLAY), "truncated": np.array(["True", "False"])[number % 2]},
-        "truncated holds <U5, not numbers or flags",
+        "a.npz: truncated holds <U5, not flags",
+    ),
+    "step types": (
+        {**steps(PLAY), "dones": np.minimum(number, 1) * 2},
+        "dones holds 2, and flags are 0 and 1",
+    ),
+    "flags that are missing": (
+        {**steps(PLAY), "truncated": np.full(ENDS[-1], np.nan)},
+        "truncated holds nan, and flags are 0 and 1",
     ),
     "rewards": ({**steps(PLAY), "rewards": np.ones(3)}, "3 rewards for"),
     "flags": ({**steps(PLAY), "truncated": np.ones(3, bool)}, "truncated has 3 rows"),

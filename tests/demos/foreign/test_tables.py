@@ -110,6 +110,21 @@ WRONG = {
         {},
         "truncated has shape .*side by side",
     ),
+    "step types": (
+        {"truncated": np.full(LENGTHS.sum(), 2)},
+        {},
+        "truncated holds 2, and flags are 0 and 1",
+    ),
+    "flags that are missing": (
+        {"truncated": np.full(LENGTHS.sum(), np.nan)},
+        {},
+        "truncated holds nan, and flags are 0 and 1",
+    ),
+    "no number": (
+        {"ep": np.full(LENGTHS.sum(), np.nan)},
+        {"episode": "ep"},
+        "episode has a number that is not finite",
+    ),
     "apart": ({"ep": np.arange(LENGTHS.sum()) // 7 % 3}, {"episode": "ep"}, "do not lie together"),
 }
 

@@ -28,6 +28,7 @@ import numpy as np
 from isoclone.base.errors import DataError, SpecError
 from isoclone.base.userfile import found_in_file, is_file_reference, split_reference
 from isoclone.demos.foreign.base import Foreign, Given, Unfit
+from isoclone.demos.foreign.read import check_flags
 from isoclone.demos.foreign.trees import (
     Tree,
     holds_tree,
@@ -227,8 +228,8 @@ def _read(where: str, what: str, column: Any) -> np.ndarray:
         said = " ".join(str(error).split())[:160]
         raise DataError(f"{where}: {what}: {type(error).__name__}: {said}") from error
     found = one_a_row(found, what, where)
-    if what != "episode" and found.dtype.kind not in "biuf":
-        raise DataError(f"{where}: {what} holds {found.dtype}, not numbers or flags")
+    if what not in ("episode", "episode_ends"):
+        check_flags(found, f"{where}: {what}")
     if found.dtype.kind == "f" and not np.isfinite(found).all():
         raise DataError(f"{where}: {what} has a number that is not finite")
     return found

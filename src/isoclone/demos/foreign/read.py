@@ -136,6 +136,18 @@ def check_finite(values: np.ndarray, name: str) -> None:
     )
 
 
+def check_flags(found: np.ndarray, name: str) -> None:
+    """Raise DataError unless all values of a column are True, False, 1 or 0.
+
+    A step's type (0 the first, 1 inside, 2 the last) is not whether it is the last.
+    """
+    if found.dtype.kind not in "biuf":
+        raise DataError(f"{name} holds {found.dtype}, not flags")
+    odd = np.flatnonzero((found != 0) & (found != 1))
+    if len(odd):
+        raise DataError(f"{name} holds {found.flat[odd[0]]:g}, and flags are 0 and 1")
+
+
 def _rewards(column: Any, steps: int) -> np.ndarray:
     if column is None:
         return np.full(steps, np.nan, np.float32)
@@ -163,6 +175,7 @@ def _flag(flags: Any, name: str, steps: int) -> bool:
     if flags is None:
         return False
     found = array(flags, name)
+    check_flags(found, name)
     if found.ndim == 0:
         return bool(found)
     if found.size != steps:

@@ -20,6 +20,7 @@ from isoclone.base.parquet import groups
 from isoclone.demos.foreign.arrays import ALIASES, one_a_row
 from isoclone.demos.foreign.base import Foreign, Given, Unfit
 from isoclone.demos.foreign.pictures import check_pictures, decoded
+from isoclone.demos.foreign.read import check_flags
 from isoclone.demos.foreign.trees import files_below
 
 COLUMNS = ("observations", "actions", "rewards", "terminated", "truncated", "dones", "episode")
@@ -292,7 +293,12 @@ class _Table:
 
     def _ends(self, values: dict[str, np.ndarray], what: str) -> np.ndarray:
         """Return the column that tells where episodes end, one value a row."""
-        return one_a_row(values[self.columns[what][0]], what, self.name)
+        found = one_a_row(values[self.columns[what][0]], what, self.name)
+        if what != "episode":
+            check_flags(found, f"{self.name}: {what}")
+        elif found.dtype.kind == "f" and not np.isfinite(found).all():
+            raise DataError(f"{self.name}: episode has a number that is not finite")
+        return found
 
     def _of_columns(self, joined: dict[str, np.ndarray]) -> Given:
         def cell(what: str) -> Any:
