@@ -107,7 +107,9 @@ def check_zip(path: Path, unless_said: int = DEFAULT) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             check_archive(path, archive, unless_said)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except (DataError, OSError):
+        raise
+    except Exception as error:  # zipfile has many of its own, and struct's, zlib's
         raise DataError(f"{path} is damaged or no zip archive") from error
 
 

@@ -15,7 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from isoclone.base.errors import CheckpointError, MissingExtraError, SpecError, TrustError
+from isoclone.base.errors import (
+    CheckpointError,
+    MissingExtraError,
+    SpecError,
+    TrustError,
+    foreign_fails,
+)
 from isoclone.base.limits import check_zip
 from isoclone.experts.base import Expert
 from isoclone.experts.player import as_expert
@@ -139,8 +145,9 @@ def load_network(
             f"{path} is a file of torch and may hold pickled objects and code; if you trust its "
             "source, pass trust=True (--trust)"
         )
-    if zipfile.is_zipfile(path):
-        check_zip(path)
+    with foreign_fails(CheckpointError, f"{path} is damaged"):
+        if zipfile.is_zipfile(path):  # raises, too, of archives in several parts
+            check_zip(path)
     opener = _onnx if path.suffix == ".onnx" else _exported if path.suffix == ".pt2" else _script
     opened = opener(path, device)
     kind = dtype or opened.dtype or "float32"
