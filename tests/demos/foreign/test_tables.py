@@ -187,9 +187,11 @@ SMALL_TEXT = b"\x00\x00\x00\x08tEXt\x00\x00\x00\x01\x00\x00\x00\x01"
         (png_of(2000, 2000), "pictures? would unpack to .*--unpack-limit"),
         (jpeg_of(2000, 2000), "pictures? would unpack to .*--unpack-limit"),
         (png_of(2000, 2000, SMALL_TEXT), "neither PNG nor JPEG"),
+        (png_of(4, 4).replace(b"\0\0\0\0IEND", b"\xff\xff\xff\xffzTXt"), "it is cut off"),
+        (png_of(4, 4)[:-9], "it is cut off"),
         (png_of(400, 400), "10 pictures would unpack to .*--unpack-limit"),
     ],
-    ids=["png", "jpeg", "a chunk before", "many"],
+    ids=["png", "jpeg", "a chunk before", "a long chunk", "cut", "many"],
 )
 def test_pictures_beyond_the_limit_are_never_decoded(bomb, said, rows, tmp_path, monkeypatch):
     monkeypatch.setenv("ISOCLONE_UNPACK_LIMIT", "2M")

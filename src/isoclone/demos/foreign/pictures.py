@@ -30,12 +30,23 @@ def check_pictures(pictures: Sequence[bytes]) -> None:
 def _decoded_bytes(data: bytes) -> int:
     """Return how many bytes a picture's pixels take; 0 where its header is cut off."""
     if data.startswith(PNG):
+        _check_chunks(data)
         width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
         depth, colour = data[24:26] if len(data) > 25 else (8, 0)
         return width * height * PNG_CHANNELS.get(colour, 4) * (2 if depth == 16 else 1)
     if data.startswith(JPEG):
         return _jpeg_bytes(data)
     raise DataError(f"a picture of {len(data)} bytes cannot be decoded: it is neither PNG nor JPEG")
+
+
+def _check_chunks(data: bytes) -> None:
+    """Refuse a PNG with a chunk longer than the file: a decoder makes room for it first, 4 GiB."""
+    at, name = len(PNG) - 8, b""  # where its first chunk begins
+    while at < len(data) and name != b"IEND":
+        name = data[at + 4 : at + 8]
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    if at > len(data):
+        raise DataError(f"a picture of {len(data)} bytes cannot be decoded: it is cut off")
 
 
 def _jpeg_bytes(data: bytes) -> int:
