@@ -23,6 +23,7 @@ SPEC = StudySpec(
     budgets_flops=(1e8, 2e8, 4e8),
     extend=2,
 )
+WIDE = SPEC.replace(rules="wide")
 
 
 def measured(width, budget, loss, se=0.01, seed=0, **fields) -> Point:
@@ -95,7 +96,8 @@ def test_a_hopeless_small_size_stops():
 
 def test_a_size_worse_by_less_than_the_noise_goes_on():
     points = [measured(w, 1e8, valley(w, 1e8, centre=10), se=5.0) for w in SPEC.widths]
-    assert 2 in [c.width for c in next_cells(SPEC, points).cells]
+    assert 2 in [c.width for c in next_cells(WIDE, points).cells]
+    assert 2 not in [c.width for c in next_cells(SPEC, points).cells]
 
 
 def test_a_hopeless_size_without_an_error_stops_as_well():
@@ -114,7 +116,7 @@ def nearest_to(best_at):
 
 def test_a_size_far_above_the_best_waits_until_its_time_comes():
     best = {1e8: 2, 2e8: 4, 4e8: 8}
-    points, sweep = play_out(SPEC.replace(extend=0), nearest_to(best))
+    points, sweep = play_out(WIDE.replace(extend=0), nearest_to(best))
     assert decided(sweep, "waits") == [(2e8, 16), (2e8, 32), (4e8, 32)]
     assert at_budgets(points)[2e8] == {2, 4, 8}
     assert at_budgets(points)[4e8] >= {4, 8, 16}
@@ -124,6 +126,24 @@ def test_a_waiting_size_joins_if_the_largest_that_did_not_wait_turns_out_best():
     best = {1e8: 2, 2e8: 8, 4e8: 8}
     points, _ = play_out(SPEC.replace(extend=0), nearest_to(best))
     assert at_budgets(points)[2e8] == {2, 4, 8, 16}
+
+
+def test_the_last_budget_trains_the_best_size_and_the_next():
+    points, sweep = play_out(SPEC.replace(extend=0), nearest_to({1e8: 4, 2e8: 4, 4e8: 4}))
+    assert at_budgets(points)[2e8] == {2, 4, 8, 16}  # 2 stopped, and came back below the best
+    assert at_budgets(points)[4e8] == {4, 8}
+    assert decided(sweep, "joins") == [(2e8, 2)]
+
+
+def test_a_third_size_joins_at_the_last_budget_and_no_fourth():
+    points, _ = play_out(SPEC.replace(extend=0), nearest_to({1e8: 2, 2e8: 2, 4e8: 32}))
+    assert at_budgets(points)[4e8] == {2, 4, 8}
+
+
+def test_a_size_that_stopped_by_bad_luck_comes_back():
+    points, _ = play_out(SPEC.replace(extend=0), nearest_to({1e8: 16, 2e8: 2, 4e8: 2}))
+    assert at_budgets(points)[2e8] == set(SPEC.widths)
+    assert at_budgets(points)[4e8] == {2, 4}
 
 
 def test_a_best_size_at_the_edge_gets_a_neighbour():
@@ -178,11 +198,13 @@ def test_a_diverged_size_is_never_the_best():
     assert max(sweep.widths) == 32
 
 
-@given(st.integers(0, 10_000), st.integers(0, 2), st.booleans())
-def test_neither_the_order_of_points_nor_where_it_stopped_matters(seed, extend, two_seeds):
+@given(
+    st.integers(0, 10_000), st.integers(0, 2), st.booleans(), st.sampled_from(["narrow", "wide"])
+)
+def test_neither_the_order_of_points_nor_where_it_stopped_matters(seed, extend, two_seeds, rules):
     """Random losses, diverged ones among them; the answer is always the same, and it ends."""
     rng = np.random.default_rng(seed)
-    spec = SPEC.replace(extend=extend, seeds=(0, 1) if two_seeds else (0,))
+    spec = SPEC.replace(extend=extend, seeds=(0, 1) if two_seeds else (0,), rules=rules)
     losses: dict[tuple[int, float], float | None] = {}
 
     def loss(width, budget):

@@ -46,6 +46,8 @@ class SpecFacts(Protocol):
     @property
     def episodes(self) -> int: ...
     @property
+    def played_budgets(self) -> int: ...
+    @property
     def forecast_episodes(self) -> int: ...
     @property
     def sampling(self) -> str: ...
@@ -83,15 +85,28 @@ class TrainingFacts:
     rows: tuple[CurveRow, ...]
 
 
+class Rules(Protocol):
+    """The numbers in the rules of an adaptive sweep."""
+
+    @property
+    def hopeless_steps(self) -> int: ...
+    @property
+    def hopeless_ses(self) -> float: ...
+    @property
+    def waiting_steps(self) -> int: ...
+    @property
+    def waiting_last(self) -> int: ...
+    @property
+    def narrow(self) -> bool: ...
+
+
 @dataclass(frozen=True)
 class SweepFacts:
-    """The sizes of the sweep, the number of points still missing, and its decisions."""
+    """The sizes of the sweep, the number of points still missing, and its rules."""
 
     widths: tuple[int, ...]
     cells_left: int
-    hopeless_steps: int
-    hopeless_ses: float
-    waiting_steps: int
+    rules: Rules
 
     @property
     def complete(self) -> bool:

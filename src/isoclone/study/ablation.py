@@ -33,7 +33,7 @@ OURS = {  # what a variant may set besides fields of its study
     "budgets_flops": ((list,), "a sequence of FLOPs"),
 }
 FOR_ALL = ("seeds", "episodes", "forecast_episodes")  # every variant is measured alike
-UNUSED = ("name", "widths", "forecast_flops", "adaptive", "extend")  # fields of the sweep
+UNUSED = ("name", "widths", "forecast_flops", "adaptive", "rules", "extend")  # fields of the sweep
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from isoclone.policies.encode import fit_encoder
 from isoclone.study.foresee import foreseen_cells, usual_best_width
 from isoclone.study.plan import Cell, grid, grid_flops
 from isoclone.study.sizes import told
-from isoclone.study.spec import StudySpec
+from isoclone.study.spec import WIDE, StudySpec
 
 if TYPE_CHECKING:
     from isoclone.training.loop import Trainer
@@ -187,7 +187,7 @@ def _notes(
     if not is_playable(spec.make_game()):
         notes.append(f"{spec.game} has no environment: losses are measured, and no returns")
     if spec.adaptive:
-        notes.append("adaptive: hopeless sizes stop early, as far as can be foreseen")
+        notes.append(_rules_said(spec))
     return notes
 
 
@@ -195,6 +195,17 @@ def _remembers(spec: StudySpec) -> bool:
     the_game = spec.make_game()
     about = (spec.policy, spec.widths[0], the_game.frame, the_game.n_actions)
     return policy_remembers(*about, **spec.policy_options)
+
+
+def _rules_said(spec: StudySpec) -> str:
+    """Return what an adaptive sweep leaves out, and why, as a line for people."""
+    if spec.rules == WIDE:
+        return "adaptive: hopeless sizes stop early, as far as can be foreseen"
+    played = f", and policies play at the last {spec.played_budgets} budgets" * bool(spec.episodes)
+    return (
+        "adaptive: only the sizes around the best one are trained, at the last budget the best and "
+        f"the next{played}; the rest would hardly sharpen the forecast"
+    )
 
 
 def measure_speed(spec: StudySpec, with_expert: bool, workers: int = 1) -> Speed:
@@ -481,5 +492,5 @@ def sweep_seconds(
         cost = flops_per_sample[cell.width]
         total += speed.train_seconds(fresh / cost, fresh)
         total += spec.dev_samples * (speed.base_s + cost * speed.per_flop_s) / 3
-        total += spec.episodes * episode_steps / speed.rollout_steps_per_s
+        total += spec.episodes_at(cell.budget_flops) * episode_steps / speed.rollout_steps_per_s
     return total

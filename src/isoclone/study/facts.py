@@ -22,9 +22,9 @@ from isoclone.evaluation.rollout import summary
 from isoclone.games import is_playable
 from isoclone.laws import DEFAULT_LAW, FittedLaw
 from isoclone.report.facts import DemosFacts, Facts, SweepFacts, TrainingFacts
-from isoclone.study import plan
 from isoclone.study.builtins import builtin
 from isoclone.study.fit import fit_law
+from isoclone.study.plan import RULES
 from isoclone.study.spec import StudySpec, demos_path
 from isoclone.study.study import Study
 
@@ -49,9 +49,7 @@ def gather(study: Study) -> Facts:
         spec=study.spec,
         points=points,
         references=_try(study.references, missing, "Reference scores") or {},
-        sweep=SweepFacts(
-            sweep.widths, left, plan.HOPELESS_STEPS, plan.HOPELESS_SES, plan.WAITING_STEPS
-        ),
+        sweep=SweepFacts(sweep.widths, left, RULES[study.spec.rules]),
         savings=study.savings(),
         demos=_try(lambda: _demos(study), missing, "Demonstrations"),
         tested=tested,

@@ -1,15 +1,21 @@
 """Choose what to run next: a pure function of the specification and the points so far.
 
-The grid is walked budget by budget. Three rules make it adaptive; all look at the size with the
-lowest dev loss (mean over seeds) at a budget.
+The grid is walked budget by budget. Rules make it adaptive; all look at the size with the lowest
+dev loss (mean over seeds) at a budget.
 
-- **Stopped.** A size two or more steps below the best, and worse than it by more than twice their
-  combined SE, is trained no further: the best size grows with compute.
-- **Waits.** A size three or more steps above the best of the budget before is not trained yet. It
-  joins once the best size is less than three steps below it, or is the largest that did not wait.
-  Its run then starts from the beginning, so waiting costs nothing.
+- **Stopped.** A size below the best is trained no further: the best size grows with compute.
+- **Waits.** A size three or more steps above the best of the budget before is not trained yet; at
+  the last budget, which costs most, two or more. Its run would start from the beginning later on,
+  so waiting costs nothing. The sizes above the best tell most of what comes next.
+- **Joins.** If the largest size trained at a budget is the best, the next one joins; if the
+  smallest is, the one below it comes back. So the best lies between others, and the law of the best
+  size has something to go by. At the last budget a third size joins at most, and none comes back.
 - **Added.** If the best is the largest (smallest) size there is, a size beyond it is added, by the
   ratio of the last two sizes, `extend` times at most on either side.
+
+`benchmarks/bench_plan.py` measures what they cost, and how good forecasts are after them. They are
+the rules 'narrow'. Studies from before go on by 'wide' ones: a size stops two steps below the best
+and two SEs worse, for good; those above wait and join alike at all budgets.
 """
 
 from __future__ import annotations
@@ -20,11 +26,29 @@ from dataclasses import dataclass
 
 from isoclone.base.records import Point
 from isoclone.base.results import Decision, mean_loss
-from isoclone.study.spec import StudySpec
+from isoclone.study.spec import NARROW, WIDE, StudySpec
 
-HOPELESS_STEPS = 2
-HOPELESS_SES = 2.0
-WAITING_STEPS = 3
+
+@dataclass(frozen=True)
+class Rules:
+    """The numbers in the rules above.
+
+    A size stops so many steps below the best, if it is worse by so many SEs; it waits so many steps
+    above the best of the budget before, and at the last budget. `narrow`: sizes that stopped come
+    back, and at the last budget only sizes join that do not wait at others.
+    """
+
+    hopeless_steps: int
+    hopeless_ses: float
+    waiting_steps: int
+    waiting_last: int
+    narrow: bool
+
+
+RULES = {
+    NARROW: Rules(1, 0.0, waiting_steps=3, waiting_last=2, narrow=True),
+    WIDE: Rules(2, 2.0, waiting_steps=3, waiting_last=3, narrow=False),
+}
 
 
 @dataclass(frozen=True)
@@ -66,60 +90,109 @@ def next_cells(spec: StudySpec, points: Iterable[Point]) -> Sweep:
     The answer depends on the points alone, never on their order or on the worker that measured
     them, so an interrupted sweep goes on as it would have without the interruption.
     """
-    measured = {(p.width, p.seed, p.budget_flops): p for p in points if p.role == "sweep"}
-    widths = list(spec.widths)
-    decisions: list[Decision] = []
-    stopped: set[int] = set()
-    best_before: int | None = None
-    for budget in spec.budgets_flops:
-        active = _active(spec, widths, stopped, best_before, budget, decisions)
-        while True:
-            cells = [Cell(w, s, budget) for w in active for s in spec.seeds]
-            missing = [c for c in cells if (c.width, c.seed, budget) not in measured]
-            if missing:
-                return Sweep(_longest_first(missing), tuple(decisions), tuple(widths))
-            at_budget = {w: [measured[w, s, budget] for s in spec.seeds] for w in active}
-            best = _best(at_budget)
-            if best == active[-1] != widths[-1]:  # the next one has waited long enough
-                active.append(widths[widths.index(best) + 1])
-                decisions.append(Decision(budget, active[-1], "joins", f"width {best} was best"))
-                continue
-            added = _beyond(spec, widths, best)
-            if added is None or not spec.adaptive or spec.batch_flops(added) > budget:
-                break
-            widths = sorted([*widths, added])
-            active = sorted([*active, added])
-            edge = "largest" if added > max(at_budget) else "smallest"
-            decisions.append(
-                Decision(budget, added, "added", f"width {best}, the {edge}, was best")
-            )
-        if spec.adaptive and best is not None:
-            _stop_hopeless(at_budget, widths, best, budget, stopped, decisions)
-        best_before = best
-    return Sweep((), tuple(decisions), tuple(widths))
+    return _Walk(spec, points).sweep()
 
 
-def _longest_first(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """Sort cells by size: the small ones take the most time for a budget, and so come first."""
-    return tuple(sorted(cells, key=lambda c: (c.width, c.seed)))
+class _Walk:
+    """The walk over the grid, as far as the points go."""
 
+    def __init__(self, spec: StudySpec, points: Iterable[Point]):
+        self._spec, self._rules = spec, RULES[spec.rules]
+        self._measured = {(p.width, p.seed, p.budget_flops): p for p in points if p.role == "sweep"}
+        self._widths, self._stopped = list(spec.widths), set[int]()
+        self._decisions: list[Decision] = []
 
-def _active(
-    spec: StudySpec,
-    widths: list[int],
-    stopped: set[int],
-    best_before: int | None,
-    budget: float,
-    decisions: list[Decision],
-) -> list[int]:
-    active = [w for w in widths if w not in stopped]
-    if not spec.adaptive or best_before is None:
-        return active
-    limit = widths.index(best_before) + WAITING_STEPS
-    for width in widths[limit:]:
-        why = f"width {best_before} was best at the budget before"
-        decisions.append(Decision(budget, width, "waits", why))
-    return [w for w in active if widths.index(w) < limit]
+    def sweep(self) -> Sweep:
+        """Return the state of the sweep."""
+        best = None
+        for budget in self._spec.budgets_flops:
+            best_before, active = best, self._active(best, budget)
+            while True:
+                if missing := self._missing(active, budget):
+                    return Sweep(missing, tuple(self._decisions), tuple(self._widths))
+                seeds = self._spec.seeds
+                at_budget = {w: [self._measured[w, s, budget] for s in seeds] for w in active}
+                best = _best(at_budget)
+                more = self._more(active, best, best_before, budget)
+                if more is None:
+                    break
+                active = sorted([*active, more])
+            if self._spec.adaptive and best is not None:
+                self._stop_hopeless(at_budget, best, budget)
+        return Sweep((), tuple(self._decisions), tuple(self._widths))
+
+    def _is_last(self, budget: float) -> bool:
+        return budget == self._spec.budgets_flops[-1]
+
+    def _active(self, best_before: int | None, budget: float) -> list[int]:
+        """Return the sizes to train at a budget, before any joins."""
+        active = [w for w in self._widths if w not in self._stopped]
+        if not self._spec.adaptive or best_before is None:
+            return active
+        steps = self._rules.waiting_last if self._is_last(budget) else self._rules.waiting_steps
+        near = self._within(steps, best_before)
+        for width in self._widths[len(near) :]:
+            why = f"width {best_before} was best at the budget before"
+            self._decide(budget, width, "waits", why)
+        return [w for w in active if w in near]
+
+    def _within(self, steps: int, best: int) -> list[int]:
+        """Return the sizes that are less than so many steps above the best."""
+        return self._widths[: self._widths.index(best) + steps]
+
+    def _missing(self, active: Sequence[int], budget: float) -> tuple[Cell, ...]:
+        """Return the cells of a budget that are not measured.
+
+        The small ones take the most time for a budget, and so come first.
+        """
+        cells = [Cell(w, s, budget) for w in active for s in sorted(self._spec.seeds)]
+        return tuple(c for c in cells if (c.width, c.seed, budget) not in self._measured)
+
+    def _more(
+        self, active: list[int], best: int | None, best_before: int | None, budget: float
+    ) -> int | None:
+        """Return a size to train at a budget too: one that waits or stopped, or a new one."""
+        spec, widths = self._spec, self._widths
+        if best is None or not spec.adaptive:
+            return None
+        at, last = widths.index(best), self._is_last(budget)
+        if best == active[-1] != widths[-1]:
+            more = widths[at + 1]
+            if self._rules.narrow and last and not self._is_near(more, best_before):
+                return None
+            self._decide(budget, more, "joins", f"width {best} was best")
+            return more
+        if best == active[0] != widths[0] and self._rules.narrow and not last:
+            self._stopped.discard(widths[at - 1])
+            self._decide(budget, widths[at - 1], "joins", f"width {best} was best")
+            return widths[at - 1]
+        added = _beyond(spec, widths, best)
+        if added is None or spec.batch_flops(added) > budget:
+            return None
+        edge = "largest" if added > widths[-1] else "smallest"
+        self._widths = sorted([*widths, added])
+        self._decide(budget, added, "added", f"width {best}, the {edge}, was best")
+        return added
+
+    def _is_near(self, width: int, best_before: int | None) -> bool:
+        """Return whether a size does not wait, as long as the budget is not the last."""
+        return best_before is None or width in self._within(self._rules.waiting_steps, best_before)
+
+    def _stop_hopeless(self, at_budget: dict[int, list[Point]], best: int, budget: float) -> None:
+        for width, points in at_budget.items():
+            steps = self._widths.index(best) - self._widths.index(width)
+            gap = mean_loss(points) - mean_loss(at_budget[best])
+            noise = math.hypot(_se(points), _se(at_budget[best]))
+            if steps >= self._rules.hopeless_steps and gap > self._rules.hopeless_ses * noise:
+                self._stopped.add(width)
+                sizes = "size" if steps == 1 else "sizes"
+                why = f"{steps} {sizes} below width {best} and worse by {gap:.3f} nats"
+                if noise:
+                    why += f" ({gap / noise:.1f} SE)"
+                self._decide(budget, width, "stopped", why)
+
+    def _decide(self, budget: float, width: int, what: str, why: str) -> None:
+        self._decisions.append(Decision(budget, width, what, why))
 
 
 def _best(at_budget: dict[int, list[Point]]) -> int | None:
@@ -134,26 +207,6 @@ def _beyond(spec: StudySpec, widths: list[int], best: int | None) -> int | None:
     if best == widths[0] > 1 and sum(w < min(spec.widths) for w in widths) < spec.extend:
         return min(best - 1, max(1, round(best * best / widths[1])))
     return None
-
-
-def _stop_hopeless(
-    at_budget: dict[int, list[Point]],
-    widths: list[int],
-    best: int,
-    budget: float,
-    stopped: set[int],
-    decisions: list[Decision],
-) -> None:
-    for width, points in at_budget.items():
-        steps = widths.index(best) - widths.index(width)
-        gap = mean_loss(points) - mean_loss(at_budget[best])
-        noise = math.hypot(_se(points), _se(at_budget[best]))
-        if steps >= HOPELESS_STEPS and gap > HOPELESS_SES * noise:
-            stopped.add(width)
-            why = f"{steps} sizes below width {best} and worse by {gap:.3f} nats"
-            if noise:
-                why += f" ({gap / noise:.1f} SE)"
-            decisions.append(Decision(budget, width, "stopped", why))
 
 
 def _se(points: Sequence[Point]) -> float:

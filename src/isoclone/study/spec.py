@@ -35,6 +35,8 @@ from isoclone.study.folder import StudyFolder
 from isoclone.training.recipes import LEAN, Recipe, recipe
 
 FORECAST_FACTOR = 10 / 3
+NARROW, WIDE = "narrow", "wide"  # rules of a sweep
+PLAYED = 3  # last budgets at which policies play, by narrow rules
 NAMES = ("game", "expert", "policy", "law")  # fields that may be "package.module:Name"
 
 
@@ -50,9 +52,11 @@ class StudySpec:
         budgets_flops: compute budgets, ascending, under `flop_convention`.
         recipe: a recipe's fields (see `isoclone.training.recipes`).
         adaptive: leave out sizes far from the best one (see `isoclone.study.plan`).
+        rules: by which of `isoclone.study.plan.RULES`: 'narrow', or 'wide' as studies of before.
         extend: how many sizes may be added at either edge of the grid.
         dev_samples: about how many dev samples a dev loss is measured on.
-        episodes: episodes played for each point's mean return; 0 measures none.
+        episodes: episodes played for a point's mean return; 0 measures none. By narrow rules only
+            the last `PLAYED` budgets are played at: returns at others do not sharpen the forecast.
         forecast_flops: budget of the tested forecast; None for 3.3x the largest budget.
         forecast_episodes: episodes the forecast agent plays.
         law: the law that forecasts, by name; see `isoclone.laws.LAWS`.
@@ -77,6 +81,7 @@ class StudySpec:
     seeds: tuple[int, ...] = (0,)
     flop_convention: str = "exact"
     adaptive: bool = True
+    rules: str = NARROW
     extend: int = 2
     dev_samples: int = 10_000
     episodes: int = 16
@@ -114,6 +119,16 @@ class StudySpec:
         """Budget of the tested forecast, in FLOPs."""
         return self.forecast_flops or max(self.budgets_flops) * FORECAST_FACTOR
 
+    @property
+    def played_budgets(self) -> int:
+        """How many of the last budgets policies play at."""
+        every = len(self.budgets_flops)
+        return min(PLAYED, every) if self.adaptive and self.rules == NARROW else every
+
+    def episodes_at(self, budget_flops: float) -> int:
+        """Return how many episodes a point of the sweep plays at a budget."""
+        return self.episodes if budget_flops in self.budgets_flops[-self.played_budgets :] else 0
+
     def make_game(self) -> Game:
         """Make the game, with the study's options."""
         return make_game(self.game, **self.game_options)
@@ -135,7 +150,7 @@ class StudySpec:
         if not isinstance(data, dict):
             raise SpecError(f"study specification: must be a table, not {shown(data)}")
         try:
-            spec = cls(**data)
+            spec = cls(**{"rules": WIDE, **data})  # which an older study does not name
         except TypeError as error:
             raise SpecError(f"study specification: {error}") from error
         spec.check(costs)
@@ -348,6 +363,8 @@ def _check_numbers(spec: StudySpec) -> None:
     if not 0 < spec.dev_fraction <= 0.5:
         raise SpecError(f"dev_fraction must be above 0 and at most .5, not {spec.dev_fraction}")
     Sampling.parse(spec.sampling)
+    if spec.rules not in (NARROW, WIDE):
+        raise SpecError(f"rules must be '{NARROW}' or '{WIDE}', not {shown(spec.rules)}")
     printable = spec.name.isprintable() and len(spec.name) <= 200
     if not spec.name or not printable or "/" in spec.name or spec.name.startswith("."):
         raise SpecError(f"name {shown(spec.name)} cannot be a directory's name")

@@ -7,6 +7,7 @@ it, see `isoclone.remote`.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +37,7 @@ from isoclone.study.journal import Journal
 from isoclone.study.plan import Sweep, flops_spent, grid_flops, next_cells
 from isoclone.study.precision import said_of, settle_precision
 from isoclone.study.spec import (
+    WIDE,
     StudySpec,
     demos_path,
     spec_from_fields,
@@ -103,6 +105,8 @@ class Study:
         place, path = address_of(path) or path, local(path, but=HEAVY)
         if StudyFolder(path).holds_study():
             study = cls.open(path)
+            if study.spec.rules == WIDE:  # made before there were narrow ones, it goes on by them
+                spec = dataclasses.replace(spec, rules=WIDE)
             spec, _ = settle_precision(spec, device, study.spec)
             study.spec.refuse_other(with_identity(spec, study.spec), study.place)
             study._vouched = True

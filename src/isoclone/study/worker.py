@@ -178,8 +178,8 @@ class _Job:
 
     def _played(self, policy: TrainedPolicy, trainer: Trainer) -> dict[str, Any]:
         """Play whole episodes; return the figures about them."""
-        forecast = self.role == "forecast"
-        episodes = self.spec.forecast_episodes if forecast else self.spec.episodes
+        sweeps = self.spec.episodes_at(self.budget) if self.role == "sweep" else self.spec.episodes
+        episodes = self.spec.forecast_episodes if self.role == "forecast" else sweeps
         the_game = self.spec.make_game()
         if not episodes or not is_playable(the_game):
             return {}
