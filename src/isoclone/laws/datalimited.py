@@ -5,15 +5,20 @@ the effective number of samples is (Muennighoff et al. 2023, arXiv 2305.16264)
 
     D_eff = U + U r* (1 - exp(-R / r*)),
 
-which is D while R is small against r*, and never more than U (1 + r*). The loss follows a surface
-in N and D_eff,
+which is D while R is small against r*, and never more than U (1 + r*). Parameters beyond N_U, the
+size that U samples seen once support best, are worth less in the same way, with r_N for r*:
 
-    L = E + A / N^alpha + B / D_eff^beta,
+    N_eff = N_U + N_U r_N (1 - exp(-(N / N_U - 1) / r_N)),  alpha A / N_U^alpha = beta B / U^beta.
 
-so that "how many demonstrations must I collect" has an answer: at C FLOPs and with U unique
-samples the best size N reaches the lowest L with D = C / f(N), and that loss falls with U until
-no sample is seen twice. Repeats also overfit, which makes the loss rise again; this law does not:
-fit it to early-stopped or best losses (`best_so_far`).
+The loss follows a surface in both,
+
+    L = E + A / N_eff^alpha + B / D_eff^beta,
+
+fitted, as there, to the runs that hardly repeat their data; r* and r_N to all of them. So "how many
+demonstrations must I collect" has an answer: at C FLOPs and with U unique samples the best size N
+reaches the lowest L with D = C / f(N), and that loss falls with U until no sample is seen twice.
+Repeats also overfit, which makes the loss rise again; this law does not: fit it to early-stopped or
+best losses (`best_so_far`).
 """
 
 from __future__ import annotations
@@ -31,6 +36,11 @@ from isoclone.laws.surface import Surface, bootstrap_weights
 
 Array = np.ndarray
 REPEATS = np.geomspace(0.25, 64.0, 33)  # grid of r*
+EXCESS = np.append(np.geomspace(0.25, 64.0, 9), 1e6)  # and of r_N; the last: all parameters count
+FEW_EPOCHS = 4.0  # up to which the surface is fitted, or to the `LEAST_SHARE` of fewest epochs
+LEAST_SHARE = 0.4
+ROUNDS = 3  # surface, r* and r_N in turn
+HUBER = 2.0  # noise SDs
 COLLECTED = 361  # how finely unique samples are searched, and
 SIZES = 60  # sizes, from a tenth of the smallest sampled one to ten times the largest
 MISFIT = 0.05  # SD of log loss about the law: beyond it the law does not describe the table
@@ -48,13 +58,26 @@ def effective_samples(samples: Any, unique: Any, repeats: float) -> Array:
     return np.minimum(seen, unique) + unique * repeats * -np.expm1(-again / repeats)
 
 
+def effective_params(params: Any, supported: Any, excess: float) -> Array:
+    """Return N_eff for N[m] parameters where N_U[m] are supported; `excess` is r_N."""
+    return effective_samples(params, supported, excess)
+
+
+def _supported(surface: Surface, unique: Any) -> Array:
+    """Return N_U [m]: the size that U[m] samples, seen once, support best; at least 1."""
+    p = surface.params_
+    log_size = np.log(p["alpha"] * p["A"] / (p["beta"] * p["B"])) + p["beta"] * np.log(unique)
+    return np.exp(np.clip(log_size / p["alpha"], 0.0, 90.0))
+
+
 @dataclass(frozen=True)
 class DemosNeeded:
     """How many unique samples to collect for a budget, and what to train on them.
 
     `unique_samples` to collect; `params` and `epochs` to train with; `dev_loss` (nats) is then
     reached, and `dev_loss_unlimited` if no sample had to be seen twice. `curve` says what smaller
-    collections reach: rows of unique_samples, params, epochs, dev_loss.
+    collections reach: rows of unique_samples, params, epochs, dev_loss. `repeats` is r*, `excess`
+    r_N: how many repeats, and how many times the supported parameters, are worth something.
     """
 
     flops: float
@@ -64,6 +87,7 @@ class DemosNeeded:
     dev_loss: float
     dev_loss_unlimited: float
     repeats: Interval
+    excess: Interval
     curve: tuple[dict[str, float], ...]
     status: tuple[Status, ...] = ()
 
@@ -76,8 +100,9 @@ class DemosNeeded:
 class DataLimitedLaw:
     """Loss against size, samples seen and unique samples.
 
-    After `fit`: `repeats_` (r*, an `Interval`), `surface_` (in N and D_eff), `at_bound_` (whether
-    r* ended at an end of its grid: the data have too few repeats to tell, or no use of any).
+    After `fit`: `repeats_` (r*, an `Interval`), `excess_` (r_N, likewise), `surface_` (in N_eff and
+    D_eff), `sd_` (RMS of log residuals), `at_bound_` (whether r* ended at an end of its grid: the
+    data have too few repeats to tell, or no use of any).
     """
 
     def __init__(self, bootstraps: int = 100, seed: int = 0):
@@ -88,36 +113,67 @@ class DataLimitedLaw:
     ) -> Self:
         """Fit to N[n], D[n], U[n], loss[n] (nats); `run` [n] groups checkpoints of one run.
 
-        r* is profiled over a grid; its interval comes from a cluster bootstrap. Raises `FitError`
-        with fewer than eight points, or no point that repeats its data.
+        r* and r_N are found on grids; their intervals come from a cluster bootstrap. Raises
+        `FitError` with fewer than eight points, or no point that repeats its data.
         """
         n, d, u, y = (np.asarray(v, float) for v in (params, samples, unique, loss))
         if len(y) < 8:
             raise FitError(f"a data-limited law needs 8 points; got {len(y)}")
         if (d <= u * 1.01).all():
             raise FitError("no run repeats its data: r* cannot be told, use a plain surface")
-        fits = [Surface(starts=3).fit(n, effective_samples(d, u, r), y, sd) for r in REPEATS]
-        cost = np.array([f.cost_ for f in fits])
-        best = int(np.argmin(cost))
-        self.surface_, self.at_bound_ = fits[best], best in (0, len(REPEATS) - 1)
+        few = d / u <= max(FEW_EPOCHS, float(np.quantile(d / u, LEAST_SHARE)))
+        weights = bootstrap_weights(
+            np.arange(len(y)) if run is None else np.asarray(run), self.bootstraps, self.seed
+        )
+        self._r, self._excess, size = 1e6, 1e6, n
+        for _ in range(ROUNDS):
+            seen = effective_samples(d, u, self._r)
+            self.surface_ = Surface(starts=3).fit(size[few], seen[few], y[few], sd)
+            supported = _supported(self.surface_, u)
+            whole = self.surface_.theta_[None], np.ones((1, len(y)))
+            (best,) = self._best(n, d, u, y, supported, sd, *whole)
+            self._r, self._excess = float(REPEATS[best[0]]), float(EXCESS[best[1]])
+            size = effective_params(n, supported, self._excess)
+        self.at_bound_ = best[0] in (0, len(REPEATS) - 1)
+        self.sd_ = float(np.sqrt(np.mean(np.log(self.predict(n, d, u) / y) ** 2)))
         self._sizes, self._most_unique = (float(n.min()), float(n.max())), float(u.max())
-        self._draws = self._bootstrap(fits, np.arange(len(y)) if run is None else run)
-        self._r = float(REPEATS[best])
-        low, high = (float(q) for q in np.quantile([d[1] for d in self._draws], [0.025, 0.975]))
-        self.repeats_ = Interval(self._r, min(low, self._r), max(high, self._r))
+        thetas = self.surface_.refit(weights[:, few])
+        drawn = self._best(n, d, u, y, supported, sd, thetas, weights)
+        self._draws = [
+            (theta[None], float(REPEATS[j]), float(EXCESS[k]))
+            for theta, (j, k) in zip(thetas, drawn, strict=True)
+        ]
+        self.repeats_ = _spread(self._r, [r for _, r, _ in self._draws])
+        self.excess_ = _spread(self._excess, [e for _, _, e in self._draws])
         return self
 
-    def _bootstrap(self, fits: list[Surface], run: Any) -> list[tuple[Surface, float, Array]]:
-        """Return the surface, r* and parameters that fit each reweighting of the runs best."""
-        weights = bootstrap_weights(np.asarray(run), self.bootstraps, self.seed)
-        refits = [f.reweighted(weights) for f in fits]
-        best = np.argmin(np.stack([cost for _, cost in refits]), axis=0)
-        return [(fits[k], float(REPEATS[k]), refits[k][0][i : i + 1]) for i, k in enumerate(best)]
+    def _best(
+        self,
+        n: Array,
+        d: Array,
+        u: Array,
+        y: Array,
+        supported: Array,
+        sd: float,
+        thetas: Array,
+        weights: Array,
+    ) -> list[tuple[int, int]]:
+        """Return the places of r* and r_N that fit best, for each of S surfaces and weightings."""
+        cost = np.empty((len(REPEATS), len(EXCESS), len(thetas)))
+        for k, excess in enumerate(EXCESS):
+            size = effective_params(n, supported, float(excess))
+            for j, repeats in enumerate(REPEATS):
+                said = self.surface_.log_loss(size, effective_samples(d, u, repeats), thetas)
+                off = np.abs(said - np.log(y)) / sd
+                bent = np.where(off <= HUBER, 0.5 * off**2, HUBER * off - 0.5 * HUBER**2)
+                cost[j, k] = (weights * bent).sum(1)
+        flat = cost.reshape(-1, len(thetas)).argmin(0)
+        return [divmod(int(at), len(EXCESS)) for at in flat]
 
     def predict(self, params: Any, samples: Any, unique: Any) -> Array:
         """Return L at N[m], D[m], U[m], nats."""
-        effective = effective_samples(samples, unique, self._r)
-        return self.surface_.predict(np.asarray(params, float), effective)
+        size = effective_params(params, _supported(self.surface_, unique), self._excess)
+        return self.surface_.predict(size, effective_samples(samples, unique, self._r))
 
     def unique_needed(self, params: float, loss: float, epochs: float) -> float:
         """Return the unique samples with which N parameters reach `loss` in so many epochs.
@@ -147,7 +203,9 @@ class DataLimitedLaw:
         sizes = np.geomspace(self._sizes[0] / 10, self._sizes[1] * 10, SIZES)
         seen = rule.samples(flops, sizes)
         unique = np.geomspace(1.0, max(float(seen.max()), 10.0), COLLECTED)
-        reached, best = self._reached(seen, sizes, unique, self.surface_, self._r, None)
+        reached, best = self._reached(
+            seen, sizes, unique, self.surface_.theta_[None], self._r, self._excess
+        )
         needed = _enough(reached, unique, loss, within)
         if not np.isfinite(needed):
             raise FitError(
@@ -178,6 +236,7 @@ class DataLimitedLaw:
             dev_loss=float(np.exp(reached[at])),
             dev_loss_unlimited=float(np.exp(reached[-1])),
             repeats=self.repeats_,
+            excess=self.excess_,
             curve=tuple(rows),
             status=tuple(self._status(needed, top)),
         )
@@ -187,14 +246,16 @@ class DataLimitedLaw:
         seen: Array,
         sizes: Array,
         unique: Array,
-        surface: Surface,
+        theta: Array,
         repeats: float,
-        theta: Array | None,
+        excess: float,
     ) -> tuple[Array, Array]:
         """Return the lowest log loss [u] over the sizes for each U, and which size that is."""
         effective = effective_samples(seen[None, :], unique[:, None], repeats)
-        many = np.broadcast_to(sizes, effective.shape)
-        value = surface.log_loss(many.ravel(), effective.ravel(), theta).reshape(effective.shape)
+        supported = _supported(self.surface_, unique)[:, None]
+        many = effective_params(np.broadcast_to(sizes, effective.shape), supported, excess)
+        value = self.surface_.log_loss(many.ravel(), effective.ravel(), theta)
+        value = value.reshape(effective.shape)
         return value.min(1), value.argmin(1)
 
     def _status(self, needed: float, top: float | None) -> list[Status]:
@@ -202,10 +263,10 @@ class DataLimitedLaw:
         if self.at_bound_:
             text = "the worth of repeats is at an end of its grid: too few repeats to tell"
             found.append(Status("repeats_at_bound", text))
-        if self.surface_.sd_ > MISFIT:
+        if self.sd_ > MISFIT:
             text = (
-                f"the law misses the table's losses by {100 * self.surface_.sd_:.0f} % (SD): sizes "
-                "far beyond what their unique samples support overfit, which it does not know"
+                f"the law misses the table's losses by {100 * self.sd_:.0f} % (SD): after very "
+                "many repeats sizes overfit by more than it takes into account"
             )
             found.append(Status("data_limited_misfit", text))
         if needed > FAR * self._most_unique:
@@ -222,6 +283,11 @@ def _enough(reached: Array, unique: Array, loss: float | None, within: float) ->
     wanted = np.log(loss) if loss is not None else reached[-1] + np.log1p(within)
     enough = reached <= wanted
     return float(unique[np.argmax(enough)]) if enough.any() else np.inf
+
+
+def _spread(value: float, drawn: list[float]) -> Interval:
+    low, high = (float(q) for q in np.quantile(drawn, [0.025, 0.975], method="nearest"))
+    return Interval(value, min(low, value), max(high, value))
 
 
 def best_so_far(run: Any, samples: Any, loss: Any) -> Array:
