@@ -27,7 +27,7 @@ from isoclone.base.records import Interval
 from isoclone.laws.points import Points
 
 Array = np.ndarray
-BANDS = (0.1, 0.14, 0.2, 0.28, 0.4)  # of log loss: the first in which there is `ENOUGH` weight
+BANDS = (0.2, 0.28, 0.4)  # of log loss: the first in which there is `ENOUGH` weight
 ENOUGH = 6.0  # points' worth
 FEWEST = 8  # points with a return
 NEW_SE = 0.5  # of the points' own SE: who tests a forecast plays four times as long

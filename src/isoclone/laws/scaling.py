@@ -19,7 +19,7 @@ from isoclone.laws.by_return import exponents_by_return, saturating
 from isoclone.laws.frontier.backtest import BacktestRow, backtest, chosen
 from isoclone.laws.frontier.ensemble import quantile
 from isoclone.laws.frontier.evidence import Evidence
-from isoclone.laws.frontier.replay import Replay, replay
+from isoclone.laws.frontier.replay import Replay, link_growth, replay
 from isoclone.laws.isoflop import IsoFlop, shared_curvature
 from isoclone.laws.points import Points
 from isoclone.laws.power import PowerLaw
@@ -192,7 +192,8 @@ class ScalingLaws:
         middle = np.minimum(middle, cap)
         if link is not None and link.ceiling is not None:  # the interval is the link's
             stretch = quantile(interval) * self.replay_.link_stretch(len(measured.x))
-            z, reach = link.forward(middle[beyond]), stretch * link.sd(log_loss, sd)
+            far = link_growth(x[beyond] - measured.x[-1])
+            z, reach = link.forward(middle[beyond]), stretch * far * link.sd(log_loss, sd)
             low[beyond] = np.clip(link.back(z - reach), link.floor, cap)
             high[beyond] = np.clip(link.back(z + reach), link.floor, cap)
         return middle, np.minimum(low, middle), np.maximum(high, middle)

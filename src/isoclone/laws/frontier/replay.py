@@ -17,8 +17,10 @@ from isoclone.laws.returns import ReturnSeries
 
 Array = np.ndarray
 Curve = Callable[[Array], Array]
-LINK_SCALE = 1.6  # the link's own SDs are too small by this; errors of runs near it are alike
-LINK_PRIOR = 30.0  # past errors with a stretch of 1, those of published studies
+# Chosen by leaving one of five games out (docs/laws/returns.md).
+LINK_SCALE = 1.2  # the link's own SDs are too small by this; errors of runs near it are alike
+LINK_NEAR, LINK_GROWTH = 1 / 3, 1.0  # decades; and how much more for each decade beyond
+LINK_PRIOR = 100.0  # past errors with a stretch of 1, those of published studies
 FIRST_ORIGIN = 3  # budgets: fewer say nothing about a bend
 
 
@@ -55,7 +57,12 @@ class Replay:
         sd = np.array([self.loss.past_half_width(*ahead) / quantile(0.95)])
         value = 0.5 * self.returns.combined(seen, target) + 0.5 * link.back(link.at(log_loss))
         truth = link.forward(self.series.value[target : target + 1])
-        return float(link.forward(value)[0]), float(link.sd(log_loss, sd)[0]), float(truth[0])
+        far = link_growth(self.series.x[target : target + 1] - self.series.x[seen - 1])
+        return (
+            float(link.forward(value)[0]),
+            float((far * link.sd(log_loss, sd))[0]),
+            float(truth[0]),
+        )
 
     def link_stretch(self, seen: int) -> float:
         """Return by how much the link's SDs are to be stretched after so many budgets.
@@ -69,6 +76,11 @@ class Replay:
                 total += min(((truth - middle) / (LINK_SCALE * sd)) ** 2, 9.0)
                 count += 1.0
         return LINK_SCALE * float(np.sqrt(total / count))
+
+
+def link_growth(ahead: Array) -> Array:
+    """Return by how much the link's SDs grow so many decades ahead [m]."""
+    return 1 + LINK_GROWTH * np.maximum(ahead - LINK_NEAR, 0.0)
 
 
 def replay(
