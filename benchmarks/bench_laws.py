@@ -1,13 +1,19 @@
-"""How fast the laws are, and how often their intervals hold on synthetic truth.
+"""How fast the laws are, how often their intervals hold on synthetic truth, and how wide they are.
 
-python benchmarks/bench_laws.py [trials]: prints a table. The surfaces are Chinchilla's, one with
-exponents 3:1, and one fitted to NetHack runs; noise .5 to 2 % per run, C = 6 N D.
+python benchmarks/bench_laws.py [trials]: prints three tables. Speed of a surface's fit on four
+surfaces (Chinchilla's, one with exponents 3:1, one fitted to NetHack runs, one without a floor);
+coverage of the best size's interval on the first three, with noise of .5 to 2 % per run, at the
+largest budget and ten times it; C = 6 N D. Last, where shared/tables lies beside the checkout, the
+intervals of published fits beside the published values, and their widths as shares of the published
+ones (95 %, from the standard errors of Besiroglu et al. 2024).
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +23,7 @@ from isoclone.laws.frontier.evidence import Evidence
 from isoclone.laws.isoflop import fit_isoflops
 from isoclone.laws.points import Points
 from isoclone.laws.power import PowerLaw
+from isoclone.laws.scaling import fit
 from isoclone.laws.surface import FORMS, Surface, bootstrap_weights
 
 TRUTHS = {
@@ -25,6 +32,12 @@ TRUTHS = {
     "NetHack": ({"E": 0.08, "A": 68.0, "B": 37000.0, "a": 0.45, "b": 0.6}, (15.5, 18.0)),
     "no floor (E = 0)": ({"E": 0.0, "A": 40.0, "B": 60.0, "a": 0.3, "b": 0.3}, (16.0, 18.5)),
 }
+# Value and standard error; and exponents of N against C of Porian et al. 2024.
+BESIROGLU = {
+    "E": (1.82, 0.03), "A": (482, 124.6), "B": (2085, 1293), "alpha": (0.348, 0.02),
+    "beta": (0.366, 0.02),
+}  # fmt: skip
+PORIAN = {"porian0": 0.834, "porian1": 0.701, "porian2": 0.604}
 
 
 def loss(t: dict[str, float], n: Any, d: Any) -> Any:
@@ -94,6 +107,23 @@ def coverage(trials: int) -> None:
             print(f"{name:18s} {noise:6.3f} {figures[0]:9.3f} {figures[1]:9.3f} {figures[2]:12.3f}")
 
 
+def published(tables: Path) -> None:
+    print(f"\n{'':14s} {'published':>10s} {'ours':>34s} {'inside':>7s} {'width / published':>18s}")
+    found = fit(tables / "chinchilla245.csv").to_json()["surface"]["coefficients"]
+    for name, (value, se) in BESIROGLU.items():
+        low, high = found[name]["low"], found[name]["high"]
+        text = f"{found[name]['value']:.4g} [{low:.4g}, {high:.4g}]"
+        share = (high - low) / (2 * 1.96 * se)
+        print(f"{name:14s} {value:10.4g} {text:>34s} {low <= value <= high!s:>7s} {share:18.2f}")
+    for name, value in PORIAN.items():
+        a = fit(tables / f"{name}.csv").exponents()["isoflop_optima"].params
+        text = f"{a.value:.3f} [{a.low:.3f}, {a.high:.3f}]"
+        print(f"{name:14s} {value:10.4g} {text:>34s} {a.holds(value)!s:>7s}")
+
+
 if __name__ == "__main__":
     speed()
     coverage(int(sys.argv[1]) if len(sys.argv) > 1 else 100)
+    shared = Path(os.environ.get("ISOCLONE_SHARED", Path(__file__).parents[2] / "shared"))
+    if (shared / "tables").is_dir():
+        published(shared / "tables")
