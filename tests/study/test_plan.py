@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from isoclone.base.records import Point
 from isoclone.base.schema import unmeasured
+from isoclone.base.store import read_json
 from isoclone.study.plan import Cell, flops_spent, grid, grid_flops, mean_loss, next_cells
 from isoclone.study.spec import StudySpec
+from isoclone.study.study import Study
 
 SPEC = StudySpec(
     name="s",
@@ -233,3 +235,20 @@ def test_neither_the_order_of_points_nor_where_it_stopped_matters(seed, extend, 
 def test_flops_spent_counts_each_runs_furthest_point(spent):
     points = [measured(4, b, 1.0) for b in (1e8, 2e8, 4e8)[:spent]]
     assert flops_spent(points) == (4e8 if spent else 0)
+
+
+def test_a_study_from_before_goes_on_by_its_rules(tmp_path):
+    made = Study.create(tmp_path / "old", SPEC)
+    held = read_json(made.folder.spec)
+    del held["spec"]["rules"]
+    made.folder.write_spec(held)
+    assert Study.open(tmp_path / "old").spec.rules == "wide"
+    assert Study.create(tmp_path / "old", SPEC).spec.rules == "wide"
+    assert Study.create(tmp_path / "new", SPEC).spec.rules == "narrow"
+
+
+def test_policies_play_at_the_last_three_budgets():
+    spec = SPEC.replace(budgets_flops=(1e8, 2e8, 4e8, 8e8), episodes=5)
+    assert [spec.episodes_at(b) for b in spec.budgets_flops] == [0, 5, 5, 5]
+    for plain in (spec.replace(rules="wide"), spec.replace(adaptive=False)):
+        assert [plain.episodes_at(b) for b in spec.budgets_flops] == [5, 5, 5, 5]
