@@ -24,6 +24,7 @@ SPEC = StudySpec(
     widths=(2, 4, 8, 16, 32),
     budgets_flops=(1e8, 2e8, 4e8),
     extend=2,
+    rules="narrow",
 )
 WIDE = SPEC.replace(rules="wide")
 

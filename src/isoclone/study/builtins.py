@@ -34,10 +34,10 @@ BREAKOUT = StudySpec(
     budgets_flops=(7e10, 1.4e11, 3.5e11, 7e11, 1.4e12),
     seeds=(0, 1),
     game_options={"max_steps": 3_000},
-    episodes=16,
+    episodes=8,
     dev_samples=6_000,
     forecast_flops=4.2e12,
-    forecast_episodes=48,  # scores vary: 24 say 102 +- 15 where 96 say 87 +- 7
+    forecast_episodes=32,
 )
 
 STUDIES.add("toy", lambda: TOY)

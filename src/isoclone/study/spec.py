@@ -52,7 +52,8 @@ class StudySpec:
         budgets_flops: compute budgets, ascending, under `flop_convention`.
         recipe: a recipe's fields (see `isoclone.training.recipes`).
         adaptive: leave out sizes far from the best one (see `isoclone.study.plan`).
-        rules: by which of `isoclone.study.plan.RULES`: 'narrow', or 'wide' as studies of before.
+        rules: by which of `isoclone.study.plan.RULES` sizes are left out: 'wide'; or 'narrow', which
+            costs a quarter less for the same forecast of the loss, and tells less of the best size.
         extend: how many sizes may be added at either edge of the grid.
         dev_samples: about how many dev samples a dev loss is measured on.
         episodes: episodes played for a point's mean return; 0 measures none. By narrow rules only
@@ -81,7 +82,7 @@ class StudySpec:
     seeds: tuple[int, ...] = (0,)
     flop_convention: str = "exact"
     adaptive: bool = True
-    rules: str = NARROW
+    rules: str = WIDE
     extend: int = 2
     dev_samples: int = 10_000
     episodes: int = 16
@@ -150,7 +151,7 @@ class StudySpec:
         if not isinstance(data, dict):
             raise SpecError(f"study specification: must be a table, not {shown(data)}")
         try:
-            spec = cls(**{"rules": WIDE, **data})  # which an older study does not name
+            spec = cls(**data)
         except TypeError as error:
             raise SpecError(f"study specification: {error}") from error
         spec.check(costs)

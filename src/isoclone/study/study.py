@@ -7,7 +7,6 @@ it, see `isoclone.remote`.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -36,13 +35,7 @@ from isoclone.study.folder import HEAVY, STUDY_FILE, StudyFolder
 from isoclone.study.journal import Journal
 from isoclone.study.plan import Sweep, flops_spent, grid_flops, next_cells
 from isoclone.study.precision import said_of, settle_precision
-from isoclone.study.spec import (
-    WIDE,
-    StudySpec,
-    demos_path,
-    spec_from_fields,
-    with_identity,
-)
+from isoclone.study.spec import StudySpec, demos_path, spec_from_fields, with_identity
 
 if TYPE_CHECKING:
     from isoclone.laws import FittedLaw, LawComparison
@@ -105,8 +98,6 @@ class Study:
         place, path = address_of(path) or path, local(path, but=HEAVY)
         if StudyFolder(path).holds_study():
             study = cls.open(path)
-            if study.spec.rules == WIDE:  # made before there were narrow ones, it goes on by them
-                spec = dataclasses.replace(spec, rules=WIDE)
             spec, _ = settle_precision(spec, device, study.spec)
             study.spec.refuse_other(with_identity(spec, study.spec), study.place)
             study._vouched = True
