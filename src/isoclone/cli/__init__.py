@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -232,51 +233,62 @@ def _carry_out(words: list[str]) -> None:
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     from isoclone import __version__
     from isoclone.base.quiet import hush
-    from isoclone.cli.output import chatter_aside, print_plain
+    from isoclone.cli.output import print_plain
 
     hush()
     _end_quietly_on_signals()
     if words[:1] == ["--version"]:
         print_plain(f"isoclone {__version__}")
         return
-    with chatter_aside() if "--json" in words else nullcontext():
-        _call(words)
+    _call(words)
 
 
 def _call(words: list[str]) -> None:
     """Call the function of a verb with its arguments."""
-    import tyro
+    from isoclone.base.registry import Registry
+    from isoclone.cli.output import chatter_aside
 
-    from isoclone.base.limits import raise_limit
-    from isoclone.base.registry import Registry, import_modules
-    from isoclone.cli.usage import complaints_in_one_line, deferred
-    from isoclone.executors.setup import run_study_file
-
+    aside = chatter_aside if "--json" in words else nullcontext
     try:
-        for size in _taken_out(words, "--unpack-limit", "a size, as in --unpack-limit 8GiB"):
-            raise_limit(size, "--unpack-limit")
-        import_modules(_taken_out(words, "--import", "a module, as in --import mine.games"))
-        run_study_file()
-        known = verbs()
-        verb = verb_in(words, list(known))
-        with complaints_in_one_line(verb):
-            call = parser_of(deferred(known), verb).cli(
-                prog="isoclone",
-                description=DESCRIPTION,
-                args=words,
-                config=(
-                    tyro.conf.OmitSubcommandPrefixes,
-                    tyro.conf.FlagCreatePairsOff,
-                    tyro.conf.DisallowNone,  # left out, not given as None
-                    tyro.conf.PositionalMetavarFromFieldName,
-                ),
-            )
-        _refuse_bytes([os.getcwd(), *words])
-        _refuse_addresses(verb, call)
-        with exits_fail():
+        with aside():
+            call = _call_of(words)
+        ours = call.func.__module__.startswith("isoclone.")  # others print their JSON themselves
+        with aside() if ours else nullcontext(), exits_fail():
             call()
     except IsocloneError as error:
         unknown = error if isinstance(error, UnknownNameError) else error.__cause__
         if isinstance(unknown, UnknownNameError) and unknown.kind in Registry.KINDS:
             error.args = (f"{error}{_who_knows(words)}",)
         raise
+
+
+def _call_of(words: list[str]) -> partial[Any]:
+    """Return the call that the words of a command line ask for; the user's files are run first."""
+    import tyro
+
+    from isoclone.base.limits import raise_limit
+    from isoclone.base.registry import import_modules
+    from isoclone.cli.usage import complaints_in_one_line, deferred
+    from isoclone.executors.setup import run_study_file
+
+    for size in _taken_out(words, "--unpack-limit", "a size, as in --unpack-limit 8GiB"):
+        raise_limit(size, "--unpack-limit")
+    import_modules(_taken_out(words, "--import", "a module, as in --import mine.games"))
+    run_study_file()
+    known = verbs()
+    verb = verb_in(words, list(known))
+    with complaints_in_one_line(verb):
+        call = parser_of(deferred(known), verb).cli(
+            prog="isoclone",
+            description=DESCRIPTION,
+            args=words,
+            config=(
+                tyro.conf.OmitSubcommandPrefixes,
+                tyro.conf.FlagCreatePairsOff,
+                tyro.conf.DisallowNone,  # left out, not given as None
+                tyro.conf.PositionalMetavarFromFieldName,
+            ),
+        )
+    _refuse_bytes([os.getcwd(), *words])
+    _refuse_addresses(verb, call)
+    return call

@@ -52,7 +52,7 @@ class StudySpec:
         budgets_flops: compute budgets, ascending, under `flop_convention`.
         recipe: a recipe's fields (see `isoclone.training.recipes`).
         adaptive: leave out sizes far from the best one (see `isoclone.study.plan`).
-        rules: by which of `isoclone.study.plan.RULES` sizes are left out: 'wide'; or 'narrow', which
+        rules: by which of `isoclone.study.plan.RULES` sizes are left out: 'wide', or 'narrow', that
             costs a quarter less for the same forecast of the loss, and tells less of the best size.
         extend: how many sizes may be added at either edge of the grid.
         dev_samples: about how many dev samples a dev loss is measured on.
