@@ -1,6 +1,6 @@
 """Charts as plain data for plotly.js.
 
-A colour is written as a role, '@name' or '@name/0.2' (with opacity), and '@seq/0.4' is a place on
+A colour is written as a role, '@name' or '@name/0.2' (with opacity), and '@seq0.4' is a place on
 the sequential scale of the budgets; the page's script turns roles into the colours of its theme.
 """
 

@@ -15,8 +15,8 @@ from isoclone.report.templating import fill
 
 KINDS = {  # of a worker's spans: the colour
     "record": "@law",
-    "train": "@seq/0.35",
-    "evaluate": "@seq/0.75",
+    "train": "@seq0",
+    "evaluate": "@seq0.75",
     "film": "@star",
     "other work": "@muted",
 }
