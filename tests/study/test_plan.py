@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isoclone.base.errors import SpecMismatchError
 from isoclone.base.records import Point
 from isoclone.base.schema import unmeasured
 from isoclone.base.store import read_json
@@ -239,12 +240,14 @@ def test_flops_spent_counts_each_runs_furthest_point(spent):
 
 
 def test_a_study_from_before_goes_on_by_its_rules(tmp_path):
-    made = Study.create(tmp_path / "old", SPEC)
+    made = Study.create(tmp_path / "old", WIDE)
     held = read_json(made.folder.spec)
     del held["spec"]["rules"]
     made.folder.write_spec(held)
     assert Study.open(tmp_path / "old").spec.rules == "wide"
-    assert Study.create(tmp_path / "old", SPEC).spec.rules == "wide"
+    assert Study.create(tmp_path / "old", WIDE).spec.rules == "wide"
+    with pytest.raises(SpecMismatchError, match="rules: wide -> narrow"):
+        Study.create(tmp_path / "old", SPEC)
     assert Study.create(tmp_path / "new", SPEC).spec.rules == "narrow"
 
 
