@@ -140,23 +140,22 @@ def _told(study: Study, session: Session | None) -> Iterator[None]:
         try:
             yield
         finally:
-            _end_phase(study, session)
+            _end_phase(session)
 
 
 def _phase(study: Study, session: Session, name: str, detail: str = "") -> None:
     """Say, and write into the study's log, that a phase begins."""
-    _end_phase(study, session)
-    session.phase = name, time.time()
+    _end_phase(session)
+    session.phase = study.folder.trace, name, time.time()
     session.observer.phase(name, detail)
     study.journal.write(f"{name} {detail}")
 
 
-def _end_phase(study: Study, session: Session) -> None:
-    """Write the phase under way, if there is one, into the study's trace."""
+def _end_phase(session: Session) -> None:
+    """Write the phase under way, if there is one, into the trace of its study."""
     if session.phase is not None:
-        (name, begin), workers = session.phase, session.executor.workers
-        done = Span("drive", begin, time.time(), this_process(), name, workers)
-        add_spans(study.folder.trace, [done])
+        (trace, name, begin), workers = session.phase, session.executor.workers
+        add_spans(trace, [Span("drive", begin, time.time(), this_process(), name, workers)])
     session.phase = None
 
 

@@ -52,4 +52,4 @@ class Session:
     allow_other_version: bool = False
     tracker: Tracker | None = None
     checked: set[Path] = field(default_factory=set, repr=False)  # studies that may be gone on with
-    phase: tuple[str, float] | None = field(default=None, repr=False)  # under way, and since when
+    phase: tuple[Path, str, float] | None = field(default=None, repr=False)  # trace, name, begin
