@@ -10,7 +10,7 @@ from pathlib import Path
 
 from isoclone.base.errors import IsocloneError
 from isoclone.base.formatting import duration, visible
-from isoclone.base.store import this_host
+from isoclone.base.trace import this_process
 
 
 class Journal:
@@ -25,7 +25,7 @@ class Journal:
         A log that cannot be written stops nothing: what matters is written elsewhere, too.
         """
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        line = f"{now} {this_host()}:{os.getpid()} {visible(' '.join(what.split()))}\n"
+        line = f"{now} {this_process()} {visible(' '.join(what.split()))}\n"
         with suppress(OSError):
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
             file = os.open(self._path, flags, 0o666)
