@@ -10,21 +10,18 @@ from pathlib import Path
 import torch
 
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16", "sve")
+DTYPES = (torch.float32, torch.bfloat16)
 SIDE, ROUNDS = 1024, 30  # of the square matrices; the fastest product counts
 
 
 def machine() -> str:
     """Return the machine in one line."""
     features = [name for name in FEATURES if name in _flags()]
-    rates = ", ".join(f"{gflops(dtype):.0f} in {str(dtype)[6:]}" for dtype in _dtypes())
+    rates = ", ".join(f"{gflops(dtype):.0f} in {str(dtype)[6:]}" for dtype in DTYPES)
     return (
         f"{_processor()}, {os.cpu_count()} cores, {' '.join(features) or 'no known features'}; "
         f"matrix products of side {SIDE} on one thread: {rates} GFLOP/s; torch {torch.__version__}"
     )
-
-
-def _dtypes() -> tuple[torch.dtype, ...]:
-    return torch.float32, torch.bfloat16
 
 
 def gflops(dtype: torch.dtype) -> float:
