@@ -67,3 +67,39 @@ def test_a_clean_table_names_what_is_wrong():
         clean_table({name: [None] for name in study()})
     del (table := study())["run_id"]
     assert len(set(clean_table(table)["run_id"])) == len(table["flops"])  # a run of its own each
+
+
+def by_return(**changed):
+    """A table of runs with returns and without losses."""
+    table = study(returns=True)
+    del table["dev_loss"]
+    return table | changed
+
+
+@pytest.mark.parametrize("loss", [None, float("nan")])
+def test_a_table_without_a_single_loss_is_read_by_its_returns(loss):
+    table = by_return()
+    table["dev_loss"] = [loss] * len(table["flops"])
+    table["return_mean"][3] = None
+    points = Points.from_table(table)
+    assert points.by_return
+    assert len(points) == len(table["flops"]) - 1
+    assert points.dropped == {"return_mean is missing or not a finite number": 1}
+    assert np.isnan(clean_table(table)["dev_loss"]).all()
+    assert not Points.from_table(study(returns=True)).by_return
+
+
+def test_returns_may_have_any_sign_and_losses_may_not():
+    table = by_return()
+    table["return_mean"] = [-r for r in table["return_mean"]]
+    assert len(Points.from_table(table)) == len(table["flops"])
+    table["dev_loss"] = [-1.0] * len(table["flops"])  # there are losses, and all are wrong
+    with pytest.raises(FitError, match="dev_loss is not positive"):
+        Points.from_table(table)
+
+
+def test_a_table_with_neither_loss_nor_return_is_refused():
+    table = by_return()
+    del table["return_mean"]
+    with pytest.raises(DataError, match="lacks the column dev_loss or return_mean"):
+        Points.from_table(table)

@@ -44,7 +44,10 @@ def test_parquet_gives_what_csv_gives(tmp_path):
         ("flops,params,samples,dev_loss\n", "no rows"),
         ("flops,params,samples\n1,2,3\n", "lacks the column dev_loss"),
         ("params,samples,dev_loss\n1,2,3\n", "lacks the column flops"),
-        ("flops,params,samples,val_loss\n1,2,3,4\n", "dev_loss; .*if 'val_loss' is it, rename it"),
+        (
+            "flops,params,samples,val_loss\n1,2,3,4\n",
+            "return_mean; .*if 'val_loss' is it, rename it",
+        ),
         ("flops,Parms,samples,dev_loss\n1,2,3,4\n", "params; .*if 'Parms' is it, rename it"),
         ("compute,params,samples,dev_loss\n1,2,3,4\n", "flops; .*if 'compute' is it, rename it"),
         ("flops,flops,params,samples,dev_loss\n1,2,3,4,5\n", "occurs twice"),

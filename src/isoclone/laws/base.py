@@ -34,16 +34,16 @@ class Band:
 
 @dataclass(frozen=True)
 class Curves:
-    """The best size, samples, dev loss and return on a grid of FLOPs; no return, no band."""
+    """The best size, samples, dev loss and return on a grid of FLOPs; not measured, no band."""
 
     flops: Array
     params: Band
     samples: Band
-    dev_loss: Band
+    dev_loss: Band | None = None
     return_mean: Band | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; `return_mean` is absent when no returns are forecast."""
+        """Return plain values; a quantity that is not forecast is absent."""
         out: dict[str, Any] = jsonable(self)
         return {name: value for name, value in out.items() if value is not None}
 

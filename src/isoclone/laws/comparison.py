@@ -79,10 +79,12 @@ def compare(
 
     Raises:
         UnknownNameError, SpecError: a name as in `fit_law`.
-        DataError, FitError: the table lacks a column, or usable rows.
+        DataError, FitError: the table lacks a column, usable rows, or losses.
     """
     rows = clean_table(table)
-    evidence = Evidence(Points.from_table(rows))
+    points = Points.from_table(rows)
+    points.need_losses("a comparison of laws by past forecasts")
+    evidence = Evidence(points)
     scores = {"expert_return": expert_return, "random_return": random_return}
     out = []
     for name in dict.fromkeys([DEFAULT_LAW, *names]):
@@ -110,6 +112,7 @@ def _replayed(
             fitted = fit_strictly(name, _until(rows, float(budgets[seen - 1])), **scores)
             for horizon, target in ahead.items():
                 said = forecast_strictly(name, fitted, float(10.0 ** evidence.x[target])).dev_loss
+                assert said is not None  # or it would have failed
                 _note(records[horizon], said, float(evidence.y[target]))
         except FitError as error:
             for horizon in ahead:

@@ -306,6 +306,7 @@ def fit_points(points: Points, bootstraps: int = 100, seed: int = 0) -> DataLimi
 
     Raises `FitError` where too few do.
     """
+    points.need_losses("the law of limited demonstrations")
     known = points.keep(np.isfinite(points.unique) & (points.unique > 0))
     loss = best_so_far(known.run, known.samples, known.loss)
     law = DataLimitedLaw(bootstraps, seed)

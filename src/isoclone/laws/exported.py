@@ -18,12 +18,23 @@ from typing import Any
 
 ALIASES = {"run_id": ("id", "name", "trial id"), "status": ("state",)}
 FINISHED = "finished"  # W&B's word for a run that came to its end
+STEPS = ("env_steps", "environment_steps", "timesteps", "total_timesteps", "num_env_steps")
+RETURNS = ("ep_rew_mean", "episode_reward_mean", "episodic_return", "eval_return")
 USUAL = {  # names by which others call our columns
     "params": ("n", "parameters", "n_params", "num_params", "n_parameters", "model_size"),
-    "samples": ("d", "tokens", "n_samples", "num_samples", "examples", "transitions", "steps"),
+    "samples": (
+        "d",
+        "tokens",
+        "n_samples",
+        "num_samples",
+        "examples",
+        "transitions",
+        "steps",
+        *STEPS,
+    ),
     "flops": ("c", "compute", "train_flops", "total_flops"),
     "dev_loss": ("loss", "val_loss", "valid_loss", "validation_loss", "test_loss", "eval_loss"),
-    "return_mean": ("return", "returns", "score", "reward", "mean_return", "mean_reward"),
+    "return_mean": ("return", "returns", "score", "reward", "mean_return", "mean_reward", *RETURNS),
 }
 PARTS = re.compile(r"[/.:]")
 

@@ -27,12 +27,12 @@ from isoclone.laws.base import (
     FittedLaw,
 )
 from isoclone.laws.isoflop import IsoFlop, fit_isoflops
-from isoclone.laws.points import Points, clean_table
+from isoclone.laws.points import MEASURED, Points, clean_table
 from isoclone.laws.scaling import ScalingLaws, fit
 from isoclone.laws.sharpness import excluded
 
 Array = np.ndarray
-FIGURES = ("params", "samples", "dev_loss")  # what every forecast must hold
+FIGURES = ("params", "samples")  # what every forecast must hold, beside what is measured
 
 
 def fit_law(
@@ -88,8 +88,13 @@ def fit_strictly(name: str, table: dict[str, Array], **scores: float | None) -> 
     return fitted
 
 
-def forecast_strictly(name: str, fitted: CanForecast, flops: float) -> Forecast:
+def forecast_strictly(
+    name: str, fitted: CanForecast, flops: float, measure: str = "dev_loss"
+) -> Forecast:
     """Ask a fitted law, and check its answer.
+
+    Args:
+        measure: what it must forecast, 'dev_loss' or, of runs without losses, 'return_mean'.
 
     Raises:
         FitError: it failed, or what it said is no forecast.
@@ -97,10 +102,11 @@ def forecast_strictly(name: str, fitted: CanForecast, flops: float) -> Forecast:
     said = _called(name, lambda: fitted.forecast(flops))
     if not isinstance(said, Forecast):
         raise FitError(f"law '{name}' failed: forecast() gave {type(said).__name__}, no Forecast")
-    for figure in FIGURES:
+    for figure in (*FIGURES, measure):
         interval = getattr(said, figure)
-        value = getattr(interval, "value", None)
-        if not isinstance(value, int | float) or not (np.isfinite(value) and value > 0):
+        value: Any = getattr(interval, "value", None)
+        sane = isinstance(value, int | float) and np.isfinite(value)
+        if not sane or (value <= 0 and figure != "return_mean"):
             raise FitError(f"law '{name}' failed: its {figure} at {flops:.3g} FLOPs is {value}")
     return said
 
@@ -122,6 +128,7 @@ class PluggedLaw:
     ):
         self.name, self.fitted, self.points_ = name, fitted, points
         self.scores = (random_return, expert_return)
+        self._measure = MEASURED[points.by_return]
         self._default = default
         own = _called(name, lambda: list(getattr(fitted, "status", ())))
         said = [s for s in own if isinstance(s, Status)]
@@ -137,7 +144,7 @@ class PluggedLaw:
         if not 0 < flops < np.inf:
             raise SpecError(f"flops must be positive and finite; got {flops!r}")
         try:
-            said = forecast_strictly(self.name, self.fitted, flops)
+            said = forecast_strictly(self.name, self.fitted, flops, self._measure)
         except FitError as error:
             instead = self.default_.forecast(flops)
             return replace(instead, status=(_failure(error), *instead.status))
@@ -148,16 +155,17 @@ class PluggedLaw:
         """Return the forecasts on a grid of FLOPs [m]; the default's if one of them fails."""
         grid = np.asarray(flops, float)
         try:
-            said = [forecast_strictly(self.name, self.fitted, float(c)) for c in grid]
+            said = [
+                forecast_strictly(self.name, self.fitted, float(c), self._measure) for c in grid
+            ]
         except FitError:
             return self.default_.curves(grid)
-        back = [f.return_mean for f in said if f.return_mean is not None]
         return Curves(
             flops=grid,
             params=_band([f.params for f in said]),
             samples=_band([f.samples for f in said]),
-            dev_loss=_band([f.dev_loss for f in said]),
-            return_mean=_band(back) if len(back) == len(said) else None,
+            dev_loss=_whole([f.dev_loss for f in said]),
+            return_mean=_whole([f.return_mean for f in said]),
         )
 
     def isoflop_curves(self) -> list[IsoFlop]:
@@ -168,7 +176,10 @@ class PluggedLaw:
         """Return the slopes of log N and log D over the decade beyond the last budget."""
         last = float(self.points_.budgets[-1])
         try:
-            near, far = (forecast_strictly(self.name, self.fitted, c) for c in (last, 10 * last))
+            near, far = (
+                forecast_strictly(self.name, self.fitted, c, self._measure)
+                for c in (last, 10 * last)
+            )
         except FitError:
             return {}
         params, samples = _rise(near.params, far.params), _rise(near.samples, far.samples)
@@ -216,6 +227,12 @@ def _accepted(law: Callable[..., Any], scores: dict[str, float | None]) -> dict[
     parameters = inspect.signature(law).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     return {name: v for name, v in scores.items() if takes_any or name in parameters}
+
+
+def _whole(intervals: list[Interval | None]) -> Band | None:
+    """Return intervals as arrays; None where one of them is missing."""
+    known = [i for i in intervals if i is not None]
+    return _band(known) if len(known) == len(intervals) else None
 
 
 def _band(intervals: list[Interval]) -> Band:

@@ -16,8 +16,17 @@ from isoclone.laws.plateau import on_plateau
 Array = np.ndarray
 
 SWEEP = "sweep"  # role of the rows that are evidence
-REQUIRED = ("params", "samples", "dev_loss")
-OPTIONAL = ("flops", "budget_flops", "dev_loss_se", "return_mean", "return_se", "unique_samples")
+REQUIRED = ("params", "samples")
+MEASURED = ("dev_loss", "return_mean")  # one of them is needed, and decides what laws are of
+OPTIONAL = (
+    "flops",
+    "budget_flops",
+    "dev_loss",
+    "dev_loss_se",
+    "return_mean",
+    "return_se",
+    "unique_samples",
+)
 PLAUSIBLE = (1e-12, 1e40)  # what FLOPs, parameters, samples and losses can be at all
 SAME_BUDGET_DECADES = 0.08  # runs whose spent FLOPs lie closer than this share a budget
 MANY_BUDGETS = 40  # more are merged: neighbours closer than that tell nothing new
@@ -28,6 +37,7 @@ MANY_ROWS = 3000  # more are averaged by size and budget, and thinned if that is
 class Points:
     """Rows of a runs table as arrays of one length n; NaN where a figure is missing.
 
+    All rows have a loss, or none has: then all have a return, and laws are fitted by return.
     `run` holds integer codes (checkpoints of one run share a code and are correlated), `cell` such
     of runs that differ in their seed alone, `budget` the nominal FLOPs that group rows into isoFLOP
     curves, `flops` what was really spent.
@@ -55,6 +65,16 @@ class Points:
         """Return the distinct budgets, ascending, in FLOPs."""
         return np.unique(self.budget)
 
+    @property
+    def by_return(self) -> bool:
+        """Return whether no row has a loss, so that only returns can be followed."""
+        return not np.isfinite(self.loss).any()
+
+    def need_losses(self, what: str) -> None:
+        """Raise FitError, naming what needs them, if the rows have no losses."""
+        if self.by_return:
+            raise FitError(f"{what} needs dev_loss; the table has returns only")
+
     def keep(self, mask: Array) -> Points:
         """Return the rows where `mask` holds."""
         return replace(self, **{name: getattr(self, name)[mask] for name in _ARRAYS})
@@ -64,10 +84,11 @@ class Points:
         """Make points from columns; rows no law can use are left out and counted by reason.
 
         So are the first budgets where nothing was learned (see `plateau`).
-        Needs `params`, `samples`, `dev_loss`, and `flops` or `budget_flops`. Optional: `run_id`,
-        `seed` (runs that differ in it alone are averaged where the best is sought), `dev_loss_se`,
-        `return_mean`, `return_se`, `unique_samples`, `status` (only 'ok' rows are kept), `role`
-        (only 'sweep' rows are kept: a forecast's agent is no evidence for it).
+        Needs `params`, `samples`, `dev_loss` (or `return_mean`, in a table without any loss), and
+        `flops` or `budget_flops`. Optional: `run_id`, `seed` (runs that differ in it alone are
+        averaged where the best is sought), `dev_loss_se`, `return_mean`, `return_se`,
+        `unique_samples`, `status` (only 'ok' rows are kept), `role` (only 'sweep' rows are kept: a
+        forecast's agent is no evidence for it).
         Raises `DataError` when a column is missing, `FitError` when no usable row is left.
         """
         return _from_table(table)
@@ -91,13 +112,22 @@ def _one_float(value: Any) -> float:
         return math.nan
 
 
+def measure_of(table: Mapping[str, Any]) -> str:
+    """Return the figure that laws of a table are of: 'return_mean' where no row has a `dev_loss`.
+
+    And 'dev_loss' where no row has either.
+    """
+    known = [name for name in MEASURED if np.isfinite(to_float(table.get(name, ()))).any()]
+    return known[0] if known else MEASURED[0]
+
+
 def clean_table(table: Mapping[str, Any]) -> dict[str, Array]:
     """Return the rows of a table that a law can use, as arrays of one length.
 
     `run_id` is text; `budget_flops`, `flops`, `params`, `samples` and `dev_loss` are positive
-    finite floats (budgets are inferred where the table has none); `dev_loss_se`, `return_mean`,
-    `return_se` and `unique_samples` are floats, NaN where a figure is missing. Other columns are
-    kept as they are.
+    finite floats (budgets are inferred where the table has none; losses are all NaN where it has
+    returns only); `dev_loss_se`, `return_mean`, `return_se` and `unique_samples` are floats, NaN
+    where a figure is missing. Other columns are kept as they are.
     Raises `DataError` when a column is missing, `FitError` when no usable row is left.
     """
     columns, keep, _ = _usable(table)
@@ -122,9 +152,13 @@ def _usable(table: Mapping[str, Any]) -> tuple[dict[str, Array], Array, dict[str
     missing = [name for name in REQUIRED if name not in table]
     if missing:
         raise DataError(f"the table lacks the column {missing[0]}; it has: {_names(table)}")
+    if not set(MEASURED) & set(table):
+        raise DataError(
+            f"the table lacks the column dev_loss or return_mean; it has: {_names(table)}"
+        )
     if "flops" not in table and "budget_flops" not in table:
         raise DataError(f"the table lacks the column flops; it has: {_names(table)}")
-    rows = len(table["dev_loss"])
+    rows = len(table["params"])
     columns = {name: to_float(table[name]) for name in (*REQUIRED, *OPTIONAL) if name in table}
     for name in OPTIONAL:
         columns.setdefault(name, np.full(rows, np.nan))
@@ -160,13 +194,17 @@ def _reasons(table: Mapping[str, Any], columns: dict[str, Array], rows: int) -> 
         role = np.array([str(r) if r is not None else SWEEP for r in table["role"]], dtype=object)
         for name in sorted(set(role) - {SWEEP, ""}):
             drop(role == name, f"role is '{name}', not '{SWEEP}'")
-    for name in ("flops", "params", "samples", "dev_loss"):
+    measure = measure_of(table)
+    for name in ("flops", "params", "samples", measure):
         values = columns[name]
         drop(~np.isfinite(values), f"{name} is missing or not a finite number")
+        if name == "return_mean":  # of any sign
+            drop(np.abs(values) > PLAUSIBLE[1], f"{name} is beyond {PLAUSIBLE[1]:g}")
+            continue
         drop(values <= 0, f"{name} is not positive")
         inside = (values >= PLAUSIBLE[0]) & (values <= PLAUSIBLE[1])
         drop(~inside, f"{name} is outside {PLAUSIBLE[0]:g} to {PLAUSIBLE[1]:g}")
-    names = ("budget_flops", "flops", "params", "samples", "dev_loss")
+    names = ("budget_flops", "flops", "params", "samples", measure)
     key = np.nan_to_num(np.column_stack([columns[n] for n in names]), posinf=0, neginf=0)
     ids = _codes(table.get("run_id"), rows)
     _, first = np.unique(np.column_stack([key, ids]), axis=0, return_index=True)
@@ -227,6 +265,8 @@ def _assemble(
         dropped=dropped,
         status=tuple(status),
     )
+    if points.by_return:  # neither a plateau of losses, nor seeds to be averaged away
+        return points
     points = _beyond_plateau(points)
     return condensed(points) if len(points) > MANY_ROWS else points
 

@@ -85,6 +85,7 @@ class ScalingLaws:
             raise FitError(
                 f"laws need at least two budgets; the table has one ({points.budgets[0]:.3g} FLOPs)"
             )
+        points.need_losses("the law of losses")
         self.points_, self.evidence_ = points, Evidence(points)
         self.isoflops_ = self.evidence_.isoflops
         self.allocation_ = Allocation(self.bootstraps, self.seed).fit(self.evidence_)

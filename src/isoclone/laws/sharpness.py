@@ -22,17 +22,19 @@ FASTER = 2.0  # times the change before: what could come at most
 def excluded(
     points: Points,
     flops: float,
-    dev_loss: Interval,
+    dev_loss: Interval | None,
     return_mean: Interval | None,
     floor: float | None = None,
     ceiling: float | None = None,
 ) -> dict[str, float]:
     """Return {'dev_loss' | 'return_mean': share of the attainable outside the interval, 0 to 1}.
 
-    `floor` and `ceiling` are the returns of random play and of the expert, as far as known. A
-    return is left out where the points have none, or nothing can be attained.
+    `floor` and `ceiling` are the returns of random play and of the expert, as far as known. What
+    is not forecast is left out; so is a return where nothing can be attained.
     """
-    out = {"dev_loss": _of_loss(points, flops, dev_loss)}
+    out = {}
+    if dev_loss is not None:
+        out["dev_loss"] = _of_loss(points, flops, dev_loss)
     if return_mean is not None:
         share = _of_return(points, flops, return_mean, floor, ceiling)
         if share is not None:

@@ -22,7 +22,7 @@ from isoclone.base.limits import check_unpacked
 from isoclone.base.records import Point
 from isoclone.base.schema import kinds
 from isoclone.laws.exported import meant, with_our_names
-from isoclone.laws.points import REQUIRED
+from isoclone.laws.points import MEASURED, REQUIRED
 
 KINDS = {"group": str, **kinds(Point), "n_actions": int}  # every column that is read
 NO_GROUP = ""
@@ -164,13 +164,16 @@ def from_columns(raw: Mapping[str, Any], where: str = "table") -> RunsTable:
     named = {str(name).strip(): values for name, values in raw.items()}
     columns, notices = with_our_names(named, KINDS)
     missing = [name for name in REQUIRED if name not in columns]
+    if not missing and not set(MEASURED) & set(columns):
+        missing = list(MEASURED)
     if not missing and not {"flops", "budget_flops"} & set(columns):
         missing = ["flops"]
     if missing:
         has = ", ".join(list(columns)[:12]) or "none"
         near = next((name for name in columns if meant(name, missing) == missing[0]), None)
         hint = f"; if {near!r} is it, rename it" if near else ""
-        raise DataError(f"{where}: lacks the column {missing[0]}; its columns: {has}{hint}")
+        which = " or ".join(missing) if missing == list(MEASURED) else missing[0]
+        raise DataError(f"{where}: lacks the column {which}; its columns: {has}{hint}")
     unknown = [name for name in columns if name not in KINDS]
     if unknown:
         absent = [name for name in KINDS if name not in columns]

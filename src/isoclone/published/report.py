@@ -75,6 +75,7 @@ def _agents(name: str, laws: ScalingLaws, found: Tuyls2023) -> list[dict[str, An
             row = {column: table[column][i] for column in _MEASURED}
             row["flops"] = float(row["flops"] or row["budget_flops"])
             expected = laws.forecast(row["flops"])
+            assert expected.dev_loss is not None  # the law is of losses
             row["forecast_dev_loss"] = expected.dev_loss.to_json()
             row["forecast_return"] = expected.return_mean and expected.return_mean.to_json()
             rows.append({"group": name, **row})
