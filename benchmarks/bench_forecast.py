@@ -29,12 +29,12 @@ from typing import Any
 
 import numpy as np
 
+from isoclone.laws.chosen import fit
 from isoclone.laws.frontier import ensemble, forecasters
 from isoclone.laws.frontier.ensemble import AHEAD, Ensemble
 from isoclone.laws.frontier.evidence import Evidence
 from isoclone.laws.frontier.replay import replay
 from isoclone.laws.points import Points
-from isoclone.laws.scaling import fit
 from isoclone.laws.tables import from_columns, read
 from isoclone.published import tuyls2023
 

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from isoclone.laws.allocation import Allocation
+from isoclone.laws.chosen import fit
 from isoclone.laws.frontier.evidence import Evidence
 from isoclone.laws.isoflop import fit_isoflops
 from isoclone.laws.points import Points
 from isoclone.laws.power import PowerLaw
-from isoclone.laws.scaling import fit
 from isoclone.laws.surface import FORMS, Surface, bootstrap_weights
 
 TRUTHS = {

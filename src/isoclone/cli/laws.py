@@ -14,7 +14,7 @@ from isoclone.base.errors import DataError, FitError, SpecError, UnknownNameErro
 from isoclone.cli.output import note, print_json
 
 if TYPE_CHECKING:
-    from isoclone.laws import FittedLaw, ScalingLaws
+    from isoclone.laws import FittedLaw, ReturnLaws, ScalingLaws
     from isoclone.laws.devices import Device
     from isoclone.laws.frontier.backtest import BacktestRow
 
@@ -42,7 +42,8 @@ def fit(
     Args:
         runs: a table, a runs table exported by W&B or TensorBoard (CSV), or wandb://ENTITY/PROJECT;
             columns params, samples, flops, dev_loss [, run_id, group, dev_loss_se, return_mean,
-            return_se, budget_flops, status].
+            return_se, budget_flops, seed, status]. In a table without dev_loss, as of reinforcement
+            learning (samples are environment steps), the laws are of return_mean.
         law: a law's name, or package.module:function; the built-in one unless said.
         group: only this group.
         expert_return: the expert's score; no return is forecast above it.
@@ -78,7 +79,7 @@ def forecast(
     """Forecast what to train at so many FLOPs, and what loss and return to expect of it.
 
     Args:
-        runs: a table of runs, as for `laws fit`.
+        runs: a table of runs, as for `laws fit`; without dev_loss, the return alone is forecast.
         flops: the compute to forecast for, in the table's own FLOP convention.
         law: a law's name, or package.module:function; the built-in one unless said.
         params: this size instead of the best one; with the built-in law only.
@@ -99,7 +100,8 @@ def forecast(
     groups, notices = _tables(runs, group)
     out: dict[str, dict[str, Any]] = {}
     if own_run:
-        for name, laws in _fitted(runs, groups, _default_law(*given)).items():
+        fitted_by_name: dict[str, Any] = _fitted(runs, groups, _default_law(*given))
+        for name, laws in fitted_by_name.items():
             out[name] = _outcome(laws, lambda f: f.forecast(flops, params, samples).to_json())
     else:
         for name, fitted in _fitted(runs, groups, _law(law, *given)).items():
@@ -404,7 +406,7 @@ def _one_table(runs: Path, group: str | None) -> tuple[Columns, list[str]]:
 
 def _default_law(
     expert_return: float | None, random_return: float | None, seed: int
-) -> Callable[[Columns], ScalingLaws]:
+) -> Callable[[Columns], ScalingLaws | ReturnLaws]:
     """Return the built-in law with these settings, to be called with a table."""
     from isoclone.laws import fit as fit_default
 
@@ -493,6 +495,7 @@ def _backtest_one(
     from isoclone.laws.points import Points
 
     points = Points.from_table(columns)
+    points.need_losses("a back-test")
     if len(points.budgets) < 3:
         count = "one budget" if len(points.budgets) == 1 else "two budgets"
         raise FitError(f"only {count}: a back-test needs at least three")

@@ -32,7 +32,14 @@ ROADS = {
     "best_return": "best-scoring sizes",
     "surface_6nd": "surface (6ND)",
     "forecasts": "a decade of its forecasts",
+    "intrinsic": "intrinsic performance",
 }
+BY_RETURN = {"isoflop_optima": "optima by return"}
+
+
+def samples_word(by_return: bool) -> str:
+    """Return what samples are: of runs without losses, steps in an environment."""
+    return "environment steps" if by_return else "samples"
 
 
 def show_laws(name: str, body: dict[str, Any]) -> None:
@@ -40,7 +47,8 @@ def show_laws(name: str, body: dict[str, Any]) -> None:
     STDOUT.print(styled((name or "all runs", "bold")))
     if "exponents" in body:
         by_road = body["exponents"]
-        table = _table(["exponent against C", *(ROADS.get(road, road) for road in by_road)])
+        roads = ROADS | (BY_RETURN if body.get("measure") == "return_mean" else {})
+        table = _table(["exponent against C", *(roads.get(road, road) for road in by_road)])
         for key, label in (("params", "N_opt"), ("samples", "D_opt")):
             table.add_row(label, *(_interval(road[key]) for road in by_road.values()))
         for key, label in (("dev_loss", "best dev loss"), ("return_mean", "return")):
@@ -62,15 +70,20 @@ def show_forecast(name: str, row: dict[str, Any]) -> None:
     if "flops" in row:
         STDOUT.print(styled((name or "forecast", "bold"), f" at {row['flops']:.3g} FLOPs"))
         table = _table(["", "value [95 % interval]", "excludes"])
-        labels = ("parameters", "samples", "dev loss, nats", "mean return")
-        for key, label in zip(
-            ("params", "samples", "dev_loss", "return_mean"), labels, strict=True
-        ):
+        for key, label in _quantities(row).items():
             table.add_row(label, _interval(row[key]), _excludes(row, key))
         STDOUT.print(table)
         for line in return_text(row["method"]):
             STDOUT.say(f"  {line}")
     _show_status(row["status"])
+
+
+def _quantities(row: dict[str, Any]) -> dict[str, str]:
+    """Return the quantities of a forecast with their labels; no loss where none is forecast."""
+    by_return = row["dev_loss"] is None
+    losses = {} if by_return else {"dev_loss": "dev loss, nats"}
+    start = {"params": "parameters", "samples": samples_word(by_return)}
+    return {**start, **losses, "return_mean": "mean return"}
 
 
 def _excludes(row: dict[str, Any], key: str) -> str:
@@ -169,9 +182,7 @@ def show_plan(body: dict[str, Any]) -> None:
     forecast_row, device = body["forecast"], body["device"]
     table = _table(["", "value [95 % interval]"])
     table.add_row("FLOPs", _interval(body["flops"]))
-    for key, label in (("params", "parameters"), ("samples", "samples")):
-        table.add_row(label, _interval(forecast_row[key]))
-    for key, label in (("dev_loss", "dev loss, nats"), ("return_mean", "mean return")):
+    for key, label in _quantities(forecast_row).items():
         table.add_row(label, _interval(forecast_row[key]))
     table.add_row(f"hours on {device['name']}", _interval(device["hours"]))
     table.add_row("dollars", _interval(device["dollars"]))

@@ -1,6 +1,7 @@
-"""Scaling laws of imitation: fitted to a table of runs, asked for a forecast. NumPy and SciPy only.
+"""Scaling laws: fitted to a table of runs, asked for a forecast. NumPy and SciPy only.
 
-fitted = fit(table)                    # the default law: a `ScalingLaws`
+fitted = fit(table)                    # the default law: `ScalingLaws`, of losses; `ReturnLaws`
+                                       # where no row has a dev loss, as in reinforcement learning
 fitted.forecast(1e13)                  # N, D, loss, return at that compute, 95 % intervals
 fit_law("mine", table)                 # a law of yours, added by `LAWS.add("mine", fit)`
 compare(["mine"], table)               # its past forecasts beside the default's
@@ -23,17 +24,20 @@ from isoclone.laws.base import (
 )
 
 if TYPE_CHECKING:
+    from isoclone.laws.chosen import fit
     from isoclone.laws.comparison import LawComparison, compare
     from isoclone.laws.plugged import fit_law
     from isoclone.laws.points import clean_table
-    from isoclone.laws.scaling import ScalingLaws, fit
+    from isoclone.laws.reinforcement.laws import ReturnLaws
+    from isoclone.laws.scaling import ScalingLaws
 
 _ROOMS = {
     "LawComparison": "isoclone.laws.comparison",
     "ScalingLaws": "isoclone.laws.scaling",
     "clean_table": "isoclone.laws.points",
     "compare": "isoclone.laws.comparison",
-    "fit": "isoclone.laws.scaling",
+    "ReturnLaws": "isoclone.laws.reinforcement.laws",
+    "fit": "isoclone.laws.chosen",
     "fit_law": "isoclone.laws.plugged",
 }
 
@@ -47,6 +51,7 @@ __all__ = [
     "FittedLaw",
     "Law",
     "LawComparison",
+    "ReturnLaws",
     "ScalingLaws",
     "clean_table",
     "compare",

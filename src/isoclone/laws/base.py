@@ -6,21 +6,19 @@ all a user's law needs: `fit_law` completes it to a `FittedLaw`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from isoclone.base.records import Forecast, Interval, Record, Status, jsonable
 from isoclone.base.tables import LAWS
 
-if TYPE_CHECKING:
-    from isoclone.laws.isoflop import IsoFlop
-
 Array = np.ndarray
 
 DEFAULT_LAW = "isoclone"
-LAWS.add(DEFAULT_LAW, "isoclone.laws.scaling:fit")
+LAWS.add(DEFAULT_LAW, "isoclone.laws.chosen:fit")
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,39 @@ class Exponents(Record):
     samples: Interval
 
 
+class IsoFlopCurve(Protocol):
+    """One budget's curve of a figure against size, and the best size.
+
+    `key` names the figure, 'dev_loss' or 'return_mean', and `value` is what it is at the best size;
+    `edge` says why that is no optimum where `interior` is false.
+    """
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def budget(self) -> float: ...
+    @property
+    def params(self) -> float: ...
+    @property
+    def samples(self) -> float: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def params_sd_log10(self) -> float: ...
+    @property
+    def interior(self) -> bool: ...
+    @property
+    def edge(self) -> str | None: ...
+
+    def curve(self, count: int = 60) -> dict[str, Array]:
+        """Return the fitted curve for drawing: 'params', and the figure by its `key`."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as plain values."""
+        ...
+
+
 class CanForecast(Protocol):
     """What a law must return: an object that forecasts."""
 
@@ -66,6 +97,8 @@ class CanForecast(Protocol):
 
 class Law(Protocol):
     """A function from a table of runs to a fitted law.
+
+    In a table of reinforcement learning every `dev_loss` is NaN; a law may forecast returns alone.
 
     The table has the columns of `clean_table`. A law with parameters named `expert_return` and
     `random_return` is given those scores too, as keywords; they are None where not known.
@@ -86,8 +119,8 @@ class FittedLaw(CanForecast, Protocol):
         """Return the forecasts on a grid of FLOPs [m], ascending."""
         ...
 
-    def isoflop_curves(self) -> list[IsoFlop]:
-        """Return each budget's measured losses against size, with a parabola through them."""
+    def isoflop_curves(self) -> Sequence[IsoFlopCurve]:
+        """Return each budget's measured figures against size, with a parabola through them."""
         ...
 
     def exponents(self) -> dict[str, Exponents]:

@@ -57,12 +57,16 @@ def exponents_by_return(points: Points) -> Exponents | None:
     return Exponents(*(law.exponent_interval() for law in laws))
 
 
-def saturating(flops: Array, log_loss: Array, returns: Array) -> dict[str, Any] | None:
-    """Fit both saturating laws to the frontier's C[b], log L[b] and R[b]; None unless all R > 0."""
+def saturating(flops: Array, log_loss: Array | None, returns: Array) -> dict[str, Any] | None:
+    """Fit the saturating laws to the frontier's C[b], log L[b] and R[b]; None unless all R > 0.
+
+    Without losses, that by FLOPs alone.
+    """
     if len(returns) < FEWEST or (returns <= 0).any():
         return None
     out = {}
-    for name, x in (("by_flops", flops), ("by_loss", np.exp(-log_loss))):
+    by_loss = {} if log_loss is None else {"by_loss": np.exp(-log_loss)}
+    for name, x in {"by_flops": flops, **by_loss}.items():
         try:
             law = OffsetPowerLaw().fit(x, 1 / returns)
         except FitError:

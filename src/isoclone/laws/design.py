@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoclone.base.errors import FitError, SpecError
+from isoclone.laws.reinforcement.laws import ReturnLaws
 from isoclone.laws.scaling import ScalingLaws
 from isoclone.laws.surface import FORMS, LogSumExp, Surface
 
@@ -48,11 +49,15 @@ class Design:
     runs: tuple[NextRun, ...]
 
 
-def next_runs(laws: ScalingLaws, target_flops: float, budget_flops: float, most: int = 8) -> Design:
+def next_runs(
+    laws: ScalingLaws | ReturnLaws, target_flops: float, budget_flops: float, most: int = 8
+) -> Design:
     """Choose the next runs: their order, and the forecast's SDs before them.
 
-    Raises `SpecError` for a budget that is not positive, `FitError` without a surface.
+    Raises `SpecError` for a budget that is not positive, `FitError` without a surface of losses.
     """
+    if isinstance(laws, ReturnLaws):
+        raise FitError("a design of the next runs needs dev_loss; the table has returns only")
     if not (np.isfinite(budget_flops) and budget_flops > 0):
         raise SpecError(f"the budget must be positive FLOPs; got {budget_flops!r}")
     surface = laws.allocation_.surface_

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoclone.base.errors import FitError, SpecError
+from isoclone.laws.reinforcement.laws import ReturnLaws
 from isoclone.laws.scaling import ScalingLaws
 
 Array = np.ndarray
@@ -28,7 +29,7 @@ class FlopsNeeded:
 
 
 def flops_for(
-    laws: ScalingLaws, loss: float | None = None, mean_return: float | None = None
+    laws: ScalingLaws | ReturnLaws, loss: float | None = None, mean_return: float | None = None
 ) -> FlopsNeeded:
     """Return the FLOPs at which the forecast, and each end of its interval, reach a target.
 
@@ -50,7 +51,9 @@ def flops_for(
     return _answer(crossing, f"a return of {mean_return:g}", f"{best:.4g}", laws)
 
 
-def _from_loss(laws: ScalingLaws, flops: Array, loss: float) -> FlopsNeeded:
+def _from_loss(laws: ScalingLaws | ReturnLaws, flops: Array, loss: float) -> FlopsNeeded:
+    if isinstance(laws, ReturnLaws):
+        raise FitError("a target loss needs dev_loss; the table has returns only: give a return")
     if not (np.isfinite(loss) and loss > 0):
         raise SpecError(f"the target loss must be positive; got {loss!r}")
     middle, low, high = laws.frontier(flops)
@@ -66,7 +69,9 @@ def _first(flops: Array, reached: Array) -> float | None:
     return float(flops[0] if not len(missed) else flops[missed[-1] + 1])
 
 
-def _answer(crossing: list[float | None], what: str, best: str, laws: ScalingLaws) -> FlopsNeeded:
+def _answer(
+    crossing: list[float | None], what: str, best: str, laws: ScalingLaws | ReturnLaws
+) -> FlopsNeeded:
     value, low, high = crossing
     if value is None:
         raise FitError(

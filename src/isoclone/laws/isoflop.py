@@ -9,7 +9,7 @@ bend the curve far from a parabola, and would otherwise move the vertex of the f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import special
@@ -48,6 +48,12 @@ class IsoFlop:
     best_loss_se: float | None
     residual_sd: float | None  # of log L about the parabola, None without points to spare
     residual_dof: int  # how many points to spare
+    key: ClassVar[str] = "dev_loss"
+
+    @property
+    def value(self) -> float:
+        """Return the loss at the best size."""
+        return self.loss
 
     @property
     def vertex_params(self) -> float | None:

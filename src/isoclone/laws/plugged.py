@@ -7,7 +7,7 @@ default law answers in its place.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -25,10 +25,11 @@ from isoclone.laws.base import (
     Curves,
     Exponents,
     FittedLaw,
+    IsoFlopCurve,
 )
-from isoclone.laws.isoflop import IsoFlop, fit_isoflops
+from isoclone.laws.chosen import fit
+from isoclone.laws.isoflop import fit_isoflops
 from isoclone.laws.points import MEASURED, Points, clean_table
-from isoclone.laws.scaling import ScalingLaws, fit
 from isoclone.laws.sharpness import excluded
 
 Array = np.ndarray
@@ -54,7 +55,7 @@ def fit_law(
         FitError: the default law is needed, and the table has too few usable rows for it.
     """
     scores = {"expert_return": expert_return, "random_return": random_return}
-    default = partial(fit, table, **scores, seed=seed)
+    default: Callable[[], FittedLaw] = partial(fit, table, **scores, seed=seed)
     if name == DEFAULT_LAW:
         return default()
     try:
@@ -122,7 +123,7 @@ class PluggedLaw:
         name: str,
         fitted: CanForecast,
         points: Points,
-        default: Callable[[], ScalingLaws],
+        default: Callable[[], FittedLaw],
         random_return: float | None = None,
         expert_return: float | None = None,
     ):
@@ -135,7 +136,7 @@ class PluggedLaw:
         self.status: tuple[Status, ...] = (*points.status, *said)
 
     @cached_property
-    def default_(self) -> ScalingLaws:
+    def default_(self) -> FittedLaw:
         """Return the default law on the same table."""
         return self._default()
 
@@ -168,8 +169,10 @@ class PluggedLaw:
             return_mean=_whole([f.return_mean for f in said]),
         )
 
-    def isoflop_curves(self) -> list[IsoFlop]:
-        """Return each budget's measured losses with a parabola through them, whatever the law."""
+    def isoflop_curves(self) -> Sequence[IsoFlopCurve]:
+        """Return each budget's measured figures with a parabola through them, whatever the law."""
+        if self.points_.by_return:
+            return self.default_.isoflop_curves()
         return fit_isoflops(self.points_)
 
     def exponents(self) -> dict[str, Exponents]:

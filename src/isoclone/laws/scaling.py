@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -27,7 +26,6 @@ from isoclone.laws.published_way import published_way
 from isoclone.laws.return_link import rank_correlation
 from isoclone.laws.sharpness import excluded
 from isoclone.laws.surface import FORMS, Surface
-from isoclone.laws.tables import one_group
 
 Array = np.ndarray
 LEVEL = 0.95
@@ -379,29 +377,6 @@ class ScalingLaws:
                 "status": [s.to_json() for s in self.status],
             }
         )
-
-
-def fit(
-    table: Mapping[str, Any] | str | Path,
-    *,
-    expert_return: float | None = None,
-    random_return: float | None = None,
-    ceiling: float | str | None = "expert",
-    seed: int = 0,
-) -> ScalingLaws:
-    """Fit `ScalingLaws` with these settings to a table of runs: its columns, or its file.
-
-    Raises:
-        UsageError, DataError: the file is not there, or no table of runs (see `tables.read`).
-        SpecError: the file has several groups; fit each by itself.
-        DataError, FitError: as `ScalingLaws.fit`.
-    """
-    if isinstance(table, str | Path):
-        table = one_group(table)
-    laws = ScalingLaws(
-        expert_return=expert_return, random_return=random_return, ceiling=ceiling, seed=seed
-    )
-    return laws.fit(table)
 
 
 def _check_flops(flops: float) -> float:

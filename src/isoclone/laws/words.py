@@ -21,7 +21,25 @@ def laws_text(laws: dict[str, Any]) -> list[str]:
             f"{bends}{local['at_last_budget']:.3g} at the last budget, "
             f"{local['a_decade_on']:.3g} a decade on"
         )
-    return lines
+    found = laws.get("return_mean") or {}
+    if found.get("to_flops"):
+        lines.append(
+            f"return: R = {10 ** found['log10_factor']:.3g} C^{found['exponent']['value']:.3g} "
+            f"up to {found['to_flops']:.3g} FLOPs"
+        )
+    return [*lines, *_intrinsic_text(laws.get("intrinsic"))]
+
+
+def _intrinsic_text(found: dict[str, Any] | None) -> list[str]:
+    """Return the law of intrinsic performance with its coefficients and source."""
+    if not found:
+        return []
+    told = ", ".join(f"{name} {found[name]:.3g}" for name in ("aN", "aE", "r", "b", "Nc", "Ec"))
+    return [
+        f"{found['name']}, the least compute that reaches a return ({found['source']}): "
+        f"{found['formula']} with {told}; fitted to {found['cells']} means, {found['left_out']} "
+        "outside the best returns left out"
+    ]
 
 
 def window_text(window: dict[str, Any]) -> str:

@@ -11,13 +11,13 @@ from isoclone.base.results import Reference
 from isoclone.base.schema import as_table
 
 if TYPE_CHECKING:
-    from isoclone.laws import FittedLaw, LawComparison, ScalingLaws
+    from isoclone.laws import FittedLaw, LawComparison, ReturnLaws, ScalingLaws
 
 References = Mapping[str, Reference]
 
 
-def fit(points: Iterable[Point], references: References | None = None) -> ScalingLaws:
-    """Fit every built-in law to points.
+def fit(points: Iterable[Point], references: References | None = None) -> ScalingLaws | ReturnLaws:
+    """Fit every built-in law to points, by return where none has a loss.
 
     Raises:
         FitError: too few usable points.
