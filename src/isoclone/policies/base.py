@@ -31,6 +31,11 @@ What observations are depends on the module's `layout`:
 
 A module that takes any other input has `example()`, which returns arguments for one forward pass
 and how many samples they are.
+
+A module with `features`, `head` and `size` shares its features with a critic, where it learns by
+reinforcement: `features(observations)` (b, size), or of a recurrent one `features(*inputs, state)`,
+(steps, lanes, size) and the new state; `head` makes logits of them. Others get a critic of their
+own.
 """
 
 from __future__ import annotations
@@ -90,7 +95,7 @@ def _measured(
 
     def counted(module: torch.nn.Module) -> tuple[float, float]:
         with torch.device("meta"):
-            (inputs, samples), mode = _example(module, frame), FlopCounterMode(display=False)
+            (inputs, samples), mode = example_of(module, frame), FlopCounterMode(display=False)
             with mode as counter, torch.enable_grad():
                 out = module(*inputs)
                 forward = counter.get_total_flops()
@@ -104,7 +109,7 @@ def _measured(
     return _Cost(params, *costs, is_recurrent(module))
 
 
-def _example(module: torch.nn.Module, frame: FrameSpec) -> tuple[tuple[Any, ...], int]:
+def example_of(module: torch.nn.Module, frame: FrameSpec) -> tuple[tuple[Any, ...], int]:
     """Return arguments for one forward pass, and how many samples they are."""
     import torch
 

@@ -27,6 +27,11 @@ class Mlp(nn.Module):
             nn.Linear(width, n_actions),
         )
 
+    @property
+    def head(self) -> nn.Module:
+        """The last layer, from `features` to logits."""
+        return self.net[-1]
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits (b, n_actions) of observations (b, stack, *frame_shape)."""
         return self.net(x)

@@ -55,7 +55,7 @@ class Recurrent(nn.Module):
         self.inputs = nn.Linear(trunk.size, hidden)
         self.before = nn.Embedding(n_actions + 1, hidden)
         self.core = make_core(core, hidden, layers, context)
-        self.norm = nn.LayerNorm(hidden)
+        self.norm, self.size = nn.LayerNorm(hidden), hidden
         self.head = nn.Linear(hidden, n_actions)
 
     @property
@@ -88,13 +88,24 @@ class Recurrent(nn.Module):
             starts: (steps, lanes) bool, an episode's first step.
             state: of `initial_state` or of the call before.
         """
+        x, state = self.features(observations, previous, starts, state)
+        return self.head(x), state
+
+    def features(
+        self,
+        observations: torch.Tensor,
+        previous: torch.Tensor,
+        starts: torch.Tensor,
+        state: State,
+    ) -> tuple[torch.Tensor, State]:
+        """Return what the head reads (steps, lanes, size) and the state; called as `forward` is."""
         features = self.trunk.features(observations.flatten(0, 1))
         before = self.before(previous)
         if previous.dim() > starts.dim():  # several factors
             before = before.sum(-2)
         x = self.inputs(features).view(*starts.shape, -1) + before
         x, state = self.core(x, starts, state)
-        return self.head(self.norm(x)), state
+        return self.norm(x), state
 
 
 def cnn_lstm(

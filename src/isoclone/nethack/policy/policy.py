@@ -64,7 +64,7 @@ class TtyPolicy(nn.Module):
         self.unroll, self.n_actions = unroll, n_actions
         self.encoder = ENCODERS[encoder](width, n_actions, **options)
         self.core = make_core(core, width, layers, context)
-        self.norm = nn.LayerNorm(width)
+        self.norm, self.size = nn.LayerNorm(width), width
         self.head = nn.Linear(width, n_actions)
         with torch.no_grad():
             self.head.weight *= 0.1  # start near a uniform distribution
@@ -93,9 +93,16 @@ class TtyPolicy(nn.Module):
         Returns:
             (steps, lanes, n_actions) logits, state.
         """
+        x, state = self.features(screens, previous, starts, state)
+        return self.head(x), state
+
+    def features(
+        self, screens: Screens, previous: torch.Tensor, starts: torch.Tensor, state: State
+    ) -> tuple[torch.Tensor, State]:
+        """Return what the head reads (steps, lanes, size) and the state; called as `forward` is."""
         x, seen = self.encoder(screens, previous, starts, state)
         x, remembered = self.core(x, starts, state)
-        return self.head(self.norm(x)), {**seen, **remembered}
+        return self.norm(x), {**seen, **remembered}
 
     def example(self) -> tuple[tuple[Any, ...], int]:
         """Return arguments of `forward` for one unroll of one lane, and their number of samples."""
