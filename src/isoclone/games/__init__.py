@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 GAMES.add("toy", "isoclone.games.toy:Toy")
+GAMES.add("recall", "isoclone.games.recall:Recall.of")
 GAMES.add("atari/", "isoclone.games.atari:Atari.named")
 GAMES.add("gym/", "isoclone.games.gym:Gym.named")
 GAMES.add("data", "isoclone.games.data:Data.named")
