@@ -21,7 +21,7 @@ class CurveRow(Checked):
     """One row of a training curve; the columns of `curve.parquet`."""
 
     samples: int = count("training samples seen, repeats included (D)")
-    flops: float = count("compute spent: FLOPs per sample x samples (C)", "FLOPs")
+    flops: float = count("compute spent (C)", "FLOPs")
     train_loss: float | None = figure(
         "mean training loss of the steps since the row before", "nats per action", default=None
     )
@@ -33,6 +33,23 @@ class CurveRow(Checked):
         "norm of the step's gradient, before it is clipped", default=None
     )
     samples_per_s: float | None = figure("speed since the row before", "samples/s", default=None)
+    return_mean: float | None = figure(
+        "mean return of the training episodes that ended since the row before",
+        "score",
+        default=None,
+    )
+    value_loss: float | None = figure(
+        "mean squared error of the critic, of rewards as they are learned from", default=None
+    )
+    entropy_nats: float | None = figure(
+        "mean entropy of the action while learning", "nats per action", default=None
+    )
+    kl_nats: float | None = figure(
+        "how far an iteration's last pass moved the policy", "nats per action", default=None
+    )
+    clipped_share: float | None = figure(
+        "share of samples whose ratio was beyond the clip", default=None
+    )
 
 
 def write_curve(path: Path, rows: Sequence[CurveRow]) -> None:
@@ -63,7 +80,8 @@ def curve_table(path: Path) -> pa.Table:
 
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return file.read(list(kinds(CurveRow)))
+            there = set(file.schema_arrow.names)
+            return file.read([name for name in kinds(CurveRow) if name in there])
     except FileNotFoundError as error:
         raise StoreError(f"{path} is missing") from error
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -180,7 +180,9 @@ class Run(Checked):
     """
 
     game: str
-    demos: str  # the demonstrations' fingerprint
+    demos: (
+        str  # the demonstrations' fingerprint; of reinforcement, that of the clone it starts from
+    )
     policy: str
     width: int
     policy_options: dict[str, Any]
@@ -212,9 +214,11 @@ class Point(Checked):
 
     run_id: str = label("id of the run")
     budget_flops: float = label("nominal budget that the point belongs to", "FLOPs")
-    flops: float = count("compute really spent: FLOPs per sample x samples (C)", "FLOPs")
+    flops: float = count("compute really spent (C)", "FLOPs")
     params: int = label("trainable parameters (N)")
-    samples: int = count("training samples seen, repeats included (D)")
+    samples: int = count(
+        "training samples seen, repeats included (D); of reinforcement, environment steps"
+    )
     unique_samples: int = count("different training samples seen")
     epochs: float = count("passes over the training samples")
     dev_loss: float | None = figure("loss on held-out episodes, teacher-forced", "nats per action")
@@ -247,6 +251,14 @@ class Point(Checked):
     torch_version: str | None = label("version of torch that made the point", default=None)
     device: str | None = label("'cpu', 'cuda' or 'mps'", default=None)
     precision: str | None = label("'float32' or 'bfloat16'", default=None)
+    play_flops: float | None = figure(
+        "of `flops`, what playing cost a policy that learns by reinforcement",
+        "FLOPs",
+        default=None,
+    )
+    learn_flops: float | None = figure(
+        "of `flops`, what learning from that play cost", "FLOPs", default=None
+    )
 
     @classmethod
     def of_run(cls, run: Run, budget_flops: float, params: int, role: str, **measured: Any) -> Self:

@@ -146,6 +146,17 @@ def undetermined(interval: dict[str, Any]) -> bool:
     return low is not None and high is not None and 0 < 1e6 * low < high
 
 
+def mean_cost(points: Sequence[Point]) -> float:
+    """Return what is the less, the better: the mean dev loss over seeds, else minus the return.
+
+    Infinite where a seed has none of the two (diverged or failed).
+    """
+    if any(p.dev_loss is not None for p in points):
+        return mean_loss(points)
+    returns = [p.return_mean for p in points]
+    return math.inf if None in returns else -sum(returns) / len(returns)  # type: ignore[arg-type]
+
+
 def mean_loss(points: Sequence[Point]) -> float:
     """Return the mean dev loss over seeds; infinite where a seed has none (diverged or failed)."""
     losses = [p.dev_loss for p in points]
