@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from isoclone.agents.checkpoint import (
     save_tensors,
 )
 from isoclone.base import distributed
+from isoclone.base.curves import CurveRow
 from isoclone.base.errors import CheckpointError, SpecError
 from isoclone.base.records import Run
 from isoclone.demos import Source
@@ -34,18 +35,13 @@ from isoclone.policies.factors import total_nats
 from isoclone.training.curve import Curve
 from isoclone.training.device import precision_for
 from isoclone.training.flat import FlatParameters
+from isoclone.training.learner import SAVE_SECONDS, Diverged, Tell, TrainProgress, share_of_last
 from isoclone.training.recipes import Recipe
 
-SAVE_SECONDS = 20.0
 READ_STEPS = 50  # no more often is a GPU waited for, to read losses; a CPU has them at once
 LOSS_AVERAGE = 8.0  # the reported training loss gives step s the weight s^8
 
-Progress = Callable[[int], None]
 State = dict[str, torch.Tensor]
-
-
-class Diverged(Exception):
-    """The training loss was not a finite number."""
 
 
 @dataclass
@@ -56,21 +52,6 @@ class _Unread:
     samples_before: int
     loss: torch.Tensor
     row: tuple[int, float, torch.Tensor, float] | None  # of the curve: samples, rate, norm, seconds
-
-
-@dataclass
-class TrainProgress:
-    """Training progress: steps, samples, averaged loss, seconds.
-
-    `train_loss` is in nats per action, a power-law average over the steps. `seconds` is the time
-    the run took, restarts included and lost work left out: processor time on CPUs, so that other
-    work on the machine does not count, and wall time elsewhere.
-    """
-
-    step: int = 0
-    samples: int = 0
-    train_loss: float = 0.0
-    seconds: float = field(default=0.0, compare=False)  # differs each time
 
 
 class Trainer:
@@ -152,7 +133,7 @@ class Trainer:
 
     # ------------------------------------------------------------------ training
 
-    def train_until(self, budget_flops: float, tell: Progress | None = None) -> None:
+    def train_until(self, budget_flops: float, tell: Tell | None = None) -> None:
         """Train until at least `budget_flops` are spent; the state is saved now and then.
 
         Args:
@@ -231,7 +212,7 @@ class Trainer:
         for step, loss in zip(unread, losses.tolist(), strict=True):
             if not math.isfinite(loss):
                 raise Diverged(f"training loss was {loss} after {step.samples_before:,} samples")
-            done.train_loss += (loss - done.train_loss) * _share_of_last(step.step, LOSS_AVERAGE)
+            done.train_loss += (loss - done.train_loss) * share_of_last(step.step, LOSS_AVERAGE)
             curve.saw(loss)
             if step.row:
                 samples, rate, norm, seconds = step.row
@@ -269,7 +250,7 @@ class Trainer:
         """Weigh the weights of step s as s^average (Karras et al. 2024, power-function EMA)."""
         if self.recipe.average == 0:
             return
-        share = _share_of_last(self.progress.step, self.recipe.average)
+        share = share_of_last(self.progress.step, self.recipe.average)
         self.average.lerp_(self.flat.values, share)
 
     # ------------------------------------------------------------------ results
@@ -278,6 +259,25 @@ class Trainer:
     def flops(self) -> float:
         """FLOPs spent so far, under the run's convention."""
         return self.progress.samples * self.flops_per_sample
+
+    def costs(self) -> dict[str, Any]:
+        """Return the training loss, as a column of the run's point."""
+        return {"train_loss": self.progress.train_loss if self.progress.step else None}
+
+    def rows(self) -> list[CurveRow]:
+        """Return the training curve so far."""
+        return self.curve.rows(self.flops_per_sample)
+
+    def is_beyond(self, budget_flops: float) -> bool:
+        """Return whether the run has gone further than training to that budget takes it.
+
+        Training stops with the batch that reaches the budget; masked samples make it less.
+        """
+        wanted = math.ceil(budget_flops / self.flops_per_sample)
+        return self.progress.samples >= wanted + self.recipe.batch_size
+
+    def close(self) -> None:
+        """Do nothing: only memory is held."""
 
     def weights(self) -> State:
         """Return the weights a point is measured with: averaged if the recipe says so."""
@@ -384,11 +384,6 @@ class Trainer:
         adam = _under(tensors, "adam.")
         if adam:
             self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": {0: adam}})
-
-
-def _share_of_last(step: int, power: float) -> float:
-    """Return the weight of step `step` in an average where step s counts as s^power."""
-    return 1 - (1 - 1 / step) ** (power + 1)
 
 
 def _under(tensors: State, prefix: str) -> State:

@@ -10,6 +10,9 @@ from typing import Any
 from isoclone.base.errors import SpecError
 from isoclone.base.records import conform, shown
 from isoclone.base.tables import RECIPES
+from isoclone.games import Game
+from isoclone.policies import policy_flops
+from isoclone.training.reinforcement.recipe import PPO, PPO_ATARI, PpoRecipe
 
 SCHEDULES = ("constant", "inverse_sqrt", "cosine")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -80,6 +83,14 @@ class Recipe:
         """Return the peak learning rate for a width."""
         return self.learning_rate * (width / self.width_base) ** -self.width_power
 
+    def sample_flops(self, *policy: Any, **options: Any) -> float:
+        """Return the FLOPs of training on one sample; arguments as `policy_flops`."""
+        return policy_flops(*policy, **options)
+
+    def least_flops(self, *policy: Any, **options: Any) -> float:
+        """Return the FLOPs of the least that can be trained, one batch."""
+        return self.batch_size * self.sample_flops(*policy, **options)
+
     @property
     def ends_at_budget(self) -> bool:
         """Whether the schedule depends on where training ends: then each budget is its own run."""
@@ -101,8 +112,6 @@ class Recipe:
         Raises:
             SpecError: a field that no recipe has, or a value it cannot take.
         """
-        if not isinstance(data, dict):
-            raise SpecError(f"recipe: must be a table of its fields, not {shown(data)}")
         try:
             return cls(**data)
         except TypeError as error:
@@ -129,9 +138,42 @@ LEAN = Recipe(
 
 RECIPES.add("paper", lambda: PAPER)
 RECIPES.add("lean", lambda: LEAN)
+# From a clone: the teacher's part is as large as the gain's, and fades over 200,000 steps; the
+# entropy's part, which would pull the clone apart, is left out.
+TAUGHT: dict[str, Any] = {"teacher_coef": 1.0, "teacher_samples": 200_000, "entropy_coef": 0.0}
+
+RECIPES.add("ppo", lambda: PPO)
+RECIPES.add("ppo-atari", lambda: PPO_ATARI)
 
 
-def recipe(name: str, **changes: Any) -> Recipe:
+def imitates(recipe: dict[str, Any]) -> bool:
+    """Return whether a recipe, as JSON, is of cloning an expert, not of learning by own play."""
+    return recipe.get("learner") != PpoRecipe.learner
+
+
+def read_recipe(data: dict[str, Any]) -> Recipe | PpoRecipe:
+    """Return the recipe of a result of `to_json`, of whichever learner.
+
+    Raises:
+        SpecError: a field that no recipe has, or a value it cannot take.
+    """
+    if not isinstance(data, dict):
+        raise SpecError(f"recipe: must be a table of its fields, not {shown(data)}")
+    return Recipe.from_json(data) if imitates(data) else PpoRecipe.from_json(data)
+
+
+def suited_to_play(game: Game, taught: bool = False) -> PpoRecipe:
+    """Return the recipe by which a game is learned, where none is named.
+
+    Args:
+        taught: by a clone, from whose weights it starts.
+    """
+    big = game.frame.is_image and game.frame.picture is not None and min(game.frame.shape[:2]) >= 36
+    chosen = PPO_ATARI if big else PPO
+    return dataclasses.replace(chosen, name=f"{chosen.name}-taught", **TAUGHT) if taught else chosen
+
+
+def recipe(name: str, **changes: Any) -> Recipe | PpoRecipe:
     """Return a named recipe, with fields changed if wanted.
 
     Raises:
@@ -139,7 +181,7 @@ def recipe(name: str, **changes: Any) -> Recipe:
         SpecError: a field that no recipe has, or a value it cannot take.
     """
     found: Any = RECIPES.find(name)[0]
-    known: Recipe = found() if callable(found) else found
+    known: Recipe | PpoRecipe = found() if callable(found) else found
     try:
         return dataclasses.replace(known, **changes)
     except TypeError as error:

@@ -1,0 +1,1 @@
+"""Reinforcement learning: PPO, a learner behind the same verb as behavioural cloning."""

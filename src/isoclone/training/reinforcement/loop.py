@@ -1,0 +1,465 @@
+"""Train one run by PPO to a budget: play, weigh what came of it, learn; again.
+
+Everything that happens in iteration k is a function of the run's declared fields and k. The state
+is saved between iterations, so a run that was killed goes on to the same numbers, in any game whose
+episodes depend on nothing but seed and actions.
+
+FLOPs are counted by what was computed: forward passes of play (the values of last observations
+included), passes of learning, forward passes of a teacher. The optimiser is not counted, as
+everywhere.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from isoclone.agents.checkpoint import (
+    TrainedPolicy,
+    load_tensors,
+    policy_for,
+    save_checkpoint,
+    save_tensors,
+)
+from isoclone.base import distributed
+from isoclone.base.curves import CurveRow
+from isoclone.base.errors import CheckpointError, SpecError
+from isoclone.base.records import Run
+from isoclone.executors.setup import keep_freed_memory
+from isoclone.games import Game, action_sizes, close, vector_env
+from isoclone.games.actions import random_actions, several
+from isoclone.policies import policy_layout
+from isoclone.policies.encode import FrameEncoder, fit_encoder
+from isoclone.training.device import precision_for
+from isoclone.training.flat import FlatParameters
+from isoclone.training.learner import SAVE_SECONDS, Diverged, Tell, TrainProgress, share_of_last
+from isoclone.training.reinforcement.actor_critic import (
+    ActorCritic,
+    learning_cost,
+    make_actor_critic,
+    orthogonal,
+)
+from isoclone.training.reinforcement.advantages import gae, vtrace
+from isoclone.training.reinforcement.batches import Samples
+from isoclone.training.reinforcement.objective import FIGURES, objective
+from isoclone.training.reinforcement.recipe import PpoRecipe
+from isoclone.training.reinforcement.rewards import Rewards
+from isoclone.training.reinforcement.rollouts import Actors, Rollout
+from isoclone.training.reinforcement.teacher import Clone
+
+TRAINED_IN = 2**40  # seeds of training episodes begin here: no policy is judged on one of them
+SHUFFLED = 2  # key of the chance that draws minibatches, beside the run's seed
+RANDOM_SLOTS, RANDOM_STEPS = 8, 256  # of random play, for an encoder's statistics
+GROWTH = 1.06  # samples of a row of the curve over those of the row before
+
+State = dict[str, torch.Tensor]
+
+
+@dataclass
+class Counts:
+    """Samples by what was computed for them, exactly."""
+
+    played: int = 0  # forward passes of play
+    learned: int = 0  # forward and backward passes
+    taught: int = 0  # forward passes of a teacher
+
+
+class PpoTrainer:
+    """A run in progress: its parts, and how far it has come.
+
+    Args:
+        run: what to train; its recipe is a `PpoRecipe`'s.
+        game: what is played.
+        folder: where the run keeps its state; `resume` loads it.
+        device: 'cpu', 'cuda', 'mps'.
+        clone: a policy to start from, which also teaches where the recipe says so.
+
+    Raises:
+        SpecError: the policy cannot be trained in this game, or by several processes.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        game: Game,
+        folder: Path,
+        device: str = "cpu",
+        clone: TrainedPolicy | None = None,
+    ):
+        if distributed.size() > 1:
+            raise SpecError("reinforcement learning trains a run in one process, not by torchrun")
+        keep_freed_memory()
+        self.run, self.game, self.clone = run, game, clone
+        self.state_path = folder / "state.safetensors"
+        self.recipe = recipe = PpoRecipe.from_json(run.recipe)
+        self.device = torch.device(device)
+        self.dtype = getattr(torch, precision_for(recipe.precision, self.device.type))
+        shape = (run.policy, run.width, game.frame, game.n_actions)
+        self.encoder = clone.encoder if clone else _encoder(run, game, recipe.frames)
+        self.cost = learning_cost(*shape, recipe.critic, run.flop_convention, **run.policy_options)
+        self.module = self._fresh_module()
+        unroll = int(self.module.policy.unroll) if self.module.recurrent else 0  # type: ignore
+        _check_unroll(recipe, unroll)
+        self.unroll, self.sizes = unroll, action_sizes(game)
+        self.flat = FlatParameters(self.module)
+        self.optimiser = torch.optim.Adam(
+            [self.flat.values],
+            lr=recipe.rate_at(run.width),
+            eps=recipe.adam_eps,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
+        self.average = self.flat.values.detach().clone()
+        self.progress, self.counts = TrainProgress(), Counts()
+        self.curve: list[dict[str, Any]] = []
+        self._since: list[float] = []  # returns of episodes that ended since the last row
+        self.updates = 0
+        taught = clone is not None and recipe.teacher_coef > 0
+        self.teacher = Clone(clone, recipe.slots) if clone and taught else None
+        self.replayed = True  # False where a game went differently when it was played again
+        self._actors: Actors | None = None
+
+    def _fresh_module(self) -> ActorCritic:
+        """Return policy and critic with the weights that the run's seed, or the clone, gives."""
+        run, recipe = self.run, self.recipe
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed)
+            module = make_actor_critic(
+                run.policy,
+                run.width,
+                self.game.frame,
+                self.game.n_actions,
+                recipe.critic,
+                **run.policy_options,
+            )
+            orthogonal(module)
+        for part in (module.policy, module.critic):
+            if hasattr(part, "input_scale"):
+                part.input_scale = self.encoder.scale  # type: ignore[assignment]
+        if self.clone:
+            module.policy.load_state_dict(self.clone.module.state_dict())
+        return module.to(self.device)
+
+    @property
+    def actors(self) -> Actors:
+        """The environments, made when they are first needed."""
+        if self._actors is None:
+            self._actors = self._made_actors()
+            self._actors.begin()
+        return self._actors
+
+    def _made_actors(self) -> Actors:
+        recipe, seed = self.recipe, TRAINED_IN + self.run.seed
+        rewards = Rewards(recipe.rewards, recipe.slots, recipe.discount)
+        state = self.module.initial_state(recipe.slots)
+        return Actors(self.game, self.encoder, recipe.slots, rewards, seed, state, self.unroll)
+
+    def close(self) -> None:
+        """Close the environments."""
+        if self._actors is not None:
+            self._actors.close()
+            self._actors = None
+
+    # ------------------------------------------------------------------ training
+
+    def train_until(self, budget_flops: float, tell: Tell | None = None) -> None:
+        """Train until at least `budget_flops` are spent; the state is saved now and then.
+
+        Args:
+            tell: told after every iteration how many environment steps have been taken.
+
+        Raises:
+            Diverged: an advantage or a loss is not a finite number.
+        """
+        clock = time.process_time if self.device.type == "cpu" else time.monotonic
+        begun, before = clock(), self.progress.seconds
+        saved = time.monotonic()
+        while self.flops < budget_flops:
+            self.iterate()
+            self.progress.seconds = before + clock() - begun
+            if time.monotonic() - saved > SAVE_SECONDS:
+                self.save()
+                saved = time.monotonic()
+            if tell:
+                tell(self.progress.samples)
+
+    def iterate(self) -> None:
+        """Play one rollout and learn from it.
+
+        Raises:
+            Diverged: an advantage or a loss is not a finite number.
+        """
+        recipe, done = self.recipe, self.progress
+        teaches = recipe.teaches(done.samples) if self.clone else 0.0
+        teacher = self.teacher if teaches else None
+        rollout = self.actors.play(self.module, recipe.rollout_steps, self.dtype, teacher)
+        self.counts.played += rollout.forwards
+        self.counts.taught += recipe.samples_per_iteration if teacher else 0
+        samples = self._weighed(rollout)
+        figures, norm = self._learn(samples, teaches)
+        done.step += 1
+        done.samples += recipe.samples_per_iteration
+        self._note(rollout, figures, norm)
+
+    def _weighed(self, rollout: Rollout) -> Samples:
+        """Return the samples of a rollout with their advantages."""
+        recipe = self.recipe
+        about = (rollout.rewards, rollout.values, rollout.following, rollout.ends)
+        if recipe.advantages == "gae":
+            advantages, targets = gae(*about, recipe.discount, recipe.gae_lambda)
+        else:
+            ratios = np.ones_like(rollout.log_probs)
+            advantages, targets = vtrace(*about, ratios, recipe.discount, recipe.gae_lambda)
+        if not (np.isfinite(advantages).all() and np.isfinite(targets).all()):
+            raise Diverged(
+                f"advantages were not finite after {self.progress.samples:,} environment steps"
+            )
+        return Samples(
+            rollout, advantages, targets, self.encoder, self.module, self.dtype, self.unroll
+        )
+
+    def _learn(self, samples: Samples, teaches: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pass over the samples; return the mean figures of the last pass, and a gradient norm.
+
+        A pass is the last where the policy has moved further than the recipe allows.
+        """
+        recipe, seed = self.recipe, TRAINED_IN + self.run.seed
+        for epoch in range(recipe.epochs):
+            rng = np.random.default_rng([seed, SHUFFLED, self.progress.step, epoch])
+            told = []
+            for inputs, state, batch in samples.minibatches(recipe.batch_size, rng):
+                self.flat.zero_grad()
+                losses, norm = self._step(inputs, state, batch, teaches)
+                told.append(losses)
+            self.counts.learned += recipe.samples_per_iteration
+            figures = torch.stack(told).mean(0)
+            if not torch.isfinite(figures).all():
+                raise Diverged(
+                    f"the training loss was not finite after {self.progress.samples:,} "
+                    "environment steps"
+                )
+            if recipe.target_kl and figures[FIGURES.index("kl_nats")] > 1.5 * recipe.target_kl:
+                break
+        return figures, norm
+
+    def _step(
+        self, inputs: tuple[Any, ...], state: State, batch: Any, teaches: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        recipe = self.recipe
+        with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
+            logits, values, _ = self.module(inputs, state)
+        if self.unroll:
+            logits, values = logits.flatten(0, 1), values.flatten()
+        losses = objective(logits, values, batch, recipe, self.sizes, teaches)
+        losses.total.backward()
+        gradient = self.flat.values.grad
+        assert gradient is not None
+        norm = gradient.norm()
+        if recipe.clip_norm:
+            gradient.mul_((recipe.clip_norm / (norm + 1e-6)).clamp(max=1.0))
+        self.optimiser.step()
+        self.updates += 1
+        if recipe.average:
+            with torch.no_grad():
+                share = share_of_last(self.updates, recipe.average)
+                self.average.lerp_(self.flat.values, share)
+        return losses.figures, norm.detach()
+
+    def _note(self, rollout: Rollout, figures: torch.Tensor, norm: torch.Tensor) -> None:
+        """Add a row to the curve, where enough was played since the last one."""
+        self._since += rollout.returns
+        before = self.curve[-1]["samples"] if self.curve else 0
+        if self.progress.samples < GROWTH * before:
+            return
+        told = dict(zip(FIGURES, figures.tolist(), strict=True))
+        del told["teacher_kl_nats"]
+        self.curve.append(
+            {
+                "samples": self.progress.samples,
+                "flops": self.flops,
+                "learning_rate": self.optimiser.param_groups[0]["lr"],
+                "gradient_norm": norm.item(),
+                "return_mean": float(np.mean(self._since)) if self._since else None,
+                "seconds": self.progress.seconds,
+                **told,
+            }
+        )
+        self._since = []
+
+    # ------------------------------------------------------------------ results
+
+    @property
+    def flops(self) -> float:
+        """FLOPs spent so far, under the run's convention."""
+        return self.play_flops + self.learn_flops
+
+    @property
+    def play_flops(self) -> float:
+        """FLOPs of playing: the forward passes of policy and critic."""
+        return self.counts.played * self.cost.play
+
+    @property
+    def learn_flops(self) -> float:
+        """FLOPs of learning: forward and backward passes, and a teacher's forward ones."""
+        return self.counts.learned * self.cost.learn + self.counts.taught * self.cost.teach
+
+    def costs(self) -> dict[str, Any]:
+        """Return the FLOPs by what they were for, as columns of the run's point."""
+        return {"play_flops": self.play_flops, "learn_flops": self.learn_flops}
+
+    def rows(self) -> list[CurveRow]:
+        """Return the training curve so far."""
+        made, samples, seconds = [], 0, 0.0
+        for row in self.curve:
+            told = {name: value for name, value in row.items() if name != "seconds"}
+            passed = row["seconds"] - seconds
+            speed = (row["samples"] - samples) / passed if passed > 0 else None
+            made.append(CurveRow(**told, samples_per_s=speed))
+            samples, seconds = row["samples"], row["seconds"]
+        return made
+
+    def is_beyond(self, budget_flops: float) -> bool:
+        """Return whether the run has gone further than training to that budget takes it."""
+        shape = (self.run.policy, self.run.width, self.game.frame, self.game.n_actions)
+        options = self.run.policy_options
+        least = self.recipe.least_flops(*shape, self.run.flop_convention, **options)
+        return self.flops >= budget_flops + 1.1 * least  # values at time limits cost a little more
+
+    def weights(self) -> State:
+        """Return the policy's weights that a point is measured with."""
+        every = dict(self.module.state_dict())
+        if self.recipe.average:
+            every |= self.flat.views(self.average)
+        return _under(every, "policy.")
+
+    def trained(self) -> TrainedPolicy:
+        """Return a copy of the policy as it stands, to be evaluated."""
+        run = self.run
+        shape = (run.policy, run.width, self.game.n_actions)
+        module = policy_for(self.encoder, *shape, **run.policy_options).to(self.device)
+        module.load_state_dict(self.weights())
+        return TrainedPolicy(
+            module.eval(),
+            self.encoder,
+            run,
+            self.game.n_actions,
+            self.progress.samples,
+            self.dtype,
+            self.device,
+            several(self.game),
+        )
+
+    def save_checkpoint(self, path: Path) -> None:
+        """Write the policy as it stands, to be played and evaluated by anyone."""
+        sizes = several(self.game)
+        about = {
+            "run": self.run.to_json(),
+            "samples": self.progress.samples,
+            "n_actions": self.game.n_actions,
+            **({"action_sizes": sizes} if sizes else {}),
+            "precision": str(self.dtype).removeprefix("torch."),
+        }
+        save_checkpoint(path, self.weights(), self.encoder, about)
+
+    # ------------------------------------------------------------------ saving and resuming
+
+    def save(self) -> None:
+        """Save the whole state, the episodes under way included."""
+        tensors, actors = self.actors.saved()
+        tensors |= {f"weights.{k}": v for k, v in self.module.state_dict().items()}
+        tensors["average"] = self.average
+        for state in self.optimiser.state.values():
+            tensors |= {f"adam.{name}": value for name, value in state.items()}
+        if self.teacher:
+            tensors |= {f"teacher.{name}": value for name, value in self.teacher.state.items()}
+        save_tensors(
+            self.state_path,
+            tensors,
+            {
+                "run_id": self.run.id,
+                "progress": self.progress.__dict__,
+                "counts": self.counts.__dict__,
+                "updates": self.updates,
+                "curve": self.curve,
+                "since": self._since,
+                "actors": actors,
+            },
+        )
+
+    def resume(self) -> PpoTrainer:
+        """Load the saved state, if there is one.
+
+        Raises:
+            CheckpointError: it is damaged, or of another run. Nothing has been changed then.
+        """
+        if not self.state_path.exists():
+            return self
+        tensors, about = load_tensors(self.state_path)
+        if about.get("run_id") != self.run.id:
+            raise CheckpointError(f"{self.state_path} belongs to another run; delete it")
+        wanted = {f"weights.{name}": v.shape for name, v in self.module.state_dict().items()}
+        found = {name: tensor.shape for name, tensor in tensors.items()}
+        if {**wanted, "average": self.average.shape}.items() - found.items():
+            raise CheckpointError(f"{self.state_path} does not fit the run; delete it")
+        try:
+            progress, counts = TrainProgress(**about["progress"]), Counts(**about["counts"])
+            curve, since = list(about["curve"]), list(about["since"])
+            updates, actors = int(about["updates"]), self._made_actors()
+            self.replayed = actors.restore(tensors, about["actors"], self.device)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise CheckpointError(f"{self.state_path} is no state of PPO; delete it") from error
+        self.progress, self.counts, self.updates = progress, counts, updates
+        self.curve, self._since, self._actors = curve, since, actors
+        self.module.load_state_dict(_under(tensors, "weights."))
+        self.average.copy_(tensors["average"])
+        if self.teacher:
+            taught = _under(tensors, "teacher.")
+            self.teacher.state = {name: value.to(self.device) for name, value in taught.items()}
+        adam = _under(tensors, "adam.")
+        if adam:
+            self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": {0: adam}})
+        return self
+
+
+def _check_unroll(recipe: PpoRecipe, unroll: int) -> None:
+    """Raise SpecError unless a rollout and a minibatch are whole numbers of unrolls."""
+    for name in ("rollout_steps", "batch_size") if unroll else ():
+        if getattr(recipe, name) % unroll:
+            raise SpecError(
+                f"recipe '{recipe.name}': {name} must be a multiple of the policy's unroll "
+                f"({unroll}), not {getattr(recipe, name)}"
+            )
+
+
+def _encoder(run: Run, game: Game, kind: str) -> FrameEncoder:
+    """Return the encoder of a game's frames, with the statistics of random play."""
+    layout = policy_layout(run.policy, run.width, game.frame, game.n_actions, **run.policy_options)
+    if kind == "unit" or layout == "raw":
+        frames = np.zeros((1, *game.frame.shape), game.frame.dtype)  # of which nothing is taken
+        return fit_encoder("unit", layout, game.frame, frames)
+    return fit_encoder(kind, layout, game.frame, random_frames(game, TRAINED_IN + run.seed))
+
+
+def random_frames(game: Game, seed: int) -> np.ndarray:
+    """Return frames of random play, (n, *shape)."""
+    env, rng = vector_env(game, RANDOM_SLOTS, seed), np.random.default_rng(seed)
+    try:
+        seen = [env.reset(np.arange(RANDOM_SLOTS))]
+        for _ in range(RANDOM_STEPS):
+            drawn = random_actions(action_sizes(game), rng, RANDOM_SLOTS)
+            frames, _, terminated, truncated = env.step(drawn)
+            seen.append(frames)
+            ended = np.flatnonzero(terminated | truncated)
+            if len(ended):
+                seen.append(env.reset(ended))
+    finally:
+        close(env)
+    return np.concatenate(seen)
+
+
+def _under(tensors: State, prefix: str) -> State:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
