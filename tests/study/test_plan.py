@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from isoclone.base.errors import SpecMismatchError
 from isoclone.base.records import Point
+from isoclone.base.results import mean_loss
 from isoclone.base.schema import unmeasured
 from isoclone.base.store import read_json
-from isoclone.study.plan import Cell, flops_spent, grid, grid_flops, mean_loss, next_cells
+from isoclone.study.plan import Cell, flops_spent, grid, grid_flops, next_cells
 from isoclone.study.spec import StudySpec
 from isoclone.study.study import Study
 

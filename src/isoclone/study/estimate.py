@@ -32,7 +32,7 @@ from isoclone.games import (
 )
 from isoclone.games.actions import random_actions, several
 from isoclone.games.base import SerialVector, slot_seeds
-from isoclone.policies import policy_flops, policy_layout, policy_params, policy_remembers
+from isoclone.policies import policy_layout, policy_params, policy_remembers
 from isoclone.policies.compiler import without_compiler
 from isoclone.policies.encode import fit_encoder
 from isoclone.study.foresee import foreseen_cells, usual_best_width
@@ -41,7 +41,7 @@ from isoclone.study.sizes import told
 from isoclone.study.spec import WIDE, StudySpec
 
 if TYPE_CHECKING:
-    from isoclone.training.loop import Trainer
+    from isoclone.training.learner import Learner
 
 MEASURE_SECONDS = 0.2
 RANDOM_STEPS = 32
@@ -127,8 +127,9 @@ def plan(
     """
     the_game = spec.make_game()
     speed = None
-    if not finished or recorded is None:
-        speed = measure_speed(spec, with_expert=recorded is None, workers=workers)
+    asks = recorded is None and spec.imitates
+    if not finished or asks:
+        speed = measure_speed(spec, with_expert=asks, workers=workers)
     sizes = [_size(spec, width, the_game) for width in spec.widths]
     usual = recorded.samples / len(recorded.episodes) if recorded else float(TYPICAL_EPISODE)
     costs = {size["width"]: size["flops_per_sample"] for size in sizes}
@@ -141,7 +142,7 @@ def plan(
         game=spec.game,
         expert=spec.expert,
         policy=spec.policy,
-        samples=recorded.samples if recorded else spec.samples,
+        samples=recorded.samples if recorded else spec.samples if spec.imitates else 0,
         sizes=sizes,
         budgets_flops=list(spec.budgets_flops),
         seeds=list(spec.seeds),
@@ -157,7 +158,7 @@ def plan(
 
 def _size(spec: StudySpec, width: int, the_game: Game) -> dict[str, Any]:
     shape = (spec.policy, width, the_game.frame, the_game.n_actions)
-    cost = policy_flops(*shape, spec.flop_convention, **spec.policy_options)
+    cost = spec.sample_flops(width)
     return {
         "width": width,
         "params": policy_params(*shape, **spec.policy_options),
@@ -285,30 +286,37 @@ def _seconds_per_sample(spec: StudySpec, width: int, frames: np.ndarray) -> tupl
     """Measure (seconds, FLOPs) of one training sample of a width, on made-up frames."""
     import torch
 
-    from isoclone.training.loop import Trainer
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            the_game = spec.make_game()
-            run = spec.run_for(width, 0, "estimate", spec.budgets_flops[-1])
-            given = (run, _made_up(spec, frames), the_game.n_actions, Path(folder))
-            sizes = several(the_game)
-            return without_compiler(_pace, lambda: Trainer(*given, action_sizes=sizes))
+            return without_compiler(_pace, lambda: _learner(spec, width, frames, Path(folder)))
     finally:
         torch.set_num_threads(threads)
 
 
-def _pace(make_trainer: Callable[[], Trainer]) -> tuple[float, float]:
+def _learner(spec: StudySpec, width: int, frames: np.ndarray, folder: Path) -> Learner:
+    """Return a run of a width at its beginning; one that imitates learns from made-up samples."""
+    from isoclone.training.loop import Trainer
+    from isoclone.training.reinforcement.loop import PpoTrainer
+
+    the_game = spec.make_game()
+    run = spec.run_for(width, 0, "estimate", spec.budgets_flops[-1])
+    if not spec.imitates:
+        return PpoTrainer(run, the_game, folder)
+    about = (the_game.n_actions, folder)
+    return Trainer(run, _made_up(spec, frames), *about, action_sizes=several(the_game))
+
+
+def _pace(make_learner: Callable[[], Learner]) -> tuple[float, float]:
     """Return the seconds and the FLOPs of a training sample."""
-    trainer = make_trainer()
-    trainer.train_until(trainer.flops_per_sample)  # the first step is slow
-    begun, first = time.perf_counter(), trainer.progress.samples
-    while time.perf_counter() - begun < MEASURE_SECONDS:
-        trainer.train_until(trainer.flops + trainer.flops_per_sample)
-    spent = time.perf_counter() - begun
-    return spent / (trainer.progress.samples - first), trainer.flops_per_sample
+    with closing(make_learner()) as learner:
+        learner.train_until(1.0)  # the first step is slow
+        begun, first, before = time.perf_counter(), learner.progress.samples, learner.flops
+        while time.perf_counter() - begun < MEASURE_SECONDS:
+            learner.train_until(learner.flops + 1.0)
+        spent, samples = time.perf_counter() - begun, learner.progress.samples - first
+    return spent / samples, (learner.flops - before) / samples
 
 
 def _made_up(spec: StudySpec, frames: np.ndarray | None = None, least: int = 512) -> Source:
@@ -421,9 +429,9 @@ def estimate(
     done: Sequence[Point] = (),
 ) -> Estimate:
     """Estimate the wall time of what is not done yet, of an adaptive sweep as it is foreseen."""
-    cells, batch = foreseen_cells(spec, done), spec.recipe["batch_size"]
+    cells = foreseen_cells(spec, done)
     added = {cell.width for cell in cells} - set(flops_per_sample)
-    flops_per_sample = {**flops_per_sample, **{w: spec.batch_flops(w) / batch for w in added}}
+    flops_per_sample = {**flops_per_sample, **{w: spec.sample_flops(w) for w in added}}
     rollout_s = spec.forecast_episodes * episode_steps / speed.rollout_steps_per_s
     forecast_s = rollout_s + speed.train_seconds(
         spec.forecast_budget / flops_per_sample[_likely_agent(spec)], spec.forecast_budget
@@ -433,7 +441,7 @@ def estimate(
     rate = speed.expert_steps_per_s
     # Whole episodes are recorded, so each worker plays at least one.
     steps = max(spec.samples, workers * episode_steps)
-    record_s = steps / rate / workers if rate else 0.0
+    record_s = steps / rate / workers if rate and spec.imitates else 0.0
     return Estimate(
         workers,
         record_s,
@@ -491,6 +499,7 @@ def sweep_seconds(
         reached[cell.width, cell.seed] = cell.budget_flops
         cost = flops_per_sample[cell.width]
         total += speed.train_seconds(fresh / cost, fresh)
-        total += spec.dev_samples * (speed.base_s + cost * speed.per_flop_s) / 3
+        if spec.imitates:
+            total += spec.dev_samples * (speed.base_s + cost * speed.per_flop_s) / 3
         total += spec.episodes_at(cell.budget_flops) * episode_steps / speed.rollout_steps_per_s
     return total

@@ -23,7 +23,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,6 +41,7 @@ from isoclone.demos.manifest import episode_rows
 from isoclone.demos.open import FRAMES
 from isoclone.games import is_playable
 from isoclone.remote import address_of, remote_of
+from isoclone.study.clones import clone_fingerprint
 from isoclone.study.folder import RunFolder, StudyFolder
 from isoclone.study.plan import next_cells
 from isoclone.study.spec import StudySpec
@@ -323,9 +324,10 @@ class _Examination:
     def _unknown_points(self) -> None:
         """Note points that are in no table, but that the sweep must have measured."""
         points = [point for point in self.points.values() if point.role == "sweep"]
-        fingerprints = {run.demos for run in self._sound_runs()}
-        for cell in next_cells(self.study.spec, points).cells if fingerprints else ():
-            declared = (cell.width, cell.seed, min(fingerprints), cell.budget_flops)
+        learned_from = {run.width: run.demos for run in self._sound_runs()}
+        for cell in next_cells(self.study.spec, points).cells if learned_from else ():
+            known = learned_from.get(cell.width, min(learned_from.values()))
+            declared = (cell.width, cell.seed, known, cell.budget_flops)
             run = self.folder.run(self.study.spec.run_for(*declared).id)
             self.found.add(run.point(cell.budget_flops), MISSING, "is missing", RUN)
 
@@ -346,8 +348,21 @@ class _Examination:
 
     # -------------------------------------------------------------- demonstrations
 
+    def _clones(self) -> None:
+        """Note weights that runs start from and that are lost or changed."""
+        if self.study.spec.clones is None:
+            return
+        remedy = "restore it from a copy"
+        self.found.check(self.folder.clones, _table, None, remedy)
+        for width in self.study.spec.widths:
+            read = partial(_same_clone, self.folder.path, width)
+            self.found.check(self.folder.clone(width), read, None, remedy)
+
     def _demos(self) -> None:
         spec, home = self.study.spec, self.folder.demos
+        if not spec.imitates:
+            self._clones()
+            return
         away = Path(spec.demos) if spec.demos and address_of(spec.demos) is None else None
         place = home if home.exists() or away is None else away
         if not (place / DONE).exists() and (not self.points or remote_of(self.folder.path)):
@@ -473,6 +488,11 @@ def _seconds(path: Path) -> bool:
 def _list(path: Path) -> list[Any]:
     found = read_json(path)
     return found if isinstance(found, list) else _refuse()
+
+
+def _same_clone(study: Path, width: int, path: Path) -> str:
+    """Return the fingerprint of the weights that runs of a width start from, if they are those."""
+    return clone_fingerprint(study, width) if path.exists() else _refuse()
 
 
 def _table(path: Path) -> dict[str, Any]:

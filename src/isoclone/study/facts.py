@@ -39,7 +39,7 @@ def gather(study: Study) -> Facts:
     """
     missing: list[str] = []
     points, sweep = study.points("sweep"), study.sweep()
-    left = len(sweep.cells)
+    left, imitates = len(sweep.cells), study.spec.imitates
     missing += _sweep_gaps(points, left, is_playable(study.spec.make_game()))
     fitted = _try(study.laws, missing, "Laws")
     tested = _tested(study, fitted, missing)
@@ -51,7 +51,7 @@ def gather(study: Study) -> Facts:
         references=_try(study.references, missing, "Reference scores") or {},
         sweep=SweepFacts(sweep.widths, left, RULES[study.spec.rules]),
         savings=study.savings(),
-        demos=_try(lambda: _demos(study), missing, "Demonstrations"),
+        demos=_try(lambda: _demos(study), missing, "Demonstrations") if imitates else None,
         tested=tested,
         baselines=_try(study.baselines, missing, "Baselines") or {},
         went=_try(lambda: _went(study, tested), missing, "Episodes") or {},

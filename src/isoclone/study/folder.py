@@ -5,6 +5,8 @@
   study.copy.json        the same once more, should that be lost
   demos/                 demonstrations, unless the study uses some from elsewhere
   recordings/            what a game of its own way of recording keeps besides
+  clones/<width>.safetensors   of reinforcement, the weights that runs of a width start from
+  clones.json            which agents these were, and what they had cost
   references.json        mean return of random play and of the expert, with SE
   runs/<id>/             one folder for each run:
     run.json               the declared fields
@@ -176,6 +178,15 @@ class StudyFolder:
     def demos(self) -> Path:
         """The study's own demonstrations."""
         return self.path / "demos"
+
+    def clone(self, width: int) -> Path:
+        """Return the path of the weights that runs of a width start from, if from any."""
+        return self.path / "clones" / f"{width}.safetensors"
+
+    @property
+    def clones(self) -> Path:
+        """Where the clones that runs start from came from, by width."""
+        return self.path / "clones.json"
 
     @property
     def references(self) -> Path:

@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 
 from isoclone.base.records import Point
-from isoclone.study.plan import Cell, next_cells
+from isoclone.study.plan import Cell, grid, next_cells
 from isoclone.study.sizes import GROWTH
 from isoclone.study.spec import StudySpec
 
@@ -27,6 +27,9 @@ TOLD_BY = 3  # sizes at a budget, by which its best one is known
 def foreseen_cells(spec: StudySpec, done: Sequence[Point]) -> list[Cell]:
     """Return the cells that the sweep is expected to measure still, in its order."""
     points = [point for point in done if point.role == "sweep"]
+    if not spec.imitates:  # returns have no usual shape: no size is expected to stop
+        there = {(point.width, point.seed, point.budget_flops) for point in points}
+        return [c for c in grid(spec) if (c.width, c.seed, c.budget_flops) not in there]
     usual = _Usual(spec, points)
     cells: list[Cell] = []
     while fresh := next_cells(spec, points).cells:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -86,7 +86,11 @@ def carry_out(study: Study, session: Session) -> None:
     """Do what `run` does, for a caller that is the study's driver already."""
     study.spec.check()
     sweep_leftovers(study.path)
-    record(study, session)
+    if study.spec.imitates:
+        record(study, session)
+    else:
+        _phase(study, session, "references", "random play")
+        _measure_references(study, None, session)
     for run in study.runs() if session.tracker else ():  # of before an interruption
         show_run(session.tracker, study.folder, run)  # type: ignore[arg-type]
     sweep(study, session)
@@ -256,14 +260,14 @@ def _told_of_repairs(study: Study, session: Session) -> Progress:
     return progress
 
 
-def _measure_references(study: Study, demos: Demonstrations, session: Session) -> None:
+def _measure_references(study: Study, demos: Demonstrations | None, session: Session) -> None:
     path = study.folder.references
     if path.exists():
         return
     spec, tasks = study.spec, []
     if is_playable(spec.make_game()):
         tasks.append(Task(play_random, (spec, REFERENCE_EPISODES), "random"))
-    if not spec.demos:  # whoever recorded demonstrations of elsewhere cannot be asked
+    if demos and not spec.demos:  # whoever recorded demonstrations of elsewhere cannot be asked
         tasks.append(Task(ask_expert, (spec,), "entropy"))
     found = {outcome.task.key: outcome for outcome in session.executor.run(tasks)}
     measured: dict[str, Any] = {}
@@ -271,8 +275,8 @@ def _measure_references(study: Study, demos: Demonstrations, session: Session) -
         if found["random"].error:
             raise ExecutionError(f"random play of {spec.game} failed: {found['random'].error}")
         measured["random"] = found["random"].result
-    mean, se = demos.score()
-    if not math.isnan(mean):  # of imported play, rewards may be unknown
+    mean, se = demos.score() if demos else (math.nan, math.nan)
+    if demos and not math.isnan(mean):  # of imported play, rewards may be unknown
         measured["expert"] = {"mean": mean, "se": se, "episodes": len(demos.episodes)}
     if "entropy" in found:
         if "expert" in measured:
@@ -298,17 +302,17 @@ def sweep(study: Study, session: Session) -> None:
     """Train every size to every budget that the plan asks for."""
     _forget_failures(study)
     _phase(study, session, "sweep")
-    fingerprint = study.demos(verify=False).fingerprint  # `record` has verified them
+    origin = study.origins()
     while not (missing := study.sweep()).complete:
         session.observer.sweep(study, missing)
-        jobs = [_job(study, cell, fingerprint) for cell in missing.cells]
+        jobs = [_job(study, cell, origin) for cell in missing.cells]
         train_all(jobs, "sweep", session)
         write_tables(study)
     write_tables(study)
 
 
-def _job(study: Study, cell: Cell, fingerprint: str) -> Job:
-    budget = cell.budget_flops
+def _job(study: Study, cell: Cell, origin: Callable[[int], str]) -> Job:
+    budget, fingerprint = cell.budget_flops, origin(cell.width)
     return Job(study, study.spec.run_for(cell.width, cell.seed, fingerprint, budget), (budget,))
 
 
@@ -363,10 +367,13 @@ def _told_of(point: Point, run: Run) -> str:
     head = f"{run.label} at {point.budget_flops:.3g} FLOPs: {point.status}"
     if point.status != "ok":
         return f"{head}: {point.reason}"
-    played = f", return {plus_minus(point.return_mean, point.return_se, 1)}"
-    return f"{head}, loss {plus_minus(point.dev_loss, point.dev_loss_se)}" + (
-        played if point.return_mean is not None else ""
-    )
+    for what, mean, se, digits in (
+        ("loss", point.dev_loss, point.dev_loss_se, 3),
+        ("return", point.return_mean, point.return_se, 1),
+    ):
+        if mean is not None:
+            head += f", {what} {plus_minus(mean, se, digits)}"
+    return head
 
 
 def _begun(job: Job, role: str, session: Session, key: Any) -> Task:
@@ -404,6 +411,11 @@ def _task(job: Job, role: str, device: str, key: Any) -> Task:
     reads = {STUDY_FILE: study.folder.spec, name: study.folder.run(run.id).path}
     parts = (DONE, "episodes", "games")
     reads |= {f"demos/{part}": demos / part for part in parts if (demos / part).exists()}
+    clone = study.folder.clone(run.width)
+    if clone.exists():
+        reads[clone.relative_to(study.path).as_posix()] = clone
+    if study.folder.references.exists():
+        reads[study.folder.references.name] = study.folder.references
     files = Files(study.path, reads, (name,))
     args = (study.path, run.id, job.budgets_flops, role, device)
     name = f"{run.label} to {job.budgets_flops[-1]:.3g} FLOPs"
@@ -557,7 +569,9 @@ def forecast_run(study: Study, predicted: Forecast) -> Run:
     shape = (spec.policy, the_game.frame, the_game.n_actions)
     asked = width_for(predicted.params.value, *shape, **spec.policy_options)
     width = max(asked, min(point.width for point in study.points()))  # smaller ones were not tried
-    return spec.run_for(width, spec.seeds[0], study.demos().fingerprint, predicted.flops)
+    if spec.clones is not None:  # there is none of any other width
+        width = min(spec.widths, key=lambda known: abs(math.log(known / asked)))
+    return spec.run_for(width, spec.seeds[0], study.origins()(width), predicted.flops)
 
 
 def _baseline_tasks(study: Study) -> list[Task]:
@@ -569,9 +583,10 @@ def _baseline_tasks(study: Study) -> list[Task]:
         return []
     if not is_playable(study.spec.make_game()):
         return []
-    here = {STUDY_FILE: study.folder.spec}
-    shares = [float(share) for share in action_shares(study.demos(verify=False))]
-    args: list[tuple[str, Any]] = [("marginal", (study.path, shares, None))]
+    here, args = {STUDY_FILE: study.folder.spec}, list[tuple[str, Any]]()
+    if study.spec.imitates:
+        shares = [float(share) for share in action_shares(study.demos(verify=False))]
+        args.append(("marginal", (study.path, shares, None)))
     small = smallest_of(study.points())
     if small is not None and small.checkpoint is not None:
         here[small.checkpoint] = study.path / small.checkpoint
@@ -607,12 +622,12 @@ def train_size(
     Raises:
         SpecError: the budget is below one batch of that width.
     """
-    trained = run_of(study, width, flops, seed, study.demos().fingerprint)
+    trained = run_of(study, width, flops, seed, study.origins()(width))
     return _train_alone(study, trained, flops, "extra", session or Session())
 
 
 def run_of(study: Study, width: int, flops: float, seed: int, fingerprint: str) -> Run:
-    """Return the run of one size that reaches a budget, on demonstrations of that fingerprint.
+    """Return the run of one size that reaches a budget, and learns from what has a fingerprint.
 
     Raises:
         SpecError: the budget is below one batch of that width, or the seed below 0.

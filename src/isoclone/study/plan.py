@@ -1,7 +1,8 @@
 """Choose what to run next: a pure function of the specification and the points so far.
 
-The grid is walked budget by budget. Rules make it adaptive; all look at the size with the lowest
-dev loss (mean over seeds) at a budget. They come in two strengths; 'wide' is what a study takes
+The grid is walked budget by budget. Rules make it adaptive; all look at the best size at a budget:
+that with the lowest dev loss (mean over seeds), or where nothing is imitated the highest return.
+They come in two strengths; 'wide' is what a study takes
 unless it names 'narrow'.
 
 - **Stopped.** A size two or more steps below the best, and worse than it by more than twice their
@@ -23,11 +24,12 @@ less well: the demo's exponent of N came out as .48 [.17, .80] instead of .38 [.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from isoclone.base.records import Point
-from isoclone.base.results import Decision, mean_loss
+from isoclone.base.results import Decision, mean_cost
 from isoclone.study.spec import NARROW, WIDE, StudySpec
 
 
@@ -183,12 +185,13 @@ class _Walk:
     def _stop_hopeless(self, at_budget: dict[int, list[Point]], best: int, budget: float) -> None:
         for width, points in at_budget.items():
             steps = self._widths.index(best) - self._widths.index(width)
-            gap = mean_loss(points) - mean_loss(at_budget[best])
+            gap = mean_cost(points) - mean_cost(at_budget[best])
             noise = math.hypot(_se(points), _se(at_budget[best]))
             if steps >= self._rules.hopeless_steps and gap > self._rules.hopeless_ses * noise:
                 self._stopped.add(width)
                 sizes = "size" if steps == 1 else "sizes"
-                why = f"{steps} {sizes} below width {best} and worse by {gap:.3f} nats"
+                unit = f"{gap:.3f} nats" if self._spec.imitates else f"{gap:.4g} of return"
+                why = f"{steps} {sizes} below width {best} and worse by {unit}"
                 if noise:
                     why += f" ({gap / noise:.1f} SE)"
                 self._decide(budget, width, "stopped", why)
@@ -198,8 +201,14 @@ class _Walk:
 
 
 def _best(at_budget: dict[int, list[Point]]) -> int | None:
-    best = min(at_budget, key=lambda w: mean_loss(at_budget[w]))
-    return best if math.isfinite(mean_loss(at_budget[best])) else None
+    """Return the best size; of several that are equal, as all are at the highest score, the middle.
+
+    None where no size has a figure.
+    """
+    costs = {width: mean_cost(points) for width, points in at_budget.items()}
+    lowest = min(costs.values())
+    equal = sorted(width for width, cost in costs.items() if cost == lowest)
+    return equal[len(equal) // 2] if math.isfinite(lowest) else None
 
 
 def _beyond(spec: StudySpec, widths: list[int], best: int | None) -> int | None:
@@ -212,7 +221,14 @@ def _beyond(spec: StudySpec, widths: list[int], best: int | None) -> int | None:
 
 
 def _se(points: Sequence[Point]) -> float:
-    return math.sqrt(sum((p.dev_loss_se or 0.0) ** 2 for p in points)) / len(points)
+    """Return the SE of `mean_cost`; that of returns counts the spread between seeds."""
+    if any(p.dev_loss is not None for p in points):
+        return math.sqrt(sum((p.dev_loss_se or 0.0) ** 2 for p in points)) / len(points)
+    count = len(points)
+    played = sum((p.return_se or 0.0) ** 2 for p in points) / count
+    returns = [p.return_mean or 0.0 for p in points]
+    between = statistics.variance(returns) if count > 1 else 0.0
+    return math.sqrt(max(played, between) / count)
 
 
 def flops_spent(points: Iterable[Point]) -> float:

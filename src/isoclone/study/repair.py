@@ -226,7 +226,7 @@ class _Repair:
 
     def _run_called(self, run_id: str) -> Run | None:
         """Return the run of an id; the id is a hash of its fields, so no other run can have it."""
-        spec, fingerprint = self.study.spec, self.study.demos().fingerprint
+        spec, origin = self.study.spec, self.study.origins()
         folder = self.study.folder.run(run_id).path
         for path in (*folder.glob("checkpoints/*.safetensors"), *folder.glob("*.safetensors")):
             with suppress(CheckpointError, TypeError, KeyError):
@@ -235,7 +235,7 @@ class _Repair:
                     return run
         told = {(int(r["width"]), int(r["seed"]), b) for (_, b), r in self.before.items()}
         told |= {(cell.width, cell.seed, cell.budget_flops) for cell in grid(spec)}
-        runs = (spec.run_for(width, seed, fingerprint, b) for width, seed, b in sorted(told))
+        runs = (spec.run_for(width, seed, origin(width), b) for width, seed, b in sorted(told))
         return next((run for run in runs if run.id == run_id), None)
 
     # -------------------------------------------------------------- the forecast

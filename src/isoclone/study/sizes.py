@@ -182,15 +182,18 @@ def told(calibration: dict[str, Any], budgets_flops: Sequence[float]) -> str:
     """Return a calibration as a line for people; '' if there was none."""
     if not calibration:
         return ""
-    curves = [Curve.from_json(row) for row in calibration["curves"]]
-    seen = frontier(curves, calibration["guess_loss"])
-    ends = (min(budgets_flops), max(budgets_flops))
-    best = " and ".join(f"{seen.best_width(b):.2g} at {b:.2g} FLOPs" for b in ends)
+    best = ""
+    if "curves" in calibration:  # of cloning; how returns will rise is not known before
+        curves = [Curve.from_json(row) for row in calibration["curves"]]
+        seen = frontier(curves, calibration["guess_loss"])
+        ends = (min(budgets_flops), max(budgets_flops))
+        at = " and ".join(f"{seen.best_width(b):.2g} at {b:.2g} FLOPs" for b in ends)
+        best = f"the best width is about {at}; "
     speed, workers = calibration["speed"], calibration["workers"]
     rate = speed["rollout_steps_per_s"]  # None where there is nothing to play
     plays = f", rollouts make {rate:,.0f} steps/s" if rate else ""
     return (
         f"sizes and budgets by a calibration of {calibration['seconds']:.0f} s, for "
-        f"{calibration['minutes']:g} min on {workers} workers: the best width is about {best}; "
+        f"{calibration['minutes']:g} min on {workers} workers: {best}"
         f"a training sample takes {1e6 * speed['base_s']:.0f} us{plays}"
     )

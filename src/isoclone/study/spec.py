@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,19 +26,20 @@ from isoclone.experts import Expert, expert
 from isoclone.experts.identity import identity_of
 from isoclone.experts.identity import said as who
 from isoclone.experts.scripted import scripted_variants
-from isoclone.games import Game, check_seed
+from isoclone.games import Game, check_seed, is_playable
 from isoclone.games import game as make_game
 from isoclone.games.data import NAME as DATA
 from isoclone.laws import DEFAULT_LAW, LAWS
-from isoclone.policies import POLICIES, policy_flops
+from isoclone.policies import POLICIES
 from isoclone.policies.sampling import Sampling
 from isoclone.remote import address_of
 from isoclone.study.folder import StudyFolder
-from isoclone.training.recipes import LEAN, Recipe, recipe
+from isoclone.training.recipes import LEAN, imitates, read_recipe, recipe
 
 FORECAST_FACTOR = 10 / 3
 NARROW, WIDE = "narrow", "wide"  # rules of a sweep
 PLAYED = 3  # last budgets at which policies play, by narrow rules
+NOBODY = "nobody"  # the expert of a study that imitates none
 NAMES = ("game", "expert", "policy", "law")  # fields that may be "package.module:Name"
 
 
@@ -61,6 +64,8 @@ class StudySpec:
         forecast_flops: budget of the tested forecast; None for 3.3x the largest budget.
         forecast_episodes: episodes the forecast agent plays.
         law: the law that forecasts, by name; see `isoclone.laws.LAWS`.
+        clones: of reinforcement, the study whose agents its runs start from, if they do.
+        ceiling: the highest return there can be, where it is known; no forecast exceeds it.
         calibration: what sizes and budgets were chosen by, if by `study.calibrate`.
     """
 
@@ -91,6 +96,8 @@ class StudySpec:
     forecast_episodes: int = 32
     law: str = DEFAULT_LAW
     calibration: dict[str, Any] = field(default_factory=dict)
+    clones: str | None = None
+    ceiling: float | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -119,6 +126,11 @@ class StudySpec:
     def forecast_budget(self) -> float:
         """Budget of the tested forecast, in FLOPs."""
         return self.forecast_flops or max(self.budgets_flops) * FORECAST_FACTOR
+
+    @property
+    def imitates(self) -> bool:
+        """Whether runs clone an expert's demonstrations; else they learn by their own play."""
+        return imitates(self.recipe)
 
     @property
     def played_budgets(self) -> int:
@@ -207,7 +219,7 @@ class StudySpec:
             UnknownNameError: no expert has that name.
             SpecError: an option the expert does not have.
         """
-        if self.demos is not None:
+        if self.demos is not None or not self.imitates:
             return
         if EXPERTS.knows(self.expert) or is_file_reference(self.expert):
             expert(self.expert, self.make_game(), **self.expert_options)
@@ -215,26 +227,35 @@ class StudySpec:
             raise UnknownNameError("expert", self.expert, EXPERTS.names())
 
     def batch_flops(self, width: int) -> float:
-        """Return the FLOPs of one training step of a width, the least that a budget can be.
+        """Return the FLOPs of the least training of a width, and so the least that a budget can be.
 
         Raises:
             SpecError: the policy cannot be made in that width, or with these options.
         """
-        the_game, options = self.make_game(), self.policy_options
-        frame, n_actions = the_game.frame, the_game.n_actions
+        return self._cost_of("least_flops", width)
+
+    def sample_flops(self, width: int) -> float:
+        """Return the FLOPs of training a width on one sample; of reinforcement, the play included.
+
+        Raises:
+            SpecError: the policy cannot be made in that width, or with these options.
+        """
+        return self._cost_of("sample_flops", width)
+
+    def _cost_of(self, what: str, width: int) -> float:
+        the_game, known = self.make_game(), read_recipe(self.recipe)
+        shape = (self.policy, width, the_game.frame, the_game.n_actions)
         # A policy, or torch, may say anything to such a width or option.
         with foreign_fails(SpecError, f"policy '{self.policy}' of width {width}"):
-            per_sample = policy_flops(
-                self.policy, width, frame, n_actions, self.flop_convention, **options
-            )
-            return per_sample * Recipe.from_json(self.recipe).batch_size
+            count: Callable[..., float] = getattr(known, what)
+            return count(*shape, self.flop_convention, **self.policy_options)
 
     def run_for(self, width: int, seed: int, fingerprint: str, budget_flops: float) -> Run:
         """Return the run of one size and seed that reaches a budget, on those demonstrations.
 
         One run serves all budgets, unless its schedule depends on where it ends.
         """
-        ends_there = Recipe.from_json(self.recipe).ends_at_budget
+        ends_there = read_recipe(self.recipe).ends_at_budget
         return Run(
             game=self.game,
             demos=fingerprint,
@@ -277,7 +298,7 @@ def with_identity(spec: StudySpec, before: StudySpec | None = None) -> StudySpec
     Raises:
         StoreError: the expert's file cannot be read, and there is no study yet.
     """
-    if spec.demos is not None:
+    if spec.demos is not None or not spec.imitates:
         return spec
     try:
         found = identity_of(spec.expert, spec.expert_options)
@@ -332,12 +353,13 @@ def spec_from_fields(
         game = game.name
     if isinstance(given.get("expert"), Expert):
         raise SpecError("record a live expert's demonstrations first and give the study demos=...")
-    if "expert" not in given:
-        given["expert"] = _usual_expert(game, given.get("game_options"))
     chosen = given.get("recipe", "lean")
     if isinstance(chosen, str):
         chosen = recipe(chosen)
-    given["recipe"] = chosen.to_json() if isinstance(chosen, Recipe) else chosen
+    given["recipe"] = chosen.to_json() if hasattr(chosen, "to_json") else chosen
+    if "expert" not in given:
+        clones = not isinstance(given["recipe"], dict) or imitates(given["recipe"])
+        given["expert"] = _usual_expert(game, given.get("game_options")) if clones else NOBODY
     try:
         return StudySpec(name=given.pop("name", name), game=game, **given)
     except TypeError as error:
@@ -364,11 +386,31 @@ def _check_numbers(spec: StudySpec) -> None:
     if not 0 < spec.dev_fraction <= 0.5:
         raise SpecError(f"dev_fraction must be above 0 and at most .5, not {spec.dev_fraction}")
     Sampling.parse(spec.sampling)
+    if spec.imitates and (spec.clones is not None or spec.ceiling is not None):
+        name = "clones" if spec.clones is not None else "ceiling"
+        raise SpecError(f"{name} is for studies of reinforcement (--learn rl, or recipe 'ppo')")
+    if not spec.imitates:
+        _check_play(spec)
     if spec.rules not in (NARROW, WIDE):
         raise SpecError(f"rules must be '{NARROW}' or '{WIDE}', not {shown(spec.rules)}")
     printable = spec.name.isprintable() and len(spec.name) <= 200
     if not spec.name or not printable or "/" in spec.name or spec.name.startswith("."):
         raise SpecError(f"name {shown(spec.name)} cannot be a directory's name")
+
+
+def _check_play(spec: StudySpec) -> None:
+    """Check what only reinforcement needs: a game to play, and returns to judge by."""
+    if not is_playable(spec.make_game()):
+        raise SpecError(f"{spec.game} has no environment, so nothing can be learned by playing it")
+    if spec.demos is not None:
+        raise SpecError("demos are for studies that imitate; a clone is given by clones (--from)")
+    if not spec.episodes or not spec.forecast_episodes or spec.rules == NARROW:
+        raise SpecError(
+            "a study of reinforcement is judged by its returns: episodes and forecast_episodes "
+            f"must be at least 1, and rules '{WIDE}'"
+        )
+    if spec.ceiling is not None and not math.isfinite(spec.ceiling):
+        raise SpecError(f"ceiling must be a finite number, not {spec.ceiling}")
 
 
 def _check_grid(spec: StudySpec) -> None:

@@ -7,7 +7,7 @@ it, see `isoclone.remote`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +29,7 @@ from isoclone.demos.base import check_held_out
 from isoclone.demos.demonstrations import DONE
 from isoclone.games import Game
 from isoclone.remote import Remote, address_of, local, name_of, remote_of
+from isoclone.study.clones import bring_clones, clone_fingerprint, with_clones
 from isoclone.study.estimate import Plan, plan
 from isoclone.study.fit import compare_laws, fit_law
 from isoclone.study.folder import HEAVY, STUDY_FILE, StudyFolder
@@ -93,6 +94,7 @@ class Study:
         if spec is None:
             spec = spec_from_fields(name_of(path), game, demos, fields)
         spec.trust().check()
+        spec = with_clones(spec)
         if len(spec.budgets_flops) < 2:
             raise SpecError("budgets_flops: give at least two budgets; laws are fitted to several")
         place, path = address_of(path) or path, local(path, but=HEAVY)
@@ -108,6 +110,7 @@ class Study:
         spec, times = settle_precision(with_identity(spec), device)
         more = {"train_seconds": times, "imports": list(trusted_modules())}
         told = {name: value for name, value in more.items() if value}
+        bring_clones(path, spec)
         StudyFolder(path).write_spec({"format": FORMAT, "spec": spec.to_json(), **told})
         return cls(path, spec, times)
 
@@ -198,6 +201,21 @@ class Study:
         """Bring an object store's demonstrations here, unless they are here."""
         if self.remote and not self.spec.demos and not (self.folder.demos / DONE).exists():
             self.remote.pull(["demos"])
+
+    def origins(self) -> Callable[[int], str]:
+        """Return a function from a width to the fingerprint of what its runs learn from.
+
+        That of the demonstrations; of reinforcement that of the clone, '' if there is none.
+
+        Raises:
+            DataError: it is not there.
+        """
+        if self.spec.imitates:
+            fingerprint = self.demos(verify=False).fingerprint  # `record` verifies them
+            return lambda width: fingerprint
+        if self.spec.clones is None:
+            return lambda width: ""
+        return lambda width: clone_fingerprint(self.path, width)
 
     def runs(self) -> list[Run]:
         """Read every run that has a folder."""
@@ -312,14 +330,21 @@ class Study:
         Raises:
             FitError: too few usable points.
         """
-        fitted_to = self.spec.law, self.points(), self.references()
+        fitted_to = self.spec.law, self.points(), self._bounds()
         if self._fitted is None or self._fitted[0] != fitted_to:
             self._fitted = fitted_to, fit_law(*fitted_to)
         return self._fitted[1]
 
+    def _bounds(self) -> dict[str, Reference]:
+        """Return the references, with the highest return there can be in the expert's place."""
+        references = self.references()
+        if self.spec.ceiling is None:
+            return references
+        return {**references, "expert": Reference(self.spec.ceiling, 0.0, 0)}
+
     def compare_laws(self) -> list[LawComparison]:
         """Compare the study's law with the default by back-tests; none if it is the default."""
-        return compare_laws(self.spec.law, self.points(), self.references())
+        return compare_laws(self.spec.law, self.points(), self._bounds())
 
     def forecast(self, flops: float | None = None) -> Forecast:
         """Forecast a budget (the study's own forecast budget if none is given)."""

@@ -10,7 +10,7 @@ import math
 import time
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,20 +26,18 @@ from isoclone.base.provenance import made_by
 from isoclone.base.records import Point, Run
 from isoclone.base.store import read_json, write_bytes, write_json
 from isoclone.base.trace import span
-from isoclone.demos import open_demos
-from isoclone.demos.base import unique_samples
-from isoclone.evaluation.dev_loss import dev_loss
 from isoclone.evaluation.rollout import marginal_returns, random_returns, rollout
 from isoclone.experts import expert
 from isoclone.experts.entropy import action_entropy, can_be_asked
 from isoclone.games import is_playable
-from isoclone.games.actions import several
-from isoclone.policies import policy_layout, policy_params
+from isoclone.policies import policy_params
 from isoclone.study.folder import RunFolder, StudyFolder
-from isoclone.study.spec import StudySpec, demos_path, read_spec
-from isoclone.training.loop import Diverged, Trainer
+from isoclone.study.lessons import lesson_of
+from isoclone.study.spec import StudySpec, read_spec
+from isoclone.training.learner import Diverged, Learner
 
 PROGRESS_SECONDS = 1.0
+COLLAPSE, COLLAPSE_SES = 0.5, 3.0  # of what a run had gained over random play; sure by so many SEs
 BASELINE_SEED = 2
 ENTROPY_SEED = 3
 ENTROPY_EPISODES = 4
@@ -59,16 +57,22 @@ def train_to_budget(study: Path, run_id: str, budget_flops: float, role: str, de
         job.write(job.point(None, status="diverged", reason=reason))
         return
     trainer = job.resumed()
+    with closing(trainer):
+        _train(job, trainer)
+
+
+def _train(job: _Job, trainer: Learner) -> None:
+    """Train to the job's budget, and measure; what diverges is a point, too."""
     try:
-        with span("train", run_id):
-            trainer.train_until(budget_flops, lambda samples: job.report("train", trainer))
+        with span("train", job.run.id):
+            trainer.train_until(job.budget, lambda samples: job.report("train", trainer))
     except Diverged as diverged:
         job.write_curve(trainer)
         job.write(job.point(trainer, status="diverged", reason=str(diverged)))
         return
     job.keep(trainer)
     if distributed.leads():
-        with span("evaluate", run_id):
+        with span("evaluate", job.run.id):
             point = job.point(trainer, **job.measured(trainer))
         job.write_curve(trainer, point)
         job.write(point)
@@ -105,10 +109,9 @@ class _Job:
         self.run = run = Run.from_json(read_json(folder.file))
         if run.id != folder.path.name:
             raise StoreError(f"{folder.file} was edited: its id is now {run.id}")
-        self.demos = demos = open_demos(demos_path(study, self.spec), verify=False)
-        shape = (run.policy, run.width, demos.frame, demos.n_actions)
-        layout = policy_layout(*shape, **run.policy_options)
-        self.source = demos.source(run.recipe["frames"], layout)
+        self.lesson = lesson_of(study, self.spec, run)
+        self.game = self.spec.make_game()
+        shape = (run.policy, run.width, self.game.frame, self.game.n_actions)
         self.params = policy_params(*shape, **run.policy_options)
         self._reported = 0.0
 
@@ -124,69 +127,72 @@ class _Job:
                 return point.reason
         return None
 
-    def resumed(self) -> Trainer:
+    def resumed(self) -> Learner:
         """Return the run as it was left; from its beginning if that is damaged or too far."""
-
-        def fresh() -> Trainer:
-            return Trainer(
-                self.run,
-                self.source,
-                self.demos.n_actions,
-                self.folder.path,
-                self.device,
-                several(self.demos),
-            )
-
-        trainer, why = fresh(), ""
+        trainer, why = self.lesson.learner(self.folder.path, self.device), ""
         try:
             trainer.resume()
         except CheckpointError as error:
             why = str(error)
-        # Training stops with the batch that reaches the budget; masked samples make it less.
-        wanted = math.ceil(self.budget / trainer.flops_per_sample)
-        if trainer.progress.samples >= wanted + trainer.recipe.batch_size:
+        if trainer.is_beyond(self.budget):
             why = f"its state was beyond {self.budget:.3g} FLOPs"
         if not distributed.any_of(bool(why)):
             return trainer
+        trainer.close()
         if distributed.leads():
             self.folder.state.unlink(missing_ok=True)
             write_json(self.folder.restarted, {"why": why})
         distributed.wait()
-        return fresh()
+        return self.lesson.learner(self.folder.path, self.device)
 
-    def keep(self, trainer: Trainer) -> None:
+    def keep(self, trainer: Learner) -> None:
         """Write the checkpoint of the budget, the state to go on from, and the time it took."""
         trainer.save_checkpoint(self.folder.checkpoint(self.budget))
         trainer.save()
         if distributed.leads():
             write_json(self.folder.seconds(self.budget), trainer.progress.seconds)
 
-    def measured(self, trainer: Trainer) -> dict[str, Any]:
+    def measured(self, trainer: Learner) -> dict[str, Any]:
         """Evaluate the policy; return the figures of its point, or why it has none."""
         policy = trainer.trained()
-        self.report("dev loss", trainer, now=True)
-        loss = dev_loss(policy, self.source, self.spec.dev_samples)
-        if not math.isfinite(loss.mean):
-            said = f"dev loss was {loss.mean} after {policy.samples:,} samples"
-            return {"status": "diverged", "reason": said}
+        self.report("dev loss" if self.spec.imitates else "rollouts", trainer, now=True)
+        judged = self.lesson.judged(policy)
+        if judged.get("status", "ok") != "ok":
+            return judged
         path = self.folder.checkpoint(self.budget)
+        played = self._played(policy, trainer)
         return {
             "checkpoint": path.relative_to(self.study).as_posix(),
-            **loss.columns(),
-            **self._played(policy, trainer),
+            **judged,
+            **played,
+            **({} if self.spec.imitates else self._collapsed(played)),
         }
 
-    def _played(self, policy: TrainedPolicy, trainer: Trainer) -> dict[str, Any]:
+    def _collapsed(self, played: dict[str, Any]) -> dict[str, Any]:
+        """Return status and reason where the run scored far more at an earlier budget."""
+        before = [p for p in self.points() if p.status == "ok" and p.budget_flops < self.budget]
+        best = max(before, key=lambda p: p.return_mean or -math.inf, default=None)
+        random = read_random(self.study)
+        if best is None or random is None or best.return_mean is None:
+            return {}
+        now, noise = played["return_mean"], played["return_se"] or 0.0
+        gained, left = best.return_mean - random, now - random
+        surely = best.return_mean - now > COLLAPSE_SES * math.hypot(noise, best.return_se or 0.0)
+        if gained <= 0 or left > COLLAPSE * gained or not surely:
+            return {}
+        said = f"the return fell from {best.return_mean:.4g} at {best.budget_flops:.3g} FLOPs"
+        return {"status": "collapsed", "reason": f"{said} to {now:.4g}"}
+
+    def _played(self, policy: TrainedPolicy, trainer: Learner) -> dict[str, Any]:
         """Play whole episodes; return the figures about them."""
         sweeps = self.spec.episodes_at(self.budget) if self.role == "sweep" else self.spec.episodes
         episodes = self.spec.forecast_episodes if self.role == "forecast" else sweeps
-        the_game = self.spec.make_game()
-        if not episodes or not is_playable(the_game):
+        if not episodes or not is_playable(self.game):
             return {}
         self.report("rollouts", trainer, now=True)
         played = rollout(
             policy,
-            the_game,
+            self.game,
             episodes,
             self.run.seed,
             self.spec.sampling,
@@ -196,24 +202,19 @@ class _Job:
             write_json(self.folder.episodes(self.budget), played.facts)
         return {"return_mean": played.mean, "return_se": played.se, "episodes": episodes}
 
-    def point(self, trainer: Trainer | None, **measured: Any) -> Point:
+    def point(self, trainer: Learner | None, **measured: Any) -> Point:
         """Return the point: the run's fields, its cost, and what was measured."""
         cost: dict[str, Any] = {}
         if trainer is not None:
-            done, unique = trainer.progress, unique_samples(self.demos, "train")
-            cost = {
-                "flops": trainer.flops,
-                "samples": done.samples,
-                "unique_samples": min(done.samples, unique),
-                "epochs": float(np.round(done.samples / unique, 4)),
-                "train_loss": done.train_loss if done.step else None,
-            }
+            samples = trainer.progress.samples
+            cost = {"flops": trainer.flops, "samples": samples}
+            cost |= {**self.lesson.counts(samples), **trainer.costs()}
         made = made_by(self.device, self.run.recipe["precision"])
         return Point.of_run(
             self.run, self.budget, self.params, self.role, **cost, **made, **measured
         )
 
-    def write_curve(self, trainer: Trainer, point: Point | None = None) -> None:
+    def write_curve(self, trainer: Learner, point: Point | None = None) -> None:
         """Write the training curve, with the dev losses of the run's points and of a new one.
 
         Rows are found by their samples, so none is there twice. Of a run that had to begin again,
@@ -221,7 +222,7 @@ class _Job:
         """
         if not distributed.leads():
             return
-        rows = {row.samples: row for row in trainer.curve.rows(trainer.flops_per_sample)}
+        rows = {row.samples: row for row in trainer.rows()}
         with suppress(StoreError):
             later = (
                 r for r in read_curve(self.folder.curve) if r.samples > trainer.progress.samples
@@ -238,7 +239,7 @@ class _Job:
         if distributed.leads():
             write_json(self.folder.point(self.budget), point.to_json())
 
-    def report(self, phase: str, trainer: Trainer, now: bool = False) -> None:
+    def report(self, phase: str, trainer: Learner, now: bool = False) -> None:
         """Write the progress for watchers, at most once a second."""
         if not distributed.leads():
             return
@@ -258,6 +259,13 @@ class _Job:
 
 
 # ---------------------------------------------------------------------- other work of a study
+
+
+def read_random(study: Path) -> float | None:
+    """Return the mean return of random play, if a study has measured it."""
+    path = StudyFolder(study).references
+    row = read_json(path).get("random") if path.exists() else None
+    return None if row is None else float(row["mean"])
 
 
 def play_random(spec: StudySpec, episodes: int) -> dict[str, float]:

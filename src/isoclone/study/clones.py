@@ -1,0 +1,121 @@
+"""The clones that a study of reinforcement starts from: the agents of a study of imitation.
+
+Runs of a width start from the agent of that width that was trained longest. Its weights are copied
+into the study, which then needs the other one no more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from isoclone.agents.checkpoint import load_checkpoint
+from isoclone.base.errors import DataError, SpecError
+from isoclone.base.records import Point
+from isoclone.base.store import read_json, replacing, write_json
+from isoclone.evaluation.rollout import check_fits
+from isoclone.study.folder import StudyFolder
+from isoclone.study.spec import StudySpec
+
+Rows = dict[str, Any]
+
+
+def with_clones(spec: StudySpec) -> StudySpec:
+    """Return a specification whose widths all have a clone, and which names the clones' study.
+
+    Widths that were given keep to those; without a clone of one, it is refused.
+
+    Raises:
+        SpecError: there is no such study, or it has no agent of a width, of the policy or the game.
+    """
+    if spec.clones is None:
+        return spec
+    place = Path(os.path.abspath(spec.clones))
+    found = agents_of(place, spec)
+    lacking = [width for width in spec.widths if width not in found]
+    if lacking:
+        raise SpecError(
+            f"--from {place} has no agent of width {lacking[0]} to start from; give --widths of "
+            f"{', '.join(map(str, sorted(found)))}"
+        )
+    return spec.replace(clones=str(place), extend=0)
+
+
+def agents_of(place: Path, spec: StudySpec) -> dict[int, Point]:
+    """Return the agent of each width that was trained longest in a study of imitation.
+
+    Raises:
+        SpecError: it holds no study, or none of this game and policy, or none that was trained.
+    """
+    folder = StudyFolder(place)
+    if not folder.holds_study():
+        raise SpecError(f"--from {place} holds no study")
+    there = StudySpec.from_json(folder.read_spec()["spec"], costs=False)
+    for name in ("game", "policy", "policy_options"):
+        mine, theirs = getattr(spec, name), getattr(there, name)
+        if mine != theirs:
+            raise SpecError(f"--from {place}: its {name} is {theirs!r}, not {mine!r}")
+    found: dict[int, Point] = {}
+    for point in sorted(folder.read_points(), key=_trained):
+        if point.status == "ok" and point.checkpoint and (place / point.checkpoint).exists():
+            found[point.width] = point
+    if not found:
+        raise SpecError(f"--from {place} has no trained agent")
+    return found
+
+
+def _trained(point: Point) -> tuple[float, float]:
+    """Return what sorts agents: the one trained longest, of these the best, comes last."""
+    return point.flops, -(point.dev_loss if point.dev_loss is not None else math.inf)
+
+
+def bring_clones(study: Path, spec: StudySpec) -> None:
+    """Copy the weights of each width into a study; what is there stays.
+
+    Raises:
+        SpecError: a clone's frames or actions are not the game's.
+    """
+    if spec.clones is None:
+        return
+    folder, place = StudyFolder(study), Path(spec.clones)
+    rows: Rows = {}
+    for width, point in agents_of(place, spec).items():
+        if width not in spec.widths:
+            continue
+        assert point.checkpoint is not None
+        weights = place / point.checkpoint
+        try:
+            check_fits(load_checkpoint(weights), spec.make_game())
+        except DataError as error:
+            raise SpecError(f"--from {place}: {error}") from error
+        path = folder.clone(width)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            shutil.copyfile(weights, temporary)
+        rows[str(width)] = {"run_id": point.run_id, "flops": point.flops}
+        rows[str(width)]["sha256"] = _digest(path)
+    write_json(folder.clones, rows)
+
+
+def clone_fingerprint(study: Path, width: int) -> str:
+    """Return 16 hex digits over the weights that runs of a width start from.
+
+    Raises:
+        DataError: they are missing, or not those that were brought.
+    """
+    folder = StudyFolder(study)
+    path = folder.clone(width)
+    row = read_json(folder.clones).get(str(width)) if folder.clones.exists() else None
+    if row is None or not path.exists():
+        raise DataError(f"{path}, which runs of width {width} start from, is missing")
+    if _digest(path) != row["sha256"]:
+        raise DataError(f"{path} was changed since it was brought: restore it")
+    return str(row["sha256"])[:16]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
