@@ -6,7 +6,7 @@ import json as json_text
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -93,6 +93,13 @@ class Changes:
     """settings of the policy, as name=value."""
     recipe: str | None = None
     """training recipe by name; `isoclone games` lists them."""
+    learn: str | None = None
+    """bc to clone an expert, as usual, or rl to learn by playing (PPO), with no expert at all."""
+    start_from: Annotated[Path | None, tyro.conf.arg(name="from")] = None
+    """(rl) a study whose agents runs start from, each width from its own; they also teach, by a
+    term that fades."""
+    ceiling: float | None = None
+    """(rl) the highest return there can be, where it is known: no forecast exceeds it."""
     law: str | None = None
     """the law that forecasts, by name; `isoclone games` lists them."""
     minutes: float | None = None
@@ -107,7 +114,7 @@ class Changes:
         A forecast budget stays what it is of other budgets only. Unless the specification is the
         user's `own`, the game takes from the demonstrations what it has to.
         """
-        from isoclone.training.recipes import recipe
+        from isoclone.study.spec import NOBODY
 
         if self.expert is not None and self.demos is not None:
             raise SpecError("--expert and --demos: demonstrations have their expert; give one")
@@ -120,7 +127,9 @@ class Changes:
             "budgets_flops": self.budgets,
             "episodes": self.episodes,
             "policy": self.policy,
-            "recipe": recipe(self.recipe).to_json() if self.recipe else None,
+            "recipe": self._recipe(spec),
+            "clones": None if self.start_from is None else str(self.start_from.resolve()),
+            "ceiling": self.ceiling,
             "law": self.law,
             "forecast_flops": self.forecast_flops,
         }
@@ -129,6 +138,13 @@ class Changes:
             changes.setdefault("forecast_flops", None)
         if self.expert is not None:
             changes["demos"] = None  # it is to play
+        if self.learns_by_play and spec.imitates:
+            changes |= {
+                "expert": NOBODY,
+                "expert_options": {},
+                "demos": None,
+                "expert_identity": {},
+            }
         if self.policy is not None:
             changes["policy_options"] = {}  # another policy's settings mean nothing to it
         for name, words, flag in (
@@ -140,6 +156,35 @@ class Changes:
                 before = changes.get(name, getattr(spec, name))
                 changes[name] = before | parse_options(words, flag)
         return spec.replace(**changes) if changes else spec
+
+    @property
+    def learns_by_play(self) -> bool:
+        """Whether a study of reinforcement was asked for.
+
+        Raises:
+            SpecError: flags that contradict each other.
+        """
+        if self.learn not in (None, "bc", "rl"):
+            raise SpecError(f"--learn must be bc or rl, not {self.learn}")
+        asked = self.learn == "rl"
+        named = {"--expert": self.expert, "--demos": self.demos, "--samples": self.samples}
+        given = [flag for flag, value in named.items() if value is not None]
+        if asked and given:
+            raise SpecError(f"{given[0]} is for cloning: with --learn rl nobody is imitated")
+        return asked
+
+    def _recipe(self, spec: StudySpec) -> dict[str, Any] | None:
+        """Return the recipe that was named, or the one that suits what is to be learned."""
+        from isoclone.training.recipes import imitates, recipe, suited_to_play
+
+        if self.recipe is not None:
+            named: dict[str, Any] = recipe(self.recipe).to_json()
+            if self.learn is not None and imitates(named) == self.learns_by_play:
+                raise SpecError(f"--recipe {self.recipe} is not one for --learn {self.learn}")
+            return named
+        if not self.learns_by_play or not spec.imitates:
+            return None
+        return suited_to_play(spec.make_game(), taught=self.start_from is not None).to_json()
 
     def begun(self, name: str) -> dict[str, Any]:
         """Return the fields with which the study of a game begins, its sizes aside."""

@@ -86,10 +86,15 @@ def _spec_of_game(name: str, out: Path | None, changes: Changes, workers: int) -
     from isoclone.games.data import NAME as DATA
     from isoclone.remote import local
     from isoclone.study.calibrate import MINUTES, calibrated, unsized
+    from isoclone.study.calibrate_play import calibrated_play, unsized_play
     from isoclone.study.folder import HEAVY, StudyFolder
     from isoclone.study.spec import read_spec
 
-    spec = unsized(name, **changes.begun(name)).trust()
+    fields = changes.begun(name)
+    if changes.learns_by_play:
+        spec = unsized_play(name, changes.start_from is not None, **fields).trust()
+    else:
+        spec = unsized(name, **fields).trust()
     if spec.game == DATA:  # of all that is data, the demonstrations' directory tells which
         spec = dataclasses.replace(spec, name=Path(str(changes.demos)).resolve().name or DATA)
     place = local(out or OUT / spec.name, but=HEAVY)
@@ -100,7 +105,8 @@ def _spec_of_game(name: str, out: Path | None, changes: Changes, workers: int) -
         asked = spec if changes.recipe is None else changes.applied_to(spec, own=True)
         with nothing_kept(), ConsoleObserver() as observer:
             minutes = changes.minutes or MINUTES
-            spec = calibrated(asked, min(workers, MOST_WORKERS), minutes, observer.phase)
+            make = calibrated if spec.imitates else calibrated_play
+            spec = make(asked, min(workers, MOST_WORKERS), minutes, observer.phase)
     return changes.applied_to(spec, own=True)
 
 
