@@ -212,7 +212,9 @@ def point_line(point: Point) -> Text:
     head = f"  {point.budget_flops:8.2e} FLOPs  width {point.width:<4d} N {si(point.params):>9}"
     if point.status != "ok":
         return styled(f"{head}  ", (point.status, "red"), f": {point.reason or ''}")
-    text = f"{head}  D {si(point.samples):>9}  loss {plus_minus(point.dev_loss, point.dev_loss_se)}"
+    text = f"{head}  D {si(point.samples):>9}"
+    if point.dev_loss is not None:
+        text += f"  loss {plus_minus(point.dev_loss, point.dev_loss_se)}"
     if point.return_mean is not None:
         text += f"  return {plus_minus(point.return_mean, point.return_se, 1)}"
     return styled(text)
@@ -267,6 +269,7 @@ def law_text(law: dict[str, Any] | None, symbol: str) -> str:
 def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> None:
     """Print the short table at the end: laws, forecast against measurement, paths."""
     fitted, forecast, point = laws["laws"], tested["forecast"], tested["point"]
+    by_return = forecast["dev_loss"] is None
     STDOUT.print()
     count = len(study.points())
     STDOUT.print(styled((study.spec.name, "bold"), f"  {count} points, 95 % intervals"))
@@ -276,6 +279,8 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
         ("dev_loss", "dev loss"),
         ("return_mean", "return"),
     ):
+        if name == "dev_loss" and by_return:
+            continue
         STDOUT.print(f"  {law_text(fitted.get(name), symbol)}")
     for line in laws_text(fitted):
         STDOUT.say(f"  {line}")
@@ -286,7 +291,8 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
         STDOUT.say(f"  {line}")
     head = f"at {forecast['flops']:.2e} FLOPs"
     compared = table((head, "forecast", "excludes", "measured", "inside"), others="left")
-    for name, text in (("dev_loss", "dev loss, nats"), ("return_mean", "mean return")):
+    losses = () if by_return else (("dev_loss", "dev loss, nats"),)
+    for name, text in (*losses, ("return_mean", "mean return")):
         measured = plus_minus(point[name], point[f"{name.removesuffix('_mean')}_se"])
         inside = INSIDE[tested["verdicts"][name]]
         share = forecast["excludes"].get(name)

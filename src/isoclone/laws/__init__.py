@@ -20,6 +20,7 @@ from isoclone.laws.base import (
     Curves,
     Exponents,
     FittedLaw,
+    IsoFlopCurve,
     Law,
 )
 
@@ -49,6 +50,7 @@ __all__ = [
     "Curves",
     "Exponents",
     "FittedLaw",
+    "IsoFlopCurve",
     "Law",
     "LawComparison",
     "ReturnLaws",

@@ -28,11 +28,14 @@ def isoflop(facts: Facts) -> Section:
 
 
 def frontier(facts: Facts) -> Section | None:
-    """Return N, D, dev loss and return against compute, and return against dev loss."""
+    """Return N, D, dev loss and return against compute, and return against dev loss.
+
+    Of runs without losses: N, D and return against compute.
+    """
     if not facts.measured:
         return None
     drawn = {key: figures.frontier(facts, key) for key in facts.frontiers}
-    if facts.has_returns:
+    if facts.has_returns and not facts.by_return:
         drawn["return-loss"] = figures.return_against_loss(facts)
     pairs = [
         (float(p.dev_loss or 0.0), p.return_mean)
@@ -41,9 +44,15 @@ def frontier(facts: Facts) -> Section | None:
     ]
     correlation = _rank_correlation(pairs)
     html = fill(
-        "frontier", facts=facts, names=FRONTIERS, correlation=correlation, played=len(pairs)
+        "frontier", facts=facts, names=_names(facts), correlation=correlation, played=len(pairs)
     )
     return Section("What compute buys", html=html, figures=drawn)
+
+
+def _names(facts: Facts) -> dict[str, str]:
+    """Return the captions of the charts."""
+    steps = {"samples": "Environment steps at the best size"} if facts.by_return else {}
+    return {**FRONTIERS, **steps}
 
 
 def _rank_correlation(pairs: list[tuple[float, float]]) -> float | None:

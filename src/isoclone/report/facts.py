@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,8 +13,7 @@ from isoclone.base.curves import CurveRow
 from isoclone.base.records import Forecast, Point
 from isoclone.base.results import Baseline, Reference, Savings, Tested
 from isoclone.base.trace import Span
-from isoclone.laws import DEFAULT_LAW, Curves, LawComparison
-from isoclone.laws.isoflop import IsoFlop
+from isoclone.laws import DEFAULT_LAW, Curves, IsoFlopCurve, LawComparison
 
 
 class SpecFacts(Protocol):
@@ -144,7 +144,7 @@ class Facts:
     sweep: SweepFacts
     savings: Savings
     laws: dict[str, Any] | None = None
-    isoflops: list[IsoFlop] = field(default_factory=list)
+    isoflops: Sequence[IsoFlopCurve] = ()
     curves: Curves | None = None
     tested: Tested | None = None
     demos: DemosFacts | None = None
@@ -161,9 +161,24 @@ class Facts:
     missing: tuple[str, ...] = ()
 
     @property
+    def by_return(self) -> bool:
+        """Return whether laws are of returns: no point has a dev loss, as in reinforcement."""
+        return self.has_returns and all(p.dev_loss is None for p in self.points)
+
+    @property
+    def measure(self) -> str:
+        """Return the figure that the study is judged by, 'dev_loss' or 'return_mean'."""
+        return "return_mean" if self.by_return else "dev_loss"
+
+    @property
+    def samples_word(self) -> str:
+        """Return what a sample is called: a step in the environment, if runs learn by playing."""
+        return "environment steps" if self.by_return else "samples"
+
+    @property
     def measured(self) -> list[Point]:
-        """Return the sweep's points that have a dev loss."""
-        return [p for p in self.points if p.dev_loss is not None]
+        """Return the sweep's points that have the figure the study is judged by."""
+        return [p for p in self.points if getattr(p, self.measure) is not None]
 
     @property
     def budgets(self) -> list[float]:
@@ -205,7 +220,8 @@ class Facts:
         if len({p.budget_flops for p in self.measured}) < 2:
             return []
         optima = ["params", "samples"] if self.isoflops or self.curves else []
-        return [*optima, "dev_loss", *(["return_mean"] if self.has_returns else [])]
+        losses = [] if self.by_return else ["dev_loss"]
+        return [*optima, *losses, *(["return_mean"] if self.has_returns else [])]
 
     def score(self, who: str) -> float | None:
         """Return the mean return of 'random' or of 'expert', None if it was not measured."""
@@ -233,11 +249,16 @@ class Facts:
         return ((found.get("exponents") or {}).get("isoflop_optima") or {}).get(key)
 
     def best_at(self, budget: float) -> Point | None:
-        """Return the point with the lowest dev loss at a budget."""
+        """Return the best point at a budget: of the lowest dev loss, or the highest return."""
         here = [p for p in self.measured if p.budget_flops == budget]
-        return min(here, key=lambda p: p.dev_loss or 0.0, default=None)
+        return min(here, key=self.cost, default=None)
+
+    def cost(self, point: Point) -> float:
+        """Return what is the less, the better: the dev loss of a point, or minus its return."""
+        value: float | None = getattr(point, self.measure)
+        return math.inf if value is None else -value if self.by_return else value
 
     @property
     def best(self) -> list[Point]:
-        """Return the point with the lowest dev loss at each budget that has one."""
+        """Return the best point at each budget that has one."""
         return [p for p in map(self.best_at, self.budgets) if p is not None]

@@ -13,8 +13,7 @@ from typing import Any
 from markupsafe import escape
 
 from isoclone.base.records import Interval, Point
-from isoclone.laws import Band
-from isoclone.laws.isoflop import IsoFlop
+from isoclone.laws import Band, IsoFlopCurve
 from isoclone.report.facts import Facts
 from isoclone.report.measured import Measured
 from isoclone.report.sections import Figure
@@ -32,6 +31,8 @@ STAR = {
 }
 MANY = 400  # points, from which on hovering over one says less
 FAR_ABOVE = 10  # times the best return: a higher expert's line would flatten the chart
+STEPS = "environment steps D"
+ERRORS = {"dev_loss": "dev_loss_se", "return_mean": "return_se"}
 QUANTITIES = {
     "params": "parameters N",
     "samples": "training samples D",
@@ -44,7 +45,11 @@ QUANTITIES = {
 
 
 def isoflop(facts: Facts) -> Figure:
-    """Draw dev loss against parameters, one curve for each budget, its optimum marked."""
+    """Draw dev loss against parameters, one curve for each budget, its optimum marked.
+
+    Of runs without losses, the return.
+    """
+    key = facts.measure
     traces: list[Trace] = []
     for place, budget in enumerate(facts.budgets):
         here = [p for p in facts.measured if p.budget_flops == budget]
@@ -52,16 +57,19 @@ def isoflop(facts: Facts) -> Figure:
             continue
         colour, group = place_of(place, len(facts.budgets)), f"b{place}"
         fitted = _fitted_at(facts, budget)
-        traces.append(_curve(fitted, here, colour, group))
-        points = _points(here, [p.params for p in here], [p.dev_loss for p in here], facts)
+        traces.append(_curve(fitted, here, key, colour, group))
+        points = _points(here, [p.params for p in here], [getattr(p, key) for p in here], facts)
         points["marker"] = {"color": colour, "size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]}
-        points["error_y"] = _errors([p.dev_loss_se for p in here], colour)
+        points["error_y"] = _errors([getattr(p, ERRORS[key]) for p in here], colour)
         traces.append({**points, "name": f"{power(budget)}", "legendgroup": group})
         if fitted:
             traces.append(_optimum(fitted, colour, group))
-    traces += _star(facts, "params", "dev_loss")
-    layout = layout_of(log_axis("parameters N"), log_axis(QUANTITIES["dev_loss"]))
+    traces += _star(facts, "params", key)
+    y = linear_axis(QUANTITIES[key]) if facts.by_return else log_axis(QUANTITIES[key])
+    layout = layout_of(log_axis("parameters N"), y)
     layout["legend"]["title"] = {"text": "budget C, FLOPs", "side": "top", "font": {"size": 13}}
+    if facts.by_return:
+        _references(facts, layout)
     return {"data": traces, "layout": layout}
 
 
@@ -76,7 +84,8 @@ def frontier(facts: Facts, key: str) -> Figure:
     if facts.forecast and (interval := getattr(facts.forecast, key)) is not None:
         traces.append(_forecast(facts.forecast.flops, interval, key))
     traces += _star(facts, "flops", key)
-    y = linear_axis(QUANTITIES[key]) if key == "return_mean" else log_axis(QUANTITIES[key])
+    title = STEPS if key == "samples" and facts.by_return else QUANTITIES[key]
+    y = linear_axis(title) if key == "return_mean" else log_axis(title)
     if key in ("params", "samples"):
         y["dtick"] = _ticks(traces)
     layout = layout_of(log_axis("compute C (FLOPs)"), y)
@@ -154,13 +163,17 @@ def against_cost(rows: Sequence[Measured], cost: str) -> Figure:
 
 def describe(point: Point) -> str:
     """Return what hovering over a point says."""
+    steps = f"D {whole(point.samples)} samples · {point.epochs:.2f} epochs"
+    if point.dev_loss is None:
+        steps = f"D {whole(point.samples)} environment steps"
     lines = [
         f"<b>run {escape(point.run_id)}</b> · {escape(point.policy)} · seed {point.seed}",
         f"width {point.width} · N {whole(point.params)} parameters",
-        f"D {whole(point.samples)} samples · {point.epochs:.2f} epochs",
+        steps,
         f"C {power(point.flops, 4)} FLOPs (budget {power(point.budget_flops)})",
-        f"dev loss {with_error(point.dev_loss, point.dev_loss_se)} nats",
     ]
+    if point.dev_loss is not None:
+        lines.append(f"dev loss {with_error(point.dev_loss, point.dev_loss_se)} nats")
     if point.return_mean is not None:
         played = f"return {with_error(point.return_mean, point.return_se)}"
         lines.append(f"{played} over {point.episodes} episodes")
@@ -171,8 +184,10 @@ def describe(point: Point) -> str:
 
 def brief(point: Point) -> str:
     """Return what hovering over a point says where there are many: the rest is in the table."""
-    loss = with_error(point.dev_loss, point.dev_loss_se)
-    return f"{escape(point.run_id)} · width {point.width} · seed {point.seed} · {loss} nats"
+    told = f"{with_error(point.dev_loss, point.dev_loss_se)} nats"
+    if point.dev_loss is None:
+        told = f"return {with_error(point.return_mean, point.return_se)}"
+    return f"{escape(point.run_id)} · width {point.width} · seed {point.seed} · {told}"
 
 
 def _points(points: list[Point], x: list[Any], y: list[Any], facts: Facts | None = None) -> Trace:
@@ -187,31 +202,34 @@ def _points(points: list[Point], x: list[Any], y: list[Any], facts: Facts | None
     }
 
 
-def _fitted_at(facts: Facts, budget: float) -> IsoFlop | None:
+def _fitted_at(facts: Facts, budget: float) -> IsoFlopCurve | None:
     """Return the isoFLOP fit of a budget, or None."""
     return next((c for c in facts.isoflops if math.isclose(c.budget, budget)), None)
 
 
-def _curve(fitted: IsoFlop | None, here: list[Point], colour: str, group: str) -> Trace:
+def _curve(
+    fitted: IsoFlopCurve | None, here: list[Point], key: str, colour: str, group: str
+) -> Trace:
     """Return the parabola; without one, the points joined by a thin dotted line."""
-    curve: dict[str, Any] = fitted.curve() if fitted else {"params": [], "dev_loss": []}
+    curve: dict[str, Any] = fitted.curve() if fitted else {"params": [], key: []}
     line: dict[str, Any] = {"color": colour, "width": 2}
-    x, y = list(curve["params"]), list(curve["dev_loss"])
+    x, y = list(curve["params"]), list(curve[key])
     if not x:
         ordered = sorted(here, key=lambda p: p.params)
-        x, y = [p.params for p in ordered], [p.dev_loss for p in ordered]
+        x, y = [p.params for p in ordered], [getattr(p, key) for p in ordered]
         line = {"color": f"{colour}/0.6", "width": 1, "dash": "dot"}
     return _line(x, y, line) | {"legendgroup": group}
 
 
-def _optimum(best: IsoFlop, colour: str, group: str) -> Trace:
-    """Return the lowest point of a parabola, hollow where it lies at the edge of the sizes."""
+def _optimum(best: IsoFlopCurve, colour: str, group: str) -> Trace:
+    """Return the best point of a parabola, hollow where it is no optimum."""
     text = f"<b>optimum at {power(best.budget)} FLOPs</b><br>N {number(best.params)}"
     if best.interior and math.isfinite(best.params_sd_log10):
         text += f" (± {best.params_sd_log10:.2f} decades)"
-    text += f"<br>dev loss {number(best.loss)} nats"
+    value = number(best.value)
+    text += f"<br>return {value}" if best.key == "return_mean" else f"<br>dev loss {value} nats"
     if not best.interior:
-        text += f"<br>at the {escape(best.edge)} end of the sampled sizes:<br>only a bound"
+        text += f"<br>{_why_no_optimum(best)}"
     marker = {
         "symbol": "diamond" if best.interior else "diamond-open",
         "size": 15,
@@ -221,7 +239,14 @@ def _optimum(best: IsoFlop, colour: str, group: str) -> Trace:
             "width": 1.5 if best.interior else 2.5,
         },
     }
-    return _one(best.params, best.loss, marker, text) | {"legendgroup": group}
+    return _one(best.params, best.value, marker, text) | {"legendgroup": group}
+
+
+def _why_no_optimum(curve: IsoFlopCurve) -> str:
+    """Return what a hollow diamond means."""
+    if curve.edge == "flat":
+        return "the return hardly depends on the size here"
+    return f"at the {escape(curve.edge)} end of the sampled sizes:<br>only a bound"
 
 
 def _band(facts: Facts, key: str) -> list[Trace]:
@@ -250,7 +275,7 @@ def _background(facts: Facts, key: str) -> Trace:
 
 
 def _best(facts: Facts, key: str) -> Trace:
-    """Return the point with the lowest dev loss at each budget."""
+    """Return the best point at each budget."""
     best = [p for p in facts.best if getattr(p, key) is not None]
     trace = _points(best, [p.flops for p in best], [getattr(p, key) for p in best], facts)
     spread = [p.dev_loss_se if key == "dev_loss" else p.return_se for p in best]
@@ -331,7 +356,7 @@ def _star(facts: Facts, x: str, y: str) -> list[Trace]:
         return []
     text = f"<b>the forecast agent</b><br>{describe(agent)}"
     trace = _one(getattr(agent, x), getattr(agent, y), dict(STAR), text)
-    error = {"dev_loss": agent.dev_loss_se, "return_mean": agent.return_se}.get(y)
+    error = getattr(agent, ERRORS[y]) if y in ERRORS else None
     if error:
         trace["error_y"] = _errors([error], "@ink")
     return [trace | {"name": "forecast agent", "showlegend": True}]

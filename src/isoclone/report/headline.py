@@ -15,7 +15,7 @@ QUANTITY = {"dev_loss": "loss", "return_mean": "return"}
 
 def headline(facts: Facts, trouble: list[str] | None = None) -> Markup:
     """Return the page's header; `trouble` is listed with the facts' missing parts."""
-    best = min(facts.measured, key=lambda p: p.dev_loss or 0.0, default=None)
+    best = min(facts.measured, key=facts.cost, default=None)
     return fill(
         "headline",
         facts=facts,
@@ -33,6 +33,8 @@ def _epochs(facts: Facts) -> float | None:
     """Return how often the forecast's samples go over the demonstrations; None if not known."""
     agent = facts.agent
     if facts.forecast is None:
+        return None
+    if facts.by_return:  # whoever learns by playing sees each step once
         return None
     if agent is not None and agent.epochs and agent.samples:
         return agent.epochs * facts.forecast.samples.value / agent.samples
@@ -67,6 +69,8 @@ def _held_words(verdicts: dict[str, str | None]) -> str:
         return end
     if len(tested) == 1:
         (figure, word), *_ = tested.items()
+        if not vague and list(told) == ["return_mean"]:
+            return f", {word} its interval"
         return f": the {figure} {word} its interval{end}" if vague else f": {word} the interval"
     if len(set(tested.values())) == 1:
         return f": both {tested['loss']} their intervals"

@@ -17,6 +17,10 @@ ROADS = {
     "surface_6nd": "the parametric surface, at C = 6ND",
     "forecasts": "the law's own forecasts, a decade beyond the sweep",
 }
+BY_RETURN = {
+    "isoflop_optima": "least squares through the optima by return",
+    "intrinsic": "intrinsic performance (Hilton et al. 2023)",
+}
 LAWS = (
     ("params", "N", "size: parameters of the best policy"),
     ("samples", "D", "data: training samples of the best policy"),
@@ -33,11 +37,19 @@ QUANTITIES = {
 }
 
 
+def quantities(facts: Facts) -> dict[str, str]:
+    """Return the quantities of a forecast with their names; no loss where runs have none."""
+    if not facts.by_return:
+        return QUANTITIES
+    told = {**QUANTITIES, "samples": "environment steps D"}
+    return {key: name for key, name in told.items() if key != "dev_loss"}
+
+
 def law(facts: Facts) -> Section | None:
     """Return a user's law beside the default one, or why the default is used instead."""
     if facts.law_name == DEFAULT_LAW:
         return None
-    html = fill("law", facts=facts, names=QUANTITIES, default=DEFAULT_LAW)
+    html = fill("law", facts=facts, names=quantities(facts), default=DEFAULT_LAW)
     return Section("The law that the study chose", html=html)
 
 
@@ -47,13 +59,21 @@ def laws(facts: Facts) -> Section:
     html = fill(
         "laws",
         facts=facts,
-        rows=[_law(facts, *law) for law in LAWS],
+        rows=[_law(facts, *law) for law in _laws_of(facts)],
         roads=_roads(found),
         surface=_surface(found.get("surface")),
         notes=laws_text(found.get("laws") or {}),
         rest={k: v for k, v in found.items() if k not in ("status", "dropped")},
     )
     return Section("The laws", html=html)
+
+
+def _laws_of(facts: Facts) -> list[tuple[str, str, str]]:
+    """Return the laws to show: key, letter and what it is of."""
+    if not facts.by_return:
+        return list(LAWS)
+    steps = ("samples", "D", "data: environment steps of the best policy")
+    return [steps if law[0] == "samples" else law for law in LAWS if law[0] != "dev_loss"]
 
 
 def _law(facts: Facts, key: str, letter: str, what: str) -> dict[str, Any]:
@@ -73,13 +93,14 @@ def _law(facts: Facts, key: str, letter: str, what: str) -> dict[str, Any]:
 def _roads(found: dict[str, Any]) -> dict[str, list[dict[str, Any] | None]]:
     """Return the exponents of N and D by each way of fitting them, for comparison."""
     roads = dict(found.get("exponents") or {})
+    names = ROADS | (BY_RETURN if found.get("measure") == "return_mean" else {})
     published = (found.get("paper") or {}).get("parabola") or {}
     if published:
         roads["published way: parabolas over all sizes"] = {
             key: (published.get(key) or {}).get("exponent") for key in ("params", "samples")
         }
     return {
-        ROADS.get(road, spaced(road)): [(pair or {}).get(key) for key in ("params", "samples")]
+        names.get(road, spaced(road)): [(pair or {}).get(key) for key in ("params", "samples")]
         for road, pair in roads.items()
     }
 

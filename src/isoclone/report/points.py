@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import Any
 
@@ -26,6 +25,7 @@ HEADS = {  # heading -> the column of a point that has its meaning
     "return": "return_mean",
     "seed": "seed",
 }
+LOSSES = ("epochs", "dev_loss", "dev_accuracy")  # what only imitation has
 MANY = 500  # points; of more, not all are on the page
 LEFT_OUT = {"dev_loss_se", "return_se", "train_loss", "dev_accuracy_top3"}  # not on the page
 
@@ -37,13 +37,15 @@ def points(facts: Facts) -> Section | None:
     told = LEFT_OUT | set(HEADS.values())
     new = [column for column in figures(Point) if column.name not in told]
     known = {column.name: column for column in columns(Point)}
-    heads = [(head, known[name].says) for head, name in HEADS.items()]
+    heads = [(head, known[name].says) for head, name in _heads(facts).items()]
     heads += [(column.heading, column.says) for column in new]
     heads += [("status", ""), ("checkpoint or reason", "")]
     shown = _shown(facts)
-    rows = [(p, [*_cells(p), *_figures(p, new)]) for p in shown]
+    rows = [(p, [*_cells(p, facts), *_figures(p, new)]) for p in shown]
     left_out = len(facts.everyone) - len(shown)
-    html = fill("points", folder=facts.folder, heads=heads, rows=rows, left_out=left_out)
+    html = fill(
+        "points", facts=facts, folder=facts.folder, heads=heads, rows=rows, left_out=left_out
+    )
     return Section("Every point", html=html)
 
 
@@ -54,16 +56,21 @@ def _shown(facts: Facts) -> list[Point]:
         return everyone
     ranks: Counter[float] = Counter()
     kept, each = set(), MANY // len({p.budget_flops for p in everyone})
-    for p in sorted(everyone, key=lambda p: math.inf if p.dev_loss is None else p.dev_loss):
+    for p in sorted(everyone, key=facts.cost):
         ranks[p.budget_flops] += 1
         if ranks[p.budget_flops] <= each or p.status != "ok" or p.role != "sweep":
             kept.add(id(p))
     return [p for p in everyone if id(p) in kept]
 
 
-def _cells(p: Point) -> list[tuple[Any, str]]:
-    """Return the cells of `HEADS`, but for the run: what to sort by, and what to show."""
-    return [
+def _heads(facts: Facts) -> dict[str, str]:
+    """Return the headings: without those of losses where no point has one."""
+    return {head: name for head, name in HEADS.items() if not facts.by_return or name not in LOSSES}
+
+
+def _cells(p: Point, facts: Facts) -> list[tuple[Any, str]]:
+    """Return the cells of the headings, but for the run: what to sort by, and what to show."""
+    cells = [
         (p.budget_flops, power(p.budget_flops)),
         (p.flops, power(p.flops, 4)),
         (p.width, str(p.width)),
@@ -75,6 +82,9 @@ def _cells(p: Point) -> list[tuple[Any, str]]:
         (p.return_mean, with_error(p.return_mean, p.return_se)),
         (p.seed, str(p.seed)),
     ]
+    shown = [name for name in HEADS.values() if name != "run_id"]
+    left_out = LOSSES if facts.by_return else ()
+    return [cell for name, cell in zip(shown, cells, strict=True) if name not in left_out]
 
 
 def _figures(p: Point, new: list[Column]) -> list[tuple[Any, str]]:

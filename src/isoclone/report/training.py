@@ -9,18 +9,39 @@ from markupsafe import escape
 
 from isoclone.base.curves import CurveRow
 from isoclone.report.facts import Facts, TrainingFacts
-from isoclone.report.figures import QUANTITIES, SYMBOLS, layout_of, log_axis, place_of, whole
+from isoclone.report.figures import (
+    QUANTITIES,
+    STEPS,
+    SYMBOLS,
+    layout_of,
+    linear_axis,
+    log_axis,
+    place_of,
+    whole,
+)
 from isoclone.report.sections import Figure, Section
 from isoclone.report.templating import fill
 from isoclone.report.words import number
+
+RETURN = "return_mean"  # of the training curve of a run that learns by playing
 
 
 def training(facts: Facts) -> Section | None:
     """Return every run's training curve, coloured by size; None if no run has one."""
     if not facts.training:
         return None
-    drawn = {"losses": _losses(facts), "gradients": _gradients(facts)}
-    html = fill("training", rows=_speeds(facts), runs=len(facts.training))
+    first = {"returns": _returns(facts)} if facts.by_return else {"losses": _losses(facts)}
+    drawn = {name: chart for name, chart in first.items() if chart["data"]}
+    drawn["gradients"] = _gradients(facts)
+    told = ["last return"] if facts.by_return else ["last training loss", "last dev loss"]
+    html = fill(
+        "training",
+        facts=facts,
+        heads=["width", "N", "runs", f"most {facts.samples_word}", *told, "speed"],
+        rows=_speeds(facts),
+        runs=len(facts.training),
+        drawn=drawn,
+    )
     return Section("How training went", html=html, figures=drawn)
 
 
@@ -45,6 +66,23 @@ def _losses(facts: Facts) -> Figure:
     return {"data": traces, "layout": layout}
 
 
+def _returns(facts: Facts) -> Figure:
+    """Draw the mean return of the episodes of training against environment steps."""
+    traces = []
+    for run, colour, told in _coloured(facts):
+        known = [row for row in run.rows if getattr(row, RETURN, None) is not None]
+        texts = [
+            f"{told}<br>return {number(getattr(row, RETURN))} after {whole(row.samples)} steps"
+            for row in known
+        ]
+        line = {"color": colour, "width": 1.5}
+        if known:
+            traces.append(_trace(run, known, RETURN, texts, facts) | {"line": line})
+    layout = layout_of(log_axis(STEPS), linear_axis("return while learning"))
+    layout["legend"]["title"] = {"text": "parameters N", "side": "top", "font": {"size": 13}}
+    return {"data": traces, "layout": layout}
+
+
 def _gradients(facts: Facts) -> Figure:
     """Draw the gradient's norm against samples."""
     traces = []
@@ -53,7 +91,8 @@ def _gradients(facts: Facts) -> Figure:
         texts = [f"{told}<br>gradient norm {number(row.gradient_norm)}" for row in known]
         line = {"color": colour, "width": 1.2}
         traces.append(_trace(run, known, "gradient_norm", texts, facts) | {"line": line})
-    layout = layout_of(log_axis(QUANTITIES["samples"]), log_axis("norm of the gradient"))
+    title = STEPS if facts.by_return else QUANTITIES["samples"]
+    layout = layout_of(log_axis(title), log_axis("norm of the gradient"))
     layout["showlegend"] = False
     return {"data": traces, "layout": layout}
 
@@ -104,7 +143,10 @@ def _said(row: CurveRow) -> str:
 
 
 def _speeds(facts: Facts) -> list[list[Any]]:
-    """Return for each size: width, N, runs, samples seen, the median speed, the last losses."""
+    """Return for each size: width, N, runs, samples seen, the last losses, the median speed.
+
+    Of runs without losses, the last return while learning.
+    """
     rows = []
     for params in _sizes(facts):
         runs = [run for run in facts.training if run.params == params]
@@ -116,14 +158,17 @@ def _speeds(facts: Facts) -> list[list[Any]]:
                 whole(params),
                 len(runs),
                 whole(longest.rows[-1].samples),
-                _last(longest.rows, "train_loss"),
-                _last(longest.rows, "dev_loss"),
+                *[_last(longest.rows, key) for key in _told(facts)],
                 f"{number(statistics.median(speeds))}/s" if speeds else None,
             ]
         )
     return rows
 
 
+def _told(facts: Facts) -> tuple[str, ...]:
+    return (RETURN,) if facts.by_return else ("train_loss", "dev_loss")
+
+
 def _last(rows: tuple[CurveRow, ...], key: str) -> float | None:
-    values = [getattr(row, key) for row in rows]
+    values = [getattr(row, key, None) for row in rows]
     return next((value for value in reversed(values) if value is not None), None)

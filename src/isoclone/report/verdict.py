@@ -7,7 +7,7 @@ import base64
 from isoclone.laws.words import return_text
 from isoclone.report.facts import Facts
 from isoclone.report.headline import above_the_expert
-from isoclone.report.laws import QUANTITIES
+from isoclone.report.laws import quantities
 from isoclone.report.sections import Section
 from isoclone.report.templating import fill
 
@@ -20,7 +20,7 @@ def forecast(facts: Facts) -> Section:
     html = fill(
         "forecast",
         facts=facts,
-        names=QUANTITIES,
+        names=quantities(facts),
         errors=ERRORS,
         video=video,
         above=above_the_expert(facts),
