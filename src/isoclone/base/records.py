@@ -307,14 +307,15 @@ class Forecast(Record):
     """A law's forecast at a compute budget.
 
     `decades_beyond` is log10 of the budget over the largest budget with evidence (0 inside it).
-    `params` and `samples` are intervals too: their `.value` is what to train. `excludes` says for
-    `dev_loss` and `return_mean` which share of what could come lies outside the interval.
+    `params` and `samples` are intervals too: their `.value` is what to train. `dev_loss` is None
+    where the runs have none, as those of reinforcement learning. `excludes` says for `dev_loss` and
+    `return_mean` which share of what could come lies outside the interval.
     """
 
     flops: float
     params: Interval
     samples: Interval
-    dev_loss: Interval
+    dev_loss: Interval | None
     return_mean: Interval | None
     decades_beyond: float
     method: dict[str, Any] = field(default_factory=dict)

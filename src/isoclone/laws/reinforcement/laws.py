@@ -163,7 +163,7 @@ class ReturnLaws:
             flops=flops,
             params=n,
             samples=d,
-            dev_loss=None,  # type: ignore[arg-type]
+            dev_loss=None,
             return_mean=back,
             decades_beyond=float(max(np.log10(spent / self.last_budget_), 0.0)),
             method=jsonable(self.method_),
