@@ -228,6 +228,8 @@ def measured_line(measured: Measured) -> Text:
 def show_plan(plan: Plan, console: Screen = STDERR) -> None:
     """Print the plan, before anything runs."""
     told = f": {plan.policy} imitates {plan.expert} in {plan.game}, {plan.samples:,} samples"
+    if not plan.samples:  # nobody is imitated
+        told = f": {plan.policy} learns to play {plan.game}; D are environment steps"
     console.print(styled((plan.name, "bold"), told))
     sizes = table(("width", "N", "FLOPs/sample", "D at largest budget"), first="right")
     for size in plan.sizes:
@@ -246,10 +248,11 @@ def show_plan(plan: Plan, console: Screen = STDERR) -> None:
     )
     console.print(f"then one agent at {plan.forecast_flops:.3g} FLOPs, against its forecast")
     cost = plan.estimate
+    recorded = f"record {duration(cost.record_s)}, " if plan.samples else ""
     expected = (
-        f"expected on {cost.workers} workers: record {duration(cost.record_s)}, sweep "
-        f"{duration(cost.sweep_s)}, forecast agent {duration(cost.forecast_s)}, all else "
-        f"{duration(cost.other_s)}, in all about "
+        f"expected on {cost.workers} workers: {recorded}sweep {duration(cost.sweep_s)}, "
+        f"forecast agent {duration(cost.forecast_s)}, all else {duration(cost.other_s)}, "
+        "in all about "
     )
     console.print(styled(expected, (duration(cost.total_s), "bold")))
     for note in plan.notes:

@@ -54,7 +54,7 @@ def _rows(run: Any) -> list[dict[str, Any]]:
     """Return the rows of one run."""
     settings, summary = _plain(run.config), _plain(dict(run.summary))
     last = {k.removeprefix(POINT): v for k, v in summary.items() if k.startswith(POINT)}
-    if "dev_loss" in last:
+    if {"dev_loss", "return_mean"} & set(last):
         keys = [f"{POINT}{name}" for name in last]
         points = run.history(samples=MOST, keys=keys, pandas=False)
         told = [{k.removeprefix(POINT): v for k, v in row.items()} for row in points]

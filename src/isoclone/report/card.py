@@ -8,6 +8,7 @@ from typing import Any
 from isoclone.base.formatting import interval_text, plus_minus
 from isoclone.base.records import Point, Run
 from isoclone.report.facts import Facts
+from isoclone.training.recipes import imitates
 
 LIBRARY = "isoclone"
 UNKNOWN = "unknown"  # the hub's word for a licence that nobody has named
@@ -28,16 +29,15 @@ def agent_card(
         "license": licence,
         "library_name": LIBRARY,
         "pipeline_tag": "reinforcement-learning",
-        "tags": ["imitation-learning", "behavioural-cloning", LIBRARY, run.game],
+        "tags": [*_kinds(run), LIBRARY, run.game],
     }
     if point is not None and point.return_mean is not None:
         heading["model-index"] = [_index(address, run, point)]
-    expert = _expert(facts)
     parts = [
         _heading(heading),
         f"# {run.policy} of width {run.width}, {run.game}",
-        f"An agent cloned from demonstrations of {expert} in `{run.game}` by "
-        f"isoclone, which chose its size by scaling laws. Run `{run.id}`.",
+        f"An agent {_made_from(run, facts)} in `{run.game}` by isoclone, which chose its size by "
+        f"scaling laws. Run `{run.id}`.",
         _measured(point),
         _how_to_load(address, run),
         *(_of_study(facts) if facts else ()),
@@ -78,6 +78,17 @@ def _index(address: str, run: Run, point: Point) -> dict[str, Any]:
     return {"name": address.rpartition("/")[2], "results": [result]}
 
 
+def _kinds(run: Run) -> list[str]:
+    """Return the hub's tags for how a run learns."""
+    return ["imitation-learning", "behavioural-cloning"] if imitates(run.recipe) else ["ppo"]
+
+
+def _made_from(run: Run, facts: Facts | None) -> str:
+    if not imitates(run.recipe):
+        return "trained by its own play" + (", from a clone," if run.demos else "")
+    return f"cloned from demonstrations of {_expert(facts)}"
+
+
 def _expert(facts: Facts | None) -> str:
     if facts is None:
         return "an expert"
@@ -87,12 +98,17 @@ def _expert(facts: Facts | None) -> str:
 def _measured(point: Point | None) -> str:
     if point is None:
         return ""
+    samples = ("training samples", f"{point.samples:,} ({point.epochs:.2f} epochs)")
+    if point.dev_loss is None:
+        samples = ("environment steps", f"{point.samples:,}")
     rows = [
         ("parameters", f"{point.params:,}"),
-        ("training samples", f"{point.samples:,} ({point.epochs:.2f} epochs)"),
+        samples,
         ("training compute", f"{point.flops:.3g} FLOPs ({point.flop_convention})"),
-        ("dev loss, nats per action", plus_minus(point.dev_loss, point.dev_loss_se)),
     ]
+    if point.dev_loss is not None:
+        loss = plus_minus(point.dev_loss, point.dev_loss_se)
+        rows.append(("dev loss, nats per action", loss))
     if point.return_mean is not None:
         score = plus_minus(point.return_mean, point.return_se, 2)
         rows.append((f"mean return, {point.episodes} episodes", score))
@@ -129,6 +145,8 @@ def _of_study(facts: Facts) -> list[str]:
         lines = [f"At {predicted.flops:.3g} FLOPs, written down before the agent was trained:", ""]
         lines += ["| | forecast | measured |", "|---|---|---|"]
         for key, name in (("dev_loss", "dev loss"), ("return_mean", "mean return")):
+            if getattr(predicted, key) is None:
+                continue
             value = getattr(facts.agent, key, None)
             said = "-" if value is None else f"{value:.3g} ({held[facts.held[key]]})"
             lines.append(f"| {name} | {interval_text(getattr(predicted, key))} | {said} |")
