@@ -9,6 +9,8 @@ import numpy as np
 
 from isoclone.base.records import Status
 
+# As NetHack's runs: curves bend ten times as much, so luck of some percent leaves a minimum.
+STEEP = {"E": 0.08, "A": 68.0, "B": 37000.0, "a": 0.45, "b": 0.6}
 CHINCHILLA = {"E": 1.69, "A": 406.4, "B": 410.7, "a": 0.34, "b": 0.28}
 
 
@@ -37,8 +39,12 @@ def study(
     sizes: int = 9,
     seed: int = 0,
     returns: bool = False,
+    luck: float = 0.0,
 ) -> dict[str, list[Any]]:
-    """A table of runs: `sizes` runs, each passing through all budgets."""
+    """A table of runs: `sizes` runs, each passing through all budgets.
+
+    `noise` is the SD of log loss that is new at every budget, `luck` that of what a run keeps.
+    """
     truth = truth or CHINCHILLA
     rng = np.random.default_rng(seed)
     middle = np.log10(best_size(truth, 10 ** np.mean(decades)))
@@ -46,8 +52,9 @@ def study(
         name: [] for name in ("run_id", "flops", "params", "samples", "dev_loss", "return_mean")
     }
     for number, n in enumerate(10 ** (middle + np.linspace(-1.3, 1.3, sizes))):
+        kept = rng.normal(0, luck) if luck else 0.0
         for c in np.logspace(*decades, budgets):
-            value = loss(truth, n, c / 6 / n) * np.exp(rng.normal(0, noise))
+            value = loss(truth, n, c / 6 / n) * np.exp(kept + rng.normal(0, noise))
             back = 100 / value if returns else None
             row = (f"r{number}", c, n, c / 6 / n, value, back)
             for name, cell in zip(table, row, strict=True):
@@ -55,3 +62,11 @@ def study(
     if not returns:
         del table["return_mean"]
     return table
+
+
+def seeded(seeds: int, seed: int = 0, **options: Any) -> dict[str, list[Any]]:
+    """A table of `seeds` runs of every size, each with luck of its own (options as `study`'s)."""
+    tables = [study(seed=seeds * seed + k, **options) for k in range(seeds)]
+    joined = {name: [v for t in tables for v in t[name]] for name in tables[0]}
+    joined["run_id"] = [f"{run}-{k}" for k, t in enumerate(tables) for run in t["run_id"]]
+    return joined | {"seed": [k for k, t in enumerate(tables) for _ in t["run_id"]]}

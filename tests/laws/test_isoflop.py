@@ -33,3 +33,18 @@ def test_shared_curvature_gives_the_same_optima_on_like_curves():
     assert shared is not None
     for curve, size in zip(curves, shared["params"].values(), strict=True):
         assert np.log10(size / curve.params) == pytest.approx(0, abs=0.1)
+
+
+def test_gradient_is_that_of_the_fitted_optimum_and_curvature():
+    table = study(noise=0.003)
+    curve = fit_isoflops(Points.from_table(table))[2]
+    step = 1e-5
+    for row, (size, budget) in enumerate(zip(table["params"], table["flops"], strict=True)):
+        if not np.isclose(budget, curve.budget) or size not in curve.gradient():
+            continue
+        losses = list(table["dev_loss"])
+        losses[row] *= np.exp(step)
+        moved = fit_isoflops(Points.from_table(table | {"dev_loss": losses}))[2]
+        shift = np.log10(moved.params / curve.params), moved.curvature - curve.curvature
+        assert curve.gradient()[size] == pytest.approx(np.array(shift) / step, rel=1e-2, abs=1e-3)
+    assert len(curve.gradient()) == sum(curve.used)

@@ -28,6 +28,28 @@ def test_t_interval_is_that_of_ordinary_least_squares():
     assert interval.high - interval.value == pytest.approx(half)
 
 
+def test_shared_errors_widen_the_interval_by_what_they_tilt():
+    x, tilt = np.logspace(1, 4, 8), 0.05
+    y = 2 * x**0.7 * 10 ** np.random.default_rng(3).normal(0, 0.001, 8)
+    gradient = np.log10(x)[:, None]  # one error that tilts the line, and leaves no residual
+    law = PowerLaw().fit(x, y).share(gradient, np.array([[tilt**2]]), np.ones(1))
+    interval = law.exponent_interval()
+    assert interval.high - interval.value == pytest.approx(stats.norm.ppf(0.975) * tilt, rel=0.01)
+    far = law.prediction_sd(1e6, new_observation=False)
+    assert far == pytest.approx(tilt * 6, rel=0.01)
+
+
+def test_shared_errors_make_a_prior_count_for_more():
+    x = np.logspace(1, 4, 8)
+    law = PowerLaw(0.5, 0.1).fit(x, x**0.9, noise_sd=1e-4)
+    assert law.exponent_ == pytest.approx(0.9, abs=1e-4)
+    law.share(np.log10(x)[:, None], np.array([[0.1**2]]), np.ones(1))
+    assert law.exponent_ == pytest.approx(0.7, abs=1e-4)  # both know it to .1
+    interval = law.exponent_interval()
+    half = stats.t.ppf(0.975, 6 * 2**2) * 0.1 / np.sqrt(2)  # half of the variance has 6 dof
+    assert interval.high - interval.value == pytest.approx(half, rel=0.01)
+
+
 def test_prediction_interval_holds_about_as_often_as_it_says():
     rng, held = np.random.default_rng(0), 0
     x = np.logspace(1, 3, 8)

@@ -74,3 +74,15 @@ def test_too_few_points_is_an_error():
 
 def test_loss_helper_is_the_textbook_formula():
     assert loss(CHINCHILLA, 7e10, 1.4e12) == pytest.approx(1.94, abs=0.01)
+
+
+def test_influence_foretells_what_a_changed_loss_does_to_the_fit():
+    n, d, y = columns(noise=0.005)
+    before = Surface(huber=50.0).fit(n, d, y, sd=0.005)
+    changed = y.copy()
+    changed[7] *= np.exp(1e-4)
+    after = Surface(huber=50.0).fit(n, d, changed, sd=0.005)
+    shift = (after.log_loss(n, d) - before.log_loss(n, d)) / 1e-4
+    moved = before.theta_ + 1e-4 * before.influence()[:, 7]
+    told = (before.log_loss(n, d, moved[None])[0] - before.log_loss(n, d)) / 1e-4
+    assert told == pytest.approx(shift, abs=0.02)

@@ -9,9 +9,9 @@ The surface's window is the widest one whose residuals are within `ADEQUATE` of 
 none is, the one with the smallest residuals. Over all points the fit is robust (Huber from half an
 SD on, and what lies more than `OUTLIER` robust SDs off is left out, and counted), as in Besiroglu
 et al. 2024 (arXiv 2404.10102), whose fit it repeats. Its spread is the larger of the delta method
-(points independent) and the cluster bootstrap by run (checkpoints of one run share its luck), with
-Student's t for the few points or runs there are; half of what a rival form (`coupled`) says
-differently is added in quadrature.
+(points independent), the delta method with the luck of runs (`luck`) and the cluster bootstrap by
+run, with Student's t for the few points or runs there are; half of what a rival form (`coupled`)
+says differently is added in quadrature.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from scipy import special
 from isoclone.base.errors import FitError
 from isoclone.laws.frontier.evidence import Evidence
 from isoclone.laws.isoflop import IsoFlop, scatter
+from isoclone.laws.luck import Luck, run_luck
 from isoclone.laws.points import Points
 from isoclone.laws.power import PowerLaw
 from isoclone.laws.surface import Surface, bootstrap_weights, window
@@ -34,11 +35,13 @@ ADEQUATE = 1.5  # residual SD over noise SD
 OUTLIER, ROBUST = 6.0, 0.5  # SDs: left out; from where on residuals count linearly
 MOST_OUTLIERS = 0.05  # of the points: more are no outliers but another law
 EXPONENT_OPTIMA = 4  # interior optima that suffice for an exponent without a prior
+CURVED = 2.0  # SDs of luck: a mean curvature below that may be nothing but luck
 EXPONENT_SD = 0.005  # log10 N, of an optimum about their line, at the least
 WINDOWS = ((99.0, 99.0), (99.0, 2.5), (3.0, 1.6), (2.0, 1.6), (1.5, 1.35))
 BOOTSTRAPS = 200
 KNOWN_SD = 0.25  # log10 N: a surface surer than this of its optimum can stand alone
-INFLATION = 1.15  # the noise, and with it the weights and the window, is an estimate too
+INFLATION = 1.15  # the noise, and with it the weights and the window, is an estimate too (that of
+# luck is not: its own uncertainty is in its variance)
 FLOOR_SD = 0.01  # log10 N: a grid of sizes is never finer
 OPTIMUM_SD = 0.1  # log10 N, of a single isoFLOP optimum about the power law, at the least
 
@@ -52,7 +55,7 @@ class Allocation:
 
     After `fit`: `surface_` (or None), `adequate_`, `window_`, `outliers_` (points left out of the
     surface as outliers), `law_` (through the optima, with a prior, for blending), `exponent_law_`
-    (plain least squares where there are enough optima; `prior_` says whether there are not),
+    (plain least squares where the optima suffice; `prior_` says whether they do not), `luck_`,
     `interior_` (how many budgets have their optimum inside the sampled sizes).
     """
 
@@ -64,8 +67,10 @@ class Allocation:
         self.rule_ = evidence.rule
         self._sizes = np.log10([evidence.sizes[0], evidence.sizes[-1]])
         self._budgets = 10.0 ** np.array([evidence.x[0], evidence.x[-1]])
-        self.law_, self.interior_ = optima_law(evidence.isoflops)
-        self.exponent_law_ = exponent_law(evidence.isoflops) or self.law_
+        self.luck_ = run_luck(evidence.points, evidence.isoflops)
+        seen = evidence.points, evidence.isoflops, self.luck_
+        self.law_, self.interior_ = optima_law(*seen)
+        self.exponent_law_ = exponent_law(*seen) or self.law_
         self.prior_ = self.exponent_law_ is self.law_
         self.noise_ = max(scatter(evidence.isoflops) or 0.02, 0.003)
         self.surface_, self.window_ = self._choose(evidence)
@@ -97,6 +102,7 @@ class Allocation:
             weights = bootstrap_weights(near.run, self.bootstraps, self.seed)
             best[0].draws_ = best[0].refit(weights)
             best[0].clusters_ = len(np.unique(near.run))
+            self._used = near
         return best
 
     def _sound(self, points: Points) -> Array:
@@ -149,12 +155,16 @@ class Allocation:
         few = special.stdtrit(max(surface.clusters_ - 1, 2), 0.975) / special.stdtrit(
             self._dof(), 0.975
         )
-        spread = max(0.5 * float(high - low) * float(few), self._delta_sd(flops))
+        own, shared = self._delta_sd(flops)
+        spread = max(0.5 * float(high - low) * float(few), own, shared / INFLATION)
         rival = self.rival_.optimum(flops, self.rule_)[0][0] if self.rival_ else value
         return value, float(np.hypot(spread, 0.5 * (rival - value)))
 
-    def _delta_sd(self, flops: float) -> float:
-        """Return SD of log10 N_opt by the delta method, gradients by central differences."""
+    def _delta_sd(self, flops: float) -> tuple[float, float]:
+        """Return SDs of log10 N_opt by the delta method: by the points' noise, by runs' luck.
+
+        Gradients are central differences.
+        """
         surface = self.surface_
         assert surface is not None
         step = 1e-2
@@ -163,7 +173,13 @@ class Allocation:
         moved[half:] -= 2 * step * np.eye(half)
         at = surface.optimum(flops, self.rule_, moved)[0]
         gradient = (at[:half] - at[half:]) / (2 * step)
-        return float(np.sqrt(max(gradient @ surface.covariance() @ gradient, 0.0)))
+        own = float(np.sqrt(max(gradient @ surface.covariance() @ gradient, 0.0)))
+        if self.luck_ is None:
+            return own, 0.0
+        _, first, run = np.unique(self._used.run, return_index=True, return_inverse=True)
+        by_run = np.bincount(run.reshape(-1), gradient @ surface.influence())
+        variance = self.luck_.mean_variance(self._used.params[first])
+        return own, float(np.sqrt(variance @ by_run**2))
 
     def _dof(self) -> int:
         surface = self.surface_
@@ -186,20 +202,44 @@ def _blend(a: Array, a_sd: Array, b: Array, b_sd: Array) -> tuple[Array, Array]:
     return share * a + (1 - share) * b, np.hypot(within, between)
 
 
-def exponent_law(isoflops: list[IsoFlop]) -> PowerLaw | None:
-    """Fit N_opt ~ C^a to the interior optima by plain least squares; None with too few of them.
+def exponent_law(points: Points, isoflops: list[IsoFlop], luck: Luck | None) -> PowerLaw | None:
+    """Fit N_opt ~ C^a to the interior optima by plain least squares; None where they are no guide.
 
-    Its t-interval covered 94 to 96 % of the true exponents of synthetic studies of 5 budgets x 6
-    sizes x 2 seeds (benchmarks/bench_laws.py), without weights, prior or a floor that matters.
+    That is with too few of them, or where the luck of runs may bend the curves as much as their
+    size does. The interval adds that luck, which moves the optima of all budgets together, to the
+    scatter of the optima about the line.
     """
     inner = [c for c in isoflops if c.interior]
     if len(inner) < EXPONENT_OPTIMA:
         return None
     law = PowerLaw()
-    return law.fit([c.budget for c in inner], [c.params for c in inner], noise_sd=EXPONENT_SD)
+    law.fit([c.budget for c in inner], [c.params for c in inner], noise_sd=EXPONENT_SD)
+    if luck is None:
+        return law
+    moved, bent, variance = _moved_by_runs(points, inner, luck)
+    bent_sd = np.sqrt(luck.chance @ variance @ bent.mean(0) ** 2)
+    if np.mean([c.curvature for c in inner if c.curvature is not None]) < CURVED * bent_sd:
+        return None
+    return law.share(moved, variance, luck.chance)
 
 
-def optima_law(isoflops: list[IsoFlop]) -> tuple[PowerLaw, int]:
+def _moved_by_runs(points: Points, curves: list[IsoFlop], luck: Luck) -> tuple[Array, Array, Array]:
+    """Return how each run's log loss moves the curves' log10 N_opt, and curvature [curves, runs].
+
+    Last, the variance of that log loss [g, runs].
+    """
+    runs, first, code = np.unique(points.run, return_index=True, return_inverse=True)
+    out = np.zeros((2, len(curves), len(runs)))
+    for number, curve in enumerate(curves):
+        here = points.budget == curve.budget
+        for size, slopes in curve.gradient().items():
+            own = code.reshape(-1)[here & (points.params == size)]
+            for which in (0, 1):
+                np.add.at(out[which, number], own, slopes[which] / len(own))
+    return out[0], out[1], luck.variance(points.params[first])
+
+
+def optima_law(points: Points, isoflops: list[IsoFlop], luck: Luck | None) -> tuple[PowerLaw, int]:
     """Fit N_opt ~ C^a to the interior optima (to the best sizes where there is none)."""
     inner = [c for c in isoflops if c.interior]
     curves = inner or isoflops
@@ -207,4 +247,8 @@ def optima_law(isoflops: list[IsoFlop]) -> tuple[PowerLaw, int]:
     weights = 1.0 / (np.nan_to_num(sd, nan=0.3) ** 2 + OPTIMUM_SD**2)
     law = PowerLaw(PRIOR_EXPONENT, PRIOR_SD)
     budget, params = [c.budget for c in curves], [c.params for c in curves]
-    return law.fit(budget, params, weights / weights.mean(), noise_sd=OPTIMUM_SD), len(inner)
+    law.fit(budget, params, weights / weights.mean(), noise_sd=OPTIMUM_SD)
+    if luck is not None:
+        moved, _, variance = _moved_by_runs(points, curves, luck)
+        law.share(moved, variance, luck.chance)
+    return law, len(inner)

@@ -8,6 +8,7 @@ units_mixed           that quotient differs wildly between rows
 loss_large            a loss above 50 nats: percent? bits? summed instead of averaged?
 optimum_censored      at some budgets the best size is the smallest or largest sampled one
 few_optima            fewer than 4 budgets have their optimum inside: exponents lean on a prior
+run_luck              seeds differ by as much as sizes do: exponents lean on a prior
 few_budgets           fewer than 6: the study's own past errors say little about its intervals
 no_surface            too few points for a parametric surface
 surface_misfit        its residuals exceed the noise: it is averaged with the isoFLOP optima
@@ -112,6 +113,18 @@ def of_returns(returns: Array, random_return: float | None) -> list[Status]:
         text = "some returns are zero or negative: no power law is fitted where they are, and "
         return [Status("returns_not_positive", text + "their trend may be taken on a linear scale")]
     return []
+
+
+def of_luck(allocation: Allocation) -> list[Status]:
+    """Return whether what sets runs apart at all budgets hides which size is best."""
+    luck = allocation.luck_
+    if luck is None or not allocation.prior_ or allocation.interior_ < EXPONENT_OPTIMA:
+        return []
+    text = (
+        f"runs differ by about {100 * luck.sd:.2g} % in loss at all their budgets, which may bend "
+        "the isoFLOP curves as much as size does: exponents lean on a prior; more seeds would help"
+    )
+    return [Status("run_luck", text)]
 
 
 def of_repeats(points: Points) -> list[Status]:

@@ -76,6 +76,22 @@ class IsoFlop:
         """Return the second derivative of log L by log10 N."""
         return None if self.coefficients is None else 2 * self.coefficients[2]
 
+    def gradient(self) -> dict[float, tuple[float, float]]:
+        """Return {N: derivatives of log10 `params` and of `curvature` by its mean log loss}.
+
+        Empty where the optimum lies at an edge.
+        """
+        if not self.interior or self.coefficients is None:
+            return {}
+        sizes, (_, c1, c2) = np.array(self.sizes)[np.array(self.used)], self.coefficients
+        dn = np.log10(sizes / self.params_ref)
+        weights = np.linalg.pinv(np.column_stack([np.ones_like(dn), dn, dn**2]))
+        moved = -weights[1] / (2 * c2) + weights[2] * c1 / (2 * c2**2)
+        bent = 2 * weights[2]
+        return {
+            s: (m, k) for s, m, k in zip(*(v.tolist() for v in (sizes, moved, bent)), strict=True)
+        }
+
     def curve(self, count: int = 60) -> dict[str, Array]:
         """Return the fitted parabola over the sizes it was fitted to, for drawing."""
         inside = [s for s, u in zip(self.sizes, self.used, strict=True) if u]

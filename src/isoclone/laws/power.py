@@ -1,7 +1,8 @@
 """Power laws: y = a x^k by ordinary least squares in logs, and y = a x^k + b by a scan over b.
 
 The t-intervals are the ones of the paper's regressions (Tuyls et al. 2023, arXiv 2307.09423).
-They take the residuals as independent, which checkpoints of one run are not: see `bootstrap`.
+They take the residuals as independent; what tilts all points together (`luck`) is told to
+`PowerLaw.share`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 from isoclone.base.errors import FitError
 from isoclone.base.records import Interval
@@ -26,7 +27,8 @@ class PowerLaw:
     observation of k would; with few points that keeps a forecast from swinging wildly.
     After `fit`: `exponent_`, `log10_factor_`, `residual_sd_` (log10), `sd_` (the same, at least
     `noise_sd`: intervals are made of it), `covariance_` (2 x 2, of
-    c at the mean of log10 x and k), `dof_`, `points_` (how many there were).
+    c at the mean of log10 x and k), `dof_`, `points_` (how many there were), `chance_` [g] and
+    `shared_` [g, 2, 2] (see `share`; one covariance of zeros before).
     """
 
     def __init__(self, prior_exponent: float | None = None, prior_sd: float = 0.25):
@@ -47,24 +49,48 @@ class PowerLaw:
         dx, y_ref = lx - self.x_ref_, float(np.average(ly, weights=w))
         sxx, sxy = float(np.sum(w * dx**2)), float(np.sum(w * dx * (ly - y_ref)))
         self.points_, self.dof_ = len(lx), max(len(lx) - 2, 1)
-        slope = sxy / sxx if sxx > 0 else self.prior_exponent or 0.0
+        slope = sxy / sxx if sxx > 0 else 0.0
         rss = float(np.sum(w * (ly - y_ref - slope * dx) ** 2))
         self.residual_sd_ = float(np.sqrt(rss / self.dof_))
         self.sd_ = max(self.residual_sd_, noise_sd)
-        if self.prior_exponent is not None:
-            pull = max(self.sd_, 1e-6) ** 2 / self.prior_sd**2
-            slope = (sxy + pull * self.prior_exponent) / (sxx + pull)
-            sxx += pull
-        self.exponent_, self.level_ = float(slope), y_ref
-        self.log10_factor_ = y_ref - self.exponent_ * self.x_ref_
-        self.covariance_ = np.diag([self.sd_**2 / w.sum(), self.sd_**2 / sxx])
+        self.level_, self._free = y_ref, (slope, self.sd_**2 / sxx if sxx > 0 else np.inf)
+        self._influence = np.vstack([w / w.sum(), w * dx / (sxx or 1.0)])
+        self.covariance_ = np.diag([self.sd_**2 / w.sum(), 0.0])
+        self.chance_, self.shared_ = np.ones(1), np.zeros((1, 2, 2))
+        self._settle()
         return self
+
+    def share(self, gradient: Array, variance: Array, chance: Array) -> Self:
+        """Take in errors that the points share: d log10 y / d u [n, r], u_r of variance [g, r].
+
+        Each of the g variances has its `chance`. They are no part of the residuals: what tilts the
+        whole line leaves none. A prior of the exponent counts for more after it.
+        """
+        moved = self._influence @ gradient
+        self.chance_ = chance
+        self.shared_ = np.einsum("ir,gr,jr->gij", moved, variance, moved, optimize=True)
+        self._settle()
+        return self
+
+    def _settle(self) -> None:
+        """Weigh the slope against its prior, by all that is known to move it."""
+        slope, own = self._free
+        if self.prior_exponent is not None:
+            known, shared = self.prior_sd**2, float(self.chance_ @ self.shared_[:, 1, 1])
+            keep = known / (known + own + shared)
+            slope = keep * slope + (1 - keep) * self.prior_exponent
+            self.shared_ = self.shared_ * np.array([[1.0, keep], [keep, keep**2]])
+            own = known * (1 - keep) - keep**2 * shared
+        self.exponent_ = float(slope)
+        self.log10_factor_ = self.level_ - self.exponent_ * self.x_ref_
+        self.covariance_[1, 1] = own
 
     def exponent_interval(self, level: float = 0.95) -> Interval:
         """Return k with its t-interval; without ends where only two points lie on the line."""
         if self.points_ <= 2 and self.sd_ < EXACT:
             return Interval(self.exponent_, None, None, level)
-        half = self._t(level) * float(np.sqrt(self.covariance_[1, 1]))
+        own, shared = float(self.covariance_[1, 1]), self.shared_[:, 1, 1]
+        half = _half_width(own, self.dof_, shared, self.chance_, level)
         return Interval(self.exponent_, self.exponent_ - half, self.exponent_ + half, level)
 
     def predict(self, x: Any, interval: float | None = None) -> Any:
@@ -79,7 +105,8 @@ class PowerLaw:
     def prediction_sd(self, x: Any, new_observation: bool = True) -> Array:
         """Return the standard error of log10 y at x, of the line or of a new observation."""
         dx = np.log10(np.asarray(x, float)) - self.x_ref_
-        variance = self.covariance_[0, 0] + dx**2 * self.covariance_[1, 1]
+        both = self.covariance_ + np.tensordot(self.chance_, self.shared_, 1)
+        variance = both[0, 0] + 2 * dx * both[0, 1] + dx**2 * both[1, 1]
         return np.sqrt(variance + (self.sd_**2 if new_observation else 0.0))
 
     def _t(self, level: float) -> float:
@@ -94,6 +121,26 @@ class PowerLaw:
             "residual_sd_log10": self.residual_sd_,
             "points": self.points_,
         }
+
+
+def _half_width(own: float, dof: float, shared: Array, chance: Array, level: float) -> float:
+    """Return what |error| exceeds with 1 - level: variance `own`, of dof, and one of `shared` [g].
+
+    Given one of them, known, the sum is Student's t with Satterthwaite's degrees of freedom.
+    """
+    total = own + shared
+    sd, dofs = np.sqrt(total), np.minimum(dof * (total / max(own, 1e-300)) ** 2, 1e9)
+    if sd.max() == 0:
+        return 0.0
+    each = special.stdtrit(dofs, 0.5 + level / 2) * sd
+    if np.ptp(each) <= EXACT * each.max():
+        return float(each[0])
+
+    def missed(half: float) -> float:
+        return float(chance @ special.stdtr(dofs, -half / np.maximum(sd, 1e-300))) - tail
+
+    tail = (1 - level) / 2
+    return float(optimize.brentq(missed, each.min(), each.max()))
 
 
 class OffsetPowerLaw:

@@ -94,6 +94,7 @@ class ScalingLaws:
     def _diagnosed(self) -> list[Status]:
         return [
             *diagnostics.of_optima(self.isoflops_),
+            *diagnostics.of_luck(self.allocation_),
             *diagnostics.of_repeats(self.points_),
             *diagnostics.of_surface(self.allocation_, self.last_budget_, self.points_.loss),
             *diagnostics.of_returns(self.points_.returns, self.random_return),
@@ -304,7 +305,8 @@ class ScalingLaws:
         """Return the exponents of N_opt and D_opt against C, by each way of fitting them.
 
         `isoflop_optima` is the least-squares line through the optima inside the sampled sizes, with
-        its t-interval (with fewer than 4 of them, pulled to a prior of .5 +- .25); `surface_6nd`
+        an interval that holds the luck of runs too (see `luck`; with fewer than 4 optima, or where
+        that luck hides them, pulled to a prior of .5 +- .25); `surface_6nd`
         the parametric surface at C = 6ND, absent where none could be fitted; `best_return` a line
         through the best-scoring sizes, absent with fewer than 4 budgets that were played.
         """
@@ -343,7 +345,7 @@ class ScalingLaws:
 
     def to_json(self) -> dict[str, Any]:
         """Return every law with its coefficients and intervals, as plain values."""
-        measured = self.replay_.series
+        measured, luck = self.replay_.series, self.allocation_.luck_
         back = None
         if measured is not None and (measured.value > 0).all() and len(measured.x) > 2:
             back = PowerLaw().fit(10**measured.x, measured.value).to_json()
@@ -357,6 +359,7 @@ class ScalingLaws:
                 "dropped": self.points_.dropped,
                 "budgets": self.points_.budgets,
                 "noise_sd_log_loss": self.evidence_.noise,
+                "run_luck_sd_log_loss": None if luck is None else luck.sd,
                 "isoflops": [c.to_json() for c in self.isoflops_],
                 "laws": {
                     "params": {

@@ -157,14 +157,19 @@ def _lm(problem: _Problem, weights: Array, start: Array, steps: int, tol: float)
 def _normal_equations(problem: _Problem, w: Array, p: Array) -> tuple[Array, Array]:
     value, jacobian = problem.model.value_and_jacobian(p)
     residual = value - problem.y
-    u = np.abs(residual) * np.sqrt(w)
-    w = w * np.minimum(1.0, problem.huber / np.maximum(u, 1e-12))
+    w = _robust(problem, w, residual)
     weighted = jacobian * w[:, None, :]
     hessian = weighted @ jacobian.transpose(0, 2, 1)
     gradient = (weighted @ residual[:, :, None])[:, :, 0] + (p - problem.prior) * problem.precision
     diagonal = np.arange(p.shape[1])
     hessian[:, diagonal, diagonal] += problem.precision
     return hessian, gradient
+
+
+def _robust(problem: _Problem, w: Array, residual: Array) -> Array:
+    """Return the weights [S, n] that residuals of Huber's loss have in least squares."""
+    u = np.abs(residual) * np.sqrt(w)
+    return w * np.minimum(1.0, problem.huber / np.maximum(u, 1e-12))
 
 
 def _step(problem: _Problem, p: Array, hessian: Array, gradient: Array, damping: Array) -> Array:
@@ -230,12 +235,29 @@ class Surface:
         """
         hessian, _ = _normal_equations(self._problem, self._weights, self.theta_[None])
         scale = self.sd_**2 * float(np.mean(self._weights))
-        p, low, high = self.theta_, self._problem.low, self._problem.high
-        free = ~((p <= low) | (p >= high))
-        out = np.zeros((len(p), len(p)))
+        free = self._free
+        out = np.zeros((len(free), len(free)))
         inner = np.linalg.pinv(hessian[0][np.ix_(free, free)], rcond=1e-12)
         out[np.ix_(free, free)] = inner * max(scale, 1e-12)
         return out
+
+    def influence(self) -> Array:
+        """Return the derivative [P, n] of `theta_` by each point's log loss, robust weights held.
+
+        Parameters pressed against their box are held.
+        """
+        value, jacobian = self._problem.model.value_and_jacobian(self.theta_[None])
+        hessian, _ = _normal_equations(self._problem, self._weights, self.theta_[None])
+        weights = _robust(self._problem, self._weights, value - self._problem.y)
+        out, free = np.zeros(jacobian.shape[1:]), self._free
+        inner = np.linalg.pinv(hessian[0][np.ix_(free, free)], rcond=1e-12)
+        out[free] = inner @ (jacobian[0][free] * weights)
+        return out
+
+    @property
+    def _free(self) -> Array:
+        p, low, high = self.theta_, self._problem.low, self._problem.high
+        return ~((p <= low) | (p >= high))
 
     def refit(self, weights: Array, steps: int = 12, tol: float = 1e-4) -> Array:
         """Refit under S reweightings [S, n] of the points; return parameters [S, P]."""

@@ -11,7 +11,8 @@ def laws_text(laws: dict[str, Any]) -> list[str]:
     prior = (laws.get("params") or {}).get("prior")
     if prior:
         lines.append(
-            f"too few optima: exponents lean on a prior {prior['exponent']} ± {prior['sd']}"
+            "too little is known of the optima: exponents lean on a prior "
+            f"{prior['exponent']} ± {prior['sd']}"
         )
     local = (laws.get("dev_loss") or {}).get("local")
     if local:
