@@ -51,6 +51,7 @@ class Settings:
     spread_share: float
     prior_scales: float  # how many past errors of other studies count
     sharpness: float  # exponent of the weights
+    young: bool = True  # whether errors are larger while few budgets are known, see `youth`
 
 
 LOSS = Settings(kappa=0.14, growth=1.2, spread_share=0.8, prior_scales=15.0, sharpness=0.0)
@@ -173,7 +174,8 @@ class Ensemble:
         spread = (said - middle[:, None]) ** 2 @ weights
         carried = self.settings.kappa * slope * horizon**self.settings.growth
         spread = self.settings.spread_share**2 * spread
-        return youth(seen) * np.sqrt(self.noise[seen] ** 2 + carried**2 + spread)
+        early = youth(seen) if self.settings.young else 1.0
+        return early * np.sqrt(self.noise[seen] ** 2 + carried**2 + spread)
 
     def _past_scale(self, seen: int, target: int) -> float:
         horizon = np.array([self.x[target] - self.x[seen - 1]])

@@ -15,6 +15,7 @@ from isoclone.laws import diagnostics
 from isoclone.laws.base import DEFAULT_LAW, Band, Curves, Exponents
 from isoclone.laws.by_return import saturating
 from isoclone.laws.flop_rule import FlopRule
+from isoclone.laws.frontier.ensemble import quantile
 from isoclone.laws.points import Points
 from isoclone.laws.power import PowerLaw
 from isoclone.laws.reinforcement import diagnostics as of_return
@@ -24,7 +25,7 @@ from isoclone.laws.reinforcement.intrinsic import Intrinsic, fit_intrinsic
 from isoclone.laws.reinforcement.optima import DRAWS, Optima, ReturnIsoFlop, fit_optima
 from isoclone.laws.reinforcement.saturation import learned, saturated
 from isoclone.laws.reinforcement.scale import ReturnScale
-from isoclone.laws.reinforcement.trend import KAPPA, continued, half_width, settings_of
+from isoclone.laws.reinforcement.trend import continued, half_width, settings_of
 from isoclone.laws.sharpness import excluded
 
 Array = np.ndarray
@@ -86,7 +87,10 @@ class ReturnLaws:
         self.saturated_ = saturated(self.optima_.curves, self.scale_)
         self.learned_ = learned(self.cells_, self.scale_.back(self.optima_.z))
         self.series_ = continued(
-            self.optima_.x, self.optima_.z, self.optima_.noise, settings_of(KAPPA[self.scale_.kind])
+            self.optima_.x,
+            self.optima_.z,
+            self.optima_.noise,
+            settings_of(self.scale_, float(self.scale_.back(self.optima_.z)[-1])),
         )
         self.rule_ = FlopRule(points.params, points.flops / points.samples)
         self.status = (*points.status, *of_return.of_fit(self))
@@ -123,12 +127,15 @@ class ReturnLaws:
         return self._back(self.series_.predict(x), half_width(self.series_, x, interval))
 
     def _back(self, z: Array, half: Array) -> tuple[Array, Array, Array]:
-        """Return returns of z and of the ends of its interval; the low end can be missed."""
-        ceiling = self.scale_.ceiling
-        if ceiling is not None:
-            z = np.minimum(z, self.scale_.forward(np.array(ceiling)))
-        low, value, high = (self.scale_.back(v) for v in (z - half, z, z + half))
-        return value, low, high
+        """Return returns of z [m] and of the ends of its interval; the low end can be missed.
+
+        It lies below a ceiling by at least how much one run differs from another.
+        """
+        low = z - half
+        if self.scale_.ceiling is not None:
+            top = float(self.scale_.forward(np.array(self.scale_.ceiling)))
+            low = np.minimum(low, top - quantile(LEVEL) * self.optima_.noise[-1])
+        return self.scale_.back(z), self.scale_.back(low), self.scale_.back(z + half)
 
     def forecast(
         self, flops: float, params: float | None = None, samples: float | None = None

@@ -20,18 +20,27 @@ import numpy as np
 from isoclone.laws.frontier.ensemble import Ensemble, Settings, quantile
 from isoclone.laws.frontier.replay import FIRST_ORIGIN
 from isoclone.laws.frontier.trend import damped, local_slope
+from isoclone.laws.reinforcement.scale import ReturnScale
 
 Array = np.ndarray
 Curve = Callable[[Array], Array]
 # Chosen by leaving one game out (docs/laws/returns.md, benchmarks/bench_returns.py).
 KAPPA = {"return": 1.2, "root": 0.5, "log odds": 0.7}  # relative error of a slope, by scale
 TRENDS = {"trend": (0.3, 0.4), "slow trend": (0.6, 0.4)}  # memory in decades, damping per decade
+TAKEN_OFF = 0.25  # of the way from random play to the ceiling
 LINE = 1.0  # decades that the straight line looks back on
 
 
-def settings_of(kappa: float) -> Settings:
-    """Return the constants of the intervals, with the relative error of a slope."""
-    return Settings(kappa=kappa, growth=1.0, spread_share=1.0, prior_scales=100.0, sharpness=0.0)
+def settings_of(scale: ReturnScale, last: float) -> Settings:
+    """Return the constants of the intervals, where the best return so far is `last`.
+
+    Errors are larger in a young study because nobody foresees when learning takes off. Where the
+    way from random play to the ceiling is known, and a quarter of it done, it has.
+    """
+    floor, ceiling, young = scale.floor, scale.ceiling, True
+    if floor is not None and ceiling is not None:
+        young = last - floor < TAKEN_OFF * (ceiling - floor)
+    return Settings(KAPPA[scale.kind], 1.0, 1.0, prior_scales=100.0, sharpness=0.0, young=young)
 
 
 def continued(x: Array, z: Array, noise: Array, settings: Settings) -> Ensemble:
