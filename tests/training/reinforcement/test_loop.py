@@ -91,6 +91,18 @@ def test_a_run_killed_after_every_iteration_has_the_same_weights(
     assert timeless(killed) == timeless(whole)
 
 
+def test_a_run_is_saved_where_every_episode_has_just_begun(start: Start) -> None:
+    settings = dataclasses.replace(SHORT, rollout_steps=112, batch_size=64)  # 16 episodes of 7
+    first = start("recall", "mlp-lstm", settings)
+    first.iterate()
+    first.save()
+    again = start("recall", "mlp-lstm", settings).resume()
+    assert again.replayed
+    for trainer in (first, again):
+        trainer.iterate()
+    assert torch.equal(first.flat.values, again.flat.values)
+
+
 class _Forgetful:
     """CartPole that goes on with the chance it has, whatever seed it is given."""
 
