@@ -7,11 +7,11 @@ import pytest
 from laws_truth import CHINCHILLA, STEEP, best_size, codes, seeded, study
 
 from isoclone.laws.allocation import Allocation, exponent_law, optima_law
+from isoclone.laws.chosen import fit
 from isoclone.laws.frontier.evidence import Evidence
 from isoclone.laws.isoflop import fit_isoflops
 from isoclone.laws.luck import run_luck
 from isoclone.laws.points import Points
-from isoclone.laws.chosen import fit
 
 
 @pytest.mark.parametrize("noise", [0.005, 0.02])
