@@ -363,6 +363,43 @@ def needed(
     show.show_demos_needed(body)
 
 
+def saved(
+    with_it: Positional[Path],
+    without: Positional[Path],
+    *,
+    at_return: float | None = None,
+    json: bool = False,
+) -> None:
+    """Tell how much compute one group of runs saves over another, to the same return.
+
+    For example, what it saves to begin with clones, their own training left out:
+
+        isoclone laws saved studies-out/from-clones studies-out/from-nothing
+
+    Args:
+        with_it: a study, or a table of its runs.
+        without: another one, of the same game.
+        at_return: the return to compare at; the highest that both come to unless said.
+        json: print one JSON document.
+    """
+    from isoclone.cli.console import STDOUT
+    from isoclone.cli.output import print_json
+    from isoclone.laws.saved import flops_saved
+    from isoclone.laws.tables import one_group
+
+    tables = [one_group(p / "points.csv" if p.is_dir() else p) for p in (with_it, without)]
+    found = flops_saved(tables[0], tables[1], at_return)
+    if json:
+        print_json(found)
+        return
+    ends = [found.ratio.low, found.ratio.high]
+    known = "" if None in ends else f" [{ends[0]:.3g}, {ends[1]:.3g}]"
+    STDOUT.say(
+        f"return {found.return_mean:.4g}: {found.flops_with:.3g} FLOPs with, "
+        f"{found.flops_without:.3g} without: {found.ratio.value:.3g}{known} of the compute"
+    )
+
+
 VERBS: dict[str, Callable[..., Any]] = {
     "laws fit": fit,
     "laws forecast": forecast,
@@ -370,6 +407,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "laws plan": plan,
     "laws recount": recount,
     "laws needed": needed,
+    "laws saved": saved,
     "published": published,
 }
 
