@@ -62,6 +62,7 @@ torch.set_num_threads(1)
 
 HERE = Path(__file__).resolve().parent
 TOY, NETHACK, CLOCK = HERE / "toystudy.py", HERE / "nethackstudy.py", HERE / "clock"
+PLAY = HERE / "playstudy.py"
 VICTIMS = ("driver", "worker", "environment", "everybody")
 EXECUTORS = (("serial", 1), ("processes", 1), ("processes", 2))
 KILLS_IN_A_LIFE = 2  # a task is begun three times: two deaths must not be its end
@@ -370,6 +371,12 @@ def nethack_kills(bench: Bench, times: int) -> None:
     subprocess.run([sys.executable, "-m", "isoclone", *words], check=True, capture_output=True)
     os.environ["ISOCLONE_FAULT_DEMOS"] = str(folder / "demos")
     kills(Bench(folder, bench.rng.randrange(1_000), NETHACK, bench.verdict), times)
+
+
+def play_kills(bench: Bench, times: int) -> None:
+    """The same of a study that learns by its own play."""
+    folder = bench.folder / "play"
+    kills(Bench(folder, bench.rng.randrange(1_000), PLAY, bench.verdict), times)
 
 
 def full_disk(bench: Bench, times: int) -> None:
@@ -689,6 +696,7 @@ def faults(
     return {
         "kills": partial(kills, times=kill_count),
         "nethack": partial(nethack_kills, times=nethack_count),
+        "play": partial(play_kills, times=nethack_count),
         "disk": partial(full_disk, times=disk_count),
         "files": short_files,
         "torn": torn_states,
