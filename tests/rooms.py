@@ -14,7 +14,8 @@ FLOORS: list[dict[str, str]] = [
         "remote": "a directory here and its twin in an object store",
         "games": "the protocol; toy, Atari, Gymnasium; vector environments",
         "laws": "NumPy and SciPy only: points, isoFLOP curves, power laws, surfaces, fits; "
-        "`frontier/` forecasts the lowest loss; `tables` reads runs of others",
+        "`frontier/` forecasts the lowest loss; `reinforcement/` has the laws of return; "
+        "`tables` reads runs of others",
     },
     {
         "executors": "who calls a function: serial, processes, Ray, Slurm",
