@@ -75,7 +75,7 @@ def test_actions_of_the_environments_own_are_asked_for_and_checked():
 def test_asking_lookahead_leaves_the_game_as_it_was():
     """The questions plan in copies of the emulator; what is played after them stays the same."""
     breakout = game("atari/Breakout", max_steps=24)
-    player = expert("lookahead", breakout, depth=4, rollouts=4)
+    player = expert("lookahead", breakout, depth=4, near=2)
     (before,) = [e.actions for _, _, e, _ in play(breakout, player, 0, [0])]
     found = action_entropy(player, breakout, episodes=1, asks=2, states=2)
     assert found.se is None

@@ -1,20 +1,24 @@
 """`lookahead`: an expert for any Atari game that tries plans in a copy of the emulator.
 
-Every few steps it copies the console's state into a second emulator, which has no sticky actions,
-plays a few plans there for `depth` steps, and follows the best one. A plan is a sequence of macros
-(an action held for several steps). The candidates are: doing nothing, the rest of the current
-plan, one action held throughout, and then, half each, variations of the best plan so far and new
-random plans. Doing nothing wins ties, so the expert acts only where acting is better, which an
-imitator can learn. If no plan scores or loses a life, the next planning looks twice as far ahead.
+It follows a plan of `depth` steps whose future it knows: rewards, lost lives, console memory at
+each step, emulator state at the end. While the game goes as foreseen, the plan is moved on by one
+step, which costs one step of the emulator. Sticky actions disturb it only where the action changes;
+then the plan is tried anew from where the game is.
 
-The state of the game itself is read and never changed. The cost is emulator frames: about
-`frames_per_step` for every step of play (see `steps_per_second_estimate`).
+Every `every` steps each action, held for `near` steps, is compared with the plan. If nobody scores,
+all are held for twice as long, and so on. An action replaces the plan only if it is better by
+`margin`: the expert keeps to what it does. Where no held action gains anything, a few random plans
+are tried as well; where all lose points, short moves (an action for a few steps, then another). If
+the plan loses a life, the first short move that keeps it is taken, in a fixed order.
+
+So nearly always the same game state and plan give the same action. The state of the game itself is
+read and never changed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +30,12 @@ from isoclone.games import Game
 from isoclone.games.atari import FRAME_SKIP, Atari, AtariEnv
 
 NOOP = 0  # Backgammon and VideoCheckers have no NOOP; their action 0 is FIRE
-FARTHEST = 4  # a plan has at most FARTHEST x `depth` steps
+MOVES = (2, 5, 10)  # steps for which a short move holds its action
+FARTHEST = 2  # an action is held for at most FARTHEST x `depth` steps
+VARIED = 8  # random plans tried where nothing else gains anything
+LONGEST = 7  # steps for which they hold an action, at most
+RETRY = 8  # steps until an escape that was not found is looked for again
+LEAST_GAIN = 0.5  # points by which a new plan must be better at least
 
 
 @dataclass(frozen=True)
@@ -34,22 +43,20 @@ class Lookahead:
     """An expert that tries plans in a copy of the emulator; make it by `expert("lookahead", game)`.
 
     Settings:
-        depth: steps of a plan.
-        rollouts: plans tried at each planning.
-        macro: mean number of steps for which a plan holds an action.
-        every: steps of play between plannings.
-        careful: steps of play between plannings while some plan loses a life; sticky actions
-            make close manoeuvres uncertain.
+        depth: steps of a plan; a life must not be lost within them. Games show the loss of a life
+            late: Space Invaders 22 steps after the hit.
+        near: steps for which actions are held in a comparison.
+        every: steps of play between comparisons.
+        margin: share by which an action must be better than the plan to replace it.
         life_cost: points that a lost life costs, discounted as points are.
         discount: factor on a point for each step that it comes later.
     """
 
     game: Atari
-    depth: int = 32
-    rollouts: int = 8
-    macro: int = 4
-    every: int = 4
-    careful: int = 4
+    depth: int = 48
+    near: int = 12
+    every: int = 10
+    margin: float = 0.25
     life_cost: float = 1000.0
     discount: float = 0.98
     name: str = "lookahead"
@@ -57,55 +64,38 @@ class Lookahead:
     _copy: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for setting in ("depth", "rollouts", "macro", "every", "careful"):
+        for setting in ("depth", "near", "every"):
             if getattr(self, setting) < 1:
                 raise SpecError(f"lookahead: {setting} must be at least 1")
-        if self.every > self.depth:
-            raise SpecError(f"lookahead: every ({self.every}) is more than depth ({self.depth})")
+        if self.margin < 0:
+            raise SpecError("lookahead: margin must not be negative")
+        if self.near > self.depth:
+            raise SpecError(f"lookahead: near ({self.near}) is more than depth ({self.depth})")
 
     def act(self, views: Sequence[View]) -> list[int]:
-        """Return one action for each view, after a new planning where one is due."""
+        """Return one action for each view, of the plan that is the best so far."""
         return [self._act(view) for view in views]
 
     def recalled(self, memory: dict[str, Any]) -> dict[str, Any]:
-        """Return the memory without the plan being followed, which is the planner's own making."""
-        if not memory:
-            return {}
-        return {"plan": np.zeros(0), "followed": 0, "for": 0, "depth": memory["depth"]}
+        """Return the last action alone: plans may come from the planner's own chances."""
+        return {"action": memory["action"]} if memory else {}
 
     def _act(self, view: View) -> int:
         memory = view.memory
-        if not memory or memory["followed"] >= memory["for"]:
-            self._plan(view)
-        action = memory["plan"][memory["followed"]]
-        memory["followed"] += 1
-        return int(action)
-
-    def _plan(self, view: View) -> None:
-        """Try plans from the game's present state; keep the best one in the view's memory."""
-        memory, rng = view.memory, view.rng
-        depth = memory.get("depth", self.depth)
-        trial = _Trial(self, self._emulator(), view.env.ale.cloneState(), depth)
-        held = _resized(memory.get("plan", np.zeros(0))[memory.get("for", 0) :], depth)
-        for plan in (
-            _resized(held[:0], depth),
-            held,
-            np.full(depth, rng.integers(trial.n_actions)),
-        ):
-            trial.consider(plan)
-        for k in range(self.rollouts - 3):
-            keep = int(rng.integers(depth)) if k % 2 == 0 else 0
-            fresh = _random_plan(rng, depth - keep, trial.n_actions, self.macro)
-            trial.consider(np.concatenate([trial.best[:keep], fresh]))
-        memory["plan"], memory["followed"] = trial.best, 0
-        memory["for"] = min(self.careful, self.every) if trial.deadly else self.every
-        memory["depth"] = self._next_depth(depth, trial)
-
-    def _next_depth(self, depth: int, trial: _Trial) -> int:
-        """Return a depth that reaches the next score again; twice the depth if no plan scored."""
-        if not trial.touched:
-            return min(2 * depth, FARTHEST * self.depth)
-        return max(self.depth, min(trial.scores_at + self.depth // 2, depth))
+        trial = _Trial(self, self._emulator(), view.env.ale, view.rng)
+        if "path" in memory:
+            path = trial.moved_on(memory["path"])
+        else:
+            path = trial.path([memory.get("action", NOOP)] * self.depth)
+        compare, retry = memory.get("compare", 0), memory.get("retry", 0)
+        if any(path.lost) and retry <= 0:
+            path = trial.escape(path)
+            retry = RETRY if any(path.lost) else 0
+        elif compare <= 0 and not any(path.lost):
+            path, compare = trial.compared(path), self.every
+        action = path.plan[0]
+        memory.update(path=path, action=action, compare=compare - 1, retry=retry - 1)
+        return action
 
     def _emulator(self) -> Any:
         """Return the second emulator, made once for each process."""
@@ -124,8 +114,8 @@ class Lookahead:
 
     @property
     def frames_per_step(self) -> float:
-        """Most emulator frames for a step of the game, while the depth is not raised."""
-        return self.rollouts * self.depth * self.skip / self.every
+        """Emulator frames for a step of the game, while points are near and no life in danger."""
+        return (1 + self.game.n_actions * self.near / self.every) * self.skip
 
     def steps_per_second_estimate(self, steps: int = 40) -> float:
         """Measure the steps of play per CPU-second on one core, over `steps` steps of the game."""
@@ -141,62 +131,148 @@ class Lookahead:
         return view.step / (time.process_time() - start)
 
 
+@dataclass
+class _Path:
+    """A plan and what comes of it, step by step."""
+
+    plan: list[int]
+    lives: int
+    end: Any  # the emulator's state after the steps tried
+    gains: list[int] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)  # lives
+    rams: list[bytes] = field(default_factory=list)
+    over: bool = False  # whether the game ends, or the plan was given up
+
+
 class _Trial:
-    """One planning: the state it starts from, and the best plan so far."""
+    """The trying of plans from the state that a game is in."""
 
-    def __init__(self, settings: Lookahead, ale: Any, state: Any, depth: int):
-        self._settings, self._ale, self._state = settings, ale, state
+    def __init__(self, settings: Lookahead, ale: Any, game: Any, rng: np.random.Generator):
+        self._settings, self._ale, self._game, self._rng = settings, ale, game, rng
         self._actions = ale.getMinimalActionSet()
-        self._worths = (settings.discount ** np.arange(depth)).tolist()
-        self.n_actions = len(self._actions)
-        self.best, self.value = np.zeros(depth, np.int64), -np.inf
-        self.touched = False  # whether any plan scored or lost a life
-        self.deadly = False  # whether any plan lost a life
-        self.scores_at = 0  # the step at which the best plan first scores
+        self._state: Any = None
 
-    def consider(self, plan: np.ndarray) -> None:
-        """Try a plan, and keep it if it is better than the best so far."""
-        value, scores_at = self._try(plan)
-        if value > self.value + 1e-9:
-            self.best, self.value, self.scores_at = plan, value, scores_at
+    def path(self, plan: list[int], least: float = -np.inf, seen: set[Any] | None = None) -> _Path:
+        """Try a plan from the present state; give it up once it is worth less than `least`.
 
-    def _try(self, plan: np.ndarray) -> tuple[float, int]:
-        """Return a plan's discounted score less the cost of lost lives, and its first scoring step.
-
-        Stop early once the plan cannot win.
+        `seen` has where earlier plans changed their action, and what they did from there; a plan
+        that comes to the same is given up.
         """
-        ale, act, life_cost = self._ale, self._ale.act, self._settings.life_cost
-        ale.restoreState(self._state)
-        lives, value, scores_at = ale.lives(), 0.0, 0
-        for step, (choice, worth) in enumerate(zip(plan.tolist(), self._worths, strict=True)):
-            action, reward = self._actions[choice], 0
-            for _ in range(self._settings.skip):
-                reward += act(action)
-            value += worth * reward
-            if reward and not scores_at:
-                scores_at = step
-            left = ale.lives()
-            if reward or left != lives:
-                self.touched = True
-                self.deadly = self.deadly or left < lives
-                value -= worth * life_cost * max(0, lives - left)
-                lives = left
-                if value < self.value - life_cost / 2:
-                    break
-            if ale.game_over():
-                break
-        return value, scores_at
+        if self._state is None:
+            self._state = self._game.cloneState()
+        path = _Path([], self._game.lives(), self._state)
+        self._continue(path, plan, least, seen)
+        return path
+
+    def moved_on(self, path: _Path) -> _Path:
+        """Return the plan without the step just played, with one more at its end."""
+        plan = [*path.plan[1:], path.plan[-1]]
+        if len(path.rams) < 2 or path.rams[0] != self._game.getRAM().tobytes():
+            return self.path(plan)
+        del path.plan[0], path.gains[0], path.lost[0], path.rams[0]
+        self._continue(path, plan)
+        return path
+
+    def compared(self, held: _Path) -> _Path:
+        """Return the best of the plan and of what is tried in its place."""
+        steps = self._settings.near
+        tried = [self.path([action] * steps) for action in range(len(self._actions))]
+        while not _touched(held, *tried) and 2 * steps <= FARTHEST * self._settings.depth:
+            steps *= 2
+            for path in tried:
+                self._continue(path, [path.plan[0]] * steps)
+        most = max(self._value(path, steps) for path in [held, *tried])
+        if most <= 0:
+            others = self._moves(held, steps) if most < 0 else self._random_plans(steps)
+            tried += [self.path(plan, most) for plan in others]
+        return self._chosen(held, tried, steps)
+
+    def escape(self, held: _Path) -> _Path:
+        """Return the first move after which no life is lost; else the one that loses it latest."""
+        best, most, seen = held, self._value(held), set[Any]()
+        for plan in self._moves(held, self._settings.depth):
+            path = self.path(plan, most, seen)
+            value = self._value(path)
+            if value > most + LEAST_GAIN and len(path.gains) == len(plan):
+                best, most = path, value
+            if not path.over and not any(path.lost):
+                return path
+        return best
+
+    def _chosen(self, held: _Path, tried: list[_Path], steps: int) -> _Path:
+        """Return the best path that loses no life in `depth` steps, the held one among equals."""
+        value, margin = self._value(held, steps), self._settings.margin
+        wanted = max(value + LEAST_GAIN, value + margin * abs(value))
+        better = [path for path in tried if self._value(path, steps) > wanted]
+        for path in sorted(better, key=lambda path: -self._value(path, steps)):
+            missing = max(0, self._settings.depth - len(path.plan))
+            self._continue(path, path.plan + path.plan[-1:] * missing)
+            if not path.over and not any(path.lost):
+                return path
+        return held
+
+    def _moves(self, held: _Path, depth: int) -> Iterator[list[int]]:
+        """Yield short moves, back to the held plan's last action or to none; then random plans."""
+        actions = range(len(self._actions))
+        for steps in MOVES:
+            for action in actions:
+                for after in {held.plan[-1]: 0, NOOP: 0}:
+                    if action != after:
+                        yield ([action] * steps + [after] * depth)[:depth]
+        yield from ([action] * depth for action in actions)
+        yield from self._random_plans(depth)
+
+    def _random_plans(self, steps: int) -> Iterator[list[int]]:
+        """Yield plans of random actions, each held for 1 to LONGEST steps."""
+        for _ in range(VARIED):
+            actions = self._rng.integers(len(self._actions), size=steps)
+            held = self._rng.integers(1, LONGEST + 1, size=steps)
+            yield np.repeat(actions, held)[:steps].tolist()
+
+    def _value(self, path: _Path, steps: int | None = None) -> float:
+        """Return the discounted points of the first steps less the cost of lost lives."""
+        discount, cost = self._settings.discount, self._settings.life_cost
+        each = zip(path.gains[:steps], path.lost[:steps], strict=True)
+        return sum(discount**k * (gain - cost * lost) for k, (gain, lost) in enumerate(each))
+
+    def _continue(
+        self, path: _Path, plan: list[int], least: float = -np.inf, seen: set[Any] | None = None
+    ) -> None:
+        """Try the steps of a plan that come after those of the path."""
+        ale, done = self._ale, len(path.gains)
+        path.plan = plan
+        if path.over or done == len(plan):
+            return
+        ale.restoreState(path.end)
+        for step in range(done, len(plan)):
+            if seen is not None and step and plan[step] != plan[step - 1]:
+                known = (path.rams[-1], *plan[step:])
+                path.over = known in seen
+                seen.add(known)
+            if path.over:
+                return
+            self._step(path, self._actions[plan[step]])
+            path.over = path.over or (path.lost[-1] > 0 and self._value(path) < least)
+        path.end = ale.cloneState()
+
+    def _step(self, path: _Path, action: Any) -> None:
+        """Take one step of the game, and note what comes of it."""
+        ale = self._ale
+        path.gains.append(sum(ale.act(action) for _ in range(self._settings.skip)))
+        left = ale.lives()
+        path.lost.append(max(0, path.lives - left))
+        path.lives, path.over = left, ale.game_over()
+        path.rams.append(ale.getRAM().tobytes())
 
 
-def _resized(plan: np.ndarray, depth: int) -> np.ndarray:
-    """Return the plan with `depth` steps: cut off, or filled up with doing nothing."""
-    return np.concatenate([plan[:depth], np.full(max(0, depth - len(plan)), NOOP)]).astype(np.int64)
+def _touched(*paths: _Path) -> bool:
+    """Return whether anything is won or lost on some path."""
+    return any(any(path.gains) or any(path.lost) for path in paths)
 
 
-def _random_plan(rng: np.random.Generator, depth: int, n_actions: int, macro: int) -> np.ndarray:
-    """Return random actions, each held for 1 to 2 macro - 1 steps; (depth,) int64."""
-    actions = rng.integers(n_actions, size=depth)
-    return np.repeat(actions, rng.integers(1, 2 * macro, size=depth))[:depth]
+def _identity(**options: Any) -> dict[str, Any]:
+    """Return which look-ahead this is: until November 2026 it tried random plans only."""
+    return {"plays": "held actions"}
 
 
 def make_lookahead(game: Game, **settings: Any) -> Lookahead:
@@ -211,3 +287,6 @@ def make_lookahead(game: Game, **settings: Any) -> Lookahead:
         return Lookahead(game, **settings)
     except TypeError as error:
         raise SpecError(f"expert 'lookahead': {error}") from error
+
+
+make_lookahead.identity = _identity  # type: ignore[attr-defined]
