@@ -28,6 +28,35 @@ def test_the_frontier_is_the_lowest_loss_unless_its_luck_is_known():
     assert np.mean(stated.y - stated.best) > 0  # the lowest of several noisy losses is too low
 
 
+def rows_of(table, keep):
+    pairs = {name: zip(values, keep, strict=True) for name, values in table.items()}
+    return {name: [value for value, kept in pair if kept] for name, pair in pairs.items()}
+
+
+def test_a_budget_without_a_curve_is_no_frontier_among_budgets_that_have_one():
+    table = study(budgets=8)
+    budgets, middle = sorted(set(table["flops"])), sorted(set(table["params"]))[4]
+    bare = (budgets[2], budgets[4], budgets[7])
+    seen = zip(table["flops"], table["params"], strict=True)
+    whole = Evidence(Points.from_table(table))
+    found = Evidence(
+        Points.from_table(rows_of(table, [c not in bare or n == middle for c, n in seen]))
+    )
+    assert len(whole.budgets) == 8
+    assert found.x == pytest.approx(np.log10(budgets)[[0, 1, 3, 5, 6, 7]])  # 7: beyond all curves
+    assert found.until(3).x == pytest.approx(found.x[:3])
+
+
+def test_with_few_curves_every_budget_may_count():
+    table = study(budgets=6)
+    budgets, sizes = sorted(set(table["flops"])), sorted(set(table["params"]))
+    keep = [
+        c > budgets[1] or n == sizes[2]
+        for c, n in zip(table["flops"], table["params"], strict=True)
+    ]
+    assert len(Evidence(Points.from_table(rows_of(table, keep))).budgets) == 6
+
+
 def test_the_rule_is_that_of_the_points():
     evidence = Evidence(Points.from_table(study()))
     assert evidence.rule.per_sample(1e8) == pytest.approx(6e8)

@@ -19,6 +19,7 @@ from isoclone.laws.points import Points
 Array = np.ndarray
 MIN_NOISE = 0.005  # SD of log loss between equal runs, at the least
 DOMINATED = 0.02  # log loss above that of a smaller budget: no frontier was reached there
+ENOUGH_CURVES = 5  # budgets with that many sizes: no other counts up to the largest of them
 CURVE_SIZES = 3  # of a budget whose lowest loss can be called a minimum at all
 
 
@@ -26,12 +27,15 @@ CURVE_SIZES = 3  # of a budget whose lowest loss can be called a minimum at all
 class Evidence:
     """Points up to some budget, with what is derived from them.
 
-    A budget is on the frontier unless its lowest loss lies above that of a smaller budget: by more
-    than 2 % where it has `CURVE_SIZES` sizes, at all where it has fewer (in a table without common
-    budgets most have one, which may be anything). Runs that differ in their seed alone count as one
-    with their mean log loss: the luckiest of them is no forecast of the next. `x` [b] is log10 of
-    the FLOPs that the best run of each such budget really cost, `y` [b] the log of the frontier's
-    loss there, `budgets` [b] their nominal FLOPs, which only group, `sizes` [s] the sampled N.
+    A budget is on the frontier unless its lowest loss lies above that of a smaller budget: by
+    more than 2 % where it has `CURVE_SIZES` sizes, at all where it has fewer (in a table
+    without common budgets most have one, which may be anything). Where `ENOUGH_CURVES` budgets
+    have that many sizes, one with fewer counts only beyond the largest of them: it shows no
+    minimum, and the others say more. Runs that differ in their seed alone count as one with
+    their mean log loss: the luckiest of them is no forecast of the next. `x` [b] is log10 of
+    the FLOPs that the best run of each such budget really cost, `y` [b] the log of the
+    frontier's loss there, `budgets` [b] their nominal FLOPs, which only group, `sizes` [s] the
+    sampled N.
     """
 
     points: Points
@@ -63,10 +67,16 @@ class Evidence:
         """Return the row of the lowest loss of each frontier budget [b], budgets ascending."""
         order = np.lexsort([self._log_loss, self.points.budget])
         starts = np.unique(self.points.budget[order], return_index=True)[1]
+        groups = np.split(order, starts[1:])
+        sizes = [len(np.unique(self.points.params[group])) for group in groups]
+        curves = np.flatnonzero(np.array(sizes) >= CURVE_SIZES)
+        covered = curves[-1] if len(curves) >= ENOUGH_CURVES else -1
         rows, lowest, last = [], np.inf, -np.inf
-        for row, group in zip(order[starts], np.split(order, starts[1:]), strict=True):
+        for place, row in enumerate(order[starts]):
             own, spent = self._log_loss[row], np.log10(self.points.flops[row])
-            curve = len(np.unique(self.points.params[group])) >= CURVE_SIZES
+            curve = sizes[place] >= CURVE_SIZES
+            if not curve and place < covered:
+                continue
             if own < lowest + (DOMINATED if curve else 0.0) and spent > last:
                 rows.append(int(row))
                 lowest, last = min(lowest, own), spent
@@ -148,4 +158,6 @@ class Evidence:
         end = self.budgets[count]
         early = Evidence(self.points.keep(self.points.budget < end))
         early.__dict__["isoflops"] = [c for c in self.isoflops if c.budget < end]
+        before = np.flatnonzero(self.points.budget < end)
+        early.__dict__["_best_rows"] = np.searchsorted(before, self._best_rows[:count])
         return early
