@@ -206,8 +206,9 @@ class StudySpec:
         cost = self.batch_flops(max(self.widths))
         if min(self.budgets_flops) < cost:
             raise SpecError(
-                f"budgets_flops: {min(self.budgets_flops):.3g} is less than one batch of width "
-                f"{max(self.widths)} costs ({cost:.3g}); raise it or drop the width"
+                f"budgets_flops: {min(self.budgets_flops):.3g} is less than one "
+                f"{'batch' if self.imitates else 'iteration'} of width {max(self.widths)} costs "
+                f"({cost:.3g}); raise it or drop the width"
             )
 
     def check_expert(self) -> None:

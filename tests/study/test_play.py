@@ -1,0 +1,251 @@
+"""Studies of reinforcement: whole ones, from clones, and what goes wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import isoclone as ic
+from isoclone.base.errors import SpecError
+from isoclone.base.records import Point
+from isoclone.base.store import read_json, write_json
+from isoclone.executors import executor
+from isoclone.games import game
+from isoclone.games.recall import Recall
+from isoclone.study import pipeline
+from isoclone.study.calibrate_play import calibrated_play, unsized_play
+from isoclone.study.clones import clone_fingerprint
+from isoclone.study.examine import examine
+from isoclone.study.plan import next_cells
+from isoclone.study.session import Session
+from isoclone.study.study import Study
+from isoclone.training.reinforcement.recipe import PPO
+
+QUICK = dataclasses.replace(PPO, slots=4, rollout_steps=32, batch_size=64, epochs=2)
+FIELDS: dict[str, Any] = {
+    "game": "gym/CartPole-v1",
+    "policy": "mlp",
+    "widths": (4, 6, 9),
+    "budgets_flops": (1e6, 2e6, 4e6),
+    "seeds": (0, 1),
+    "recipe": QUICK.to_json(),
+    "episodes": 4,
+    "forecast_episodes": 4,
+    "extend": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study that was carried out in this process."""
+    return pipeline.run(Study.create(tmp_path_factory.mktemp("play") / "play", **FIELDS))
+
+
+def test_a_study_plays_learns_forecasts_and_reports(whole: Study) -> None:
+    study = whole
+    points = study.points()
+    assert len(points) == 18
+    for point in points:
+        assert (point.status, point.dev_loss, point.role) == ("ok", None, "sweep")
+        assert point.return_mean is not None
+        assert point.samples == point.unique_samples > 0
+        assert point.epochs == QUICK.epochs
+        assert point.play_flops is not None
+        assert point.learn_flops is not None
+        assert point.flops == point.play_flops + point.learn_flops >= point.budget_flops
+    tested = study.tested()
+    assert tested.forecast.dev_loss is None
+    assert tested.point is not None
+    assert tested.verdicts["dev_loss"] is None
+    assert tested.verdicts["return_mean"] in ("inside", "outside", "says nothing")
+    assert set(study.references()) == {"random"}
+    assert set(study.baselines()) == {"smallest"}
+    assert "nobody in" not in study.folder.report.read_text()
+    assert examine(study.path) == []
+    rows = study.folder.run(points[0].run_id).curve
+    assert rows.exists()
+
+
+def test_whoever_does_the_work_the_points_are_the_same(whole: Study, tmp_path: Path) -> None:
+    two = Session(executor("processes", workers=2))
+    together = pipeline.run(Study.create(tmp_path / "play", **FIELDS), two)
+    mine, theirs = (s.folder.points.with_suffix(".csv").read_bytes() for s in (whole, together))
+    assert mine == theirs
+
+
+def test_runs_start_from_the_clone_of_their_width(tmp_path: Path) -> None:
+    about = {k: v for k, v in FIELDS.items() if k not in ("recipe", "game")}
+    clones = Study.create(
+        tmp_path / "clones",
+        game="toy",
+        expert="scripted",
+        samples=900,
+        dev_samples=100,
+        **{**about, "budgets_flops": (1e6, 3e6)},
+    )
+    pipeline.run(clones)
+    taught = dataclasses.replace(QUICK, teacher_coef=1.0, teacher_samples=1_000)
+    learned = {**FIELDS, "game": "toy", "recipe": taught.to_json()}
+    learned |= {"budgets_flops": (1e7, 2e7), "seeds": (0,)}
+    study = Study.create(tmp_path / "play", clones=str(clones.path), **learned)
+    pipeline.run(study)
+    for point in study.points():
+        run = next(run for run in study.runs() if run.id == point.run_id)
+        assert run.demos == clone_fingerprint(study.path, run.width)
+    rows = read_json(study.folder.clones)
+    assert set(rows) == {"4", "6", "9"}
+    best = max((p for p in clones.points(None) if p.width == 4), key=lambda p: p.flops)
+    assert rows["4"]["flops"] == best.flops
+    assert study.tested().point is not None
+    # the other study is needed no more, and a changed clone is seen
+    assert examine(study.path) == []
+    weights = study.folder.clone(4)
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    assert [harm.path for harm in examine(study.path)] == [weights]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"game": "gym/CartPole-v1"}, "its game is 'toy', not 'gym/CartPole-v1'"),
+        ({"policy": "cnn"}, "its policy is 'mlp', not 'cnn'"),
+        ({"widths": (4, 6, 10)}, "no agent of width 10 to start from; give --widths of 4, 6, 9"),
+        ({"clones": "/nowhere"}, "--from /nowhere holds no study"),
+    ],
+)
+def test_a_clone_that_does_not_fit_is_refused(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    about = {k: v for k, v in FIELDS.items() if k not in ("recipe", "game", "seeds")}
+    about |= {"budgets_flops": (1e6, 3e6), "samples": 900, "dev_samples": 100}
+    clones = Study.create(tmp_path / "clones", game="toy", expert="scripted", **about)
+    pipeline.record(clones, Session())
+    pipeline.sweep(clones, Session())
+    asked = {**FIELDS, "game": "toy", "clones": str(clones.path), "budgets_flops": (1e9, 2e9)}
+    asked |= changes
+    with pytest.raises(SpecError, match=said):
+        Study.create(tmp_path / "play", **asked)
+    assert not (tmp_path / "play").exists()
+
+
+class Dies:
+    """A game of recall whose environment raises in the middle of a rollout."""
+
+    def __init__(self, env: Any, after: int):
+        self._env, self._left = env, after
+
+    def reset(self, seed: int) -> np.ndarray:
+        return self._env.reset(seed)  # type: ignore[no-any-return]
+
+    def step(self, action: int) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise OSError("the simulator went away")
+        return self._env.step(action)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mortal(Recall):
+    """Recall; each environment lives for so many steps."""
+
+    def make_env(self) -> Dies:  # type: ignore[override]
+        return Dies(super().make_env(), 200)
+
+
+def mortal(**options: Any) -> Mortal:
+    known = Recall.of()
+    return Mortal(**{**known.__dict__, "name": "mortal"})
+
+
+ic.register_game("mortal", mortal)
+
+
+def test_an_environment_that_dies_in_a_rollout_is_a_row_with_its_reason(tmp_path: Path) -> None:
+    fields = {**FIELDS, "game": "mortal", "budgets_flops": (5e5, 2e7)}
+    study = Study.create(tmp_path / "play", **fields)
+    with pytest.raises(ic.IsocloneError, match="the simulator went away"):
+        pipeline.run(study)
+    failed = [p for p in study.points(None) if p.status == "failed"]
+    assert failed
+    assert all("failed at step" in (p.reason or "") for p in failed)
+    assert study.folder.report.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"budgets_flops": (1e3, 1e7)}, "budgets_flops: 1e[+]03 is less than"),
+        ({"episodes": 0}, "judged by its returns"),
+        ({"rules": "narrow"}, "judged by its returns"),
+        ({"demos": "somewhere"}, "demos are for studies that imitate"),
+        ({"ceiling": float("inf")}, "ceiling must be a finite number"),
+        ({"game": "data"}, "demos|no environment|data"),
+        ({"recipe": ic.recipe("lean").to_json(), "ceiling": 500.0}, "ceiling is for studies of"),
+    ],
+)
+def test_a_study_that_cannot_be_is_refused(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ic.IsocloneError, match=said):
+        Study.create(tmp_path / "play", **{**FIELDS, **changes})
+
+
+def test_the_best_size_is_that_of_the_highest_return(tmp_path: Path) -> None:
+    spec = Study.create(tmp_path / "play", **{**FIELDS, "seeds": (0, 1)}).spec
+
+    def measured(returns: dict[int, float]) -> list[Point]:
+        rows = []
+        for width, value in returns.items():
+            for seed in spec.seeds:
+                run = spec.run_for(width, seed, "", 1e6)
+                told = {"return_mean": value + seed, "return_se": 1.0, "episodes": 4}
+                rows.append(Point.of_run(run, 1e6, width, "sweep", **told))
+        return rows
+
+    after = next_cells(spec, measured({4: 20.0, 6: 50.0, 9: 400.0}))
+    assert {d.what for d in after.decisions} == {"stopped"}
+    assert after.decisions[0].width == 4
+    assert "of return" in after.decisions[0].why
+    tied = next_cells(spec, measured({4: 500.0, 6: 500.0, 9: 500.0}))
+    assert tied.decisions == ()
+
+
+def test_a_run_that_falls_far_is_said_to_have_collapsed(whole: Study, tmp_path: Path) -> None:
+    """Its point of an earlier budget is made a high one; what it scores now is what it scores."""
+    shutil.copytree(whole.path, tmp_path / "play")
+    study = Study.open(tmp_path / "play")
+    study.spec.trust()
+    point = study.points()[0]
+    folder = study.folder.run(point.run_id)
+    before = read_json(folder.point(2e6))
+    write_json(folder.point(2e6), {**before, "return_mean": 1e4, "return_se": 1.0})
+    folder.point(4e6).unlink()
+    pipeline.train_run(study, point.run_id, 4e6)
+    again = Point.from_json(read_json(folder.point(4e6)))
+    assert again.status == "collapsed"
+    assert "the return fell from 1e+04 at 2e+06 FLOPs" in (again.reason or "")
+    assert again.return_mean is not None
+
+
+def test_sizes_and_budgets_are_chosen_by_the_time() -> None:
+    spec = unsized_play("gym/CartPole-v1", taught=False)
+    assert not spec.imitates
+    short, long = (calibrated_play(spec, 2, minutes) for minutes in (20.0, 200.0))
+    assert len(short.widths) >= 3
+    assert max(long.budgets_flops) > 3 * max(short.budgets_flops)
+    least = max(spec.batch_flops(w) for w in long.widths)
+    assert min(long.budgets_flops) >= 2 * least * 0.95  # two digits are kept
+    with pytest.raises(SpecError, match="do not suffice for 3 sizes"):
+        calibrated_play(spec, 1, 0.001)
+
+
+def test_recall_cannot_be_solved_without_memory_by_chance() -> None:
+    known = game("recall", cues=4, delay=2)
+    assert (known.n_actions, known.max_steps, known.random_score) == (4, 3, 0.25)
+    with pytest.raises(SpecError, match="cues must be a whole number of at least 2"):
+        game("recall", cues=1)
