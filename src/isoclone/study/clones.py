@@ -45,16 +45,36 @@ def with_clones(spec: StudySpec) -> StudySpec:
     return spec.replace(clones=str(place), extend=0)
 
 
+def like_clones(place: Path) -> dict[str, Any]:
+    """Return what a study that starts from clones takes over: policy, its options, and the sizes.
+
+    Raises:
+        SpecError: there is no study.
+    """
+    there = _study_at(place)
+    widths = sorted({p.width for p in StudyFolder(place).read_points() if p.checkpoint})
+    return {
+        "policy": there.policy,
+        "policy_options": there.policy_options,
+        "game_options": there.game_options,
+        "widths": tuple(widths),
+    }
+
+
+def _study_at(place: Path) -> StudySpec:
+    folder = StudyFolder(place)
+    if not folder.holds_study():
+        raise SpecError(f"--from {place} holds no study")
+    return StudySpec.from_json(folder.read_spec()["spec"], costs=False)
+
+
 def agents_of(place: Path, spec: StudySpec) -> dict[int, Point]:
     """Return the agent of each width that was trained longest in a study of imitation.
 
     Raises:
         SpecError: it holds no study, or none of this game and policy, or none that was trained.
     """
-    folder = StudyFolder(place)
-    if not folder.holds_study():
-        raise SpecError(f"--from {place} holds no study")
-    there = StudySpec.from_json(folder.read_spec()["spec"], costs=False)
+    folder, there = StudyFolder(place), _study_at(place)
     for name in ("game", "policy", "policy_options"):
         mine, theirs = getattr(spec, name), getattr(there, name)
         if mine != theirs:
