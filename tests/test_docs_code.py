@@ -41,6 +41,14 @@ def test_the_tutorial_runs(tmp_path, monkeypatch, capsys):
     assert "dev loss" in capsys.readouterr().out
 
 
+def test_the_tutorial_of_reinforcement_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(blocks_of("rl.md"))
+    exec(compile(code, "rl.md", "exec"), {"__name__": "docs"})
+    assert (tmp_path / "studies/cartpole-rl/report.html").exists()
+    assert "return Interval" in capsys.readouterr().out
+
+
 def python(folder: Path, *words: str, **variables: str) -> str:
     """Run Python in a folder as a user would; returns what it prints."""
     command, there = [sys.executable, *words], {**os.environ, **variables}
