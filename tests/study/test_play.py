@@ -65,7 +65,9 @@ def test_a_study_plays_learns_forecasts_and_reports(whole: Study) -> None:
     assert tested.verdicts["return_mean"] in ("inside", "outside", "says nothing")
     assert set(study.references()) == {"random"}
     assert set(study.baselines()) == {"smallest"}
-    assert "nobody in" not in study.folder.report.read_text()
+    page = study.folder.report.read_text()
+    assert "nobody in" not in page
+    assert "An environment step counts as it was played" in page
     assert examine(study.path) == []
     rows = study.folder.run(points[0].run_id).curve
     assert rows.exists()

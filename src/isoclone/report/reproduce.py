@@ -30,12 +30,19 @@ def reproduce(facts: Facts) -> Section:
         facts=facts,
         commands=_commands(facts),
         convention=CONVENTIONS.get(facts.spec.flop_convention, ""),
+        play_share=_play_share(facts),
         made=_made_by(facts),
         mixtures=mixtures(facts.everyone),
         versions={name: _version(name) for name in PACKAGES},
         python=platform.python_version(),
     )
     return Section("Do it again", html=html)
+
+
+def _play_share(facts: Facts) -> float | None:
+    """Return which share of the points' FLOPs went into play; None where nothing was played."""
+    played = [(p.play_flops, p.flops) for p in facts.points if p.play_flops is not None]
+    return sum(p for p, _ in played) / sum(c for _, c in played) if played else None
 
 
 def _commands(facts: Facts) -> str:
