@@ -293,7 +293,7 @@ def test_what_is_not_finite_ends_the_run(start: Start) -> None:
     ("changes", "said"),
     [
         ({"batch_size": 100}, "batch_size cannot be 100"),
-        ({"lag": 1}, "lag cannot be 1"),
+        ({"advantages": "mc"}, "advantages cannot be 'mc'"),
         ({"rewards": "best"}, "rewards cannot be 'best'"),
         ({"discount": 1.2}, "discount cannot be 1.2"),
         ({"epochs": 0}, "epochs cannot be 0"),

@@ -158,6 +158,20 @@ class PpoTrainer:
         state = self.module.initial_state(recipe.slots)
         return Actors(self.game, self.encoder, recipe.slots, rewards, seed, state, self.unroll)
 
+    def _resumed_actors(self, tensors: State, about: dict[str, Any]) -> Actors:
+        """Return the environments of a saved state, where they were.
+
+        Raises:
+            CheckpointError: the state does not tell.
+        """
+        actors = self._made_actors()
+        try:
+            self.replayed = actors.restore(tensors, about["actors"], self.device)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            actors.close()
+            raise CheckpointError(f"{self.state_path} is no state of PPO; delete it") from error
+        return actors
+
     def close(self) -> None:
         """Close the environments."""
         if self._actors is not None:
@@ -408,10 +422,10 @@ class PpoTrainer:
         try:
             progress, counts = TrainProgress(**about["progress"]), Counts(**about["counts"])
             curve, since = list(about["curve"]), list(about["since"])
-            updates, actors = int(about["updates"]), self._made_actors()
-            self.replayed = actors.restore(tensors, about["actors"], self.device)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            updates = int(about["updates"])
+        except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.state_path} is no state of PPO; delete it") from error
+        actors = self._resumed_actors(tensors, about)
         self.progress, self.counts, self.updates = progress, counts, updates
         self.curve, self._since, self._actors = curve, since, actors
         self.module.load_state_dict(_under(tensors, "weights."))

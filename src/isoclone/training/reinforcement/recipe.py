@@ -45,10 +45,7 @@ class PpoRecipe:
         adam_eps: of Adam [Adam's epsilon].
         target_kl: a pass over the samples ends where the policy has moved so far, in nats; 0 never
             [early stopping].
-        advantages: 'gae', or 'vtrace' (Espeholt et al. 2018), which corrects for samples of an
-            older policy.
-        lag: how many updates older than the learner the policy is that plays: 0, or 1 with
-            'vtrace': the next samples are then played while the last ones are learned from.
+        advantages: 'gae', or 'vtrace' (Espeholt et al. 2018).
         teacher_coef: weight of KL(teacher | policy) for a run that starts from a clone
             (kickstarting, Schmitt et al. 2018); it falls linearly to 0 over `teacher_samples`.
     """
@@ -73,7 +70,6 @@ class PpoRecipe:
     adam_eps: float = 1e-5
     target_kl: float = 0.0
     advantages: str = "gae"
-    lag: int = 0
     rewards: str = "scaled"
     critic: str = "shared"
     frames: str = "unit"
@@ -111,7 +107,6 @@ class PpoRecipe:
             "adam_eps": 0 < self.adam_eps < math.inf,
             "target_kl": 0 <= self.target_kl < math.inf,
             "advantages": self.advantages in ADVANTAGES,
-            "lag": self.lag == 0 or (self.lag == 1 and self.advantages == "vtrace"),
             "rewards": self.rewards in REWARDS,
             "critic": self.critic in CRITICS,
             "frames": self.frames in ("unit", "standardise"),
