@@ -129,6 +129,11 @@ def load_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise CheckpointError(f"{path} is damaged or not an isoclone checkpoint ({why})") from error
 
 
+def under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names begin with a prefix, by the rest of their names."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
 def save_checkpoint(
     path: Path, weights: dict[str, torch.Tensor], encoder: FrameEncoder, metadata: dict[str, Any]
 ) -> None:
@@ -161,9 +166,7 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> TrainedPolicy:
     try:
         encoder = _encoder(metadata["encoder"], tensors)
         run = Run.from_json(metadata["run"])
-        weights = {
-            k.removeprefix("policy."): v for k, v in tensors.items() if k.startswith("policy.")
-        }
+        weights = under(tensors, "policy.")
         shape = (encoder, run.policy, run.width, metadata["n_actions"])
         _check_shapes(weights, *shape, **run.policy_options)
         module = policy_for(*shape, **run.policy_options)

@@ -22,6 +22,7 @@ from isoclone.agents.checkpoint import (
     policy_for,
     save_checkpoint,
     save_tensors,
+    under,
 )
 from isoclone.base import distributed
 from isoclone.base.curves import CurveRow
@@ -374,17 +375,13 @@ class Trainer:
 
     def _restore(self, tensors: State, progress: TrainProgress, curve: Curve) -> None:
         self.progress, self.curve, self._unread = progress, curve, []
-        self.module.load_state_dict(_under(tensors, "weights."))
+        self.module.load_state_dict(under(tensors, "weights."))
         self.average.copy_(tensors["average"])
         for name in self.carried[0]:
             mine = tensors[f"carried.{name}"][distributed.share(self.feed.lanes)]
             parts = mine.tensor_split(len(self.carried))
             for state, part in zip(self.carried, parts, strict=True):
                 state[name].copy_(part)
-        adam = _under(tensors, "adam.")
+        adam = under(tensors, "adam.")
         if adam:
             self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": {0: adam}})
-
-
-def _under(tensors: State, prefix: str) -> State:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

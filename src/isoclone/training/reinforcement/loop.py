@@ -25,6 +25,7 @@ from isoclone.agents.checkpoint import (
     policy_for,
     save_checkpoint,
     save_tensors,
+    under,
 )
 from isoclone.base import distributed
 from isoclone.base.curves import CurveRow
@@ -156,7 +157,8 @@ class PpoTrainer:
         recipe, seed = self.recipe, TRAINED_IN + self.run.seed
         rewards = Rewards(recipe.rewards, recipe.slots, recipe.discount)
         state = self.module.initial_state(recipe.slots)
-        return Actors(self.game, self.encoder, recipe.slots, rewards, seed, state, self.unroll)
+        about = (recipe.slots, rewards, seed, state, self.unroll, self.device)
+        return Actors(self.game, self.encoder, *about)
 
     def _resumed_actors(self, tensors: State, about: dict[str, Any]) -> Actors:
         """Return the environments of a saved state, where they were.
@@ -166,7 +168,7 @@ class PpoTrainer:
         """
         actors = self._made_actors()
         try:
-            self.replayed = actors.restore(tensors, about["actors"], self.device)
+            self.replayed = actors.restore(tensors, about["actors"])
         except (KeyError, TypeError, ValueError, IndexError) as error:
             actors.close()
             raise CheckpointError(f"{self.state_path} is no state of PPO; delete it") from error
@@ -348,7 +350,7 @@ class PpoTrainer:
         every = dict(self.module.state_dict())
         if self.recipe.average:
             every |= self.flat.views(self.average)
-        return _under(every, "policy.")
+        return under(every, "policy.")
 
     def trained(self) -> TrainedPolicy:
         """Return a copy of the policy as it stands, to be evaluated."""
@@ -428,12 +430,12 @@ class PpoTrainer:
         actors = self._resumed_actors(tensors, about)
         self.progress, self.counts, self.updates = progress, counts, updates
         self.curve, self._since, self._actors = curve, since, actors
-        self.module.load_state_dict(_under(tensors, "weights."))
+        self.module.load_state_dict(under(tensors, "weights."))
         self.average.copy_(tensors["average"])
         if self.teacher:
-            taught = _under(tensors, "teacher.")
+            taught = under(tensors, "teacher.")
             self.teacher.state = {name: value.to(self.device) for name, value in taught.items()}
-        adam = _under(tensors, "adam.")
+        adam = under(tensors, "adam.")
         if adam:
             self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": {0: adam}})
         return self
@@ -473,7 +475,3 @@ def random_frames(game: Game, seed: int) -> np.ndarray:
     finally:
         close(env)
     return np.concatenate(seen)
-
-
-def _under(tensors: State, prefix: str) -> State:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

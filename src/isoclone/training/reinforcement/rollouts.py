@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from isoclone.agents.checkpoint import under
 from isoclone.games import Game, action_sizes, close, stack_indices, vector_env
 from isoclone.games.actions import action_shape, as_logits_rows
 from isoclone.policies.cores import State
@@ -88,6 +89,7 @@ class Actors:
         seed: of the environments and of the actions drawn.
         state: of a recurrent policy before an episode's first step; {} without memory.
         unroll: steps that a recurrent policy learns in one piece; 0 without memory.
+        device: where the policy thinks.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Actors:
         seed: int,
         state: State,
         unroll: int,
+        device: torch.device,
     ):
         self._game, self._encoder, self._seed = game, encoder, seed
         self.slots, self.rewards, self._unroll = slots, rewards, unroll
@@ -112,7 +115,7 @@ class Actors:
         self._starts = np.ones(slots, bool)
         self._window = np.zeros((self._history + 1, slots, encoder.spec.size), encoder.dtype)
         self._age = np.zeros(slots, np.int64)  # steps of this episode so far
-        self.state = state
+        self.state, self._device = state, device
 
     def begin(self) -> None:
         """Start the first episode in every slot; not needed before `restore`."""
@@ -131,7 +134,7 @@ class Actors:
         """Play so many steps in every slot.
 
         Args:
-            module: the policy, with its critic; its device is where it thinks.
+            module: the policy, with its critic.
             dtype: float32, or bfloat16 for mixed precision.
             teacher: asked at every step, where one is given.
         """
@@ -140,11 +143,12 @@ class Actors:
         history, last = self._history, np.zeros((self.slots,))
         for t in range(steps):
             rollout.first[t] = np.maximum(history + t - self._age, 0)
+            inputs = self._inputs(module, self._window[None].swapaxes(1, 2), dtype)
             if self._unroll:
-                rollout.starts[t], rollout.previous[t] = self._starts, self._before()
+                _, previous, starts = inputs
+                rollout.previous[t], rollout.starts[t] = previous[0].cpu(), starts[0].cpu()
                 if t % self._unroll == 0:
                     rollout.states.append(self.state)
-            inputs = self._inputs(module, self._window[None].swapaxes(1, 2), dtype)
             logits, values, self.state = self._think(module, inputs, self.state, dtype)
             if teacher is not None:
                 rollout.teacher = self._taught(rollout.teacher, t, steps, teacher.ask(inputs))
@@ -212,7 +216,7 @@ class Actors:
         window = self._window[:, slots].swapaxes(0, 1)[None]
         inputs = self._inputs(module, window, dtype, slots)
         which = torch.from_numpy(slots)
-        state = {k: v[which.to(v.device)] for k, v in self.state.items()}
+        state = {k: v[which.to(self._device)] for k, v in self.state.items()}
         _, values, _ = self._think(module, inputs, state, dtype)
         worth: np.ndarray = values.cpu().numpy()
         return worth
@@ -248,7 +252,7 @@ class Actors:
         slots: np.ndarray | None = None,
     ) -> tuple[Any, ...]:
         """Return a policy's arguments for one step, of stacks (1, slots, stack, size)."""
-        device = next(module.parameters()).device
+        device = self._device
         codes = torch.from_numpy(np.ascontiguousarray(stacks)).to(device)
         if not module.recurrent:
             return (observe(module.policy, codes[0], self._encoder, dtype),)
@@ -261,8 +265,7 @@ class Actors:
         self, module: ActorCritic, inputs: tuple[Any, ...], state: State, dtype: torch.dtype
     ) -> tuple[torch.Tensor, torch.Tensor, State]:
         """Return logits (slots, n_actions), values (slots,) in float32, and the state."""
-        device = next(module.parameters()).device
-        with torch.autocast(device.type, torch.bfloat16, dtype == torch.bfloat16):
+        with torch.autocast(self._device.type, torch.bfloat16, dtype == torch.bfloat16):
             logits, values, state = module(inputs, state)
         if module.recurrent:
             logits, values = logits[0], values[0]
@@ -294,7 +297,7 @@ class Actors:
             "rewards": self.rewards.to_json(),
         }
 
-    def restore(self, tensors: State, about: dict[str, Any], device: torch.device) -> bool:
+    def restore(self, tensors: State, about: dict[str, Any]) -> bool:
         """Play the unfinished episodes again; return whether they went as they had gone.
 
         Where they did not, since the game depends on more than its seed, new ones are begun.
@@ -308,12 +311,8 @@ class Actors:
             raise ValueError("the episodes under way do not fit")
         self.rewards.restore(about["rewards"])
         self.played = int(about["played"])
-        prefix = "actors.state."
-        self.state = {
-            name.removeprefix(prefix): value.to(device)
-            for name, value in tensors.items()
-            if name.startswith(prefix)
-        }
+        state = under(tensors, "actors.state.")
+        self.state = {name: value.to(self._device) for name, value in state.items()}
         parts = np.split(taken, np.cumsum(lengths)[:-1])
         if self._replayed(parts, begun) and self._digest() == about["frames"]:
             return True
