@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from isoclone.base.errors import SpecError
 from isoclone.base.records import Forecast, Interval, Record, Status, jsonable
 from isoclone.base.tables import LAWS
 
@@ -85,6 +86,19 @@ class IsoFlopCurve(Protocol):
     def to_json(self) -> dict[str, Any]:
         """Return all of it as plain values."""
         ...
+
+
+def check_settings(seed: int, **returns: float | None) -> None:
+    """Check the settings that laws share: a seed, and returns by the names of their settings.
+
+    Raises:
+        SpecError: the seed is negative, or a return is not a finite number.
+    """
+    for name, value in returns.items():
+        if value is not None and not np.isfinite(value):
+            raise SpecError(f"{name} must be a finite number, not {value}")
+    if seed < 0:
+        raise SpecError(f"seed must not be negative, not {seed}")
 
 
 class CanForecast(Protocol):

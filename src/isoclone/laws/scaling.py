@@ -13,7 +13,7 @@ from isoclone.base.errors import FitError, SpecError
 from isoclone.base.records import Forecast, Interval, Status, jsonable
 from isoclone.laws import diagnostics
 from isoclone.laws.allocation import PRIOR_EXPONENT, PRIOR_SD, Allocation
-from isoclone.laws.base import DEFAULT_LAW, Band, Curves, Exponents
+from isoclone.laws.base import DEFAULT_LAW, Band, Curves, Exponents, check_settings
 from isoclone.laws.by_return import exponents_by_return, saturating
 from isoclone.laws.frontier.backtest import BacktestRow, backtest, chosen
 from isoclone.laws.frontier.ensemble import quantile
@@ -63,11 +63,7 @@ class ScalingLaws:
     ):
         if isinstance(ceiling, str) and ceiling != "expert":
             raise SpecError(f"ceiling is a number, None or 'expert'; got '{ceiling}'")
-        for name, value in (("expert_return", expert_return), ("random_return", random_return)):
-            if value is not None and not np.isfinite(value):
-                raise SpecError(f"{name} must be a finite number, not {value}")
-        if seed < 0:
-            raise SpecError(f"seed must not be negative, not {seed}")
+        check_settings(seed, expert_return=expert_return, random_return=random_return)
         self.expert_return, self.random_return = expert_return, random_return
         self.ceiling, self.bootstraps, self.seed = ceiling, bootstraps, seed
 

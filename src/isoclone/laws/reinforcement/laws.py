@@ -12,7 +12,7 @@ from scipy import special
 from isoclone.base.errors import FitError, SpecError
 from isoclone.base.records import Forecast, Interval, Status, jsonable
 from isoclone.laws import diagnostics
-from isoclone.laws.base import DEFAULT_LAW, Band, Curves, Exponents
+from isoclone.laws.base import DEFAULT_LAW, Band, Curves, Exponents, check_settings
 from isoclone.laws.by_return import saturating
 from isoclone.laws.flop_rule import FlopRule
 from isoclone.laws.frontier.ensemble import quantile
@@ -53,11 +53,7 @@ class ReturnLaws:
         random_return: float | None = None,
         seed: int = 0,
     ):
-        for name, value in (("expert_return", expert_return), ("random_return", random_return)):
-            if value is not None and not np.isfinite(value):
-                raise SpecError(f"{name} must be a finite number, not {value}")
-        if seed < 0:
-            raise SpecError(f"seed must not be negative, not {seed}")
+        check_settings(seed, expert_return=expert_return, random_return=random_return)
         self.expert_return, self.random_return, self.seed = expert_return, random_return, seed
 
     def fit(self, table: Mapping[str, Any] | Points) -> Self:
