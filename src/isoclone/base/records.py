@@ -180,9 +180,7 @@ class Run(Checked):
     """
 
     game: str
-    demos: (
-        str  # the demonstrations' fingerprint; of reinforcement, that of the clone it starts from
-    )
+    demos: str  # the demonstrations' fingerprint; of reinforcement, the clone's, or ''
     policy: str
     width: int
     policy_options: dict[str, Any]

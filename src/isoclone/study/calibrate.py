@@ -79,6 +79,15 @@ def policy_for(the_game: Game) -> str:
     return name
 
 
+def name_for(words: str) -> str:
+    """Return a name of a study for words: small letters, digits, dots and dashes.
+
+    >>> name_for("gym/CartPole-v1")
+    'gym-cartpole-v1'
+    """
+    return re.sub(r"[^a-z0-9.-]+", "-", words.lower()).strip("-.")
+
+
 def unsized(name: str, **fields: Any) -> StudySpec:
     """Return a study of any game, for `calibrated` to fill in its sizes and budgets.
 
@@ -100,8 +109,7 @@ def unsized(name: str, **fields: Any) -> StudySpec:
         fields["expert"] = "scripted"
     if "policy" not in fields:
         fields["policy"] = policy_for(the_game)
-    plain = re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-.")
-    return StudySpec(name=plain, game=the_game.name, **NO_SIZES, **fields)
+    return StudySpec(name=name_for(name), game=the_game.name, **NO_SIZES, **fields)
 
 
 def calibrated(

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 import time
 from collections.abc import Callable
 from typing import Any
 
 from isoclone.base.errors import SpecError
 from isoclone.games import game
-from isoclone.study.calibrate import NO_SIZES, policy_for
+from isoclone.study.calibrate import NO_SIZES, name_for, policy_for
 from isoclone.study.estimate import Speed, measure_speed, sweep_seconds
 from isoclone.study.plan import grid
 from isoclone.study.spec import FORECAST_FACTOR, NOBODY, StudySpec
@@ -55,9 +54,8 @@ def unsized_play(name: str, taught: bool, **fields: Any) -> StudySpec:
         "episodes": EPISODES,
         "forecast_episodes": FORECAST_EPISODES,
     }
-    plain = re.sub(r"[^a-z0-9.-]+", "-", f"{name}-rl".lower()).strip("-.")
     about: dict[str, Any] = {**NO_SIZES, "expert": NOBODY, **chosen, **fields}
-    return StudySpec(name=plain, game=the_game.name, **about)
+    return StudySpec(name=name_for(f"{name}-rl"), game=the_game.name, **about)
 
 
 def calibrated_play(

@@ -6,7 +6,6 @@ into the study, which then needs the other one no more.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import shutil
@@ -16,7 +15,7 @@ from typing import Any
 from isoclone.agents.checkpoint import load_checkpoint
 from isoclone.base.errors import DataError, SpecError
 from isoclone.base.records import Point
-from isoclone.base.store import read_json, replacing, write_json
+from isoclone.base.store import read_json, replacing, sha256_file, write_json
 from isoclone.evaluation.rollout import check_fits
 from isoclone.study.folder import StudyFolder
 from isoclone.study.spec import StudySpec
@@ -117,7 +116,7 @@ def bring_clones(study: Path, spec: StudySpec) -> None:
         with replacing(path) as temporary:
             shutil.copyfile(weights, temporary)
         rows[str(width)] = {"run_id": point.run_id, "flops": point.flops}
-        rows[str(width)]["sha256"] = _digest(path)
+        rows[str(width)]["sha256"] = sha256_file(path)
     write_json(folder.clones, rows)
 
 
@@ -132,10 +131,6 @@ def clone_fingerprint(study: Path, width: int) -> str:
     row = read_json(folder.clones).get(str(width)) if folder.clones.exists() else None
     if row is None or not path.exists():
         raise DataError(f"{path}, which runs of width {width} start from, is missing")
-    if _digest(path) != row["sha256"]:
+    if sha256_file(path) != row["sha256"]:
         raise DataError(f"{path} was changed since it was brought: restore it")
     return str(row["sha256"])[:16]
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

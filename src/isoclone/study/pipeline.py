@@ -414,7 +414,7 @@ def _task(job: Job, role: str, device: str, key: Any) -> Task:
     clone = study.folder.clone(run.width)
     if clone.exists():
         reads[clone.relative_to(study.path).as_posix()] = clone
-    if study.folder.references.exists():
+    if not study.spec.imitates:  # a run that falls back to random play has collapsed
         reads[study.folder.references.name] = study.folder.references
     files = Files(study.path, reads, (name,))
     args = (study.path, run.id, job.budgets_flops, role, device)

@@ -2,8 +2,7 @@
 
 The grid is walked budget by budget. Rules make it adaptive; all look at the best size at a budget:
 that with the lowest dev loss (mean over seeds), or where nothing is imitated the highest return.
-They come in two strengths; 'wide' is what a study takes
-unless it names 'narrow'.
+They come in two strengths; 'wide' is what a study takes unless it names 'narrow'.
 
 - **Stopped.** A size two or more steps below the best, and worse than it by more than twice their
   combined SE, is trained no further: the best size grows with compute. Narrow: every size below.
