@@ -33,18 +33,22 @@ SCRIPTS = {"make_arrays.py": "arrays.py"}  # a script, and the study that needs 
 STUDIES = sorted(FILES.keys() - SCRIPTS.keys() - {"rates.py"})
 
 
+def run_page(page: str) -> None:
+    """Run all the code of a page, in this folder."""
+    code = "\n".join(blocks_of(page))
+    exec(compile(code, page, "exec"), {"__name__": "docs"})
+
+
 def test_the_tutorial_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    code = "\n".join(blocks_of("tutorial.md"))
-    exec(compile(code, "tutorial.md", "exec"), {"__name__": "docs"})
+    run_page("tutorial.md")
     assert (tmp_path / "studies/toy/report.html").exists()
     assert "dev loss" in capsys.readouterr().out
 
 
 def test_the_tutorial_of_reinforcement_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    code = "\n".join(blocks_of("rl.md"))
-    exec(compile(code, "rl.md", "exec"), {"__name__": "docs"})
+    run_page("rl.md")
     assert (tmp_path / "studies/cartpole-rl/report.html").exists()
     assert "return Interval" in capsys.readouterr().out
 
