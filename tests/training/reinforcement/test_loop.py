@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,14 +15,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from isoclone.agents.checkpoint import load_checkpoint
-from isoclone.base.errors import CheckpointError, SpecError
+from isoclone.base.errors import CheckpointError, ExecutionError, SpecError
 from isoclone.base.records import Run
 from isoclone.evaluation.rollout import rollout
 from isoclone.games import FrameSpec, Game, game
 from isoclone.policies import policy_params
 from isoclone.training.learner import Diverged
 from isoclone.training.recipes import imitates, read_recipe, recipe
-from isoclone.training.reinforcement.actor_critic import learning_cost
+from isoclone.training.reinforcement.actor_critic import ActorCritic, learning_cost
+from isoclone.training.reinforcement.advantages import vtrace
+from isoclone.training.reinforcement.batches import Samples
 from isoclone.training.reinforcement.loop import PpoTrainer
 from isoclone.training.reinforcement.recipe import PPO, PpoRecipe
 from isoclone.training.reinforcement.rewards import Rewards
@@ -66,7 +69,8 @@ def timeless(trainer: PpoTrainer) -> list[dict[str, Any]]:
         ("gym/CartPole-v1", "mlp-lstm", {"average": 8.0}),
         ("recall", "mlp-lstm", {"rewards": "raw"}),
         ("toy", "mlp", {"frames": "standardise", "critic": "separate", "target_kl": 0.01}),
-        ("toy", "cnn-transformer", {"advantages": "vtrace", "rewards": "sign"}),
+        ("toy", "cnn-transformer", {"lag": 1, "rewards": "sign"}),
+        ("recall", "mlp-lstm", {"lag": 1}),
         ("atari/Breakout", "cnn", {"rewards": "sign"}),
     ],
 )
@@ -160,17 +164,20 @@ def test_the_state_of_another_run_or_a_damaged_one_is_refused(start: Start, tmp_
 
 
 @pytest.mark.parametrize(
-    ("of", "policy", "critic"),
+    ("of", "policy", "changes"),
     [
-        ("gym/CartPole-v1", "mlp", "shared"),
-        ("gym/CartPole-v1", "mlp", "separate"),
-        ("toy", "cnn", "shared"),
-        ("gym/CartPole-v1", "mlp-lstm", "shared"),
+        ("gym/CartPole-v1", "mlp", {}),
+        ("gym/CartPole-v1", "mlp", {"critic": "separate"}),
+        ("toy", "cnn", {}),
+        ("gym/CartPole-v1", "mlp-lstm", {}),
+        ("gym/CartPole-v1", "mlp-lstm", {"lag": 1}),
     ],
 )
-def test_flops_are_those_that_torch_counts(start: Start, of: str, policy: str, critic: str) -> None:
-    trainer = start(of, policy, dataclasses.replace(SHORT, critic=critic))
-    trainer.actors  # noqa: B018  # the first episodes begin
+def test_flops_are_those_that_torch_counts(
+    start: Start, of: str, policy: str, changes: dict[str, Any]
+) -> None:
+    trainer = start(of, policy, dataclasses.replace(SHORT, **changes))
+    trainer.player  # noqa: B018  # the first episodes begin
     with FlopCounterMode(display=False) as counter:
         trainer.iterate()
     assert trainer.flops == pytest.approx(counter.get_total_flops(), rel=1e-9)
@@ -206,7 +213,7 @@ def test_states_before_each_unroll_repeat_what_was_played(start: Start) -> None:
     """Learning sees the probabilities that the player had, resets within an unroll included."""
     trainer = start("recall", "mlp-lstm", dataclasses.replace(SHORT, rollout_steps=64))
     trainer.iterate()  # so that states are not those of a beginning
-    samples = trainer._weighed(played := trainer.actors.play(trainer.module, 64, torch.float32))
+    samples = trainer._weighed(played := trainer.player.next(False, False))
     assert played.ends.any()
     rng = np.random.default_rng(0)
     for inputs, state, batch in samples.minibatches(64, rng):
@@ -214,6 +221,45 @@ def test_states_before_each_unroll_repeat_what_was_played(start: Start) -> None:
         chosen = logits.flatten(0, 1).log_softmax(-1).gather(1, batch.actions[:, None])[:, 0]
         assert torch.allclose(chosen, batch.log_probs, atol=1e-5)
         assert torch.allclose(values.flatten(), batch.values, atol=1e-5)
+
+
+@pytest.mark.parametrize(("of", "policy"), [("toy", "mlp"), ("recall", "mlp-lstm")])
+def test_a_player_that_lags_is_one_iteration_older(start: Start, of: str, policy: str) -> None:
+    trainer = start(of, policy, dataclasses.replace(SHORT, lag=1, learning_rate=0.01))
+    trainer.iterate()
+    older = copy.deepcopy(trainer.module)
+    trainer.iterate()
+    played = trainer.player.next(False, False)
+    samples = trainer._weighed(played)
+    log_probs, values = trainer._reread(samples)
+    assert np.allclose(played.values, _valued(samples, older), atol=1e-5)
+    assert np.allclose(values, _valued(samples, trainer.module), atol=1e-6)
+    assert not np.allclose(values, played.values, atol=1e-3)
+    ratios = np.exp(log_probs - played.log_probs)
+    about = played.rewards, values, played.followed_by(values), played.ends, ratios
+    wanted = vtrace(*about, trainer.recipe.discount, trainer.recipe.gae_lambda)
+    for column, figures in zip(("advantages", "targets"), wanted, strict=True):
+        assert np.allclose(samples._columns[column], figures, atol=1e-5)
+
+
+@torch.no_grad()
+def _valued(samples: Samples, module: ActorCritic) -> np.ndarray:
+    return samples.joined(
+        [module(inputs, state)[1].flatten() for inputs, state, _ in samples.minibatches(64)]
+    )
+
+
+def test_an_environment_that_dies_while_it_plays_ahead_ends_the_run(start: Start) -> None:
+    trainer = start("toy", settings=dataclasses.replace(SHORT, lag=1))
+    trainer.iterate()
+    trainer.iterate()
+
+    def dies(actions: np.ndarray) -> Any:
+        raise ExecutionError("the game is gone")
+
+    trainer.player._actors.env.step = dies  # type: ignore[method-assign]
+    with pytest.raises(ExecutionError, match="the game is gone"):
+        trainer.train_until(1e12)
 
 
 def test_a_checkpoint_plays_like_any_other(start: Start, tmp_path: Path) -> None:
@@ -293,7 +339,7 @@ def test_what_is_not_finite_ends_the_run(start: Start) -> None:
     ("changes", "said"),
     [
         ({"batch_size": 100}, "batch_size cannot be 100"),
-        ({"advantages": "mc"}, "advantages cannot be 'mc'"),
+        ({"lag": 2}, "lag cannot be 2"),
         ({"rewards": "best"}, "rewards cannot be 'best'"),
         ({"discount": 1.2}, "discount cannot be 1.2"),
         ({"epochs": 0}, "epochs cannot be 0"),
@@ -324,4 +370,4 @@ def test_environments_are_given_back(start: Start) -> None:
     trainer = start()
     with closing(trainer):
         trainer.iterate()
-    assert trainer._actors is None
+    assert trainer._player is None

@@ -138,12 +138,14 @@ def make_actor_critic(
 class Cost(NamedTuple):
     """FLOPs of a policy and its critic, per sample: one step of play, one pass of learning.
 
-    `clone` is those of the policy alone, forward, as a teacher.
+    `teach` is those of the policy alone, forward, as a teacher; `weigh` those of one pass over what
+    an older policy played, forward.
     """
 
     play: float
     learn: float
     teach: float
+    weigh: float
 
 
 @functools.cache
@@ -173,7 +175,7 @@ def _measured(
                 with FlopCounterMode(display=False) as counter, torch.no_grad():
                     module(one, module.initial_state(1))
                 play = counter.get_total_flops() * samples
-        return Cost(play / samples, learn / samples, teach / samples)
+        return Cost(*(flops / samples for flops in (play, learn, teach, forward)))
 
     with torch.device("meta"):
         module = make_actor_critic(name, width, frame, n_actions, critic, **dict(options))
@@ -206,10 +208,10 @@ def learning_cost(
     if convention == "exact":
         return cost
     if convention == "3x-forward":
-        return Cost(cost.play, 3 * cost.play, cost.teach)
+        return cost._replace(learn=3 * cost.play)
     if convention == "6nd":
         from isoclone.policies import policy_params
 
         params = policy_params(name, width, frame, n_actions, **options)
-        return Cost(2.0 * params, 6.0 * params, 2.0 * params)
+        return Cost(2.0 * params, 6.0 * params, 2.0 * params, 2.0 * params)
     raise SpecError(f"FLOP convention '{convention}' is not defined for reinforcement learning")

@@ -22,19 +22,16 @@ from isoclone.training.reinforcement.rollouts import Rollout
 
 
 class Samples:
-    """The samples of a rollout, its advantages known.
+    """The samples of a rollout; `weigh` adds what learning from them needs.
 
     Args:
         rollout: what was played.
-        advantages, targets: (steps, slots).
         unroll: steps of a recurrent policy's pieces; 0 without memory.
     """
 
     def __init__(
         self,
         rollout: Rollout,
-        advantages: np.ndarray,
-        targets: np.ndarray,
         encoder: FrameEncoder,
         module: ActorCritic,
         dtype: torch.dtype,
@@ -47,19 +44,36 @@ class Samples:
             "actions": rollout.actions,
             "log_probs": rollout.log_probs,
             "values": rollout.values,
-            "advantages": advantages.astype(np.float32),
-            "targets": targets.astype(np.float32),
+            "advantages": np.zeros_like(rollout.values),
+            "targets": np.zeros_like(rollout.values),
         }
 
+    def weigh(self, advantages: np.ndarray, targets: np.ndarray) -> None:
+        """Take the advantages and the values' targets, (steps, slots) each."""
+        self._columns["advantages"] = advantages.astype(np.float32)
+        self._columns["targets"] = targets.astype(np.float32)
+
     def minibatches(
-        self, size: int, rng: np.random.Generator
+        self, size: int, rng: np.random.Generator | None = None
     ) -> Iterator[tuple[tuple[Any, ...], State, Minibatch]]:
-        """Yield arguments, state and samples of each minibatch of one pass, all samples once."""
+        """Yield arguments, state and samples of each minibatch of one pass, all samples once.
+
+        Args:
+            rng: draws their order; as they were played without one.
+        """
         steps, slots = self._rollout.log_probs.shape
         piece = self._unroll or 1
-        order = rng.permutation(steps // piece * slots)
+        pieces = steps // piece * slots
+        order = np.arange(pieces) if rng is None else rng.permutation(pieces)
         for some in np.split(order, len(order) * piece // size):
             yield self._minibatch(some // slots * piece, some % slots)
+
+    def joined(self, parts: list[torch.Tensor]) -> np.ndarray:
+        """Return figures of minibatches in the order of play, (n,) each, as (steps, slots)."""
+        piece = self._unroll or 1
+        steps, slots = self._rollout.log_probs.shape
+        rows = torch.cat([part.reshape(piece, -1) for part in parts], 1).cpu().numpy()
+        return rows.reshape(piece, -1, slots).swapaxes(0, 1).reshape(steps, slots)
 
     def _minibatch(
         self, first: np.ndarray, lanes: np.ndarray

@@ -5,8 +5,8 @@ is saved between iterations, so a run that was killed goes on to the same number
 episodes depend on nothing but seed and actions.
 
 FLOPs are counted by what was computed: forward passes of play (the values of last observations
-included), passes of learning, forward passes of a teacher. The optimiser is not counted, as
-everywhere.
+included), passes of learning, forward passes of a teacher and over what an older policy played. The
+optimiser is not counted, as everywhere.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from isoclone.games import Game, action_sizes, close, vector_env
 from isoclone.games.actions import random_actions, several
 from isoclone.policies import policy_layout
 from isoclone.policies.encode import FrameEncoder, fit_encoder
+from isoclone.policies.factors import nats
 from isoclone.training.device import precision_for
 from isoclone.training.flat import FlatParameters
 from isoclone.training.learner import SAVE_SECONDS, Diverged, Tell, TrainProgress, share_of_last
@@ -48,6 +49,7 @@ from isoclone.training.reinforcement.actor_critic import (
 from isoclone.training.reinforcement.advantages import gae, vtrace
 from isoclone.training.reinforcement.batches import Samples
 from isoclone.training.reinforcement.objective import FIGURES, objective
+from isoclone.training.reinforcement.player import Player
 from isoclone.training.reinforcement.recipe import PpoRecipe
 from isoclone.training.reinforcement.rewards import Rewards
 from isoclone.training.reinforcement.rollouts import Actors, Rollout
@@ -68,6 +70,7 @@ class Counts:
     played: int = 0  # forward passes of play
     learned: int = 0  # forward and backward passes
     taught: int = 0  # forward passes of a teacher
+    weighed: int = 0  # forward passes over what an older policy played
 
 
 class PpoTrainer:
@@ -119,10 +122,8 @@ class PpoTrainer:
         self.curve: list[dict[str, Any]] = []
         self._since: list[float] = []  # returns of episodes that ended since the last row
         self.updates = 0
-        taught = clone is not None and recipe.teacher_coef > 0
-        self.teacher = Clone(clone, recipe.slots) if clone and taught else None
         self.replayed = True  # False where a game went differently when it was played again
-        self._actors: Actors | None = None
+        self._player: Player | None = None
 
     def _fresh_module(self) -> ActorCritic:
         """Return policy and critic with the weights that the run's seed, or the clone, gives."""
@@ -146,39 +147,45 @@ class PpoTrainer:
         return module.to(self.device)
 
     @property
-    def actors(self) -> Actors:
-        """The environments, made when they are first needed."""
-        if self._actors is None:
-            self._actors = self._made_actors()
-            self._actors.begin()
-        return self._actors
+    def player(self) -> Player:
+        """Who plays; the environments are made when they are first needed."""
+        if self._player is None:
+            actors = self._fresh_actors()
+            actors.begin()
+            self._player = self._player_of(actors)
+        return self._player
 
-    def _made_actors(self) -> Actors:
+    def _fresh_actors(self) -> Actors:
         recipe, seed = self.recipe, TRAINED_IN + self.run.seed
         rewards = Rewards(recipe.rewards, recipe.slots, recipe.discount)
         state = self.module.initial_state(recipe.slots)
         about = (recipe.slots, rewards, seed, state, self.unroll, self.device)
         return Actors(self.game, self.encoder, *about)
 
-    def _resumed_actors(self, tensors: State, about: dict[str, Any]) -> Actors:
-        """Return the environments of a saved state, where they were.
+    def _player_of(self, actors: Actors) -> Player:
+        recipe = self.recipe
+        teacher = Clone(self.clone, recipe.slots) if self.clone and recipe.teacher_coef else None
+        return Player(actors, self.module, recipe.rollout_steps, self.dtype, recipe.lag, teacher)
+
+    def _resumed_player(self, tensors: State, about: dict[str, Any]) -> Player:
+        """Return who plays, the environments where they were in a saved state.
 
         Raises:
             CheckpointError: the state does not tell.
         """
-        actors = self._made_actors()
+        player = self._player_of(self._fresh_actors())
         try:
-            self.replayed = actors.restore(tensors, about["actors"])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            actors.close()
+            self.replayed = player.restore(tensors, about["player"])
+        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+            player.close()
             raise CheckpointError(f"{self.state_path} is no state of PPO; delete it") from error
-        return actors
+        return player
 
     def close(self) -> None:
         """Close the environments."""
-        if self._actors is not None:
-            self._actors.close()
-            self._actors = None
+        if self._player is not None:
+            self._player.close()
+            self._player = None
 
     # ------------------------------------------------------------------ training
 
@@ -210,11 +217,13 @@ class PpoTrainer:
             Diverged: an advantage or a loss is not a finite number.
         """
         recipe, done = self.recipe, self.progress
-        teaches = recipe.teaches(done.samples) if self.clone else 0.0
-        teacher = self.teacher if teaches else None
-        rollout = self.actors.play(self.module, recipe.rollout_steps, self.dtype, teacher)
+        teaches, later = (
+            recipe.teaches(samples) if self.clone else 0.0
+            for samples in (done.samples, done.samples + recipe.samples_per_iteration)
+        )
+        rollout = self.player.next(teaches > 0, later > 0)
         self.counts.played += rollout.forwards
-        self.counts.taught += recipe.samples_per_iteration if teacher else 0
+        self.counts.taught += recipe.samples_per_iteration if rollout.teacher is not None else 0
         samples = self._weighed(rollout)
         figures, norm = self._learn(samples, teaches)
         done.step += 1
@@ -224,19 +233,39 @@ class PpoTrainer:
     def _weighed(self, rollout: Rollout) -> Samples:
         """Return the samples of a rollout with their advantages."""
         recipe = self.recipe
-        about = (rollout.rewards, rollout.values, rollout.following, rollout.ends)
-        if recipe.advantages == "gae":
-            advantages, targets = gae(*about, recipe.discount, recipe.gae_lambda)
+        samples = Samples(rollout, self.encoder, self.module, self.dtype, self.unroll)
+        shares = recipe.discount, recipe.gae_lambda
+        values, following, ends = rollout.values, rollout.following, rollout.ends
+        if recipe.lag:
+            log_probs, values = self._reread(samples)
+            following = rollout.followed_by(values)
+            ratios = np.exp(log_probs - rollout.log_probs)
+            weighed = vtrace(rollout.rewards, values, following, ends, ratios, *shares)
         else:
-            ratios = np.ones_like(rollout.log_probs)
-            advantages, targets = vtrace(*about, ratios, recipe.discount, recipe.gae_lambda)
-        if not (np.isfinite(advantages).all() and np.isfinite(targets).all()):
+            weighed = gae(rollout.rewards, values, following, ends, *shares)
+        if not all(np.isfinite(figures).all() for figures in weighed):
             raise Diverged(
                 f"advantages were not finite after {self.progress.samples:,} environment steps"
             )
-        return Samples(
-            rollout, advantages, targets, self.encoder, self.module, self.dtype, self.unroll
-        )
+        samples.weigh(*weighed)
+        return samples
+
+    @torch.no_grad()
+    def _reread(self, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+        """Return the learner's log-probabilities of what was done, and values, (steps, slots)."""
+        log_probs, values = [], []
+        for inputs, state, batch in samples.minibatches(self.recipe.batch_size):
+            logits, value = self._read(inputs, state)
+            log_probs.append(-nats(logits.float(), batch.actions, self.sizes))
+            values.append(value.float())
+        self.counts.weighed += self.recipe.samples_per_iteration
+        return samples.joined(log_probs), samples.joined(values)
+
+    def _read(self, inputs: tuple[Any, ...], state: State) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits (n, n_actions) and values (n,) of a minibatch."""
+        with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
+            logits, values, _ = self.module(inputs, state)
+        return (logits.flatten(0, 1), values.flatten()) if self.unroll else (logits, values)
 
     def _learn(self, samples: Samples, teaches: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Pass over the samples; return the mean figures of the last pass, and a gradient norm.
@@ -266,10 +295,7 @@ class PpoTrainer:
         self, inputs: tuple[Any, ...], state: State, batch: Any, teaches: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         recipe = self.recipe
-        with torch.autocast(self.device.type, torch.bfloat16, self.dtype == torch.bfloat16):
-            logits, values, _ = self.module(inputs, state)
-        if self.unroll:
-            logits, values = logits.flatten(0, 1), values.flatten()
+        logits, values = self._read(inputs, state)
         losses = objective(logits, values, batch, recipe, self.sizes, teaches)
         losses.total.backward()
         gradient = self.flat.values.grad
@@ -320,8 +346,10 @@ class PpoTrainer:
 
     @property
     def learn_flops(self) -> float:
-        """FLOPs of learning: forward and backward passes, and a teacher's forward ones."""
-        return self.counts.learned * self.cost.learn + self.counts.taught * self.cost.teach
+        """FLOPs of learning: forward and backward passes, and forward ones of a teacher's."""
+        counts, cost = self.counts, self.cost
+        taught = counts.taught * cost.teach + counts.weighed * cost.weigh
+        return counts.learned * cost.learn + taught
 
     def costs(self) -> dict[str, Any]:
         """Return the FLOPs by what they were for, as columns of the run's point."""
@@ -385,13 +413,11 @@ class PpoTrainer:
 
     def save(self) -> None:
         """Save the whole state, the episodes under way included."""
-        tensors, actors = self.actors.saved()
+        tensors, player = self.player.saved()
         tensors |= {f"weights.{k}": v for k, v in self.module.state_dict().items()}
         tensors["average"] = self.average
         for state in self.optimiser.state.values():
             tensors |= {f"adam.{name}": value for name, value in state.items()}
-        if self.teacher:
-            tensors |= {f"teacher.{name}": value for name, value in self.teacher.state.items()}
         save_tensors(
             self.state_path,
             tensors,
@@ -402,7 +428,7 @@ class PpoTrainer:
                 "updates": self.updates,
                 "curve": self.curve,
                 "since": self._since,
-                "actors": actors,
+                "player": player,
             },
         )
 
@@ -427,14 +453,11 @@ class PpoTrainer:
             updates = int(about["updates"])
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.state_path} is no state of PPO; delete it") from error
-        actors = self._resumed_actors(tensors, about)
+        player = self._resumed_player(tensors, about)
         self.progress, self.counts, self.updates = progress, counts, updates
-        self.curve, self._since, self._actors = curve, since, actors
+        self.curve, self._since, self._player = curve, since, player
         self.module.load_state_dict(under(tensors, "weights."))
         self.average.copy_(tensors["average"])
-        if self.teacher:
-            taught = under(tensors, "teacher.")
-            self.teacher.state = {name: value.to(self.device) for name, value in taught.items()}
         adam = under(tensors, "adam.")
         if adam:
             self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": {0: adam}})

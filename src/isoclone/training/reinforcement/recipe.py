@@ -16,7 +16,7 @@ from isoclone.base.records import conform, shown
 
 REWARDS = ("raw", "sign", "scaled")
 CRITICS = ("shared", "separate")
-ADVANTAGES = ("gae", "vtrace")
+LAGS = (0, 1)
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -45,7 +45,9 @@ class PpoRecipe:
         adam_eps: of Adam [Adam's epsilon].
         target_kl: a pass over the samples ends where the policy has moved so far, in nats; 0 never
             [early stopping].
-        advantages: 'gae', or 'vtrace' (Espeholt et al. 2018).
+        lag: iterations that the weights played with are older than those that learn. 0: play,
+            then learn, advantages by GAE. 1: the next rollout is played while the last one is
+            learned from, advantages by V-trace (Espeholt et al. 2018).
         teacher_coef: weight of KL(teacher | policy) for a run that starts from a clone
             (kickstarting, Schmitt et al. 2018); it falls linearly to 0 over `teacher_samples`.
     """
@@ -69,7 +71,7 @@ class PpoRecipe:
     clip_norm: float = 0.5
     adam_eps: float = 1e-5
     target_kl: float = 0.0
-    advantages: str = "gae"
+    lag: int = 0
     rewards: str = "scaled"
     critic: str = "shared"
     frames: str = "unit"
@@ -106,7 +108,7 @@ class PpoRecipe:
             "clip_norm": 0 <= self.clip_norm < math.inf,
             "adam_eps": 0 < self.adam_eps < math.inf,
             "target_kl": 0 <= self.target_kl < math.inf,
-            "advantages": self.advantages in ADVANTAGES,
+            "lag": self.lag in LAGS,
             "rewards": self.rewards in REWARDS,
             "critic": self.critic in CRITICS,
             "frames": self.frames in ("unit", "standardise"),
@@ -142,7 +144,8 @@ class PpoRecipe:
         name, width, frame, n_actions, *convention = policy
         cost = learning_cost(name, width, frame, n_actions, self.critic, *convention, **options)
         forwards = self.samples_per_iteration + self.slots  # the last observations' values too
-        return forwards * cost.play + self.epochs * self.samples_per_iteration * cost.learn
+        each = self.epochs * cost.learn + self.lag * cost.weigh
+        return forwards * cost.play + self.samples_per_iteration * each
 
     def rate_at(self, width: int) -> float:
         """Return the learning rate for a width."""

@@ -74,6 +74,15 @@ class Rollout:
         stacked = self.codes[rows, slots.ravel()[:, None]]
         return stacked.reshape(*steps.shape, *stacked.shape[1:])
 
+    def followed_by(self, values: np.ndarray) -> np.ndarray:
+        """Return `following` by other values (steps, slots) of the same observations.
+
+        Values of last observations, of episodes cut off and of the rollout, stay the player's.
+        """
+        following, inside = self.following.copy(), ~self.ends[:-1]
+        following[:-1][inside] = values[1:][inside]
+        return following
+
     def _rows(self, steps: np.ndarray, first: np.ndarray) -> np.ndarray:
         return stack_indices(steps + self.history, first, self.history + 1)
 

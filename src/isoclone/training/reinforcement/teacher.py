@@ -27,3 +27,7 @@ class Clone:
             return self._policy.logits(*inputs)
         logits, self.state = self._policy.step(*inputs, state=self.state)
         return logits[0]
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Remember again what was remembered when `state` was saved."""
+        self.state = {name: value.to(self.state[name].device) for name, value in state.items()}
