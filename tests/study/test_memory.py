@@ -53,3 +53,11 @@ def test_a_plan_says_that_a_memory_cannot_be_imitated_without_one(
     assert (
         sum("the expert has a memory, and policy 'mlp' has none" in note for note in notes) == told
     )
+
+
+@pytest.mark.parametrize(("policy", "told"), [("mlp", 1), ("mlp-lstm", 0)])
+def test_a_plan_says_that_a_game_wants_a_memory(policy, told):
+    spec = StudySpec(name="recall", game="recall", expert="nobody", policy=policy, widths=(2, 4),
+                     recipe=ic.recipe("ppo").to_json(), budgets_flops=(1e8, 2e8))  # fmt: skip
+    notes = plan(spec, None, ()).notes
+    assert sum("recall does not show all that matters" in note for note in notes) == told

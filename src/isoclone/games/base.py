@@ -130,6 +130,10 @@ class Game(Protocol):
     | `spaces: games.spaces.ReadSpaces` | reads play that others recorded in the environment's own |
     |   | observations and actions; it has to be the game's frames and numbers of actions |
     | `has_environment: bool` | False where there is nothing to play; True |
+    | `actions_among(game) -> tuple[int, ...] \| None` | which of another game's actions each of |
+    |   | these is, where that game's policies can play this one; None, as without it, where not |
+    | `partially_observed: bool` | whether an observation shows too little to play well: plans of |
+    |   | a policy without memory say so; False |
 
     A vector environment may define `episode_facts(slot) -> dict`: facts about the slot's last
     episode, as a row for a table.

@@ -8,7 +8,7 @@ scores 1 / cues at best, however large it is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -52,6 +52,7 @@ class Recall:
     max_steps: int
     random_score: float | None
     expert_score: float | None = 1.0
+    partially_observed: ClassVar[bool] = True
 
     @classmethod
     def of(cls, cues: int = CUES, delay: int = DELAY) -> Recall:

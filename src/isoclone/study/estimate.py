@@ -185,6 +185,11 @@ def _notes(
             f"the expert has a memory, and policy '{spec.policy}' has none: what the expert does "
             "because of what it saw earlier cannot be imitated (--policy names one that remembers)"
         )
+    elif getattr(spec.make_game(), "partially_observed", False) and not _remembers(spec):
+        notes.append(
+            f"{spec.game} does not show all that matters, and policy '{spec.policy}' has no "
+            "memory: it may not do (--policy names one that remembers)"
+        )
     if not is_playable(spec.make_game()):
         notes.append(f"{spec.game} has no environment: losses are measured, and no returns")
     if spec.adaptive:
