@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("nle", reason="the extra 'nethack' is not installed")
 
 from support import tiny_nethack_spec
 
+from isoclone.agents.checkpoint import load_checkpoint
 from isoclone.base.errors import DataError, SpecError
 from isoclone.base.store import read_json
 from isoclone.cli import main
@@ -18,12 +21,15 @@ from isoclone.cli.flags import Changes
 from isoclone.cli.source import planned_study
 from isoclone.evaluation.baselines import action_shares, smallest_of
 from isoclone.executors import executor
+from isoclone.games import game
+from isoclone.nethack.game import CHALLENGE, action_keys
 from isoclone.nethack.recordings import NldDemonstrations, import_nld
 from isoclone.study import pipeline
 from isoclone.study.ablation import Ablation
 from isoclone.study.session import Session
 from isoclone.study.study import Study
 from isoclone.study.worker import play_baseline
+from isoclone.training.recipes import recipe
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +174,30 @@ def test_what_an_ablation_cannot_do_is_said(nethack_demos, tmp_path, asked):
         with pytest.raises(SpecError, match=said):
             replace(asked, **changes).run(tmp_path / "nothing", nethack_demos.path)
     assert not (tmp_path / "nothing").exists()
+
+
+def test_a_clone_of_the_challenge_learns_another_task_of_nethack(study, tmp_path):
+    """Its actions are those of the same keys; what it would do stays, among those."""
+    score = game("nethack/NetHackScore-v0")
+    among = score.actions_among(game("nethack"))
+    shutil.copytree(study.path, tmp_path / "clones")
+    clones = Study.open(tmp_path / "clones")
+    pipeline.train_size(clones, 8, 2e7)
+    theirs, mine = (action_keys(env_id) for env_id in (CHALLENGE, score.env_id))
+    assert [theirs[action] for action in among] == list(mine)
+    assert game("nethack").actions_among(score) is None  # it has keys that the score task lacks
+    fields = {
+        "game": score.name, "policy": "nethack", "policy_options": {"unroll": 12},
+        "widths": (2, 4, 8),
+        "recipe": recipe("ppo", slots=2, rollout_steps=12, batch_size=12, epochs=1).to_json(),
+        "budgets_flops": (5e6, 1e7), "episodes": 2, "game_options": {"max_steps": 25},
+    }  # fmt: skip
+    learns = Study.create(tmp_path / "play", clones=str(clones.path), **fields)
+    whole, few = (
+        load_checkpoint(path)
+        for path in (clones.path / clones.points("extra")[0].checkpoint, learns.folder.clone(2))
+    )
+    rows = list(among)
+    assert torch.equal(few.module.head.weight, whole.module.head.weight[rows])
+    pipeline.train_size(learns, 2, 5e6)
+    assert learns.points("extra")[0].status == "ok"

@@ -37,6 +37,8 @@ def planned_study(
 ) -> Any:
     """Return the study that is meant, as `study_of`, without writing anything."""
     from isoclone.remote import local
+    from isoclone.study.clones import check_clones
+    from isoclone.study.folder import StudyFolder
     from isoclone.study.study import HEAVY, Study
 
     source = source or _game_recorded(changes)
@@ -44,7 +46,10 @@ def planned_study(
         return Study.open(source)
     spec = _spec_of(source, out, changes, workers)
     spec.check()
-    return Study(local(out or OUT / spec.name, but=HEAVY), spec)
+    place = local(out or OUT / spec.name, but=HEAVY)
+    if not StudyFolder(place).holds_study():
+        check_clones(spec)
+    return Study(place, spec)
 
 
 def _game_recorded(changes: Changes) -> str:

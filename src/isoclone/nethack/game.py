@@ -29,7 +29,7 @@ import numpy as np
 
 from isoclone.base.errors import MissingExtraError, SpecError, UnknownNameError
 from isoclone.base.registry import resolved
-from isoclone.games.base import FrameSpec, SerialVector, VectorEnv, slot_seeds
+from isoclone.games.base import FrameSpec, Game, SerialVector, VectorEnv, slot_seeds
 from isoclone.games.process_vector import ProcessVector
 from isoclone.nethack.share import share_code
 
@@ -382,6 +382,7 @@ class NetHack:
     expert_score: float | None = None
     processes: int = field(default=1, compare=False)
 
+    partially_observed: ClassVar[bool] = True
     frames_per_second: ClassVar[int] = 12  # in films; slow enough to read the text
     episode_summary: ClassVar[tuple[str, ...]] = (
         *("score", "depth", "turns", "length", "end", "death"),
@@ -429,6 +430,15 @@ class NetHack:
         escapes at questions, until the player must act again.
         """
         return self.env_id == CHALLENGE
+
+    def actions_among(self, game: Game) -> tuple[int, ...] | None:
+        """Return which of another NetHack's actions each action is, the key being the same."""
+        env_id = getattr(game, "env_id", None)
+        if env_id not in env_ids() or game.frame != self.frame:
+            return None
+        theirs = key_actions(env_id)
+        actions = tuple(theirs[key] for key in action_keys(self.env_id))
+        return None if -1 in actions else actions
 
     def check_recordable(self) -> None:
         """Raise SpecError if the player's keys in a recording would look the same as NLE's own."""

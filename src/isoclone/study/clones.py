@@ -1,7 +1,8 @@
 """The clones that a study of reinforcement starts from: the agents of a study of imitation.
 
 Runs of a width start from the agent of that width that was trained longest. Its weights are copied
-into the study, which then needs the other one no more.
+into the study, which then needs the other one no more. A game that is the clone's with fewer
+actions (see `games.base.Game`) takes the part of the weights that belongs to them.
 """
 
 from __future__ import annotations
@@ -9,31 +10,39 @@ from __future__ import annotations
 import math
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from isoclone.agents.checkpoint import load_checkpoint
+from isoclone.agents.narrowed import save_narrowed
 from isoclone.base.errors import DataError, SpecError
 from isoclone.base.records import Point
 from isoclone.base.store import read_json, replacing, sha256_file, write_json
 from isoclone.evaluation.rollout import check_fits
+from isoclone.games import Game
 from isoclone.study.folder import StudyFolder
 from isoclone.study.spec import StudySpec
 
 Rows = dict[str, Any]
 
 
-def with_clones(spec: StudySpec) -> StudySpec:
-    """Return a specification whose widths all have a clone, and which names the clones' study.
+def settled(spec: StudySpec) -> StudySpec:
+    """Return a specification that names the clones' study from anywhere, and adds no sizes."""
+    if spec.clones is None:
+        return spec
+    return spec.replace(clones=os.path.abspath(spec.clones), extend=0)
 
-    Widths that were given keep to those; without a clone of one, it is refused.
+
+def check_clones(spec: StudySpec) -> None:
+    """Refuse a specification unless each of its widths has a clone.
 
     Raises:
         SpecError: there is no such study, or it has no agent of a width, of the policy or the game.
     """
     if spec.clones is None:
-        return spec
-    place = Path(os.path.abspath(spec.clones))
+        return
+    place = Path(spec.clones)
     found = agents_of(place, spec)
     lacking = [width for width in spec.widths if width not in found]
     if lacking:
@@ -41,7 +50,6 @@ def with_clones(spec: StudySpec) -> StudySpec:
             f"--from {place} has no agent of width {lacking[0]} to start from; give --widths of "
             f"{', '.join(map(str, sorted(found)))}"
         )
-    return spec.replace(clones=str(place), extend=0)
 
 
 def like_clones(place: Path) -> dict[str, Any]:
@@ -74,7 +82,8 @@ def agents_of(place: Path, spec: StudySpec) -> dict[int, Point]:
         SpecError: it holds no study, or none of this game and policy, or none that was trained.
     """
     folder, there = StudyFolder(place), _study_at(place)
-    for name in ("game", "policy", "policy_options"):
+    actions_among(place, spec)
+    for name in ("policy", "policy_options"):
         mine, theirs = getattr(spec, name), getattr(there, name)
         if mine != theirs:
             raise SpecError(f"--from {place}: its {name} is {theirs!r}, not {mine!r}")
@@ -85,6 +94,22 @@ def agents_of(place: Path, spec: StudySpec) -> dict[int, Point]:
     if not found:
         raise SpecError(f"--from {place} has no trained agent")
     return found
+
+
+def actions_among(place: Path, spec: StudySpec) -> tuple[int, ...] | None:
+    """Return which of the clones' actions each action is, None where they are the same.
+
+    Raises:
+        SpecError: the clones are of a game that does not fit.
+    """
+    mine, theirs = spec.make_game(), _study_at(place).make_game()
+    if mine.name == theirs.name:
+        return None
+    among: Callable[[Game], tuple[int, ...] | None] | None = getattr(mine, "actions_among", None)
+    actions = among(theirs) if among else None
+    if actions is None:
+        raise SpecError(f"--from {place}: its game is {theirs.name!r}, not {mine.name!r}")
+    return actions
 
 
 def _trained(point: Point) -> tuple[float, float]:
@@ -101,20 +126,24 @@ def bring_clones(study: Path, spec: StudySpec) -> None:
     if spec.clones is None:
         return
     folder, place = StudyFolder(study), Path(spec.clones)
+    actions, the_game = actions_among(place, spec), spec.make_game()
     rows: Rows = {}
     for width, point in agents_of(place, spec).items():
         if width not in spec.widths:
             continue
         assert point.checkpoint is not None
         weights = place / point.checkpoint
-        try:
-            check_fits(load_checkpoint(weights), spec.make_game())
-        except DataError as error:
-            raise SpecError(f"--from {place}: {error}") from error
         path = folder.clone(width)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            shutil.copyfile(weights, temporary)
+        if actions is None:
+            with replacing(path) as temporary:
+                shutil.copyfile(weights, temporary)
+        else:
+            save_narrowed(load_checkpoint(weights), the_game.name, actions, path)
+        try:
+            check_fits(load_checkpoint(path), the_game)
+        except DataError as error:
+            raise SpecError(f"--from {place}: {error}") from error
         rows[str(width)] = {"run_id": point.run_id, "flops": point.flops}
         rows[str(width)]["sha256"] = sha256_file(path)
     write_json(folder.clones, rows)

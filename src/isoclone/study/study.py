@@ -29,7 +29,7 @@ from isoclone.demos.base import check_held_out
 from isoclone.demos.demonstrations import DONE
 from isoclone.games import Game
 from isoclone.remote import Remote, address_of, local, name_of, remote_of
-from isoclone.study.clones import bring_clones, clone_fingerprint, with_clones
+from isoclone.study.clones import bring_clones, check_clones, clone_fingerprint, settled
 from isoclone.study.estimate import Plan, plan
 from isoclone.study.fit import compare_laws, fit_law
 from isoclone.study.folder import HEAVY, STUDY_FILE, StudyFolder
@@ -94,7 +94,7 @@ class Study:
         if spec is None:
             spec = spec_from_fields(name_of(path), game, demos, fields)
         spec.trust().check()
-        spec = with_clones(spec)
+        spec = settled(spec)
         if len(spec.budgets_flops) < 2:
             raise SpecError("budgets_flops: give at least two budgets; laws are fitted to several")
         place, path = address_of(path) or path, local(path, but=HEAVY)
@@ -106,6 +106,7 @@ class Study:
             return study
         if not is_free(path):
             raise SpecError(f"{place} is not empty and holds no study; choose another directory")
+        check_clones(spec)
         spec.check_expert()
         spec, times = settle_precision(with_identity(spec), device)
         more = {"train_seconds": times, "imports": list(trusted_modules())}
