@@ -14,10 +14,10 @@ study = ic.StudySpec(
     policy="cnn",
     recipe=ic.recipe("ppo-atari").to_json(),
     widths=(4, 8, 16, 32),
-    budgets_flops=(1e12, 2e12, 4e12, 8e12),
+    budgets_flops=(3e11, 1e12, 3e12, 1e13),
     seeds=(0, 1),
     game_options={"max_steps": 3_000},
-    episodes=16,
+    episodes=32,
     extend=0,
-    forecast_flops=1.6e13,
+    forecast_flops=2e13,
 )

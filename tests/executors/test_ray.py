@@ -25,7 +25,9 @@ from isoclone.base.errors import ExecutionError, SpecError, StoreError
 from isoclone.executors import Files, Task, executor
 from isoclone.study import pipeline
 from isoclone.study.session import Observer, Session
+from isoclone.study.spec import StudySpec
 from isoclone.study.study import Study
+from isoclone.training.recipes import recipe
 
 # Read when ray is imported: the cluster asks everybody for this token.
 os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
@@ -182,6 +184,26 @@ def test_workers_share_an_object_store(ray, bucket, monkeypatch, tmp_path):
     assert len(points) == 7
     assert (study.path / "points.csv").read_bytes() == (here.path / "points.csv").read_bytes()
     assert (study.path / "video.mp4").exists()
+
+
+def test_runs_that_play_and_their_clones_go_where_no_disk_is_shared(cluster, ray, tmp_path):
+    """A study of reinforcement from clones, sent to the workers: the same points as here."""
+    fields = {"widths": (2, 3, 4), "samples": 1_000, "episodes": 2, "extend": 0}
+    clones = pipeline.run(
+        Study.create(tmp_path / "clones", tiny_spec(**fields, budgets_flops=(3e6, 1e7)))
+    )
+    learns = recipe(
+        "ppo", slots=2, rollout_steps=16, batch_size=16, epochs=1, teacher_coef=1.0,
+        teacher_samples=500,
+    )  # fmt: skip
+    spec = StudySpec(
+        name="play", game="toy", expert="nobody", policy="mlp", recipe=learns.to_json(),
+        budgets_flops=(1e6, 2e6), clones=str(clones.path), forecast_episodes=4, **fields,
+    )  # fmt: skip
+    here = pipeline.run(Study.create(tmp_path / "here", spec))
+    with executor("ray", address=cluster.address, files="sent") as workers:
+        there = pipeline.run(Study.create(tmp_path / "there", spec), Session(workers))
+    assert (there.path / "points.csv").read_bytes() == (here.path / "points.csv").read_bytes()
 
 
 class LosesANode(Observer):
