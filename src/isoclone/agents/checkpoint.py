@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 from isoclone.base.errors import CheckpointError, IsocloneError, UnknownNameError
 from isoclone.base.records import Run
 from isoclone.base.store import replacing
-from isoclone.games import FrameSpec
+from isoclone.games import FrameSpec, Game, action_sizes
+from isoclone.games.actions import HasActions
 from isoclone.policies import is_recurrent, make_policy
 from isoclone.policies.encode import KINDS, LAYOUTS, FrameEncoder
 
@@ -226,3 +227,18 @@ def _encoder(described: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Fra
     if described["layout"] not in LAYOUTS:
         raise ValueError(f"unknown layout of frames '{described['layout']}'")
     return FrameEncoder(described["kind"], described["layout"], spec, mean, inverse_sd)
+
+
+def check_fits(policy: TrainedPolicy, game: Game) -> None:
+    """Raise CheckpointError if a policy's frames or actions are not those of a game."""
+    sees, shows = policy.encoder.spec, game.frame
+    if (sees, action_sizes(policy)) != (shows, action_sizes(game)):
+        raise CheckpointError(
+            f"the policy takes {sees.stack} frames of shape {sees.shape} ({sees.dtype}) and "
+            f"chooses among {_counted(policy)} actions; {game.name} shows {shows.stack} of shape "
+            f"{shows.shape} ({shows.dtype}) and has {_counted(game)} actions"
+        )
+
+
+def _counted(thing: HasActions) -> str:
+    return "x".join(str(size) for size in action_sizes(thing))

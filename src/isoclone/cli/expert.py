@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
 from tyro.conf import Positional
 
-from isoclone.base.errors import nothing_kept
+from isoclone.base.errors import SpecError, nothing_kept
 from isoclone.cli.flags import parse_options, typed_expert, with_frames
 
 OUT = Path("experts-out")
@@ -21,29 +22,43 @@ def train(
     *,
     out: Path | None = None,
     algorithm: str = "ppo",
+    policy: str | None = None,
+    width: int | None = None,
+    start_from: Annotated[Path | None, tyro.conf.arg(name="from")] = None,
     steps: int = 10_000_000,
     seed: int = 0,
     episodes: int = 10,
     save_every: int = 100_000,
     max_steps: int | None = None,
+    game_options: tuple[str, ...] = (),
     device: str = "auto",
     json: bool = False,
 ) -> None:
     """Train an expert with PPO or A2C, and measure it; run it again to go on.
 
+    With --policy, --width or --from it is isoclone's own PPO that trains, of any policy and size;
+    else stable-baselines3, with the settings of RL Zoo.
+
     For example:
 
         isoclone expert train atari/Pong --steps 10000000
+        isoclone expert train gym/CartPole-v1 --policy mlp-lstm --width 16 --steps 200000
+        isoclone expert train atari/Breakout --from studies-out/breakout --steps 1000000
 
     Args:
         game: a game's name; `isoclone games` lists them.
         out: directory for the expert; experts-out/<game>-<algorithm> unless said.
         algorithm: ppo or a2c.
+        policy: a policy by name, to be trained by isoclone's own PPO.
+        width: its size.
+        start_from: a checkpoint, or a study, whose best agent is meant: training begins with its
+            weights, and it teaches, by a term that fades.
         steps: agent steps to train for, of all slots together.
         seed: seed of the whole training.
         episodes: whole episodes by which the finished expert is measured.
-        save_every: steps between checkpoints.
+        save_every: (stable-baselines3) steps between checkpoints.
         max_steps: truncate an episode after so many agent steps.
+        game_options: settings of the game, as name=value.
         device: auto, cpu, cuda or mps.
         json: print one JSON document.
     """
@@ -51,21 +66,45 @@ def train(
     from isoclone.cli.output import print_json
     from isoclone.experts import train_expert
     from isoclone.games import game as find_game
+    from isoclone.study.clones import best_agent, settings_of
+    from isoclone.training.device import check_device
+    from isoclone.training.reinforcement.expert import WIDTH, train_agent
 
-    path = out or OUT / f"{game.replace('/', '-')}-{algorithm}"
-    the_game = find_game(game, **({} if max_steps is None else {"max_steps": max_steps}))
-    with _Bar(f"{algorithm} learns {game}", steps) as bar:
-        done = train_expert(
-            the_game,
-            path,
-            algorithm,
-            steps,
-            seed,
-            device,
-            episodes,
-            save_every,
-            progress=lambda now: bar.show(now["steps"], _training_words(now)),
+    own = policy is not None or width is not None or start_from is not None
+    if own and algorithm != "ppo":
+        raise SpecError(
+            f"--algorithm {algorithm} is stable-baselines3's: leave it out with --from, --policy "
+            "and --width"
         )
+    clone = None if start_from is None else best_agent(start_from)
+    options = {} if clone is None else settings_of(clone, game)
+    options |= parse_options(game_options, "--game-options")
+    if max_steps is not None:
+        options["max_steps"] = max_steps
+    the_game = find_game(game, **options)
+    path = out or OUT / f"{the_game.name.replace('/', '-')}-{'from-clone' if clone else algorithm}"
+    with _Bar(f"{algorithm} learns {game}", steps) as bar:
+
+        def told(now: dict[str, Any]) -> None:
+            bar.show(now["steps"], _training_words(now))
+
+        if own:
+            done = train_agent(
+                the_game,
+                path,
+                steps,
+                policy or "",
+                WIDTH if width is None else width,
+                clone,
+                seed=seed,
+                device=check_device(device),
+                episodes=episodes,
+                progress=told,
+            )
+        else:
+            done = train_expert(
+                the_game, path, algorithm, steps, seed, device, episodes, save_every, told
+            )
     summary = {"path": path.resolve().as_posix(), **done}
     if json:
         print_json(summary)
@@ -75,7 +114,7 @@ def train(
         f"{algorithm} in {game} after {done['steps_taken']:,} steps: "
         f"{plus_minus(score['mean'], score['se'], 1)} over {score['episodes']} episodes"
     )
-    STDOUT.print(f"play it with: --expert {path} --trust")
+    STDOUT.print(f"play it with: --expert {path}{'' if own else ' --trust'}")
 
 
 def _training_words(now: dict[str, Any]) -> str:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.agents.checkpoint import TrainedPolicy
+from isoclone.agents.checkpoint import TrainedPolicy, check_fits
 from isoclone.agents.runners import Runner, runner_for
-from isoclone.base.errors import CheckpointError, SpecError
+from isoclone.base.errors import SpecError
 from isoclone.base.store import is_free
 from isoclone.games import Game, VectorEnv, action_sizes, check_seed, close, vector_env
-from isoclone.games.actions import HasActions, action_shape
+from isoclone.games.actions import action_shape
 from isoclone.policies.sampling import Sampling
 
 SLOTS, RECURRENT_SLOTS = 16, 96  # episodes side by side, unless said
@@ -108,21 +108,6 @@ def rollout(
         return way.choose(runner.logits(live), uniforms, sizes)
 
     return _play(game, episodes, seed, side_by_side, act, runner, progress, keep)
-
-
-def check_fits(policy: TrainedPolicy, game: Game) -> None:
-    """Raise CheckpointError if a policy's frames or actions are not those of a game."""
-    sees, shows = policy.encoder.spec, game.frame
-    if (sees, action_sizes(policy)) != (shows, action_sizes(game)):
-        raise CheckpointError(
-            f"the policy takes {sees.stack} frames of shape {sees.shape} ({sees.dtype}) and "
-            f"chooses among {_counted(policy)} actions; {game.name} shows {shows.stack} of shape "
-            f"{shows.shape} ({shows.dtype}) and has {_counted(game)} actions"
-        )
-
-
-def _counted(thing: HasActions) -> str:
-    return "x".join(str(size) for size in action_sizes(thing))
 
 
 def random_returns(game: Game, episodes: int, seed: int = 0, slots: int = 8) -> Returns:

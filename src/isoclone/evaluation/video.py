@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from isoclone.agents.checkpoint import TrainedPolicy
+from isoclone.agents.checkpoint import TrainedPolicy, check_fits
 from isoclone.agents.runners import runner_for
 from isoclone.base.errors import IsocloneError, SpecError
 from isoclone.base.seals import sealed
 from isoclone.base.store import replacing
-from isoclone.evaluation.rollout import check_fits
 from isoclone.games import Game, action_sizes, check_seed, close, make_env
 from isoclone.games.actions import action_shape, one_action
 from isoclone.policies.sampling import Sampling

@@ -30,7 +30,13 @@ from isoclone.experts.score import ExpertScore, score_expert
 from isoclone.experts.scripted import scripted
 from isoclone.games import Game
 
-NETWORKS = (".pt", ".ts", ".pt2", ".onnx")  # files of networks
+AGENT_FILE = "expert.safetensors"  # of a directory of `isoclone expert train`
+# What opens a file, by its ending.
+FILES = {
+    **dict.fromkeys((".pt", ".ts", ".pt2", ".onnx"), "isoclone.experts.network:load_network"),
+    ".zip": "isoclone.experts.checkpoint:load_expert",
+    ".safetensors": "isoclone.agents.expert:load_agent_expert",
+}
 
 __all__ = [
     "EXPERTS",
@@ -68,12 +74,12 @@ def expert(
     """Return the expert of that name for a game, or a callable wrapped into one.
 
     `source` is a registered name ('scripted', 'lookahead', 'random', 'sb3/<model on the hub>'),
-    the path of an SB3 zip, of a directory of `isoclone expert train`, of a file of TorchScript
-    (.pt, .ts) or torch.export (.pt2) (these and the hub's need `trust=True`), of ONNX (.onnx), what
-    a Python file defines as 'players.py:Name', a function from an observation
-    (stack, *frame_shape) to an action, or a player with a memory (`experts.player.Player`). A class
-    is made first, and what a file defines may be any of these, or a class or function that makes
-    one (`maker(game=..., **options)`).
+    the path of an SB3 zip, of a directory of `isoclone expert train`, of an agent of isoclone
+    (.safetensors), of a file of TorchScript (.pt, .ts) or torch.export (.pt2) (zips, these two and
+    the hub's need `trust=True`), of ONNX (.onnx), what a Python file defines as 'players.py:Name',
+    a function from an observation (stack, *frame_shape) to an action, or a player with a memory
+    (`experts.player.Player`). A class is made first, and what a file defines may be any of these,
+    or a class or function that makes one (`maker(game=..., **options)`).
 
     Raises:
         UnknownNameError: no such expert.
@@ -160,15 +166,13 @@ def _parameters(found: Any) -> set[str]:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    return path.suffix in (".zip", *NETWORKS) or (path / "expert.json").is_file()
+    return path.suffix in FILES or (path / "expert.json").is_file()
 
 
 def _from_path(path: Path, game: Game, options: dict[str, Any]) -> Expert:
-    load = resolved(
-        "isoclone.experts.network:load_network"
-        if path.suffix in NETWORKS
-        else "isoclone.experts.checkpoint:load_expert"
-    )
+    inside = path / AGENT_FILE
+    path = inside if inside.is_file() else path
+    load = resolved(FILES.get(path.suffix, FILES[".zip"]))
     try:
         made: Expert = load(path, game, **options)
         return made

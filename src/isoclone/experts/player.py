@@ -35,6 +35,8 @@ class Player(Protocol):
     |   | life, as wrappers of training do; False |
     | `greedy: bool` | take the likeliest action where `act` gives logits; False: drawn |
     | `recurrent: bool` | acts on what it saw earlier in an episode; False |
+    | `chose(actions)` | told the `n` actions that were drawn of its logits, 0 where an episode |
+    |   | has ended; nothing is told |
     | `notes: tuple[str, ...]` | what is assumed of it, for people, a line each; none |
     """
 
@@ -181,7 +183,9 @@ class PlayerExpert:
         if answer.dtype.kind == "f" and answer.shape == (n, self.n_actions):
             self._logits, rngs = True, [view.rng for view in views]
             self._check(answer[mine])
-            return chosen(answer[mine], self.sizes, rngs, self.greedy)
+            actions = chosen(answer[mine], self.sizes, rngs, self.greedy)
+            self._tell(actions, mine)
+            return actions
         if answer.dtype.kind == "f" and self.own_actions and len(answer) == n:
             return list(answer[mine])
         shape = (n,) if factors == 1 else (n, factors)
@@ -191,6 +195,14 @@ class PlayerExpert:
                 f"{answer.shape}; it wants integers of {shape} or logits of {(n, self.n_actions)}"
             )
         return [int(answer[i]) if factors == 1 else answer[i].astype(np.int64) for i in mine]
+
+    def _tell(self, actions: list[Any], rows: list[int]) -> None:
+        """Tell the player what was chosen, if it wants to know."""
+        tell: Callable[[np.ndarray], None] | None = getattr(self.player, "chose", None)
+        if tell is not None:
+            told = np.zeros((len(self._seen), *np.shape(actions[0])), np.int64)
+            told[rows] = actions
+            tell(told)
 
     def _check(self, logits: np.ndarray) -> None:
         """Refuse logits (n, n_actions) that no action can be chosen by; -inf is never chosen."""

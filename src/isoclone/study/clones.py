@@ -14,12 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from isoclone.agents.checkpoint import load_checkpoint
+from isoclone.agents.checkpoint import check_fits, load_checkpoint
 from isoclone.agents.narrowed import save_narrowed
 from isoclone.base.errors import DataError, SpecError
 from isoclone.base.records import Point
 from isoclone.base.store import read_json, replacing, sha256_file, write_json
-from isoclone.evaluation.rollout import check_fits
 from isoclone.games import Game
 from isoclone.study.folder import StudyFolder
 from isoclone.study.spec import StudySpec
@@ -163,3 +162,40 @@ def clone_fingerprint(study: Path, width: int) -> str:
     if sha256_file(path) != row["sha256"]:
         raise DataError(f"{path} was changed since it was brought: restore it")
     return str(row["sha256"])[:16]
+
+
+def best_agent(place: Path) -> Path:
+    """Return the checkpoint that is meant: a file, or the best agent of a study.
+
+    That is the one that tested the forecast, or of the sweep the one of the lowest dev loss, of
+    reinforcement the one of the highest return.
+
+    Raises:
+        SpecError: there is no file, and no study with an agent.
+    """
+    if place.is_file():
+        return place
+    folder = StudyFolder(place)
+    if not folder.holds_study():
+        raise SpecError(f"--from {place} is neither a checkpoint nor a study")
+    there = [
+        point
+        for point in folder.read_points()
+        if point.status == "ok" and point.checkpoint and (place / point.checkpoint).exists()
+    ]
+    if not there:
+        raise SpecError(f"--from {place} has no trained agent")
+    return place / str(min(there, key=_rank).checkpoint)
+
+
+def _rank(point: Point) -> tuple[bool, float]:
+    """Return what sorts agents, the best first."""
+    if point.dev_loss is not None:
+        return point.role != "forecast", point.dev_loss
+    return point.role != "forecast", -(point.return_mean or -math.inf)
+
+
+def settings_of(checkpoint: Path, game: str) -> dict[str, Any]:
+    """Return the settings of the game that an agent was trained in, if it is of that name."""
+    run = load_checkpoint(checkpoint).run
+    return dict(run.game_options) if run.game == game else {}

@@ -24,13 +24,15 @@ def precision_for(precision: str, device: str) -> str:
 
 
 def check_device(device: str) -> str:
-    """Return the device, if this machine has it.
+    """Return the device, if this machine has it; 'auto' is a GPU of CUDA's, else the CPU.
 
     Raises:
         SpecError: it does not.
     """
     import torch
 
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
     kind = device.partition(":")[0]
     there = {
         "cpu": True,

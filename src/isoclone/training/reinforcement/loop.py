@@ -210,8 +210,8 @@ class PpoTrainer:
             if tell:
                 tell(self.progress.samples)
 
-    def iterate(self) -> None:
-        """Play one rollout and learn from it.
+    def iterate(self) -> list[float]:
+        """Play one rollout and learn from it; return the returns of episodes that ended.
 
         Raises:
             Diverged: an advantage or a loss is not a finite number.
@@ -229,6 +229,7 @@ class PpoTrainer:
         done.step += 1
         done.samples += recipe.samples_per_iteration
         self._note(rollout, figures, norm)
+        return rollout.returns
 
     def _weighed(self, rollout: Rollout) -> Samples:
         """Return the samples of a rollout with their advantages."""
