@@ -132,6 +132,8 @@ class Game(Protocol):
     | `has_environment: bool` | False where there is nothing to play; True |
     | `actions_among(game) -> tuple[int, ...] \| None` | which of another game's actions each of |
     |   | these is, where that game's policies can play this one; None, as without it, where not |
+    | `play_recipe: str` | the recipe by which it is learned by play, where none is named; one for |
+    |   | its kind of frames |
     | `partially_observed: bool` | whether an observation shows too little to play well: plans of |
     |   | a policy without memory say so; False |
 

@@ -383,6 +383,7 @@ class NetHack:
     processes: int = field(default=1, compare=False)
 
     partially_observed: ClassVar[bool] = True
+    play_recipe: ClassVar[str] = "ppo-nethack"
     frames_per_second: ClassVar[int] = 12  # in films; slow enough to read the text
     episode_summary: ClassVar[tuple[str, ...]] = (
         *("score", "depth", "turns", "length", "end", "death"),

@@ -17,6 +17,7 @@ def register() -> None:
     demonstrations = "isoclone.nethack.recordings.demonstrations:NldDemonstrations"
     ic.register_demonstrations("nld", f"{demonstrations}.open")
     ic.register_recipe("nethack", "isoclone.nethack.study:RECIPE")
+    ic.register_recipe("ppo-nethack", "isoclone.nethack.study:PLAY_RECIPE")
     ic.register_study("nethack", "isoclone.nethack.study:NETHACK")
     ic.register_section("paper", "isoclone.nethack.report:paper")
     ic.register_verb("demos import nld", "isoclone.nethack.cli:import_nld")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from isoclone.study.spec import StudySpec
 from isoclone.training.recipes import Recipe
+from isoclone.training.reinforcement.recipe import PPO
 
 # Found here on NetHack recordings (docs/log.md): 32 games side by side x 16 steps.
 RECIPE = Recipe(
@@ -18,6 +21,17 @@ RECIPE = Recipe(
     width_base=96,
     width_power=0.3,
     clip_norm=1.0,
+)
+
+# By its own play, mostly from a clone: the clone's lessons fade slowly, since a policy that forgets
+# them dies sooner than it learns (docs/log.md).
+PLAY_RECIPE = dataclasses.replace(
+    PPO,
+    name="ppo-nethack",
+    slots=16,
+    entropy_coef=0.001,
+    teacher_coef=0.5,
+    teacher_samples=20_000_000,
 )
 
 NETHACK = StudySpec(

@@ -165,12 +165,19 @@ def read_recipe(data: dict[str, Any]) -> Recipe | PpoRecipe:
 def suited_to_play(game: Game, taught: bool = False) -> PpoRecipe:
     """Return the recipe by which a game is learned, where none is named.
 
+    It is the game's own (`play_recipe`), or one for frames of such a kind.
+
     Args:
         taught: by a clone, from whose weights it starts.
     """
     big = game.frame.is_image and game.frame.picture is not None and min(game.frame.shape[:2]) >= 36
-    chosen = PPO_ATARI if big else PPO
-    return dataclasses.replace(chosen, name=f"{chosen.name}-taught", **TAUGHT) if taught else chosen
+    named = getattr(game, "play_recipe", (PPO_ATARI if big else PPO).name)
+    chosen = recipe(named)
+    if not isinstance(chosen, PpoRecipe):
+        raise SpecError(f"play_recipe of {game.name}: '{named}' is no recipe of reinforcement")
+    if not taught or chosen.teacher_coef:
+        return chosen
+    return dataclasses.replace(chosen, name=f"{chosen.name}-taught", **TAUGHT)
 
 
 def recipe(name: str, **changes: Any) -> Recipe | PpoRecipe:
