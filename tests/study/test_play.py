@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 import isoclone as ic
+from isoclone.agents.checkpoint import load_checkpoint
 from isoclone.base.errors import SpecError
 from isoclone.base.records import Point
 from isoclone.base.store import read_json, write_json
+from isoclone.evaluation.rollout import rollout
 from isoclone.executors import executor
 from isoclone.games import game
 from isoclone.games.recall import Recall
@@ -24,6 +26,7 @@ from isoclone.study.examine import examine
 from isoclone.study.plan import next_cells
 from isoclone.study.session import Session
 from isoclone.study.study import Study
+from isoclone.study.worker import BASELINE_SEED
 from isoclone.training.reinforcement.recipe import PPO
 
 QUICK = dataclasses.replace(PPO, slots=4, rollout_steps=32, batch_size=64, epochs=2)
@@ -103,7 +106,12 @@ def test_runs_start_from_the_clone_of_their_width(tmp_path: Path) -> None:
     assert set(rows) == {"4", "6", "9"}
     best = max((p for p in clones.points(None) if p.width == 4), key=lambda p: p.flops)
     assert rows["4"]["flops"] == best.flops
-    assert study.tested().point is not None
+    point = study.tested().point
+    assert point is not None
+    clone = study.baselines()["clone"]
+    weights = load_checkpoint(study.folder.clone(point.width))
+    played = rollout(weights, game("toy"), 4, BASELINE_SEED, study.spec.sampling)
+    assert (clone.mean, clone.episodes) == (played.mean, 4)
     # the other study is needed no more, and a changed clone is seen
     assert examine(study.path) == []
     weights = study.folder.clone(4)

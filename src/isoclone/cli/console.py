@@ -6,6 +6,7 @@ Everything goes to stderr but results; on a terminal there is a bar, elsewhere a
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -311,6 +312,14 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
         if who in scores:
             row = scores[who]
             STDOUT.print(f"  {who} return {plus_minus(row.mean, row.se, 1)}")
+    clone = study.baselines().get("clone")
+    if clone is not None and clone.mean is not None and point["return_mean"] is not None:
+        ahead = point["return_mean"] - clone.mean
+        error = math.hypot(clone.se or 0.0, point["return_se"] or 0.0)
+        STDOUT.print(
+            f"  the clone's return {plus_minus(clone.mean, clone.se, 1)}: the agent is ahead by "
+            f"{plus_minus(ahead, error, 1)}"
+        )
     for status in laws["status"]:
         STDOUT.say("  ", (status["code"], "yellow"), f": {status['message']}")
     for file in ("report.html", "points.csv", "video.mp4"):

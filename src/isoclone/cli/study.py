@@ -87,6 +87,7 @@ def run(
                 "laws": laws,
                 **tested,
                 "references": jsonable(the_study.references()),
+                "baselines": jsonable(the_study.baselines()),
                 "savings": the_study.savings().to_json(),
             }
         )

@@ -1,8 +1,8 @@
 """Baselines: the players that a study's forecast agent is compared with.
 
 `marginal` ignores the frames and draws each action as often as the expert takes it; `smallest` is
-the sweep's smallest policy at the largest budget it was trained to. Both play as many episodes as
-the agent.
+the sweep's smallest policy at the largest budget it was trained to; `clone` is what an agent that
+learns by play started from, where it did. All play as many episodes as the agent.
 """
 
 from __future__ import annotations

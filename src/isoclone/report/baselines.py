@@ -14,6 +14,7 @@ from isoclone.report.words import spaced, with_error
 WHO = {
     "marginal": "a player that looks at nothing and draws actions as often as the expert",
     "smallest": "the smallest agent of the sweep",
+    "clone": "the clone that it started from",
 }
 NUMBERS = {"depth": "deepest level", "length": "actions"}  # fact -> its name
 MOST = 8  # ends of episodes that are shown

@@ -494,7 +494,8 @@ def test_forecast(study: Study, session: Session) -> Tested:
     jobs = []
     if tested.point is None or tested.point.status == "failed":
         jobs.append(_forecast_job(study, tested.forecast, session))
-    played = list(train_beside(jobs, "forecast", session, _baseline_tasks(study)))
+    others = _baseline_tasks(study, tested.forecast)
+    played = list(train_beside(jobs, "forecast", session, others))
     for job in jobs:
         tested = Tested.of(tested.forecast, _point_of(job))
         write_json(study.folder.forecast, tested.to_json())
@@ -574,10 +575,11 @@ def forecast_run(study: Study, predicted: Forecast) -> Run:
     return spec.run_for(width, spec.seeds[0], study.origins()(width), predicted.flops)
 
 
-def _baseline_tasks(study: Study) -> list[Task]:
-    """Return the play of those the forecast agent is compared with, 'marginal' and 'smallest'.
+def _baseline_tasks(study: Study, predicted: Forecast) -> list[Task]:
+    """Return the play of those the forecast agent is compared with.
 
-    The first knows the expert's habits alone, the other is the sweep's smallest agent.
+    'marginal' knows the expert's habits alone, 'smallest' is the sweep's smallest agent, 'clone'
+    is what the agent that a forecast describes starts from.
     """
     if study.baselines() or not study.spec.forecast_episodes:
         return []
@@ -591,6 +593,11 @@ def _baseline_tasks(study: Study) -> list[Task]:
     if small is not None and small.checkpoint is not None:
         here[small.checkpoint] = study.path / small.checkpoint
         args.append(("smallest", (study.path, None, small.checkpoint)))
+    if study.spec.clones is not None:
+        clone = study.folder.clone(forecast_run(study, predicted).width)
+        place = clone.relative_to(study.path).as_posix()
+        here[place] = clone
+        args.append(("clone", (study.path, None, place)))
     files = Files(study.path, here, ())
     return [
         Task(play_baseline, arguments, name, files=files, name=f"play of '{name}'")
