@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from isoclone.base.records import Point
+from isoclone.base.records import Interval, Point, Status
 from isoclone.base.schema import figure
+from isoclone.laws.saved import Worth
 from isoclone.report.ablation import write_ablation
 from isoclone.report.measured import Measured
 from isoclone.study.study import Study
@@ -40,6 +41,19 @@ def test_no_returns_and_failed_points(rows: list[Measured], tmp_path: Path) -> N
     assert "No variant was measured." in page
     assert "lost &lt;it&gt;" in page
     assert "chart-returns" not in page
+
+
+def test_multipliers_and_what_stands_in_their_way(rows: list[Measured], tmp_path: Path) -> None:
+    known = Worth(
+        "deep<", "flat<", "dev_loss", 0.5, 1e9, 2e9, Interval(2.0, 1.5, 2.5), (Status("a", "b<"),)
+    )
+    unknown = Worth("wide", "flat<", "dev_loss", status=(Status("no_overlap", "they never meet"),))
+    page = write_ablation(tmp_path / "a.html", "mine", "Why?", rows, [known, unknown]).read_text()
+    assert "<td>deep&lt;</td><td>2</td>" in page
+    assert "[1.50, 2.50]" in page
+    assert "C of flat&lt;, FLOPs" in page
+    assert "They never meet. <small>no overlap</small>" in page
+    assert "B&lt;." in page
 
 
 @dataclasses.dataclass(frozen=True)

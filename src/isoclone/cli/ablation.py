@@ -28,6 +28,10 @@ def ablate(
 ) -> None:
     """Train variants of a study to the same budgets and set them beside each other on a page.
 
+    It prints the compute multiplier of each variant: how many times its compute the base needs for
+    the same dev loss (or return, where agents learn by play), with a 95 % interval over seeds and
+    the noise of each point.
+
     Each variant is a study in a folder of its own under --out, and every verb takes it as one. Run
     the same command again to go on after an interruption; finished work is not done twice.
 
@@ -47,7 +51,7 @@ def ablate(
             device, made points; each point says what made it.
         json: print one JSON document instead of the closing lines.
     """
-    from isoclone.cli.console import STDOUT, ConsoleObserver, measured_line
+    from isoclone.cli.console import STDOUT, ConsoleObserver, measured_line, show_worths
     from isoclone.cli.output import print_json
     from isoclone.cli.source import OUT, object_in
     from isoclone.demos import demos_in
@@ -63,13 +67,15 @@ def ablate(
     pool = crew.gathered()
     with ConsoleObserver() as observer:
         rows = asked.run(out, home, Session(pool, observer, device, allow_other_version))
-    page = (out / "ablation.html").resolve().as_posix()
+    page, worths = (out / "ablation.html").resolve().as_posix(), asked.worths(rows)
     if json:
-        print_json({"name": asked.name, "question": asked.question, "page": page, "rows": rows})
+        told = {"name": asked.name, "question": asked.question, "page": page}
+        print_json({**told, "rows": rows, "worths": worths})
     else:
         STDOUT.print(asked.question)
         for row in rows:
             STDOUT.say(measured_line(row))
+        show_worths(worths)
         STDOUT.say(page)
     failed = [row for row in rows if row.point.status == "failed"]
     if failed:

@@ -21,6 +21,7 @@ from isoclone.base.formatting import duration, interval_text, plus_minus, si
 from isoclone.base.records import Point
 from isoclone.cli.output import print_plain
 from isoclone.cli.screen import STDERR, STDOUT, Screen, styled, table
+from isoclone.laws.saved import WORDS, Worth
 from isoclone.laws.words import laws_text, return_text
 from isoclone.report.measured import Measured
 from isoclone.study.estimate import Plan
@@ -224,6 +225,23 @@ def point_line(point: Point) -> Text:
 def measured_line(measured: Measured) -> Text:
     """Return a variant's point as one line."""
     return styled(f"{measured.label:18s}", point_line(measured.point))
+
+
+def show_worths(worths: Sequence[Worth], console: Screen = STDOUT) -> None:
+    """Print the compute multiplier of each variant as a table, and why one has none below it."""
+    if not worths:
+        return
+    base, named = worths[0].base, WORDS[worths[0].measure]
+    shown = table(("variant", "compute multiplier [95 %]", f"same {named}", "FLOPs", "of the base"))
+    for worth in worths:
+        level = "-" if worth.level is None else f"{worth.level:.4g}"
+        found = interval_text(worth.multiplier)
+        shown.add_row(worth.label, found, level, si(worth.flops), si(worth.flops_base))
+    console.print(f"base: {base}; above 1, a variant needs less compute for the same {named}")
+    console.print(shown)
+    for worth in worths:
+        for status in worth.status:
+            console.print(styled(f"{worth.label}: {status.message}"))
 
 
 def show_plan(plan: Plan, console: Screen = STDERR) -> None:

@@ -367,10 +367,11 @@ def saved(
     with_it: Positional[Path],
     without: Positional[Path],
     *,
-    at_return: float | None = None,
+    by: Literal["return_mean", "dev_loss"] | None = None,
+    at: float | None = None,
     json: bool = False,
 ) -> None:
-    """Tell how much compute one group of runs saves over another, to the same return.
+    """Tell how much compute one group of runs saves over another, to the same return or dev loss.
 
     For example, what it saves to begin with clones, their own training left out:
 
@@ -379,25 +380,27 @@ def saved(
     Args:
         with_it: a study, or a table of its runs.
         without: another one, of the same game.
-        at_return: the return to compare at; the highest that both come to unless said.
+        by: the figure to compare by; returns, where both have some, unless said.
+        at: the return or dev loss to compare at; the best that both come to unless said.
         json: print one JSON document.
     """
+    from isoclone.base.formatting import interval_text
     from isoclone.cli.console import STDOUT
     from isoclone.cli.output import print_json
-    from isoclone.laws.saved import flops_saved
+    from isoclone.laws.saved import WORDS, flops_saved
     from isoclone.laws.tables import one_group
 
     tables = [one_group(p / "points.csv" if p.is_dir() else p) for p in (with_it, without)]
-    found = flops_saved(tables[0], tables[1], at_return)
+    found = flops_saved(tables[0], tables[1], at, by)
     if json:
         print_json(found)
         return
-    ends = [found.ratio.low, found.ratio.high]
-    known = "" if None in ends else f" [{ends[0]:.3g}, {ends[1]:.3g}]"
     STDOUT.say(
-        f"return {found.return_mean:.4g}: {found.flops_with:.3g} FLOPs with, "
-        f"{found.flops_without:.3g} without: {found.ratio.value:.3g}{known} of the compute"
+        f"{WORDS[found.measure]} {found.level:.4g}: {found.flops_with:.3g} FLOPs with, "
+        f"{found.flops_without:.3g} without: {interval_text(found.ratio)} of the compute"
     )
+    for status in found.status:
+        note(status.message)
 
 
 VERBS: dict[str, Callable[..., Any]] = {

@@ -1,4 +1,4 @@
-"""The page of an ablation: the dev loss and score of each variant, and its cost."""
+"""The page of an ablation: dev loss and score of each variant, its cost, and what it is worth."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from isoclone.base.records import Point
 from isoclone.base.schema import Column, figures
 from isoclone.base.store import write_bytes
+from isoclone.laws.saved import WORDS, Worth
 from isoclone.report.figures import against_cost, by_variant
 from isoclone.report.measured import Measured
 from isoclone.report.page import whole_page
@@ -16,27 +17,34 @@ from isoclone.report.sections import Section
 from isoclone.report.templating import environment
 
 
-def write_ablation(path: Path, name: str, question: str, rows: Sequence[Measured]) -> Path:
-    """Write the page of variants and their measured points; return its path."""
+def write_ablation(
+    path: Path, name: str, question: str, rows: Sequence[Measured], worths: Sequence[Worth] = ()
+) -> Path:
+    """Write the page of variants, their measured points and compute multipliers; return its path.
+
+    Variants without any dev loss, as those of reinforcement learning, are shown by their return.
+    """
     parts: Any = environment().get_template("ablation.html.j2").module  # its macros
-    sections = {
-        "variants": Section(
-            "What it does to the dev loss",
-            html=parts.variants(),
-            figures={"variants": by_variant(rows, "dev_loss")},
-        ),
-        "cost": Section(
-            "What it costs",
-            html=parts.cost(),
-            figures={cost: against_cost(rows, cost) for cost in ("flops", "train_seconds")},
-        ),
-    }
-    if any(m.point.return_mean is not None for m in rows):
+    lost = any(m.point.dev_loss is not None for m in rows)
+    played = any(m.point.return_mean is not None for m in rows)
+    measure = "return_mean" if played and not lost else "dev_loss"
+    sections = {}
+    if measure == "dev_loss":
+        drawn = {"variants": by_variant(rows, measure)}
+        what = "What it does to the dev loss"
+        sections["variants"] = Section(what, html=parts.variants(), figures=drawn)
+    if worths:
+        html = parts.worth(worths, WORDS[worths[0].measure])
+        sections["worth"] = Section("What it is worth in compute", html=html)
+    drawn = {cost: against_cost(rows, cost, measure) for cost in ("flops", "train_seconds")}
+    html = parts.cost(WORDS[measure].capitalize())
+    sections["cost"] = Section("What it costs", html=html, figures=drawn)
+    if played:
         drawn = {"returns": by_variant(rows, "return_mean")}
         html = parts.returns()
         sections["returns"] = Section("What it does to the score", html=html, figures=drawn)
     sections["points"] = Section("Every point", html=parts.points(rows, _more()))
-    header = parts.header(name, question, *_extremes(rows))
+    header = parts.header(name, question, measure, *_extremes(rows, measure))
     page = whole_page(f"{name}: an isoclone ablation", header, sections)
     write_bytes(path, page.encode())
     return path
@@ -59,10 +67,13 @@ def _more() -> list[Column]:
 
 
 def _extremes(
-    rows: Sequence[Measured],
+    rows: Sequence[Measured], measure: str
 ) -> tuple[float | None, Measured | None, Measured | None]:
-    """Return the largest budget that all have been trained to, and the best and worst there."""
-    known = [m for m in rows if m.point.dev_loss is not None]
+    """Return the largest budget that all have been trained to, and the best and worst there.
+
+    The best has the lowest dev loss, or the highest return.
+    """
+    known = [m for m in rows if getattr(m.point, measure) is not None]
     if not known:
         return None, None, None
     reached: dict[str, set[float]] = {}
@@ -70,5 +81,5 @@ def _extremes(
         reached.setdefault(m.label, set()).add(m.point.budget_flops)
     last = max(set.intersection(*reached.values()) or set.union(*reached.values()))
     here = [m for m in known if m.point.budget_flops == last]
-    order = sorted(here, key=lambda m: m.point.dev_loss or 0.0)
+    order = sorted(here, key=lambda m: getattr(m.point, measure), reverse=measure == "return_mean")
     return last, order[0], order[-1] if len(order) > 1 else None

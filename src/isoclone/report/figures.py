@@ -135,24 +135,25 @@ def by_variant(rows: Sequence[Measured], key: str) -> Figure:
     return {"data": traces, "layout": layout}
 
 
-def against_cost(rows: Sequence[Measured], cost: str) -> Figure:
-    """Draw dev loss of each variant against its cost: 'flops', or 'train_seconds'."""
+def against_cost(rows: Sequence[Measured], cost: str, key: str = "dev_loss") -> Figure:
+    """Draw dev loss or return of each variant against its cost: 'flops', or 'train_seconds'."""
     labels = list(dict.fromkeys(m.label for m in rows))
     traces = []
     for place, label in enumerate(labels):
-        here = [m for m in rows if m.label == label and m.point.dev_loss is not None]
+        here = [m for m in rows if m.label == label and getattr(m.point, key) is not None]
         here = sorted((m for m in here if m.cost(cost)), key=lambda m: (m.point.seed, m.cost(cost)))
         colour = place_of(place, len(labels))
         for seed in dict.fromkeys(m.point.seed for m in here):
             own = [m for m in here if m.point.seed == seed]
             points = [m.point for m in own]
-            trace = _points(points, [m.cost(cost) for m in own], [p.dev_loss for p in points])
+            trace = _points(points, [m.cost(cost) for m in own], [getattr(p, key) for p in points])
             trace["mode"], trace["line"] = "lines+markers", {"color": colour, "width": 2}
             trace["marker"] = {"color": colour, "size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]}
             told = {"name": escape(label), "legendgroup": label, "showlegend": own[0] is here[0]}
             traces.append({**trace, **told})
     titles = {"flops": "compute C (FLOPs)", "train_seconds": "seconds of training"}
-    layout = layout_of(log_axis(titles[cost]), log_axis(QUANTITIES["dev_loss"]))
+    y = log_axis(QUANTITIES[key]) if key == "dev_loss" else linear_axis(QUANTITIES[key])
+    layout = layout_of(log_axis(titles[cost]), y)
     if cost == "flops":
         layout["xaxis"]["dtick"] = "D2"  # ticks at 1, 2, 5: more labels would overlap
     return {"data": traces, "layout": layout}

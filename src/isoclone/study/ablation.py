@@ -7,7 +7,7 @@ A Python file names the variants (`docs/extending.md` shows one):
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,8 @@ from isoclone.base.records import Point, Run, conform, shown
 from isoclone.base.schema import kinds
 from isoclone.base.store import write_rows
 from isoclone.demos import open_demos
+from isoclone.laws.points import SWEEP
+from isoclone.laws.saved import Worth, worth
 from isoclone.remote import address_of
 from isoclone.report.ablation import write_ablation
 from isoclone.report.measured import Measured
@@ -48,6 +50,8 @@ class Ablation:
         budgets_flops: of variants that do not set them; under the base's convention, ascending.
         seeds: training seeds of each variant.
         episodes: episodes each policy plays at each budget; 0 for none.
+        against: label of the variant whose compute the others' is compared with; the one that
+            changes nothing unless given, else the first.
     """
 
     name: str
@@ -58,6 +62,7 @@ class Ablation:
     budgets_flops: tuple[float, ...] = (1e11, 2e11, 5e11, 1e12)
     seeds: tuple[int, ...] = (0,)
     episodes: int = 64
+    against: str | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -93,19 +98,20 @@ class Ablation:
             studies = {
                 label: self._study(out, label, home, session.device) for label in self.variants
             }
-            session.observer.phase("expand", "frames, once for all runs")
+            if home is not None:
+                session.observer.phase("expand", "frames, once for all runs")
             jobs: list[Job] = []
             for label, study in studies.items():
                 stack.enter_context(driven(study, session))
-                used = study.demos()
-                expand(study, used, session)
-                jobs += self._jobs(label, study, used.fingerprint)
+                if home is not None:
+                    expand(study, study.demos(), session)
+                jobs += self._jobs(label, study)
             session.observer.phase("train", f"{len(studies)} variants")
             total = sum(max(job.budgets_flops) for job in jobs)
             session.observer.runs([study.path for study in studies.values()], total)
             train_all(jobs, "extra", session)
         rows = [row for label, study in studies.items() for row in self._measured(label, study)]
-        write_ablation(out / "ablation.html", self.name, self.question, rows)
+        write_ablation(out / "ablation.html", self.name, self.question, rows, self.worths(rows))
         table = [
             {**m.point.to_json(), "variant": m.label, "train_seconds": m.train_seconds}
             for m in rows
@@ -115,10 +121,34 @@ class Ablation:
             raise ExecutionError(f"every variant failed: {rows[0].point.reason}")
         return rows
 
+    def worths(self, rows: Sequence[Measured]) -> list[Worth]:
+        """Return the compute multiplier of every variant but the one it is compared with.
+
+        Args:
+            rows: what `run` returned.
+        """
+        base = self._against()
+        tables = {
+            label: _table(m.point for m in rows if m.label == label) for label in self.variants
+        }
+        others = [label for label in self.variants if label != base]
+        return [worth(label, tables[label], base, tables[base]) for label in others]
+
+    def _against(self) -> str:
+        """Return the label of the variant that others are compared with."""
+        if self.against is not None:
+            return self.against
+        return next((label for label, changes in self.variants.items() if not changes), None) or (
+            next(iter(self.variants))
+        )
+
     def _check(self) -> None:
         """Refuse budgets, seeds and episodes that no study could have, before anything is begun."""
         if not self.variants:
             raise SpecError(f"ablation '{self.name}' has no variants")
+        if self._against() not in self.variants:
+            labels = ", ".join(map(repr, self.variants))
+            raise SpecError(f"ablation '{self.name}': against must be one of {labels}")
         for label, changes in self.variants.items():
             with self._named(label):
                 _check_variant(changes)
@@ -139,22 +169,31 @@ class Ablation:
         except UsageError as error:
             raise SpecError(f"variant {label!r} of ablation '{self.name}': {error}") from error
 
-    def _demos(self, out: Path, demos: str | Path | None, session: Session) -> Path:
-        """Return where the demonstrations of all variants are; the base records them if need be."""
+    def _demos(self, out: Path, demos: str | Path | None, session: Session) -> Path | None:
+        """Return where the demonstrations of all variants are; the base records them if need be.
+
+        None where variants learn by their own play.
+        """
+        if not self.base.imitates:
+            if demos is not None:
+                raise SpecError(f"ablation '{self.name}' learns by play, and imitates no demos")
+            return None
         given = demos or self.base.demos
         if given is not None:
             return open_demos(given).path.resolve()
         study = Study.create(out / "demos-of-all", self.base, device=session.device)
         return record(study, session).path.resolve()
 
-    def _study(self, out: Path, label: str, demos: Path, device: str) -> Study:
+    def _study(self, out: Path, label: str, demos: Path | None, device: str) -> Study:
         """Make the variant's study, or open it."""
         changes = {k: v for k, v in self.variants[label].items() if k not in OURS}
         folder = "".join(c if c.isalnum() or c in ".-+" else "-" for c in label)
-        where = self.variants[label].get("where")
-        home = self._selected(out, folder, demos, where) if where else demos
-        fields = {"name": folder, "episodes": self.episodes, "demos": str(home)}
-        fields |= {"expert": open_demos(home, verify=False).expert_name}
+        fields: dict[str, Any] = {"name": folder, "episodes": self.episodes}
+        if demos is not None:
+            where = self.variants[label].get("where")
+            home = self._selected(out, folder, demos, where) if where else demos
+            expert = open_demos(home, verify=False).expert_name
+            fields |= {"demos": str(home), "expert": expert}
         with self._named(label):
             spec = self.base.replace(**{**fields, **changes})
         return Study.create(out / folder, spec, device=device)
@@ -169,13 +208,14 @@ class Ablation:
         chosen: Path = select(out / f"{folder}-demos", where).path
         return chosen.resolve()
 
-    def _jobs(self, label: str, study: Study, fingerprint: str) -> list[Job]:
+    def _jobs(self, label: str, study: Study) -> list[Job]:
         """Return the variant's runs, each with its budgets.
 
         One run for each seed passes all budgets; a schedule that ends at a budget needs one run
         for each.
         """
         runs: dict[str, tuple[Run, list[float]]] = {}
+        fingerprint = study.origins()(self._width(label))
         for seed in self.seeds:
             for budget in self._budgets(label):
                 with self._named(label):
@@ -197,6 +237,15 @@ class Ablation:
             if p.budget_flops in self._budgets(label)
             and (p.width, p.seed in self.seeds) == (self._width(label), True)
         ]
+
+
+def _table(points: Iterable[Point]) -> dict[str, list[Any]]:
+    """Return points as columns for comparing their groups; the runs of a seed count as one.
+
+    A schedule that ends at a budget needs a run for each, and a seed's luck is in all of them.
+    """
+    rows = [{**p.to_json(), "run_id": f"{p.width}-{p.seed}", "role": SWEEP} for p in points]
+    return {name: [row[name] for row in rows] for name in kinds(Point)}
 
 
 def _check_variant(changes: object) -> None:
