@@ -156,6 +156,7 @@ PUBLIC = [
     "game",
     "import_demos",
     "load",
+    "mixture",
     "policy_flops",
     "policy_params",
     "recipe",

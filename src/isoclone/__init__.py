@@ -48,6 +48,7 @@ _ROOMS = {
     "game": "isoclone.api",
     "import_demos": "isoclone.demos.foreign",
     "load": "isoclone.api",
+    "mixture": "isoclone.demos",
     "policy_flops": "isoclone.api",
     "policy_params": "isoclone.api",
     "recipe": "isoclone.training.recipes",
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
     from isoclone.base.records import Point as Point
     from isoclone.base.records import Run as Run
     from isoclone.demos import Demonstrations as Demonstrations
+    from isoclone.demos import mixture as mixture
     from isoclone.demos.foreign import demos_from as demos_from
     from isoclone.demos.foreign import import_demos as import_demos
     from isoclone.executors import executor as executor

@@ -257,6 +257,9 @@ class Point(Checked):
     learn_flops: float | None = figure(
         "of `flops`, what learning from that play cost", "FLOPs", default=None
     )
+    dev_loss_parts: str | None = figure(
+        "dev loss of each part of a mixture, 'good 0.512 ± 0.004, bad 1.203 ± 0.010'", default=None
+    )
 
     @classmethod
     def of_run(cls, run: Run, budget_flops: float, params: int, role: str, **measured: Any) -> Self:

@@ -19,6 +19,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -215,6 +216,15 @@ def is_free(folder: Path) -> bool:
     if not folder.exists():
         return True
     return folder.is_dir() and all(fnmatch(p.name, LEFTOVER) for p in folder.iterdir())
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make a file appear in another place: a hard link, or a copy where the disk has none."""
+    with replacing(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:  # another disk, or one without links
+            shutil.copy(source, temporary)
 
 
 def claim(folder: Path, name: str, declared: dict[str, Any], held: tuple[str, str]) -> None:

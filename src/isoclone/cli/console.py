@@ -217,6 +217,8 @@ def point_line(point: Point) -> Text:
     text = f"{head}  D {si(point.samples):>9}"
     if point.dev_loss is not None:
         text += f"  loss {plus_minus(point.dev_loss, point.dev_loss_se)}"
+    if point.dev_loss_parts is not None:
+        text += f" ({point.dev_loss_parts})"
     if point.return_mean is not None:
         text += f"  return {plus_minus(point.return_mean, point.return_se, 1)}"
     return styled(text)

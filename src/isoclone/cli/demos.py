@@ -92,6 +92,50 @@ def record(
         print_plain(f"use them with: --demos {out}")
 
 
+def mix(parts: Positional[tuple[str, ...]], *, out: Path, json: bool = False) -> None:
+    """Mix demonstrations of several directories, each with its share of the training samples.
+
+    The mixture is a directory of demonstrations like any other: one fingerprint over all parts and
+    weights. The dev loss is that of the parts, weighted alike; each point tells theirs, too.
+
+    For example:
+
+        isoclone demos mix good=demos/good:0.8 bad=demos/bad:0.2 --out demos/mixed
+        isoclone run toy --demos demos/mixed
+
+    Args:
+        parts: NAME=DIRECTORY:WEIGHT of each; weights add up to 1.
+        out: directory for the mixture.
+        json: print one JSON document.
+    """
+    from isoclone.cli.console import print_plain
+    from isoclone.demos import demos_in, mixture
+
+    given = dict(map(_typed_part, parts))
+    if len(given) < len(parts):
+        raise SpecError(
+            "two parts have the same name; give each one of its own: NAME=DIRECTORY:..."
+        )
+    found = mixture({name: (demos_in(at), weight) for name, (at, weight) in given.items()}, out)
+    show_demos(found, json)
+    if not json:
+        print_plain(f"use them with: --demos {out}")
+
+
+def _typed_part(text: str) -> tuple[str, tuple[str, float]]:
+    """Return name, directory and weight of 'NAME=DIRECTORY:WEIGHT'."""
+    name, equals, rest = text.partition("=")
+    place, colon, weight = rest.rpartition(":")
+    try:
+        if not (name and equals and place and colon):
+            raise ValueError
+        return name, (place, float(weight))
+    except ValueError:
+        raise SpecError(
+            f"a part is NAME=DIRECTORY:WEIGHT, as good=demos/good:0.8, not '{text}'"
+        ) from None
+
+
 def show(demos: Positional[Path], *, json: bool = False) -> None:
     """Show demonstrations: game, expert, score, episodes, split, fingerprint. Verifies every file.
 
@@ -116,4 +160,8 @@ def show_demos(demos: Demonstrations, json: bool) -> None:
     print_json(demos.summary()) if json else print_plain("\n".join(demos.lines()))
 
 
-VERBS: dict[str, Callable[..., Any]] = {"demos record": record, "demos show": show}
+VERBS: dict[str, Callable[..., Any]] = {
+    "demos record": record,
+    "demos mix": mix,
+    "demos show": show,
+}

@@ -167,6 +167,8 @@ def evaluate(
     if judged_on is not None:
         loss_text = plus_minus(figures["dev_loss"], figures["dev_loss_se"])
         STDOUT.say(f"dev loss {loss_text} nats, accuracy {figures['dev_accuracy']:.3f}")
+        if figures["dev_loss_parts"] is not None:
+            STDOUT.say(f"  by part: {figures['dev_loss_parts']}")
 
 
 def _figures_of(played: Returns | None) -> dict[str, Any]:

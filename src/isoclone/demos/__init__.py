@@ -4,6 +4,7 @@ from isoclone.demos.base import Demonstrations, Source
 from isoclone.demos.cache import FrameCache, open_cache
 from isoclone.demos.demonstrations import FrameDemonstrations
 from isoclone.demos.episode import Episode, EpisodeInfo
+from isoclone.demos.mixture import MixedDemonstrations, mixture
 from isoclone.demos.open import DEMONSTRATIONS, demos_here, demos_in, open_demos
 from isoclone.demos.record import RecordRequest, record, record_demonstrations
 from isoclone.policies.encode import FrameEncoder
@@ -16,10 +17,12 @@ __all__ = [
     "FrameCache",
     "FrameDemonstrations",
     "FrameEncoder",
+    "MixedDemonstrations",
     "RecordRequest",
     "Source",
     "demos_here",
     "demos_in",
+    "mixture",
     "open_cache",
     "open_demos",
     "record",

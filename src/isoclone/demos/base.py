@@ -86,7 +86,8 @@ class Feed(Protocol):
 class Source(Protocol):
     """Demonstrations made ready for one way of showing frames to a policy.
 
-    `encoder` turns frames into the policy's input, in rollouts too.
+    `encoder` turns frames into the policy's input, in rollouts too. A source may have `shares`
+    (`demos.shares`), by which dev figures of its parts are weighted.
     """
 
     encoder: FrameEncoder
@@ -118,7 +119,8 @@ class Demonstrations(Protocol):
 
     A row of `episodes` has an `index`, a `length`, an `end` and an `episode_return`. Kinds may
     also define `select(out, where)`, which makes demonstrations of some of the episodes; `copies`
-    and `unique_samples_in(split)`, which count copies of episodes; `expert_identity`; and
+    and `unique_samples_in(split)`, which count copies of episodes; `unique_seen(samples)`, where
+    training does not see all samples equally often; `expert_identity`; and
     `action_sizes`, where actions have several factors (`games.actions`).
     """
 
@@ -232,6 +234,12 @@ def check_held_out(demos: Demonstrations) -> None:
             f"{demos.path}: all {len(demos.episodes)} episodes are copies of one, so nothing can "
             "be held out: let the game or the expert depend on its seed"
         )
+
+
+def unique_seen(demos: Demonstrations, samples: int) -> int:
+    """Count the different samples among the first so many that are trained on."""
+    count = getattr(demos, "unique_seen", None)
+    return int(count(samples)) if count else min(samples, unique_samples(demos, "train"))
 
 
 def unique_samples(demos: Demonstrations, split: str) -> int:

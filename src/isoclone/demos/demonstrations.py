@@ -357,6 +357,8 @@ class FrameDemonstrations(Finished):
 
     @classmethod
     def _check_kind(cls, path: Path, data: dict[str, Any]) -> None:
+        if data.get("kind") == "mixture":
+            raise DataError(f"{path} holds a mixture of demonstrations; choose another directory")
         if "kind" in data:
             raise DataError(
                 f"{path} holds imported recordings of whole games, not frames to shuffle"

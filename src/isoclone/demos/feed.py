@@ -17,6 +17,7 @@ from isoclone.base.errors import SpecError
 from isoclone.demos.base import MASKED, Batch, DevBatch, Feed
 from isoclone.demos.batches import Batches, Order
 from isoclone.demos.cache import FrameCache
+from isoclone.demos.shares import MixedLaneOrder, MixedOrder, Shares
 from isoclone.demos.unrolls import LaneOrder, Piece, deal, walk
 from isoclone.games.actions import as_logits_rows
 from isoclone.policies import is_recurrent
@@ -29,8 +30,9 @@ DEV_LANES, DEV_STEPS = 16, 128  # of dev batches: episodes side by side, steps a
 class FrameSource:
     """Recorded frames, expanded, for policies of one layout."""
 
-    def __init__(self, cache: FrameCache, sizes: Sequence[int]):
+    def __init__(self, cache: FrameCache, sizes: Sequence[int], shares: Shares | None = None):
         self.cache, self.encoder, self.sizes = cache, cache.encoder, tuple(sizes)
+        self.shares = shares  # of the parts, if the frames are of a mixture
 
     def feed(
         self, module: torch.nn.Module, batch_size: int, seed: int, device: str, dtype: torch.dtype
@@ -51,7 +53,8 @@ class FrameSource:
     def _dev_frames(
         self, module: torch.nn.Module, samples: int, device: str, dtype: torch.dtype
     ) -> Iterator[DevBatch]:
-        rows, batches = dev_rows(self.cache, samples), Batches(self.cache)
+        thinned = self.shares.dev_rows if self.shares else dev_rows
+        rows, batches = thinned(self.cache, samples), Batches(self.cache)
         for start in range(0, len(rows), DEV_BATCH):
             part = rows[start : start + DEV_BATCH]
             codes, actions = batches.gather(part)
@@ -75,6 +78,13 @@ def dev_rows(cache: FrameCache, samples: int) -> np.ndarray:
     return cache.dev[::every]
 
 
+def _order_of(source: FrameSource, seed: int) -> Order | MixedOrder:
+    """Return the order in which training rows are seen, by the weights of a mixture."""
+    if source.shares is None:
+        return Order(source.cache.train, seed)
+    return MixedOrder(source.cache, source.shares, seed)
+
+
 class _FrameFeed:
     """Shuffled single observations of a cache; a fresh shuffle for each epoch."""
 
@@ -92,7 +102,7 @@ class _FrameFeed:
         self._module, self._encoder, self._dtype = module, source.encoder, dtype
         self._batch_size = batch_size
         self._batches = Batches(source.cache, device)
-        self._order = Order(source.cache.train, seed)
+        self._order = _order_of(source, seed)
 
     def batch(self, k: int) -> Batch:
         """Return (b, ...) observations and (b,) or (b, factors) actions; this process's share."""
@@ -118,7 +128,7 @@ class _UnrollFeed:
         self.lanes = lanes_for(batch_size, self._steps)
         batches = Batches(source.cache, device)
         self._unrolls = _Unrolls(source, module, batches, "train", device, dtype)
-        self._order = LaneOrder(self._unrolls.lengths, self.lanes, self._steps, seed)
+        self._order = self._unrolls.order(self.lanes, self._steps, seed)
 
     def batch(self, k: int) -> Batch:
         """Return observations, previous actions, starts and actions of this process's lanes."""
@@ -151,7 +161,16 @@ class _Unrolls:
         rows = cache.train if split == "train" else cache.dev
         episodes, lengths = np.unique(cache.episodes[rows], return_counts=True)
         self.lengths: list[int] = lengths.tolist()
+        self._episodes = episodes
         self._firsts = np.searchsorted(cache.episodes, episodes)
+
+    def order(self, lanes: int, steps: int, seed: int) -> LaneOrder | MixedLaneOrder:
+        """Return what each lane reads; lanes are shared by the weights of a mixture."""
+        shares = self._source.shares
+        if shares is None:
+            return LaneOrder(self.lengths, lanes, steps, seed)
+        parts = shares.of_episode[self._episodes]
+        return MixedLaneOrder(self.lengths, parts, shares.weights, lanes, steps, seed)
 
     def filled(
         self, lanes: list[list[tuple[int, Piece]]], steps: int

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +11,10 @@ import torch
 
 from isoclone.agents.checkpoint import TrainedPolicy
 from isoclone.base.errors import SpecError
+from isoclone.base.formatting import plus_minus
 from isoclone.demos import Source
 from isoclone.demos.base import MASKED
+from isoclone.demos.shares import Mean, Shares
 from isoclone.games import action_sizes
 from isoclone.policies.factors import nats, ranks
 
@@ -24,7 +26,8 @@ class DevLoss:
     `accuracy` and `accuracy_top3` are the shares of samples in which the expert's action is the
     likeliest one, or among the three likeliest. Of actions with several factors the loss is the sum
     over factors, and each factor's value must be (among) the likeliest. `accuracy_top3` is None
-    where no action has more than three values, and so could be outside.
+    where no action has more than three values, and so could be outside. Of a mixture, the figures
+    are those of its parts, weighted; `parts` holds each one's loss and SE.
     """
 
     mean: float
@@ -33,14 +36,19 @@ class DevLoss:
     accuracy_top3: float | None
     samples: int
     episodes: int
+    parts: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
 
-    def columns(self) -> dict[str, float | None]:
+    def columns(self) -> dict[str, float | str | None]:
         """Return what was measured as columns of a `Point`; a new figure needs a line here."""
         return {
             "dev_loss": self.mean,
             "dev_loss_se": self.se,
             "dev_accuracy": self.accuracy,
             "dev_accuracy_top3": self.accuracy_top3,
+            "dev_loss_parts": ", ".join(
+                f"{name} {plus_minus(mean, se, 4)}" for name, (mean, se) in self.parts.items()
+            )
+            or None,
         }
 
 
@@ -71,15 +79,25 @@ def dev_loss(policy: TrainedPolicy, source: Source, samples: int = 20_000) -> De
     if samples < 1:
         raise SpecError(f"dev_samples must be at least 1, not {samples}")
     judged = _judge_all(policy, source, samples)
-    mean, se = mean_by_episode(judged.losses, judged.episodes)
+    shares: Shares | None = getattr(source, "shares", None)
+    loss = _mean(judged.losses, judged.episodes, shares)
+    top3 = max(action_sizes(policy)) > 3
     return DevLoss(
-        mean,
-        se,
-        float((judged.ranks == 0).mean()),
-        float((judged.ranks < 3).mean()) if max(action_sizes(policy)) > 3 else None,
+        loss.mean,
+        loss.se,
+        _mean(judged.ranks == 0, judged.episodes, shares).mean,
+        _mean(judged.ranks < 3, judged.episodes, shares).mean if top3 else None,
         len(judged.losses),
         len(set(judged.episodes.tolist())),
+        loss.parts,
     )
+
+
+def _mean(values: np.ndarray, episodes: np.ndarray, shares: Shares | None) -> Mean:
+    """Return the mean over samples and its SE over episodes; of a mixture, its parts' weighted."""
+    if shares is None:
+        return Mean(*mean_by_episode(values, episodes), {})
+    return shares.mean(lambda mask: mean_by_episode(values[mask], episodes[mask]), episodes)
 
 
 def _judge_all(policy: TrainedPolicy, source: Source, samples: int) -> _Judged:

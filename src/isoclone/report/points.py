@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from isoclone.base.records import Point
@@ -10,7 +11,7 @@ from isoclone.base.schema import Column, columns, figures
 from isoclone.report.facts import Facts
 from isoclone.report.sections import Section
 from isoclone.report.templating import fill
-from isoclone.report.words import number, percent, power, whole, with_error
+from isoclone.report.words import MISSING, number, percent, power, whole, with_error
 
 HEADS = {  # heading -> the column of a point that has its meaning
     "run": "run_id",
@@ -39,9 +40,11 @@ def points(facts: Facts) -> Section | None:
     known = {column.name: column for column in columns(Point)}
     heads = [(head, known[name].says) for head, name in _heads(facts).items()]
     heads += [(column.heading, column.says) for column in new]
+    mixed = ["dev_loss_parts"] if any(p.dev_loss_parts for p in facts.everyone) else []
+    heads += [("dev loss by part", known[name].says) for name in mixed]
     heads += [("status", ""), ("checkpoint or reason", "")]
     shown = _shown(facts)
-    rows = [(p, [*_cells(p, facts), *_figures(p, new)]) for p in shown]
+    rows = [(p, [*_cells(p, facts), *_figures(p, new), *_texts(p, mixed)]) for p in shown]
     left_out = len(facts.everyone) - len(shown)
     html = fill(
         "points", facts=facts, folder=facts.folder, heads=heads, rows=rows, left_out=left_out
@@ -85,6 +88,11 @@ def _cells(p: Point, facts: Facts) -> list[tuple[Any, str]]:
     shown = [name for name in HEADS.values() if name != "run_id"]
     left_out = LOSSES if facts.by_return else ()
     return [cell for name, cell in zip(shown, cells, strict=True) if name not in left_out]
+
+
+def _texts(p: Point, names: Sequence[str]) -> list[tuple[Any, str]]:
+    values = [getattr(p, name) for name in names]
+    return [(value, value or MISSING) for value in values]
 
 
 def _figures(p: Point, new: list[Column]) -> list[tuple[Any, str]]:

@@ -16,7 +16,7 @@ from isoclone.agents.checkpoint import TrainedPolicy, load_checkpoint
 from isoclone.base.errors import DataError
 from isoclone.base.records import Run
 from isoclone.demos import open_demos
-from isoclone.demos.base import unique_samples
+from isoclone.demos.base import unique_samples, unique_seen
 from isoclone.evaluation.dev_loss import dev_loss
 from isoclone.games.actions import several
 from isoclone.policies import policy_layout
@@ -68,7 +68,7 @@ class Imitation:
         """Return how many of the samples differ, and how often each was seen."""
         unique = unique_samples(self._demos, "train")
         epochs = float(np.round(samples / unique, 4))
-        return {"unique_samples": min(samples, unique), "epochs": epochs}
+        return {"unique_samples": unique_seen(self._demos, samples), "epochs": epochs}
 
     def judged(self, policy: TrainedPolicy) -> dict[str, Any]:
         """Return the dev loss, or the reason why there is none."""

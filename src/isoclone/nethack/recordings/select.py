@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from isoclone.base.errors import DataError, SpecError
-from isoclone.base.store import replacing
+from isoclone.base.store import link_or_copy
 from isoclone.demos.demonstrations import DONE
 from isoclone.nethack.recordings.demonstrations import NldDemonstrations
 from isoclone.nethack.recordings.importer import Played, claim, finish
@@ -48,14 +46,6 @@ def select(demos: NldDemonstrations, out: str | Path, where: str) -> NldDemonstr
     left = [(i.name, f"not ({where})") for i in demos.episodes if i.name not in names]
     for info in kept:
         there = demos.episode_path(info.index)
-        _link(there, out / there.relative_to(demos.path))
+        link_or_copy(there, out / there.relative_to(demos.path))
     finish(out, games, dev, left, demos.expert_name, Played.of(demos))
     return NldDemonstrations.open(out)
-
-
-def _link(source: Path, target: Path) -> None:
-    with replacing(target) as temporary:
-        try:
-            os.link(source, temporary)
-        except OSError:  # another disk, or one without links
-            shutil.copy(source, temporary)

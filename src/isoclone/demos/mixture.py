@@ -1,0 +1,296 @@
+"""Demonstrations mixed of several, with weights: one directory, one fingerprint.
+
+The episodes of all parts are linked (or copied) into the mixture's directory, which needs its parts
+no more. A weight is a part's share of the training samples, and of the dev loss.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoclone.base.errors import DataError, SpecError
+from isoclone.base.records import conform, jsonable, stable_id
+from isoclone.base.store import claim, link_or_copy, sha256_file, write_json
+from isoclone.base.tables import DEMONSTRATIONS
+from isoclone.demos.base import Demonstrations, Progress, Source
+from isoclone.demos.cache import open_cache
+from isoclone.demos.demonstrations import (
+    DONE,
+    FORMAT,
+    HELD,
+    REQUEST,
+    FrameDemonstrations,
+    table_digest,
+)
+from isoclone.demos.episode import EpisodeInfo, write_episode
+from isoclone.demos.manifest import episode_path, write_episode_table
+from isoclone.demos.open import open_demos
+from isoclone.demos.shares import Shares
+from isoclone.games import action_sizes
+
+KIND = "mixture"
+EXACT = 1e-6  # by which weights may miss 1
+Given = Mapping[str, tuple[str | Path | Demonstrations, float]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a mixture: its name, weight, count of episodes, expert, and own fingerprint."""
+
+    name: str
+    weight: float
+    episodes: int
+    expert: str
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        conform(self)
+
+
+@dataclass(frozen=True, repr=False)
+class MixedDemonstrations(FrameDemonstrations):
+    """Recorded frames of several demonstrations, with weights; made by `mixture`."""
+
+    parts: tuple[Part, ...] = ()
+
+    command = "mix"
+    unfinished = "unfinished: run the same mix command again"
+
+    @classmethod
+    def _check_kind(cls, path: Path, data: dict[str, Any]) -> None:
+        if data.get("kind") != KIND:
+            raise DataError(f"{path} holds no mixture")
+
+    @classmethod
+    def _fields_of_kind(cls, data: dict[str, Any]) -> dict[str, Any]:
+        parts = tuple(Part(**row) for row in data["parts"])
+        if sum(part.episodes for part in parts) != len(data["episodes"]):
+            raise ValueError("the parts do not have as many episodes as the mixture")
+        return {**super()._fields_of_kind(data), "parts": parts}
+
+    def counted_fingerprint(self) -> str:
+        """Count the fingerprint anew from the episodes, the split, the game and the weights."""
+        parts = [[part.name, part.weight, part.episodes] for part in self.parts]
+        return stable_id({"episodes": super().counted_fingerprint(), "parts": parts}, 16)
+
+    def shares(self) -> Shares:
+        """Return the parts' names and weights, and the part of each episode."""
+        counts = [part.episodes for part in self.parts]
+        names, weights = zip(*((part.name, part.weight) for part in self.parts), strict=True)
+        return Shares(names, weights, np.repeat(np.arange(len(counts)), counts))
+
+    def source(self, frames: str, layout: str, progress: Progress | None = None) -> Source:
+        """Expand the frames of all parts in one way, once; see `base.Demonstrations`."""
+        from isoclone.demos.feed import FrameSource
+
+        cache = open_cache(self, frames, layout, progress)
+        return FrameSource(cache, action_sizes(self), self.shares())
+
+    def score(self) -> tuple[float, float]:
+        """Return the parts' mean returns, weighted, and the standard error of that."""
+        scores = [part.score() for part in self._each()]
+        weights = [part.weight for part in self.parts]
+        mean = sum(w * m for w, (m, _) in zip(weights, scores, strict=True))
+        return mean, math.sqrt(
+            sum((w * se) ** 2 for w, (_, se) in zip(weights, scores, strict=True))
+        )
+
+    def action_counts(self, split: str) -> np.ndarray:
+        """Count the actions as if every part had its weight's share of the samples, rounded."""
+        total = 0.0
+        for part, each in zip(self.parts, self._each(), strict=True):
+            counts = each.action_counts(split)
+            total = total + part.weight * counts / max(1, counts.sum())
+        return np.asarray(np.rint(total * self.samples_in(split)), np.int64)
+
+    def unique_seen(self, samples: int) -> int:
+        """Count the different samples among the first so many that are trained on."""
+        counts = self.shares().counts(samples)
+        seen = [
+            min(count, part.unique_samples_in("train"))
+            for count, part in zip(counts, self._each(), strict=True)
+        ]
+        return min(sum(seen), self.unique_samples_in("train"))
+
+    def _each(self) -> list[FrameDemonstrations]:
+        """Return the episodes of each part, still of this directory."""
+        base = {f.name: getattr(self, f.name) for f in dataclasses.fields(FrameDemonstrations)}
+        ends = np.cumsum([part.episodes for part in self.parts]).tolist()
+        firsts = [0, *ends[:-1]]
+        return [
+            FrameDemonstrations(**{**base, "episodes": self.episodes[first:end]})
+            for first, end in zip(firsts, ends, strict=True)
+        ]
+
+    def _summary_of_kind(self) -> dict[str, Any]:
+        return {**super()._summary_of_kind(), "parts": [vars(part) for part in self.parts]}
+
+    def _lines_of_kind(self, said: dict[str, Any]) -> list[str]:
+        lines = super()._lines_of_kind(said)
+        for part, each in zip(self.parts, self._each(), strict=True):
+            train, dev = each.samples_in("train"), each.samples_in("dev")
+            mean, _ = each.score()
+            score = "returns unknown" if math.isnan(mean) else f"mean return {mean:.4g}"
+            lines.append(
+                f"- {part.weight:.4g} {part.name}: {part.expert}, {score}, {part.episodes} "
+                f"episodes, {train:,} train samples, {dev:,} dev"
+            )
+        return lines
+
+
+def mixture(parts: Given, out: str | Path) -> MixedDemonstrations:
+    """Mix demonstrations with weights; return those of a mixture that is there already.
+
+    Args:
+        parts: {name: (demonstrations or their directory, weight)}; weights add up to 1.
+        out: directory of the mixture.
+
+    Raises:
+        SpecError: weights that do not add up to 1, a part given twice, parts that do not fit each
+            other.
+        SpecMismatchError: `out` holds other demonstrations.
+        DataError: a part is damaged, or an episode is held out in one part and not in another.
+    """
+    out = Path(out)
+    _check_weights({name: weight for name, (_, weight) in parts.items()})
+    found = {name: _opened(name, given) for name, (given, _) in parts.items()}
+    _check_fit(found)
+    weights = {name: float(parts[name][1]) for name in found}
+    rows = [
+        Part(name, weights[name], len(each.episodes), each.expert_name, each.fingerprint)
+        for name, each in found.items()
+    ]
+    claim(out, REQUEST, jsonable({"format": FORMAT, "mixture": rows}), HELD)
+    if (out / DONE).exists():
+        with suppress(DataError):  # damaged: make it again
+            return MixedDemonstrations.open(out)
+    _write(out, rows, list(found.values()))
+    return MixedDemonstrations.open(out)
+
+
+def _check_weights(weights: Mapping[str, float]) -> None:
+    if len(weights) < 2:
+        raise SpecError("a mixture needs two parts or more")
+    for name, weight in weights.items():
+        if not 0 < weight < 1:
+            raise SpecError(f"part '{name}': a weight must be above 0 and below 1, not {weight:g}")
+    total = sum(weights.values())
+    if abs(total - 1) > EXACT:
+        raise SpecError(f"the weights of a mixture must add up to 1, not {total:.6g}")
+
+
+def _opened(name: str, given: str | Path | Demonstrations) -> FrameDemonstrations:
+    found = open_demos(given) if isinstance(given, str | Path) else given
+    if isinstance(found, MixedDemonstrations):
+        raise SpecError(f"part '{name}': {found.path} is a mixture itself; give its parts")
+    if not isinstance(found, FrameDemonstrations):
+        raise SpecError(
+            f"part '{name}': {found.path} holds recordings of whole games; only recorded frames "
+            "can be mixed"
+        )
+    return found
+
+
+def _check_fit(parts: Mapping[str, FrameDemonstrations]) -> None:
+    """Raise SpecError or DataError for parts that cannot be mixed."""
+    (first, one), *others = parts.items()
+    for name, other in others:
+        for what, mine, theirs in (
+            ("game", one.game_name, other.game_name),
+            ("game settings", one.game_options, other.game_options),
+            ("frames", one.frame, other.frame),
+            ("actions", action_sizes(one), action_sizes(other)),
+        ):
+            if mine != theirs:
+                raise SpecError(
+                    f"parts '{first}' and '{name}' have other {what} ({mine} and {theirs}), and "
+                    "cannot be mixed"
+                )
+    seen: dict[str, str] = {}
+    split: dict[str, tuple[str, str]] = {}
+    for name, part in parts.items():
+        if part.fingerprint in seen:
+            raise SpecError(f"parts '{seen[part.fingerprint]}' and '{name}' are the same")
+        seen[part.fingerprint] = name
+        for info in part.episodes:
+            where = part.split_of(info)
+            before, other_split = split.setdefault(info.content_sha256, (name, where))
+            if other_split != where:
+                raise DataError(
+                    f"an episode is in the {other_split} set of part '{before}' and in the {where} "
+                    f"set of part '{name}' (its episode {info.index}): a dev loss over it would be "
+                    "too low"
+                )
+
+
+def _write(out: Path, rows: list[Part], parts: list[FrameDemonstrations]) -> None:
+    """Link the episodes, and write what says "complete" last."""
+    episodes: list[EpisodeInfo] = []
+    hashes: list[str] = []
+    dev: list[int] = []
+    for part in parts:
+        for info in part.episodes:
+            row = dataclasses.replace(info, index=len(episodes))
+            source, target = part.episode_path(info.index), episode_path(out, row.index)
+            if source.suffix == target.suffix:
+                link_or_copy(source, target)
+            else:  # a kind of its own, whose files only it can read
+                write_episode(target, part.read(info.index), row)
+            if part.split_of(info) == "dev":
+                dev.append(row.index)
+            episodes.append(row)
+            hashes.append(sha256_file(target))
+    one = parts[0]
+    made = MixedDemonstrations(
+        path=out,
+        game_name=one.game_name,
+        game_options=one.game_options,
+        expert_name=" + ".join(f"{row.weight:.4g} {row.name}" for row in rows),
+        frame=one.frame,
+        n_actions=one.n_actions,
+        episodes=tuple(episodes),
+        file_sha256=tuple(hashes),
+        dev_episodes=frozenset(dev),
+        fingerprint="",
+        expert_recurrent=any(part.expert_recurrent for part in parts),
+        action_sizes=one.action_sizes,
+        unrepeatable=next((part.unrepeatable for part in parts if part.unrepeatable), None),
+        read_as=tuple(dict.fromkeys(line for part in parts for line in part.read_as)),
+        parts=tuple(rows),
+    )
+    write_episode_table(out, episodes, set(dev))
+    write_json(out / DONE, _table(made))
+
+
+def _table(made: MixedDemonstrations) -> dict[str, Any]:
+    """Return what `demonstrations.json` holds."""
+    table = {
+        "kind": KIND,
+        "format": FORMAT,
+        "parts": made.parts,
+        "game": made.game_name,
+        "game_options": made.game_options,
+        "expert": made.expert_name,
+        "expert_recurrent": made.expert_recurrent,
+        "frame": made.frame,
+        "n_actions": made.n_actions,
+        "action_sizes": made.action_sizes,
+        "unrepeatable": made.unrepeatable,
+        "read_as": made.read_as,
+        "episodes": made.episodes,
+        "file_sha256": made.file_sha256,
+        "dev_episodes": sorted(made.dev_episodes),
+        "fingerprint": made.counted_fingerprint(),
+    }
+    return jsonable({**table, "table_digest": table_digest(table)})
+
+
+DEMONSTRATIONS.add(KIND, MixedDemonstrations.open)
