@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -52,6 +53,24 @@ def test_a_point_of_a_study_of_whole_games(study, nethack_demos):
     assert study.references()["expert"].mean == nethack_demos.score()[0]
     told = read_json(study.folder.run(small.run_id).episodes(2e7))
     assert [row["length"] for row in told] == [25, 25] or all(row["death"] for row in told)
+
+
+def test_evaluation_ranks_as_the_challenge_and_tells_who_was_played(study, capsys):
+    small, _ = study.points("extra")
+    words = ["evaluate", str(study.path / small.checkpoint), "--episodes", "3"]
+    words += ["--max-steps", "4", "--game-options", "character=@"]
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    account = told["account"]
+    assert account["ranking"]["games"] == account["ranking"]["scored"] == 3
+    assert account["ranking"]["mean_score"] == pytest.approx(told["return_mean"])
+    assert sum(r["games"] for r in account["by_role"]) == 3
+    assert {r["role"] for r in account["by_role"]} == {row["role"] for row in told["facts"]}
+    assert account["by_cause"][0]["cause"] == "cut off: step limit"
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "3 games: 0 ascensions, median score" in shown
+    assert "few" in shown
 
 
 def test_what_a_study_will_cost_is_measured_on_noise(study):

@@ -21,6 +21,7 @@ from isoclone.base.formatting import duration, interval_text, plus_minus, si
 from isoclone.base.records import Point
 from isoclone.cli.output import print_plain
 from isoclone.cli.screen import STDERR, STDOUT, Screen, styled, table
+from isoclone.games.accounts import EpisodeAccount
 from isoclone.laws.saved import WORDS, Worth
 from isoclone.laws.words import laws_text, return_text
 from isoclone.report.measured import Measured
@@ -355,3 +356,16 @@ def show_episodes(told: dict[str, Any]) -> None:
         else:
             listed = ", ".join(f"{cause} {count}" for cause, count in list(figure.items())[:10])
             STDOUT.print(f"{name}: {listed or 'none'}")
+
+
+def show_account(account: EpisodeAccount) -> None:
+    """Print what a game tells of many episodes: its lines, its tables, its notes."""
+    for line in account.lines:
+        STDOUT.say(line)
+    for each in account.tables:
+        shown = table(each.head)
+        for row in each.rows:
+            shown.add_row(*row)
+        STDOUT.print(shown)
+    for note in account.notes:
+        STDOUT.say((note, "dim"))

@@ -13,6 +13,7 @@ from isoclone.cli.flags import parse_options
 
 if TYPE_CHECKING:
     from isoclone.evaluation.rollout import Returns
+    from isoclone.games.accounts import EpisodeAccount
 
 
 def train(
@@ -115,7 +116,14 @@ def evaluate(
         json: print one JSON document.
     """
     from isoclone.agents.checkpoint import load_checkpoint
-    from isoclone.cli.console import STDOUT, ConsoleObserver, plus_minus, print_plain, show_episodes
+    from isoclone.cli.console import (
+        STDOUT,
+        ConsoleObserver,
+        plus_minus,
+        print_plain,
+        show_account,
+        show_episodes,
+    )
     from isoclone.cli.output import print_json
     from isoclone.evaluation.dev_loss import dev_loss
     from isoclone.evaluation.rollout import rollout, summary
@@ -128,6 +136,7 @@ def evaluate(
     judged_on = _source_for(policy, demos) if demos is not None else None
     the_game = _game_of(policy, game_options, max_steps)
     played: Returns | None = None
+    account: EpisodeAccount | None = None
     if is_playable(the_game):
         with ConsoleObserver() as observer:
             observer.phase("play", f"{episodes} episodes of {the_game.name}")
@@ -156,6 +165,9 @@ def evaluate(
             "summary": summary(played.facts, getattr(the_game, "episode_summary", None)),
             "facts": played.facts,
         }
+        tell = getattr(the_game, "account_of", None)
+        account = tell(played.facts) if tell else None
+        figures |= {"account": account.figures} if account else {}
     if json:
         print_json(figures)
         return
@@ -164,6 +176,8 @@ def evaluate(
         STDOUT.say(f"return {plus_minus(played.mean, played.se, 2)} over {episodes} episodes")
     if played and played.facts:
         show_episodes(figures["summary"])
+    if account:
+        show_account(account)
     if judged_on is not None:
         loss_text = plus_minus(figures["dev_loss"], figures["dev_loss_se"])
         STDOUT.say(f"dev loss {loss_text} nats, accuracy {figures['dev_accuracy']:.3f}")

@@ -127,6 +127,8 @@ class Game(Protocol):
     |   | game itself is filmed. SpecError says why they cannot |
     | `frames_per_second: int` | agent steps a second in films; 30 |
     | `episode_summary: tuple[str, ...]` | which of `episode_facts` are summed up; all |
+    | `account_of(facts) -> games.accounts.EpisodeAccount` | more that `evaluate` tells of the |
+    |   | episodes played: figures and tables of the game's own; nothing |
     | `spaces: games.spaces.ReadSpaces` | reads play that others recorded in the environment's own |
     |   | observations and actions; it has to be the game's frames and numbers of actions |
     | `has_environment: bool` | False where there is nothing to play; True |

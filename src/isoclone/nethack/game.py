@@ -29,6 +29,7 @@ import numpy as np
 
 from isoclone.base.errors import MissingExtraError, SpecError, UnknownNameError
 from isoclone.base.registry import resolved
+from isoclone.games.accounts import EpisodeAccount
 from isoclone.games.base import FrameSpec, Game, SerialVector, VectorEnv, slot_seeds
 from isoclone.games.process_vector import ProcessVector
 from isoclone.nethack.share import share_code
@@ -313,8 +314,9 @@ class NetHackEnv:
         'points' (NetHack's own total at the end), 'depth' (the deepest level reached), 'turns',
         'length' (agent steps), 'end' ('terminated', 'step limit', 'no progress', or the argument of
         `quit`), 'death' (NetHack's words; 'quit' for a game cut off), 'character'
-        (role-race-alignment-gender); of a recorded game also the names of its 'folder' and
-        'ttyrec'. A fact that is missing in NetHack's log is None.
+        (role-race-alignment-gender), 'role' and 'race' (of who was played, as in 'Mon' and 'Hum');
+        of a recorded game also the names of its 'folder' and 'ttyrec'. A fact that is missing in
+        NetHack's log is None.
 
         Raises:
             SpecError: no episode has ended yet.
@@ -341,6 +343,8 @@ class NetHackEnv:
             "end": end,
             "death": death,
             "character": "-".join(names) if all(names) else None,
+            "role": log.get("role"),
+            "race": log.get("race"),
             **self._recording(),
         }
 
@@ -515,6 +519,11 @@ class NetHack:
     def scripted_experts(self) -> dict[str, Any]:
         """Return the game's scripted experts by variant; only the challenge has one."""
         return {"explorer": "isoclone.nethack.experts.bot:NetHackBot"} if self.is_challenge else {}
+
+    def account_of(self, facts: Sequence[dict[str, Any]]) -> EpisodeAccount:
+        """Return games ranked as the NetHack Challenge does, by role, race and cause of death."""
+        told: EpisodeAccount = resolved("isoclone.nethack.ranking:account")(facts)
+        return told
 
     def options(self) -> dict[str, Any]:
         """Return the settings beside the name."""

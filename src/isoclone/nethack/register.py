@@ -19,6 +19,7 @@ def register() -> None:
     ic.register_recipe("nethack", "isoclone.nethack.study:RECIPE")
     ic.register_recipe("ppo-nethack", "isoclone.nethack.study:PLAY_RECIPE")
     ic.register_study("nethack", "isoclone.nethack.study:NETHACK")
+    ic.register_section("challenge", "isoclone.nethack.report:challenge")
     ic.register_section("paper", "isoclone.nethack.report:paper")
     ic.register_verb("demos import nld", "isoclone.nethack.cli:import_nld")
     ic.register_verb("demos select", "isoclone.nethack.cli:select")

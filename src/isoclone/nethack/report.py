@@ -1,4 +1,4 @@
-"""The report's section on NetHack: the published frontier beside the study's."""
+"""The report's sections on NetHack: the Challenge's ranking; the published frontier."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from isoclone.nethack.ranking import FEW, HEAD, account, ranking
 from isoclone.report.facts import Facts
 from isoclone.report.figures import QUANTITIES, layout_of, log_axis
 from isoclone.report.sections import Section
+from isoclone.report.templating import environment
 from isoclone.report.words import number, power, whole
 
 # Tuyls et al. 2023, NetHack: the lowest dev loss at each budget, C = 6ND, as reported.
@@ -40,6 +42,55 @@ def paper(facts: Facts) -> Section | None:
     )
     label = "Dev loss against compute by 6ND, this study's and the paper's frontier"
     return Section("Beside the paper", figures={label: _chart(facts)}, note=note)
+
+
+RANKED = 12  # agents that the ranking shows
+RANK_NOTE = (
+    "The NetHack Challenge 2021 ranks by ascensions, then by the median score, then by the mean "
+    "score. The median has a 95 % interval by order statistics, the mean its standard error over "
+    "games."
+)
+
+
+def challenge(facts: Facts) -> Section | None:
+    """Return the study's agents ranked as the Challenge does, and what ended the best's games.
+
+    None for other games, and where no facts about games were recorded.
+    """
+    if facts.spec.game.split("/")[0] != "nethack" or not facts.episodes:
+        return None
+    parts: Any = environment().get_template("macros.html.j2").module
+    everyone = {(p.run_id, p.budget_flops): p for p in facts.everyone}
+    known = {key: ranking(rows) for key, rows in facts.episodes.items() if key in everyone}
+    order = sorted(known, key=lambda key: known[key].order, reverse=True)
+    if not order:
+        return None
+    agent = facts.agent and (facts.agent.run_id, facts.agent.budget_flops)
+    shown = [key for place, key in enumerate(order, 1) if place <= RANKED or key == agent]
+    head = ("rank", "agent", "C, FLOPs", "games", *HEAD[1:])
+    rows = [
+        [
+            order.index(key) + 1,
+            f"N {whole(everyone[key].params)}" + (" (forecast agent)" if key == agent else ""),
+            power(everyone[key].budget_flops),
+            f"{known[key].games}{', few' if known[key].games < FEW else ''}",
+            *known[key].cells,
+        ]
+        for key in shown
+    ]
+    left = len(order) - len(shown)
+    body = [parts.table(head, rows, "figures")]
+    if left:
+        body.append(Markup("<p class=note>{} more agents are ranked lower.</p>").format(left))
+    judged = agent if agent in known else order[0]
+    told = account(facts.episodes[judged])
+    who = "The forecast agent" if judged == agent else f"The first, N {everyone[judged].params:,}"
+    body.append(Markup("<p>{}, {}.</p>").format(who, told.lines[0]))
+    for table in told.tables:
+        body.append(parts.table(table.head, table.rows, "figures"))
+    for note in (*told.notes, RANK_NOTE):
+        body.append(Markup("<p class=note>{}</p>").format(note))
+    return Section("As the NetHack Challenge ranks", html=Markup("").join(body))
 
 
 def _chart(facts: Facts) -> dict[str, Any]:

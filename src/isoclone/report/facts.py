@@ -128,6 +128,8 @@ class Facts:
         video: an MP4 file of the forecast agent at play.
         went: facts about the forecast agent's episodes, for games that have any
             (see `evaluation.rollout.summary`).
+        episodes: the game's facts about each episode of a point, by run id and budget, for games
+            that have any.
         training: the training curves that there are, by size, the forecast agent's included.
         trace: what each process did when, as far as the study's trace tells.
         law_name: the law that the study asks for.
@@ -151,6 +153,7 @@ class Facts:
     video: bytes | None = None
     baselines: dict[str, Baseline] = field(default_factory=dict)
     went: dict[str, Any] = field(default_factory=dict)
+    episodes: dict[tuple[str, float], tuple[dict[str, Any], ...]] = field(default_factory=dict)
     training: tuple[TrainingFacts, ...] = ()
     trace: tuple[Span, ...] = ()
     law_name: str = DEFAULT_LAW

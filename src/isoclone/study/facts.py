@@ -55,6 +55,7 @@ def gather(study: Study) -> Facts:
         tested=tested,
         baselines=_try(study.baselines, missing, "Baselines") or {},
         went=_try(lambda: _went(study, tested), missing, "Episodes") or {},
+        episodes=_episodes(study, missing),
         training=_training(study, missing),
         trace=tuple(read_spans(study.folder.trace)),
         video=video.read_bytes() if video.exists() else None,
@@ -179,6 +180,17 @@ def _went(study: Study, tested: Tested | None) -> dict[str, Any]:
         return {}
     path = study.folder.run(agent.run_id).episodes(agent.budget_flops)
     return summary(read_json(path)) if path.exists() else {}
+
+
+def _episodes(study: Study, missing: list[str]) -> dict[tuple[str, float], tuple[Any, ...]]:
+    """Return the game's facts about the episodes of every point, where it tells any."""
+    found: dict[tuple[str, float], tuple[Any, ...]] = {}
+    for point in study.points(None):
+        path = study.folder.run(point.run_id).episodes(point.budget_flops)
+        rows = _try(partial(read_json, path), missing, "Episodes") if path.exists() else None
+        if rows:
+            found[point.run_id, point.budget_flops] = tuple(rows)
+    return found
 
 
 def _training(study: Study, missing: list[str]) -> tuple[TrainingFacts, ...]:
