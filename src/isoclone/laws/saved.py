@@ -82,7 +82,7 @@ def flops_saved(
     if measure not in MEASURED:
         raise SpecError(f"measure must be one of {', '.join(MEASURED)}, not '{measure}'")
     groups = [_Group.of(table, measure) for table in (with_it, without)]
-    obstacle = _obstacle(groups, level)
+    obstacle = _obstacle(groups, level, ("the first group", "the second group"))
     if obstacle:
         raise FitError(obstacle.message)
     return _compared(groups, level)
@@ -100,7 +100,7 @@ def worth(label: str, table: Mapping[str, Any], base: str, base_table: Mapping[s
         groups = [_Group.of(each, measure) for each in (base_table, table)]
     except (DataError, FitError) as error:
         return Worth(label, base, measure, status=(Status("no_points", str(error)),))
-    obstacle = _obstacle(groups, None)
+    obstacle = _obstacle(groups, None, (f"'{base}'", f"'{label}'"))
     if obstacle:
         return Worth(label, base, measure, status=(obstacle, *_remarks(groups)))
     found = _compared(groups, None)
@@ -228,8 +228,8 @@ def _best(curves: list[Curve]) -> Curve:
     return np.take_along_axis(x, best, 0)[0], np.take_along_axis(y, best, 0)[0]
 
 
-def _obstacle(groups: list[_Group], level: float | None) -> Status | None:
-    """Return why two groups cannot be compared, or not at this level."""
+def _obstacle(groups: list[_Group], level: float | None, who: tuple[str, str]) -> Status | None:
+    """Return why two groups, of these names, cannot be compared, or not at this level."""
     named = WORDS[groups[0].measure]
     curves = [group.curve() for group in groups]
     if any(len(x) < 2 for x, _ in curves):
@@ -239,9 +239,16 @@ def _obstacle(groups: list[_Group], level: float | None) -> Status | None:
     shown = groups[0].shown
     ends = sorted((shown(low), shown(high)))
     if low > high:
-        spans = [f"{shown(y[0]):.4g} to {shown(y[-1]):.4g}" for _, y in curves]
-        said = f"both groups come to the same {named} at none of their budgets ({spans[0]}, and "
-        return Status("no_overlap", f"{said}{spans[1]}): add budgets until they meet")
+        ahead = int(np.argmax([y[0] for _, y in curves]))
+        (x, y), (other_x, other_y) = curves[ahead], curves[1 - ahead]
+        least, most = float(np.exp(x[0])), float(np.exp(other_x[-1]))
+        said = (
+            f"{who[ahead]} comes to a {named} of {shown(y[0]):.4g} with its least budget "
+            f"({least:.3g} FLOPs), {who[1 - ahead]} no further than {shown(other_y[-1]):.4g} with "
+            f"its largest ({most:.3g}): {who[ahead]} needs at most {least / most:.2g} of the "
+            "FLOPs; smaller and larger budgets would tell how many"
+        )
+        return Status("no_overlap", said)
     if level is not None and not ends[0] <= level <= ends[1]:
         said = f"both groups come to the same {named} between {ends[0]:.4g} and {ends[1]:.4g}"
         return Status("no_overlap", f"{said}, not at {level:.4g}")
