@@ -64,9 +64,10 @@ def verbs() -> dict[str, Callable[..., Any]]:
         laws,
         runs,
         study,
+        tune,
     )
 
-    rooms = (study, ablation, runs, games, doctor, demos, imports, agents, expert, laws)
+    rooms = (study, ablation, tune, runs, games, doctor, demos, imports, agents, expert, laws)
     found = {words: call for room in rooms for words, call in room.VERBS.items()}
     load_plugins()
     for words, call in VERBS.items():
