@@ -144,6 +144,10 @@ class AtariEnv:
         self._idle.append(self.ale)
         del self.ale
 
+    def lives(self) -> int:
+        """Return how many lives are left."""
+        return int(self.ale.lives())
+
     def ram(self) -> np.ndarray:
         """Return the 128 bytes of console memory."""
         return self.ale.getRAM()

@@ -56,7 +56,8 @@ class FrameSpec:
 class Env(Protocol):
     """One environment. Experts that need more (RAM, emulator state) find it on the class itself.
 
-    One that holds a process or much memory may also define `close()`.
+    One that holds a process or much memory may also define `close()`, and one of a game with lives
+    `lives() -> int`, how many are left.
     """
 
     def reset(self, seed: int) -> np.ndarray:
@@ -211,6 +212,13 @@ class SerialVector:
                 ends[:, slot] = terminated, truncated
                 self._live[slot] = False
         return self._frames.copy(), rewards, ends[0], ends[1]
+
+    def lives(self) -> np.ndarray | None:
+        """Return the lives left in each slot, (n,) int64; None where the game has none."""
+        envs: list[Any] = self._envs
+        if not all(hasattr(env, "lives") for env in envs):
+            return None
+        return np.array([env.lives() for env in envs], np.int64)
 
     def episode_facts(self, slot: int) -> dict[str, Any]:
         """Return the game's facts about the slot's last episode; most games have none."""

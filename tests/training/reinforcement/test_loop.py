@@ -95,6 +95,20 @@ def test_a_run_killed_after_every_iteration_has_the_same_weights(
     assert timeless(killed) == timeless(whole)
 
 
+@pytest.mark.parametrize("lives", [False, True])
+def test_a_lost_life_is_an_end_where_the_recipe_says_so(start: Start, lives: bool) -> None:
+    settings = dataclasses.replace(SHORT, rollout_steps=128, rewards="sign", lives=lives)
+    trainer = start("atari/Breakout", "cnn", settings)
+    rollouts = [trainer.player.next(False, False) for _ in range(2)]
+    ends = sum(int(played.ends.sum()) for played in rollouts)
+    episodes = sum(len(played.returns) for played in rollouts)
+    assert (ends > 2 * episodes) == lives  # a game of Breakout has five lives
+    assert ends > 0
+    assert all((played.following[played.ends] == 0).all() for played in rollouts)
+    without = start("toy", settings=settings)
+    assert without.player.next(False, False).ends.sum() > 0
+
+
 def test_a_run_is_saved_where_every_episode_has_just_begun(start: Start) -> None:
     settings = dataclasses.replace(SHORT, rollout_steps=112, batch_size=64)  # 16 episodes of 7
     first = start("recall", "mlp-lstm", settings)

@@ -159,7 +159,7 @@ class PpoTrainer:
         recipe, seed = self.recipe, TRAINED_IN + self.run.seed
         rewards = Rewards(recipe.rewards, recipe.slots, recipe.discount)
         state = self.module.initial_state(recipe.slots)
-        about = (recipe.slots, rewards, seed, state, self.unroll, self.device)
+        about = (recipe.slots, rewards, seed, state, self.unroll, self.device, recipe.lives)
         return Actors(self.game, self.encoder, *about)
 
     def _player_of(self, actors: Actors) -> Player:

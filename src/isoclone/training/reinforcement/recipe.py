@@ -35,6 +35,8 @@ class PpoRecipe:
         frames: how frames are encoded, see `policies.encode`; statistics are those of random play.
         rewards: what is learned from: 'raw'; 'sign', -1, 0 or 1 [reward clipping]; 'scaled', over
             the SD of the discounted return so far, at most 10 [reward scaling and clipping].
+        lives: a lost life ends what a sample can gain, though the game goes on; in games that tell
+            of lives [episodic life].
         critic: 'shared' is a linear layer on the policy's features, 'separate' a network of the
             same kind and width [shared and separate networks].
         discount, gae_lambda: of generalised advantages (Schulman et al. 2016) [GAE].
@@ -73,6 +75,7 @@ class PpoRecipe:
     target_kl: float = 0.0
     lag: int = 0
     rewards: str = "scaled"
+    lives: bool = False
     critic: str = "shared"
     frames: str = "unit"
     average: float = 0.0
@@ -188,4 +191,5 @@ PPO_ATARI = PpoRecipe(
     batch_size=256,
     clip=0.1,
     rewards="sign",
+    lives=True,
 )

@@ -48,8 +48,9 @@ class Rollout:
 
     Arrays are (steps, slots, ...) unless said. `codes` (rows, slots, size) are encoded frames: row
     `history + t` is the frame seen at step t; `first` the row of the episode's first frame.
-    `following` is the next value within the episode: 0 after a terminal step, that of the last
-    observation after a truncated one. `states` are a recurrent policy's before each unroll.
+    `ends` are last steps of episodes, or of lives. `following` is the next value within one: 0
+    after a terminal step, that of the last observation after a truncated one. `states` are a
+    recurrent policy's before each unroll.
     """
 
     codes: np.ndarray
@@ -99,6 +100,7 @@ class Actors:
         state: of a recurrent policy before an episode's first step; {} without memory.
         unroll: steps that a recurrent policy learns in one piece; 0 without memory.
         device: where the policy thinks.
+        lives: whether a lost life counts as an end.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Actors:
         state: State,
         unroll: int,
         device: torch.device,
+        lives: bool = False,
     ):
         self._game, self._encoder, self._seed = game, encoder, seed
         self.slots, self.rewards, self._unroll = slots, rewards, unroll
@@ -125,6 +128,7 @@ class Actors:
         self._window = np.zeros((self._history + 1, slots, encoder.spec.size), encoder.dtype)
         self._age = np.zeros(slots, np.int64)  # steps of this episode so far
         self.state, self._device = state, device
+        self._lives = getattr(self.env, "lives", None) if lives else None
 
     def begin(self) -> None:
         """Start the first episode in every slot; not needed before `restore`."""
@@ -201,13 +205,15 @@ class Actors:
         self, module: ActorCritic, rollout: Rollout, t: int, chosen: np.ndarray, dtype: torch.dtype
     ) -> np.ndarray:
         """Act in all slots; return the value of what follows (slots,) where an episode ended."""
+        before = self._lives_left()
         frames, rewards, terminated, truncated = self.env.step(chosen)
         ended = terminated | truncated
+        over = ended | (self._lives_left() < before)
         self._sums += rewards
         for slot, action in enumerate(chosen.tolist()):
             self._taken[slot].append(action)
-        rollout.rewards[t] = self.rewards.shaped(rewards, ended)
-        rollout.ends[t] = ended
+        rollout.rewards[t] = self.rewards.shaped(rewards, over)
+        rollout.ends[t] = over
         self._push(frames)
         values = np.zeros(self.slots)
         cut = np.flatnonzero(truncated & ~terminated)
@@ -220,6 +226,11 @@ class Actors:
             self._begin(gone)
         rollout.codes[self._history + t + 1] = self._window[-1]
         return values
+
+    def _lives_left(self) -> np.ndarray:
+        """Return the lives left in each slot (slots,); 0 where they do not count."""
+        left = self._lives() if self._lives else None
+        return np.zeros(self.slots) if left is None else left
 
     def _worth(self, module: ActorCritic, slots: np.ndarray, dtype: torch.dtype) -> np.ndarray:
         window = self._window[:, slots].swapaxes(0, 1)[None]
