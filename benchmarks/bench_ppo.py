@@ -2,6 +2,7 @@
 
     python benchmarks/bench_ppo.py returns [GAME STEPS]     # 5 seeds each; the mean, its SE, a z
     python benchmarks/bench_ppo.py speed                    # in turns, on one core
+    python benchmarks/bench_ppo.py lag                      # play while learning; two quiet cores
 
 Equal are: the network (policy and critic apart, two layers of 64, ReLU, orthogonal), Adam, slots,
 rollout, minibatches, passes, every coefficient; rewards as they are. Policies are judged by 50
@@ -11,8 +12,10 @@ whole episodes with drawn actions. For the speed on Breakout both have the paper
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -154,11 +157,33 @@ def speed() -> None:
     show("steps per CPU second, played and learned from; reference: SB3", rows)
 
 
+def lag() -> None:
+    """Time play and learning in turn, and both at once, by the clock."""
+    trainers = [
+        ours("atari/Breakout", "cnn", 8, dataclasses.replace(ATARI, lag=lag), 0) for lag in (0, 1)
+    ]
+    seconds: list[list[float]] = [[], []]
+    for _ in range(8):
+        for trainer, spent in zip(trainers, seconds, strict=True):
+            trainer.iterate()  # what is played ahead of a pause does not count
+            begun = time.perf_counter()
+            for _ in range(3):
+                trainer.iterate()
+            spent.append((time.perf_counter() - begun) / 3)
+            trainer.player.wait()
+    steps = ATARI.samples_per_iteration
+    alone, together = (steps / float(np.median(spent)) for spent in seconds)
+    rows = [("Breakout, width 8", alone, together, "> 1")]
+    show("steps per second, play and learning at once; reference: in turn", rows)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     what, *rest = sys.argv[1:] or ["speed"]
     if what == "speed":
         speed()
+    elif what == "lag":
+        lag()
     else:
         for name, steps in {rest[0]: int(rest[1])}.items() if rest else GAMES.items():
             returns(name, steps)

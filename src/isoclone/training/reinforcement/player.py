@@ -67,6 +67,11 @@ class Player:
         teacher = self._teacher if taught else None
         return self._actors.play(module, self._steps, self._dtype, teacher)
 
+    def wait(self) -> None:
+        """Wait until nothing is being played."""
+        if self._playing is not None:
+            self._playing.exception()
+
     def close(self) -> None:
         """Wait for what is being played, and close the environments."""
         if self._thread is not None:
