@@ -15,6 +15,7 @@ from isoclone.agents.checkpoint import load_checkpoint
 from isoclone.base.errors import SpecError
 from isoclone.base.records import Point
 from isoclone.base.store import read_json, write_json
+from isoclone.cli import main
 from isoclone.evaluation.rollout import rollout
 from isoclone.executors import executor
 from isoclone.games import game
@@ -117,6 +118,22 @@ def test_runs_start_from_the_clone_of_their_width(tmp_path: Path) -> None:
     weights = study.folder.clone(4)
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     assert [harm.path for harm in examine(study.path)] == [weights]
+
+
+def test_clones_are_looked_at_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], whole: Study
+) -> None:
+    """A game without a study is calibrated, which takes time; a wrong clone is refused first."""
+    Study.create(tmp_path / "begun", **FIELDS)
+    for place, said in (
+        (tmp_path / "begun", "has no trained agent"),
+        (tmp_path, "holds no study"),
+        (whole.path, "its game is 'gym/CartPole-v1', not 'recall'"),
+    ):
+        words = ["run", "recall", "--learn", "rl", "--from", str(place), "--widths", "3", "4", "6"]
+        assert main([*words, "--out", str(tmp_path / "out")]) != 0
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

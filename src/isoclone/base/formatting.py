@@ -61,12 +61,16 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
+HUGE = 1e7  # from where a number's digits are counted from its front
+
+
 def plus_minus(value: float | None, error: float | None, digits: int = 3) -> str:
     """Return '0.512 ± 0.004', without what is missing."""
     if value is None:
         return "-"
-    text = f"{value:.{digits}f}"
-    return text if error is None else f"{text} ± {error:.{digits}f}"
+    spec = f".{digits}f" if abs(value) < HUGE else ".4g"
+    text = f"{value:{spec}}"
+    return text if error is None else f"{text} ± {error:{spec}}"
 
 
 def interval_text(interval: Interval | dict[str, Any] | None, spec: str = ".3g") -> str:

@@ -92,7 +92,7 @@ def _spec_of_game(name: str, out: Path | None, changes: Changes, workers: int) -
     from isoclone.remote import local
     from isoclone.study.calibrate import MINUTES, calibrated, unsized
     from isoclone.study.calibrate_play import calibrated_play, unsized_play
-    from isoclone.study.clones import like_clones
+    from isoclone.study.clones import agents_of, like_clones
     from isoclone.study.folder import HEAVY, StudyFolder
     from isoclone.study.spec import read_spec
 
@@ -102,6 +102,8 @@ def _spec_of_game(name: str, out: Path | None, changes: Changes, workers: int) -
         if clones is not None:
             fields = like_clones(clones) | {k: v for k, v in fields.items() if v}
         spec = unsized_play(name, clones is not None, **fields).trust()
+        if clones is not None:
+            agents_of(clones, spec)  # refused before anything is measured
     else:
         spec = unsized(name, **fields).trust()
     if spec.game == DATA:  # of all that is data, the demonstrations' directory tells which

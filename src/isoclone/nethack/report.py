@@ -29,10 +29,12 @@ NOTE = Markup(
 
 
 def paper(facts: Facts) -> Section | None:
-    """Return the published NetHack frontier beside the study's; None for other games."""
+    """Return the published NetHack frontier beside the study's; None without dev losses."""
     if facts.spec.game.split("/")[0] != "nethack" or not facts.measured:
         return None
     ours = facts.best[-1]
+    if ours.dev_loss is None:  # learned by play
+        return None
     note = NOTE.format(
         batch=whole(PAPER_BATCH),
         loss=number(ours.dev_loss),

@@ -55,10 +55,12 @@ def like_clones(place: Path) -> dict[str, Any]:
     """Return what a study that starts from clones takes over: policy, its options, and the sizes.
 
     Raises:
-        SpecError: there is no study.
+        SpecError: there is no study, or none that was trained.
     """
     there = _study_at(place)
     widths = sorted({p.width for p in StudyFolder(place).read_points() if p.checkpoint})
+    if not widths:
+        raise SpecError(f"--from {place} has no trained agent")
     return {
         "policy": there.policy,
         "policy_options": there.policy_options,

@@ -179,7 +179,8 @@ def _went(study: Study, tested: Tested | None) -> dict[str, Any]:
     if agent is None:
         return {}
     path = study.folder.run(agent.run_id).episodes(agent.budget_flops)
-    return summary(read_json(path)) if path.exists() else {}
+    names = getattr(study.spec.make_game(), "episode_summary", None)
+    return summary(read_json(path), names) if path.exists() else {}
 
 
 def _episodes(study: Study, missing: list[str]) -> dict[tuple[str, float], tuple[Any, ...]]:
