@@ -335,7 +335,7 @@ def test_names_are_listed_by_kind(call):
 
 def test_a_mistake_is_one_line_where_stdout_is_not_utf8():
     done = run("demos", "shw", env={**os.environ, "PYTHONIOENCODING": "latin-1"})
-    said = "Unrecognized options: shw; there are record, show"
+    said = "Unrecognized options: shw; there are record, mix, show"
     assert done.returncode == 2
     assert done.stderr.startswith(f"isoclone: {said}")
     assert len(done.stderr.splitlines()) == 1
