@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tyro.extras import SubcommandApp
 
 DESCRIPTION = """How big a model, how many demonstrations, what score: before the compute is spent.
-The same for learning by play, without demonstrations: `isoclone run GAME --learn rl`.
 `isoclone VERB --help` tells of each flag; `isoclone --version` prints the version; with any verb,
 `--import MODULE` imports a module of yours first: what it registers is then known, and
 `--unpack-limit 8GiB` lets a file unpack to more than 2 GiB."""

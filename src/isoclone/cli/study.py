@@ -27,7 +27,7 @@ def run(
     allow_other_version: bool = False,
     json: bool = False,
 ) -> None:
-    """Carry out a whole study: demonstrations, sweep, laws, forecast, agent, report.
+    """Carry out a study, of cloning or of play: sweep, laws, forecast, agent, report.
 
     Run the same command again to go on after an interruption; finished work is not done twice.
 

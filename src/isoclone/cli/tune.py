@@ -26,7 +26,7 @@ def tune(
     allow_other_version: bool = False,
     json: bool = False,
 ) -> None:
-    """Find a study's learning rate and batch size: a grid at three sizes, and a law through it.
+    """Find a study's learning rate and batch size: a grid at three sizes, and a law.
 
     The smallest, middle and largest width are trained to every budget at each rate and batch size.
     The best rates give a power law of width and samples, and with it the recipe, which is then
