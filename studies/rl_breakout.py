@@ -1,4 +1,4 @@
-"""Breakout learned by its own play: 4 sizes, 4 budgets, 2 seeds; over an hour on two quiet cores.
+"""Breakout learned by its own play: 4 sizes, 4 budgets, 2 seeds; 45 minutes on two quiet cores.
 
     isoclone run studies/rl_breakout.py
 

@@ -1,4 +1,4 @@
-"""NetHack learned by its own play, from the clones of the study `nethack`: an hour on two cores.
+"""NetHack learned by its own play, from the clones of the study `nethack`: 20 minutes, two cores.
 
     isoclone run nethack --demos demos/aa
     isoclone run studies/rl_nethack.py
