@@ -71,7 +71,7 @@ def timeless(trainer: PpoTrainer) -> list[dict[str, Any]]:
         ("toy", "mlp", {"frames": "standardise", "critic": "separate", "target_kl": 0.01}),
         ("toy", "cnn-transformer", {"lag": 1, "rewards": "sign"}),
         ("recall", "mlp-lstm", {"lag": 1}),
-        ("atari/Breakout", "cnn", {"rewards": "sign"}),
+        ("atari/Breakout", "cnn", {"rewards": "sign", "lives": True}),
     ],
 )
 def test_a_run_killed_after_every_iteration_has_the_same_weights(
