@@ -146,6 +146,7 @@ PUBLIC = [
     "Session",
     "Study",
     "StudySpec",
+    "Suite",
     "TrainedPolicy",
     "demos_from",
     "evaluate",

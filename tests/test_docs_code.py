@@ -30,7 +30,7 @@ FILES = {
     for block in blocks_of("extending.md")
 }
 SCRIPTS = {"make_arrays.py": "arrays.py"}  # a script, and the study that needs what it makes
-STUDIES = sorted(FILES.keys() - SCRIPTS.keys() - {"rates.py"})
+STUDIES = sorted(FILES.keys() - SCRIPTS.keys() - {"rates.py", "two_toys.py"})
 
 
 def run_page(page: str) -> None:
@@ -84,6 +84,14 @@ def test_examples_are_short():
     for name, code in FILES.items():
         lines = [line for line in code.splitlines()[1:] if line.strip()]
         assert len(lines) <= LONGEST, f"{name} has {len(lines)} lines"
+
+
+def test_the_example_of_a_suite_runs(tmp_path):
+    (tmp_path / "two_toys.py").write_text(FILES["two_toys.py"])
+    words = ("-m", "isoclone", "run", "two_toys.py", "--out", "out", "--executor", "serial")
+    told = json.loads(python(tmp_path, *words, "--json"))
+    assert [row["phase"] for row in told["studies"]] == ["finished", "finished"]
+    assert (tmp_path / "out/suite.html").exists()
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -38,6 +38,7 @@ _ROOMS = {
     "Session": "isoclone.study.session",
     "Study": "isoclone.study.study",
     "StudySpec": "isoclone.study.spec",
+    "Suite": "isoclone.study.suite",
     "TrainedPolicy": "isoclone.agents.checkpoint",
     "demos_from": "isoclone.demos.foreign",
     "evaluate": "isoclone.api",
@@ -126,6 +127,7 @@ if TYPE_CHECKING:
     from isoclone.study.session import Session as Session
     from isoclone.study.spec import StudySpec as StudySpec
     from isoclone.study.study import Study as Study
+    from isoclone.study.suite import Suite as Suite
     from isoclone.training.recipes import Recipe as Recipe
     from isoclone.training.recipes import recipe as recipe
 

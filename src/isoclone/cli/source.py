@@ -158,11 +158,23 @@ def _holds_study(source: str, asked: bool) -> bool:
     return not named or (StudyFolder(Path(source)).holds_study() and not asked)
 
 
+_SEEN: dict[str, dict[str, Any]] = {}  # file -> what it set, until `object_in` asks for it
+
+
+def sets(file: str, name: str) -> bool:
+    """Return whether a user's Python file sets a name; it is run once for this and `object_in`."""
+    from isoclone.executors.setup import run_file
+
+    _SEEN[file] = run_file(file)
+    return name in _SEEN[file]
+
+
 def object_in(file: str, name: str, kind: type[T]) -> T:
     """Return the object of that name and kind in a user's Python file; workers run it, too."""
     from isoclone.executors.setup import STUDY_FILE_VARIABLE, run_file
 
-    found = run_file(file).get(name)
+    names = _SEEN.pop(file, None) or run_file(file)
+    found = names.get(name)
     os.environ[STUDY_FILE_VARIABLE] = str(Path(file).resolve())
     if not isinstance(found, kind):
         raise SpecError(f"{file} must set `{name}` to an isoclone.{kind.__name__}")

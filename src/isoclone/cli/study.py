@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional
 
-from isoclone.base.errors import ExecutionError, StoreError, UnknownNameError
+from isoclone.base.errors import ExecutionError, SpecError, StoreError, UnknownNameError
 from isoclone.cli.flags import CHANGES, CREW, FLAT, Changes, Crew
 from isoclone.cli.source import planned_study, study_of
+from isoclone.cli.suite import means_suite, plan_suite, report_suite, run_suite, status_suite
 
 
 def run(
@@ -40,17 +41,19 @@ def run(
         isoclone run --demos demos/door             # imported, without an environment
         isoclone run atari/Pong --samples 20000     # look-ahead plays; the plan says the cost
         isoclone run studies-out/breakout           # go on with it
+        isoclone run studies/atari8.py              # a suite: one study a game, one page
         isoclone run studies-out/breakout --repair  # and say of lost files what became of them
 
     Args:
         study: the name of a ready-made study (`isoclone games` lists them), atari/<Name>, any other
-            game with --expert or --demos, a Python file with a `study` object, or a study directory
-            to resume; with --demos alone, the game of the demonstrations.
+            game with --expert or --demos, a Python file with a `study` or a `suite` object, or the
+            directory of either to resume; with --demos alone, the game of the demonstrations.
         out: where to put it; studies-out/<name> unless said.
         device: cpu, cuda or mps.
         track: show curves and points in tensorboard or wandb, or both; after each point.
         require_forecast: fail (exit status 1) unless every figure that was forecast and measured
-            lies inside its interval, and the interval excludes something.
+            lies inside its interval, and the interval excludes something; of a suite, unless the
+            law holds in every study.
         allow_other_version: go on where another version of isoclone or torch, or another kind of
             device, made points; each point says what made it.
         repair: say of each file that was missing or torn what became of it, and never put another
@@ -66,6 +69,12 @@ def run(
     from isoclone.study.session import Session
     from isoclone.study.track import tracking
 
+    if means_suite(study):
+        _refuse_for_suite({"--track": track, "--repair": repair})
+        rows = run_suite(study, out, changes, crew, device, allow_other_version, json)
+        if require_forecast:
+            _require_laws(rows)
+        return
     pool = crew.gathered()
     the_study = study_of(study, out, changes, device, pool.workers)
     plan = the_study.plan(pool.workers)
@@ -100,6 +109,19 @@ def run(
     _refuse_harm(the_study)
     if require_forecast:
         _require_forecast(tested["verdicts"])
+
+
+def _refuse_for_suite(flags: dict[str, Any]) -> None:
+    """Raise SpecError if a flag was given that a suite does not have."""
+    if given := [flag for flag, value in flags.items() if value]:
+        raise SpecError(f"{given[0]} is for one study, not for a suite: give it a study's folder")
+
+
+def _require_laws(rows: Any) -> None:
+    """Raise ExecutionError unless the law holds in every study of a suite."""
+    bad = [f"{row.name} {row.verdict}" for row in rows if row.verdict != "holds"]
+    if bad:
+        raise ExecutionError(f"the law does not hold everywhere: {', '.join(bad)}")
 
 
 def _require_forecast(verdicts: dict[str, str | None]) -> None:
@@ -168,6 +190,10 @@ def plan(
     from isoclone.executors import check_workers
 
     count = check_workers(workers)
+    if means_suite(study):
+        _refuse_for_suite({"--save": save})
+        plan_suite(study, out, changes, count, json)
+        return
     the_study = planned_study(study, out, changes, count)
     planned = the_study.plan(count)
     print_json(planned) if json else show_plan(planned, STDOUT)
@@ -190,7 +216,7 @@ def status(
         isoclone status studies-out/breakout --how 7482a432cf44
 
     Args:
-        study: a study directory.
+        study: a study's directory, or a suite's.
         how: a run's id: show the command that measures each of its points.
         json: print one JSON document.
     """
@@ -202,6 +228,10 @@ def status(
     from isoclone.study.examine import examine
     from isoclone.study.study import Study
 
+    if means_suite(str(study)):
+        _refuse_for_suite({"--how": how})
+        status_suite(study, json)
+        return
     the_study = Study.open(study)
     if how is not None:
         _show_how(the_study, how, json)
@@ -292,7 +322,7 @@ def report(study: Positional[Path], *, json: bool = False) -> None:
         isoclone report studies-out/breakout
 
     Args:
-        study: a study directory.
+        study: a study's directory, or a suite's.
         json: print one JSON document.
     """
     from isoclone.cli.console import STDOUT
@@ -300,6 +330,9 @@ def report(study: Positional[Path], *, json: bool = False) -> None:
     from isoclone.study import pipeline
     from isoclone.study.study import Study
 
+    if means_suite(str(study)):
+        report_suite(study, json)
+        return
     path = pipeline.write_report(Study.open(study))
     print_json({"report": path.resolve().as_posix()}) if json else STDOUT.say(str(path))
 

@@ -135,6 +135,30 @@ def by_variant(rows: Sequence[Measured], key: str) -> Figure:
     return {"data": traces, "layout": layout}
 
 
+def by_game(marks: Sequence[tuple[str, float, float | None, float | None]], title: str) -> Figure:
+    """Draw one figure of several games, with its interval: (game, value, low, high) each."""
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [value for _, value, _, _ in marks],
+        "y": [name for name, _, _, _ in marks],
+        "hoverinfo": "x+y",
+        "marker": {"color": "@law", "size": 10},
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [0.0 if high is None else high - value for _, value, _, high in marks],
+            "arrayminus": [0.0 if low is None else value - low for _, value, low, _ in marks],
+            "color": "@law/0.6",
+        },
+    }
+    names = [name for name, _, _, _ in reversed(marks)]
+    y = {**_axis(""), "type": "category", "categoryarray": names, "categoryorder": "array"}
+    layout = layout_of(linear_axis(title), {**y, "automargin": True})
+    layout["showlegend"] = False
+    return {"data": [trace], "layout": layout}
+
+
 def against_cost(rows: Sequence[Measured], cost: str, key: str = "dev_loss") -> Figure:
     """Draw dev loss or return of each variant against its cost: 'flops', or 'train_seconds'."""
     labels = list(dict.fromkeys(m.label for m in rows))

@@ -49,6 +49,7 @@ from isoclone.base.records import Point, Run
 from isoclone.base.store import read_json, write_json
 
 STUDY_FILE, STUDY_COPY = "study.json", "study.copy.json"
+SUITE_FILE = "suite.json"  # of a folder of studies
 HEAVY = ("demos", "recordings")  # not fetched from an object store only to look at a study
 R = TypeVar("R", Run, Point)
 # A file as it was when it was read, and whether it belongs there.
@@ -316,3 +317,8 @@ class StudyFolder:
         run = self.run(record.run_id)
         own = run.checkpoint(record.budget_flops).relative_to(self.path).as_posix()
         return [run.point(record.budget_flops)] if record.checkpoint in (None, own) else []
+
+
+def is_suite(path: str | Path) -> bool:
+    """Return whether a directory holds a suite of studies, see `study.suite`."""
+    return (Path(path) / SUITE_FILE).exists()

@@ -1,0 +1,195 @@
+"""One study of a suite in figures, and where its law fails."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from isoclone.base.records import Forecast, Interval, Point, Record, Status
+from isoclone.base.results import TESTED, Reference, Tested
+
+HOLDS, FAILS, UNFINISHED, FAILED = "holds", "fails", "unfinished", "failed"
+WORDS = {"dev_loss": "dev loss", "return_mean": "return"}
+CLEARLY = 1.96  # standard errors
+PASSED_ON = ("loss_no_guide", "saturated", "no_returns", "law_failed")  # from the law's own list
+
+
+@dataclass(frozen=True)
+class Compared(Record):
+    """A study of a suite: its exponents, its tested forecast, and what is wrong with its law.
+
+    Attributes:
+        name: of the study, which is that of its folder.
+        phase: how far it is, in words.
+        verdict: 'holds', 'fails' (see `failings`), 'unfinished', 'failed' (see `reason`).
+        failings: what the law does not do in this game, a `Status` each.
+        exponents: of 'params', 'samples', 'dev_loss' and 'return_mean' against compute.
+        share: of the way from random play to the expert that the forecast agent's mean return is.
+        share_se: its standard error, from those of the three returns; None if one is unknown.
+    """
+
+    name: str
+    game: str
+    phase: str
+    verdict: str
+    points: int
+    failed_points: int
+    reason: str | None
+    failings: tuple[Status, ...]
+    exponents: dict[str, Any]
+    forecast: Forecast | None
+    agent: Point | None
+    verdicts: dict[str, Any]
+    random: Reference | None
+    expert: Reference | None
+    share: float | None
+    share_se: float | None
+
+
+def compared(
+    name: str,
+    game: str,
+    phase: str,
+    points: list[Point],
+    laws: dict[str, Any] | None,
+    tested: Tested | None,
+    references: dict[str, Reference],
+    reason: str | None = None,
+) -> Compared:
+    """Return a study of a suite in figures.
+
+    Args:
+        laws: what `laws.json` holds; None where no law was fitted.
+        tested: the forecast, with its agent if that was trained.
+        reason: why the study ended early, if it did.
+    """
+    found = exponents_of(laws or {})
+    finished = tested is not None and tested.point is not None and phase == "finished"
+    failings = failings_of(laws, found, tested) if laws or finished else ()
+    bad = [p for p in points if p.status == "failed"]
+    if bad:
+        said = f"{len(bad)} points failed ({bad[0].reason})"
+        failings = (*failings, Status("points_failed", said))
+    verdict = FAILS if failings else HOLDS
+    if reason is not None:
+        verdict = FAILED
+    elif not finished:
+        verdict = UNFINISHED
+    agent = tested.point if tested else None
+    low, high = references.get("random"), references.get("expert")
+    share, error = share_of(agent, low, high)
+    return Compared(
+        name=name,
+        game=game,
+        phase=phase,
+        verdict=verdict,
+        points=len(points),
+        failed_points=len(bad),
+        reason=reason,
+        failings=failings,
+        exponents=found,
+        forecast=tested.forecast if tested else None,
+        agent=agent,
+        verdicts=tested.verdicts if tested else dict.fromkeys(TESTED),
+        random=low,
+        expert=high,
+        share=share,
+        share_se=error,
+    )
+
+
+def exponents_of(laws: dict[str, Any]) -> dict[str, Interval | None]:
+    """Return each law's exponent with its interval: its own, else that of the isoFLOP optima."""
+    fitted = laws.get("laws") or {}
+    optima = (laws.get("exponents") or {}).get("isoflop_optima") or {}
+    found: dict[str, Interval | None] = {}
+    for key in ("params", "samples", "dev_loss", "return_mean"):
+        told = (fitted.get(key) or {}).get("exponent") or optima.get(key)
+        found[key] = Interval(**told) if told else None
+    return found
+
+
+def failings_of(
+    laws: dict[str, Any] | None, exponents: dict[str, Interval | None], tested: Tested | None
+) -> tuple[Status, ...]:
+    """Return what the law does not do in a game, each by a code of its own.
+
+    no_law                no law could be fitted
+    no_interior_optima    at no budget the best size lies inside the sampled ones
+    few_optima            at too few budgets: the exponents of N and D lean on a prior
+    loss_does_not_fall    the interval of the loss exponent reaches 0
+    return_does_not_rise  of a study by return: the interval of its exponent reaches 0
+    loss_no_guide         dev loss hardly predicts the return
+    forecast_outside      a measured figure lies outside the forecast's interval
+    forecast_says_nothing an interval excludes too little of what could come to have held
+    forecast_not_tested   the forecast agent has no figure to judge the forecast by
+
+    `saturated`, `no_returns` and `law_failed` are passed on from the law.
+    """
+    if laws is None:
+        return (Status("no_law", "no law could be fitted to its points"),)
+    found = _of_optima(laws)
+    loss = exponents["dev_loss"]
+    if loss is not None and (loss.high is None or loss.high >= 0):
+        text = f"its exponent is {loss.value:.2f} and may be 0 or more"
+        found.append(Status("loss_does_not_fall", f"dev loss may not fall with compute: {text}"))
+    gain = exponents["return_mean"]
+    if loss is None and gain is not None and (gain.low is None or gain.low <= 0):
+        text = f"its exponent is {gain.value:.2f} and may be 0 or less"
+        found.append(Status("return_does_not_rise", f"return may not rise with compute: {text}"))
+    told = [Status(**row) for row in laws.get("status", [])]
+    told += tested.forecast.status if tested else []
+    known = {status.code: status for status in told if status.code in PASSED_ON}
+    return (*found, *known.values(), *_of_test(tested))
+
+
+def _of_optima(laws: dict[str, Any]) -> list[Status]:
+    """Return whether too few budgets tell the best size."""
+    told = {row["code"]: row["message"] for row in laws.get("status", [])}
+    curves = laws.get("isoflops") or []
+    if curves and not any(curve["interior"] for curve in curves):
+        text = f"at none of {len(curves)} budgets the best size lies inside the sampled sizes"
+        return [Status("no_interior_optima", text)]
+    return [Status("few_optima", told["few_optima"])] if "few_optima" in told else []
+
+
+def _of_test(tested: Tested | None) -> list[Status]:
+    """Return which figures of a tested forecast did not come as forecast."""
+    if tested is None or tested.point is None:
+        return []
+    found = []
+    if not any(tested.verdicts.values()):
+        reason = tested.point.reason or "it has neither figure, or no interval was forecast"
+        found.append(Status("forecast_not_tested", f"nothing was compared: {reason}"))
+    for key, word in tested.verdicts.items():
+        interval, value = getattr(tested.forecast, key), getattr(tested.point, key)
+        if word == "outside":
+            text = f"{WORDS[key]} {value:.3g} lies outside the forecast {interval.value:.3g}"
+            found.append(Status("forecast_outside", text))
+        elif word == "says nothing":
+            share = 100 * tested.forecast.excludes.get(key, 0.0)
+            text = f"the interval of the {WORDS[key]} excludes {share:.0f} % of what could come"
+            found.append(Status("forecast_says_nothing", text))
+    return found
+
+
+def share_of(
+    agent: Point | None, random: Reference | None, expert: Reference | None
+) -> tuple[float | None, float | None]:
+    """Return the share of the way from random play to the expert, with its standard error.
+
+    (R - r) / (e - r); the error is that of its linearisation in the three independent means. None
+    where a return is missing, or the expert is not better than random play by more than `CLEARLY`
+    standard errors of their difference.
+    """
+    if agent is None or agent.return_mean is None or random is None or expert is None:
+        return None, None
+    span = expert.mean - random.mean
+    if not span > CLEARLY * math.hypot(random.se, expert.se):
+        return None, None
+    share = (agent.return_mean - random.mean) / span
+    if agent.return_se is None:
+        return share, None
+    parts = (agent.return_se, (1 - share) * random.se, share * expert.se)
+    return share, math.hypot(*parts) / span

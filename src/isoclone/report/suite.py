@@ -1,0 +1,63 @@
+"""The page of a suite: one row and one mark a game, and where the law fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from isoclone.base.records import Interval
+from isoclone.base.store import write_bytes
+from isoclone.report.compared import Compared
+from isoclone.report.figures import by_game
+from isoclone.report.page import whole_page
+from isoclone.report.sections import Section
+from isoclone.report.templating import environment
+
+PARTS = ("params", "samples", "dev_loss", "return_mean")
+
+
+def write_suite(path: Path, name: str, question: str, rows: Sequence[Compared]) -> Path:
+    """Write the page that compares the studies of a suite; return its path."""
+    parts: Any = environment().get_template("suite.html.j2").module  # its macros
+    sections = {
+        "games": Section("Game by game", html=parts.games(rows)),
+        "failings": Section("Where the law fails", html=parts.failings(rows)),
+        "exponents": Section("Exponents", html=parts.exponents(rows, PARTS), figures=_drawn(rows)),
+        "forecast": Section("Forecast against measurement", html=parts.forecasts(rows)),
+        "share": Section("From random play to the expert", html=parts.shares(rows)),
+    }
+    if shares := [row for row in rows if row.share is not None]:
+        drawn = {"share": by_game([(r.name, *_span(r)) for r in shares], "share of the way")}
+        sections["share"] = Section(
+            "From random play to the expert", html=parts.shares(rows), figures=drawn
+        )
+    header = parts.header(name, question, rows)
+    page = whole_page(f"{name}: an isoclone suite", header, sections)
+    write_bytes(path, page.encode())
+    return path
+
+
+def _span(row: Compared) -> tuple[float, float | None, float | None]:
+    """Return the share with a 95 % interval of 1.96 standard errors to both sides."""
+    share, half = row.share or 0.0, None if row.share_se is None else 1.96 * row.share_se
+    return share, *((None, None) if half is None else (share - half, share + half))
+
+
+def _drawn(rows: Sequence[Compared]) -> dict[str, Any]:
+    """Return a chart of each exponent that any game has."""
+    titles = {
+        "params": "exponent of N",
+        "samples": "exponent of D",
+        "dev_loss": "exponent of dev loss",
+        "return_mean": "exponent of return",
+    }
+    drawn = {}
+    for key in PARTS:
+        known: list[tuple[str, Interval]] = [
+            (row.name, row.exponents[key]) for row in rows if row.exponents.get(key)
+        ]
+        if known:
+            marks = [(name, i.value, i.low, i.high) for name, i in known]
+            drawn[key] = by_game(marks, titles[key])
+    return drawn

@@ -1,0 +1,31 @@
+"""The eight Atari games of Tuyls et al. 2023, one study each, on one page.
+
+    isoclone plan studies/atari8.py
+    isoclone run studies/atari8.py                           # look-ahead plays first: hours
+    isoclone run studies/atari8.py --demos demos/atari8      # of folders named after the studies
+    isoclone run studies-out/atari8                          # go on with it
+
+Budgets are sized so that a game takes less than 25 minutes on two cores once its demonstrations are
+there; `plan` says how long look-ahead records them.
+"""
+
+import isoclone as ic
+from isoclone.study.builtins import for_atari
+
+GAMES = (
+    "BattleZone", "Qbert", "BankHeist", "Boxing", "Breakout", "NameThisGame", "Phoenix",
+    "SpaceInvaders",
+)  # fmt: skip
+
+suite = ic.Suite(
+    name="atari8",
+    question="Do the laws of imitation hold in the paper's eight Atari games?",
+    studies=[
+        for_atari(f"atari/{game}").replace(
+            name=game.lower(),
+            samples=100_000,
+            budgets_flops=(2e10, 5e10, 1e11, 2e11, 5e11, 1e12, 2e12),
+        )
+        for game in GAMES
+    ],
+)
