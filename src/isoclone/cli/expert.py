@@ -67,7 +67,7 @@ def train(
     from isoclone.experts import train_expert
     from isoclone.games import game as find_game
     from isoclone.study.clones import best_agent, settings_of
-    from isoclone.training.device import check_device
+    from isoclone.training.device import found_device
     from isoclone.training.reinforcement.expert import WIDTH, train_agent
 
     own = policy is not None or width is not None or start_from is not None
@@ -97,7 +97,7 @@ def train(
                 WIDTH if width is None else width,
                 clone,
                 seed=seed,
-                device=check_device(device),
+                device=found_device(device),
                 episodes=episodes,
                 progress=told,
             )

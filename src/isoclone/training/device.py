@@ -24,15 +24,13 @@ def precision_for(precision: str, device: str) -> str:
 
 
 def check_device(device: str) -> str:
-    """Return the device, if this machine has it; 'auto' is a GPU of CUDA's, else the CPU.
+    """Return the device, if this machine has it.
 
     Raises:
         SpecError: it does not.
     """
     import torch
 
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
     kind = device.partition(":")[0]
     there = {
         "cpu": True,
@@ -43,3 +41,16 @@ def check_device(device: str) -> str:
         have = ", ".join(name for name, here in there.items() if here)
         raise SpecError(f"device '{device}' is not available here (available: {have})")
     return device
+
+
+def found_device(device: str) -> str:
+    """Return the device, if this machine has it; 'auto' is a GPU of CUDA's, else the CPU.
+
+    Raises:
+        SpecError: it does not.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return check_device(device)
