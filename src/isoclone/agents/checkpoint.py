@@ -153,6 +153,19 @@ def save_checkpoint(
     save_tensors(path, tensors, {**metadata, "format": FORMAT, "encoder": described})
 
 
+def described(
+    run: Run, samples: int, n_actions: int, action_sizes: tuple[int, ...], dtype: torch.dtype
+) -> dict[str, Any]:
+    """Return what a checkpoint tells of its policy, for `save_checkpoint`."""
+    return {
+        "run": run.to_json(),
+        "samples": samples,
+        "n_actions": n_actions,
+        **({"action_sizes": action_sizes} if action_sizes else {}),
+        "precision": str(dtype).removeprefix("torch."),
+    }
+
+
 def load_checkpoint(path: str | Path, device: str = "cpu") -> TrainedPolicy:
     """Load a trained policy from a checkpoint file.
 

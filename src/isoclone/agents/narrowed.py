@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from isoclone.agents.checkpoint import TrainedPolicy, policy_for, save_checkpoint
+from isoclone.agents.checkpoint import TrainedPolicy, described, policy_for, save_checkpoint
 from isoclone.base.errors import SpecError
 
 State = dict[str, torch.Tensor]
@@ -26,12 +26,7 @@ def save_narrowed(policy: TrainedPolicy, game: str, actions: Sequence[int], path
         SpecError: a weight depends on the number of actions in a way that is not known.
     """
     run = dataclasses.replace(policy.run, game=game)
-    about = {
-        "run": run.to_json(),
-        "samples": policy.samples,
-        "n_actions": len(actions),
-        "precision": str(policy.dtype).removeprefix("torch."),
-    }
+    about = described(run, policy.samples, len(actions), (), policy.dtype)
     save_checkpoint(path, narrowed(policy, actions), policy.encoder, about)
 
 

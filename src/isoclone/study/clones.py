@@ -82,19 +82,25 @@ def agents_of(place: Path, spec: StudySpec) -> dict[int, Point]:
     Raises:
         SpecError: it holds no study, or none of this game and policy, or none that was trained.
     """
-    folder, there = StudyFolder(place), _study_at(place)
+    there = _study_at(place)
     actions_among(place, spec)
     for name in ("policy", "policy_options"):
         mine, theirs = getattr(spec, name), getattr(there, name)
         if mine != theirs:
             raise SpecError(f"--from {place}: its {name} is {theirs!r}, not {mine!r}")
-    found: dict[int, Point] = {}
-    for point in sorted(folder.read_points(), key=_trained):
-        if point.status == "ok" and point.checkpoint and (place / point.checkpoint).exists():
-            found[point.width] = point
+    found = {point.width: point for point in sorted(_agents(place), key=_trained)}
     if not found:
         raise SpecError(f"--from {place} has no trained agent")
     return found
+
+
+def _agents(place: Path) -> list[Point]:
+    """Return the points of a study whose agents are there."""
+    return [
+        point
+        for point in StudyFolder(place).read_points()
+        if point.status == "ok" and point.checkpoint and (place / point.checkpoint).exists()
+    ]
 
 
 def actions_among(place: Path, spec: StudySpec) -> tuple[int, ...] | None:
@@ -177,14 +183,9 @@ def best_agent(place: Path) -> Path:
     """
     if place.is_file():
         return place
-    folder = StudyFolder(place)
-    if not folder.holds_study():
+    if not StudyFolder(place).holds_study():
         raise SpecError(f"--from {place} is neither a checkpoint nor a study")
-    there = [
-        point
-        for point in folder.read_points()
-        if point.status == "ok" and point.checkpoint and (place / point.checkpoint).exists()
-    ]
+    there = _agents(place)
     if not there:
         raise SpecError(f"--from {place} has no trained agent")
     return place / str(min(there, key=_rank).checkpoint)

@@ -18,6 +18,7 @@ import torch
 
 from isoclone.agents.checkpoint import (
     TrainedPolicy,
+    described,
     load_tensors,
     policy_for,
     save_checkpoint,
@@ -305,18 +306,9 @@ class Trainer:
         """Write the policy as it stands, to be played and evaluated by anyone."""
         if not distributed.leads():
             return
-        save_checkpoint(
-            path,
-            self.weights(),
-            self.encoder,
-            {
-                "run": self.run.to_json(),
-                "samples": self.progress.samples,
-                "n_actions": self.n_actions,
-                **({"action_sizes": self.action_sizes} if self.action_sizes else {}),
-                "precision": str(self.dtype).removeprefix("torch."),
-            },
-        )
+        counted = (self.progress.samples, self.n_actions, self.action_sizes)
+        about = described(self.run, *counted, self.dtype)
+        save_checkpoint(path, self.weights(), self.encoder, about)
 
     # ------------------------------------------------------------------ saving and resuming
 

@@ -16,6 +16,7 @@ from isoclone.cli import main
 from isoclone.experts import AGENT_FILE, expert
 from isoclone.experts.score import Played
 from isoclone.games import game
+from isoclone.training.device import check_device, found_device
 from isoclone.training.reinforcement.expert import train_agent
 from isoclone.training.reinforcement.loop import PpoTrainer
 from isoclone.training.reinforcement.recipe import PPO
@@ -116,3 +117,21 @@ def test_numbers_that_are_not_positive_are_refused(changes: dict[str, int], tmp_
     with pytest.raises(SpecError, match="must be at least 1, not 0"):
         train_agent(game("toy"), tmp_path / "x", **{"steps": 100, **changes})
     assert not (tmp_path / "x").exists()
+
+
+def test_a_start_that_was_killed_is_begun_again(tmp_path: Path) -> None:
+    """What a killed writer left behind is no training of somebody else's."""
+    (tmp_path / ".training.json.here.1.tmp").write_text("{")
+    assert trained(tmp_path)["steps_taken"] == STEPS
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(SpecError, match="holds no training"):
+        trained(tmp_path / "other")
+
+
+def test_auto_is_a_device_where_one_is_to_be_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert found_device("auto") == check_device(found_device("auto"))
+    assert main(["run", "toy", "--device", "auto", "--out", str(tmp_path / "out")]) != 0
+    assert "device 'auto' is not available here" in capsys.readouterr().err

@@ -20,17 +20,17 @@ from typing import Any
 
 from isoclone.agents.checkpoint import TrainedPolicy, check_fits, load_checkpoint
 from isoclone.agents.expert import load_agent_expert
-from isoclone.base.errors import SpecError, SpecMismatchError
+from isoclone.base.errors import SpecError
 from isoclone.base.records import Run
-from isoclone.base.store import read_json, sha256_file, write_json
+from isoclone.base.store import claim, read_json, sha256_file, write_json
 from isoclone.experts import AGENT_FILE, score_expert
 from isoclone.games import Game, check_seed
-from isoclone.training.learner import SAVE_SECONDS
 from isoclone.training.recipes import suited_to_play
 from isoclone.training.reinforcement.loop import PpoTrainer
 from isoclone.training.reinforcement.recipe import PpoRecipe
 
 TRAINING_JSON, EXPERT_JSON = "training.json", "expert.json"
+HELD = ("another training", "training")
 LATEST = 100  # episodes whose mean return is told on the way
 WIDTH = 32
 
@@ -76,7 +76,7 @@ def train_agent(
         check_fits(begins, game)
     recipe = recipe or suited_to_play(game, taught=clone is not None)
     run = _run(game, policy, width, begins, sha256_file(clone)[:16] if clone else "", recipe, seed)
-    _claim(path, {"run": run.to_json(), "steps": steps})
+    claim(path, TRAINING_JSON, {"run": run.to_json(), "steps": steps}, HELD)
     if (path / EXPERT_JSON).exists():
         return read_json(path / EXPERT_JSON)
     with closing(PpoTrainer(run, game, path, device, begins).resume()) as trainer:
@@ -117,29 +117,14 @@ def _run(
     )  # fmt: skip
 
 
-def _claim(path: Path, request: dict[str, Any]) -> None:
-    """Take an empty directory, or check that it belongs to this request."""
-    place = path / TRAINING_JSON
-    if place.exists():
-        if read_json(place) != request:
-            raise SpecMismatchError(
-                f"{path} holds another training; choose another folder, or give what {place} says"
-            )
-        return
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise SpecError(f"{path} is not empty and holds no training; choose another folder")
-    write_json(place, request)
-
-
 def _learn(trainer: PpoTrainer, steps: int, progress: Told | None) -> None:
     """Train until so many steps are taken; the state is saved now and then, and at the end."""
-    begun, first, saved = time.monotonic(), trainer.progress.samples, time.monotonic()
+    begun, first = time.monotonic(), trainer.progress.samples
     latest: list[float] = []
-    while trainer.progress.samples < steps:
-        latest = (latest + trainer.iterate())[-LATEST:]
-        if time.monotonic() - saved > SAVE_SECONDS:
-            trainer.save()
-            saved = time.monotonic()
+
+    def told(returns: list[float]) -> None:
+        nonlocal latest
+        latest = (latest + returns)[-LATEST:]
         if progress:
             taken = trainer.progress.samples
             progress(
@@ -150,4 +135,6 @@ def _learn(trainer: PpoTrainer, steps: int, progress: Told | None) -> None:
                     "steps_per_second": (taken - first) / (time.monotonic() - begun),
                 }
             )
+
+    trainer.train_while(lambda: trainer.progress.samples < steps, told)
     trainer.save()

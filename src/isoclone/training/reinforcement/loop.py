@@ -12,6 +12,7 @@ optimiser is not counted, as everywhere.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import torch
 
 from isoclone.agents.checkpoint import (
     TrainedPolicy,
+    described,
     load_tensors,
     policy_for,
     save_checkpoint,
@@ -198,17 +200,34 @@ class PpoTrainer:
         Raises:
             Diverged: an advantage or a loss is not a finite number.
         """
+
+        def told(returns: list[float]) -> None:
+            if tell:
+                tell(self.progress.samples)
+
+        self.train_while(lambda: self.flops < budget_flops, told)
+
+    def train_while(
+        self, unfinished: Callable[[], bool], told: Callable[[list[float]], None]
+    ) -> None:
+        """Train as long as it is unfinished; the state is saved now and then.
+
+        Args:
+            told: told after every iteration the returns of episodes that ended in it.
+
+        Raises:
+            Diverged: an advantage or a loss is not a finite number.
+        """
         clock = time.process_time if self.device.type == "cpu" else time.monotonic
         begun, before = clock(), self.progress.seconds
         saved = time.monotonic()
-        while self.flops < budget_flops:
-            self.iterate()
+        while unfinished():
+            returns = self.iterate()
             self.progress.seconds = before + clock() - begun
             if time.monotonic() - saved > SAVE_SECONDS:
                 self.save()
                 saved = time.monotonic()
-            if tell:
-                tell(self.progress.samples)
+            told(returns)
 
     def iterate(self) -> list[float]:
         """Play one rollout and learn from it; return the returns of episodes that ended.
@@ -400,14 +419,8 @@ class PpoTrainer:
 
     def save_checkpoint(self, path: Path) -> None:
         """Write the policy as it stands, to be played and evaluated by anyone."""
-        sizes = several(self.game)
-        about = {
-            "run": self.run.to_json(),
-            "samples": self.progress.samples,
-            "n_actions": self.game.n_actions,
-            **({"action_sizes": sizes} if sizes else {}),
-            "precision": str(self.dtype).removeprefix("torch."),
-        }
+        counted = (self.progress.samples, self.game.n_actions, several(self.game))
+        about = described(self.run, *counted, self.dtype)
         save_checkpoint(path, self.weights(), self.encoder, about)
 
     # ------------------------------------------------------------------ saving and resuming
