@@ -3,6 +3,7 @@
 Reference: float32, channels-last, batch 64, bytes over 255, Adam. Ours: the same network
 by `isoclone.training.loop.Trainer` with the recipe `lean` (batch 32), from gathering the batch to
 the averaged weights, in both precisions: a study takes the one that is faster for its sizes.
+Then a step of the smallest policy, beside what its training curve takes of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from common import alternating, show
 from torch import nn
 
 import isoclone as ic
-from isoclone.study.builtins import BREAKOUT
+from isoclone.study.builtins import BREAKOUT, TOY
 from isoclone.study.estimate import _made_up
 from isoclone.training.device import PRECISIONS_TIMED
 from isoclone.training.loop import Trainer
@@ -51,6 +52,25 @@ def reference(width: int) -> object:
     return step
 
 
+def curve() -> tuple[float, float]:
+    """Return steps per CPU second of the toy game's smallest policy: whole, and its curve alone."""
+    spec = TOY.replace(policy="mlp")
+    with tempfile.TemporaryDirectory() as folder:
+        run = spec.run_for(4, 0, "benchmark", 1e7)
+        trainer = Trainer(run, _made_up(spec), ic.game(spec.game).n_actions, Path(folder))
+
+        def whole() -> int:
+            trainer.step()
+            return 1
+
+        def alone() -> int:
+            trainer.progress.step += 1
+            trainer._note(torch.tensor(1.0), trainer.flat.values.grad, trainer.recipe.batch_size)
+            return 1
+
+        return alternating(whole, alone)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     rows = []
@@ -70,6 +90,7 @@ def main() -> None:
             said = f"width {width}, {precision}, {rate:.0f} GFLOP/s"
             rows.append((said, theirs, mine, f">= {wanted}"))
     show("training samples per CPU second, 1 thread", rows)
+    show("steps per CPU second; ours: the curve's part alone", [("toy", *curve(), ">= 100")])
 
 
 if __name__ == "__main__":
