@@ -36,7 +36,7 @@ RECORDS = [
     Baseline(reason="worker lost"),
     Savings(1e9, 5e8, 0.5, 9, 6, (Decision(1e8, 4, "stopped", "2 sizes below"),)),
     results.Tested.of(FORECAST),
-    results.Tested.of(FORECAST, a_point(dev_loss=0.55)),
+    results.Tested.of(FORECAST, [a_point(dev_loss=0.55)]),
 ]
 
 
@@ -56,16 +56,16 @@ def test_to_json_and_back(record):
         (Savings, {**RECORDS[3].to_json(), "decisions": 3}, "decisions"),
         (
             results.Tested,
-            {"forecast": {}, "point": None, "holds": {}},
+            {"forecast": {}, "points": [], "holds": {}},
             "return_mean|dev_loss|params",
         ),
-        (results.Tested, {"forecast": FORECAST.to_json(), "point": None, "holds": {}}, "dev_loss"),
+        (results.Tested, {"forecast": FORECAST.to_json(), "points": [], "holds": {}}, "dev_loss"),
         (
             results.Tested,
             {**RECORDS[4].to_json(), "holds": {"dev_loss": 3, "return_mean": None}},
             "holds",
         ),
-        (results.Tested, {**RECORDS[4].to_json(), "point": {"width": 1}}, "run_id"),
+        (results.Tested, {**RECORDS[4].to_json(), "points": [{"width": 1}]}, "run_id"),
         (results.Tested, None, "table"),
     ],
 )
@@ -76,16 +76,43 @@ def test_wrong_fields_are_refused_by_name(kind, data, named):
 
 def test_a_forecast_is_judged_by_its_intervals():
     assert results.Tested.of(FORECAST).holds == {"dev_loss": None, "return_mean": None}
-    assert results.Tested.of(FORECAST, a_point(dev_loss=0.55)).holds["dev_loss"] is True
-    assert results.Tested.of(FORECAST, a_point(dev_loss=0.7)).holds["dev_loss"] is False
+    assert results.Tested.of(FORECAST, [a_point(dev_loss=0.55)]).holds["dev_loss"] is True
+    assert results.Tested.of(FORECAST, [a_point(dev_loss=0.7)]).holds["dev_loss"] is False
+
+
+def test_an_agent_of_several_seeds_is_judged_by_its_mean():
+    seen = {"dev_loss_se": 0.01, "episodes": 8}
+    points = [
+        a_point(seed=0, dev_loss=0.5, return_mean=20.0, return_se=3.0, **seen),
+        a_point(seed=1, dev_loss=0.7, return_mean=22.0, return_se=4.0, **seen),
+    ]
+    told = results.Tested.of(FORECAST, points)
+    assert (told.point.dev_loss, told.point.return_mean, told.point.episodes) == (0.6, 21.0, 16)
+    assert told.point.dev_loss_se == pytest.approx(0.1)  # the seeds', larger than the games'
+    assert told.point.return_se == pytest.approx(2.5)  # the games'
+    assert results.Tested.from_json(told.to_json()) == told
+
+
+def test_a_seed_without_figures_is_no_part_of_the_mean():
+    lost = a_point(seed=0, status="diverged", reason="not finite", dev_loss=None, dev_loss_se=None)
+    told = results.Tested.of(FORECAST, [lost, a_point(seed=1, status="ok", dev_loss=0.55)])
+    assert (told.point.seed, told.point.dev_loss, told.holds["dev_loss"]) == (1, 0.55, True)
+    assert results.Tested.of(FORECAST, [lost, lost]).point.status == "diverged"
+
+
+def test_a_forecast_of_one_seed_written_by_older_versions_is_read():
+    told = results.Tested.of(FORECAST, [a_point(dev_loss=0.55)])
+    old = {key: value for key, value in told.to_json().items() if key != "points"}
+    assert results.Tested.from_json(old) == told
+    assert results.Tested.from_json({**old, "point": None}).points == ()
 
 
 def test_an_interval_that_excludes_nothing_has_not_held():
     vague = dataclasses.replace(FORECAST, excludes={"dev_loss": 0.02})
-    told = results.Tested.of(vague, a_point(dev_loss=0.55))
+    told = results.Tested.of(vague, [a_point(dev_loss=0.55)])
     assert told.holds["dev_loss"] is None
     assert told.verdicts == {"dev_loss": "says nothing", "return_mean": None}
     assert told.to_json()["verdicts"]["dev_loss"] == "says nothing"
-    assert results.Tested.of(vague, a_point(dev_loss=0.7)).verdicts["dev_loss"] == "outside"
-    assert results.Tested.of(FORECAST, a_point(dev_loss=0.55)).verdicts["dev_loss"] == "inside"
+    assert results.Tested.of(vague, [a_point(dev_loss=0.7)]).verdicts["dev_loss"] == "outside"
+    assert results.Tested.of(FORECAST, [a_point(dev_loss=0.55)]).verdicts["dev_loss"] == "inside"
     assert results.Tested.of(vague).verdicts["dev_loss"] is None

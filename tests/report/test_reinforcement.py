@@ -40,7 +40,7 @@ def facts_of(table: dict[str, list[Any]], forecast_flops: float) -> Facts:
         laws=fitted.to_json(),
         isoflops=fitted.isoflop_curves(),
         curves=fitted.curves(grid),
-        tested=Tested.of(said, _agent(said)),
+        tested=Tested.of(said, [_agent(said)]),
     )
 
 

@@ -240,7 +240,7 @@ def test_without_returns(study: Path) -> None:
     edit_points(study, lambda p: p.update(nothing))
     edit(
         study / "forecast.json",
-        lambda d: (d["point"].update(nothing), d["forecast"].update(return_mean=None)),
+        lambda d: (d["points"][0].update(nothing), d["forecast"].update(return_mean=None)),
     )
     edit(study / "study.json", lambda d: d["spec"].update(episodes=0))
     page = page_of(study)
@@ -279,7 +279,7 @@ def test_failed_forecast_agent(study: Path) -> None:
     edit(
         study / "forecast.json",
         lambda d: (
-            d["point"].update(lost),
+            d["points"][0].update(lost),
             d.update(holds={"dev_loss": None, "return_mean": None}),
         ),
     )
@@ -340,16 +340,16 @@ def test_the_headline_names_who_played_and_how_often_it_was_seen(facts: Facts) -
     seen = dataclasses.replace(facts.agent, epochs=25.0, samples=samples)
     shown = dataclasses.replace(
         facts, demos=dataclasses.replace(facts.demos, expert="champion.zip"),
-        tested=results.Tested.of(facts.forecast, seen),
+        tested=results.Tested.of(facts.forecast, [seen]),
     )  # fmt: skip
     said = headline(shown)
     assert "Imitating the champion.zip expert in toy" in said
     assert re.search(r"\(the demonstrations <b>2[45][.\d]* times</b> over\)", said)
     fewer = dataclasses.replace(seen, epochs=50.0, samples=2 * samples)  # than the agent's own
-    shown = dataclasses.replace(shown, tested=results.Tested.of(facts.forecast, fewer))
+    shown = dataclasses.replace(shown, tested=results.Tested.of(facts.forecast, [fewer]))
     assert re.search(r"\(the demonstrations <b>2[45][.\d]* times</b> over\)", headline(shown))
     once = dataclasses.replace(seen, epochs=0.9)
-    shown = dataclasses.replace(facts, tested=results.Tested.of(facts.forecast, once))
+    shown = dataclasses.replace(facts, tested=results.Tested.of(facts.forecast, [once]))
     assert "times</b> over" not in headline(shown)
 
 

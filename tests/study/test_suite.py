@@ -187,7 +187,7 @@ def with_loss(study: Study, loss: float | None, excludes: float) -> Trial:
     found = study.tested()
     forecast = replace(found.forecast, excludes={"dev_loss": excludes}, return_mean=None, status=())
     assert found.point is not None
-    return Trial.of(forecast, replace(found.point, dev_loss=loss))
+    return Trial.of(forecast, [replace(found.point, dev_loss=loss)])
 
 
 def test_a_forecast_fails_if_it_is_missed_or_could_not_have_been(finished_study: Path):

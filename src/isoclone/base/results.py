@@ -6,13 +6,15 @@ Each goes to JSON and back without loss, and raises TypeError for a value not of
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from isoclone.base.records import Checked, Forecast, Point, conformed
 
 TESTED = ("dev_loss", "return_mean")  # the figures of a forecast that training can contradict
+ERROR_OF = {"dev_loss": "dev_loss_se", "return_mean": "return_se"}
 UNDETERMINED = "not determined by these points"
 SAYS_SOMETHING = 0.1  # of what could come, that an interval must exclude to have held at all
 
@@ -81,14 +83,14 @@ class Savings(Checked):
 class Tested(Checked):
     """A forecast, the agent trained to test it, and whether its figures lie in the intervals.
 
-    `point` is None before the agent is trained. `holds` has a key for each of `TESTED`: False
-    outside the interval, True inside one that could have been missed, None where there is no
-    interval or no figure, or where the interval excludes too little to say anything.
-    `verdicts` says it in words.
+    `points` has the agent once for each seed it was trained with; none before that. `point` is
+    their mean. `holds` has a key for each of `TESTED`: False outside the interval, True inside one
+    that could have been missed, None where there is no interval or no figure, or where the interval
+    excludes too little to say anything. `verdicts` says it in words.
     """
 
     forecast: Forecast
-    point: Point | None
+    points: tuple[Point, ...]
     holds: dict[str, Any]
 
     def __post_init__(self) -> None:
@@ -99,29 +101,36 @@ class Tested(Checked):
             conformed(answer, bool | None, f"holds['{name}']")
 
     @classmethod
-    def of(cls, forecast: Forecast, point: Point | None = None) -> Self:
-        """Return a forecast beside a point, judged by the forecast's intervals."""
-        holds: dict[str, bool | None] = {}
+    def of(cls, forecast: Forecast, points: Sequence[Point] = ()) -> Self:
+        """Return a forecast beside its agent's points, judged by the forecast's intervals."""
+        point, holds = mean_point(points), dict[str, bool | None]()
         for name in TESTED:
             interval, value = getattr(forecast, name), getattr(point, name, None)
             holds[name] = None if interval is None or value is None else interval.holds(value)
             if holds[name] and says_nothing(forecast, name):
                 holds[name] = None
-        return cls(forecast, point, holds)
+        return cls(forecast, tuple(points), holds)
+
+    @property
+    def point(self) -> Point | None:
+        """Return the agent, its figures the means over seeds; None before it is trained."""
+        return mean_point(self.points)
 
     @property
     def verdicts(self) -> dict[str, str | None]:
         """Return 'inside', 'outside' or 'says nothing' for each of `TESTED`; None if untested."""
-        words: dict[str, str | None] = {}
+        point, words = self.point, dict[str, str | None]()
         for name in TESTED:
-            known = getattr(self.forecast, name) and getattr(self.point, name, None) is not None
+            known = getattr(self.forecast, name) and getattr(point, name, None) is not None
             vague = "says nothing" if known and says_nothing(self.forecast, name) else None
             words[name] = {True: "inside", False: "outside", None: vague}[self.holds[name]]
         return words
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields and the verdicts as plain JSON values."""
-        return {**super().to_json(), "verdicts": self.verdicts}
+        """Return the fields, the mean over seeds and the verdicts as plain JSON values."""
+        mean = self.point
+        derived = {"point": mean and mean.to_json(), "verdicts": self.verdicts}
+        return {**super().to_json(), **derived}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
@@ -129,10 +138,39 @@ class Tested(Checked):
         _check_table(cls, data)
         try:
             forecast = Forecast.from_json(data["forecast"])
-            point = None if data["point"] is None else Point.from_json(data["point"])
-            return cls(forecast, point, data["holds"])
+            rows = data["points"] if "points" in data else [data["point"]]  # one seed, once
+            points = tuple(Point.from_json(row) for row in rows if row is not None)
+            return cls(forecast, points, data["holds"])
         except (AttributeError, KeyError) as error:
             raise TypeError(f"a field is missing or not a table: {error}") from error
+
+
+def mean_point(points: Sequence[Point]) -> Point | None:
+    """Return one agent, trained with several seeds, as its first point, one that is ok if any is.
+
+    Its dev loss and return are means over the seeds that have them, each with the larger of two
+    standard errors: that of its episodes, and that of the seeds' spread. `episodes` is their sum.
+    """
+    if len(points) < 2:
+        return next(iter(points), None)
+    figures: dict[str, Any] = {"episodes": sum(p.episodes for p in points)}
+    for name, error in ERROR_OF.items():
+        rows = [p for p in points if getattr(p, name) is not None]
+        if rows:
+            figures[name] = statistics.fmean(getattr(p, name) for p in rows)
+            figures[error] = _error_of_mean(rows, name, error)
+    return replace(min(points, key=lambda p: p.status != "ok"), **figures)
+
+
+def _error_of_mean(points: Sequence[Point], name: str, error: str) -> float | None:
+    """Return the standard error of a figure's mean over seeds; None if nothing is known of it."""
+    own, known = [getattr(p, error) for p in points], list[float]()
+    if None not in own:
+        known.append(math.hypot(*own) / len(points))
+    if len(points) > 1:
+        spread = statistics.stdev(getattr(p, name) for p in points)
+        known.append(spread / math.sqrt(len(points)))
+    return max(known, default=None)
 
 
 def says_nothing(forecast: Forecast, name: str) -> bool:

@@ -102,8 +102,9 @@ def run(
         )
     else:
         show_result(the_study, laws, tested)
-    if tested["point"]["status"] == "failed":
-        raise ExecutionError(f"the forecast agent failed: {tested['point']['reason']}")
+    for point in tested["points"]:
+        if point["status"] == "failed":
+            raise ExecutionError(f"the forecast agent failed: {point['reason']}")
     if failed := pipeline.failures(the_study):
         raise ExecutionError(failed)
     _refuse_harm(the_study)
@@ -252,8 +253,7 @@ def status(
         "running": running,
         "troubled": [p.to_json() for p in points if p.status != "ok"],
         "laws": (here / "laws.json").exists(),
-        "forecast_tested": (here / "forecast.json").exists()
-        and the_study.tested().point is not None,
+        "forecast_tested": (here / "forecast.json").exists() and bool(the_study.tested().points),
         "report": (here / "report.html").exists(),
         "mixtures": mixtures(points),
         "harms": jsonable(harms),

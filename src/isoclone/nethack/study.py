@@ -48,4 +48,5 @@ NETHACK = StudySpec(
     dev_samples=100_000,
     forecast_flops=5.4e12,
     forecast_episodes=200,
+    forecast_seeds=2,
 )

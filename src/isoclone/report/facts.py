@@ -195,13 +195,13 @@ class Facts:
 
     @property
     def agent(self) -> Point | None:
-        """Return the point of the agent that was trained to test the forecast."""
+        """Return the agent that was trained to test the forecast, its figures means over seeds."""
         return self.tested.point if self.tested else None
 
     @property
     def everyone(self) -> list[Point]:
-        """Return every point on the page: the sweep's, and the forecast agent's."""
-        return [*self.points, *([self.agent] if self.agent else [])]
+        """Return every point on the page: the sweep's, and the forecast agent's of each seed."""
+        return [*self.points, *(self.tested.points if self.tested else ())]
 
     @property
     def has_returns(self) -> bool:

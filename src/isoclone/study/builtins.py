@@ -22,6 +22,7 @@ TOY = StudySpec(
     episodes=32,
     dev_samples=5_000,
     forecast_episodes=64,
+    forecast_seeds=2,
 )
 
 BREAKOUT = StudySpec(
@@ -38,6 +39,7 @@ BREAKOUT = StudySpec(
     dev_samples=6_000,
     forecast_flops=4.2e12,
     forecast_episodes=32,
+    forecast_seeds=2,
 )
 
 STUDIES.add("toy", lambda: TOY)

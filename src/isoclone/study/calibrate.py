@@ -55,6 +55,7 @@ EPOCHS = 4.0  # repeats are worth nearly as much as new samples so far (Muennigh
 EPISODES = (16, 8, 4, 2)  # for the return of a point: the first that takes no more than
 PLAYING = 0.4  # this share of the sweep
 FORECAST_EPISODES = (32, 16, 8)
+AGENT_SEEDS = 2  # that the forecast agent is trained with at most, where workers are free for it
 SEEDS = (0, 1, 2)  # where the data end before the time does, else two or one
 TWO_SEEDS, FEWEST = 20.0, 8  # two seeds where time allows budgets so far apart and so many episodes
 NO_SIZES: dict[str, Any] = {
@@ -329,6 +330,7 @@ class _Choice:
                 spec = one
         chosen = ("widths", "budgets_flops", "seeds", "episodes")
         fields = {name: getattr(spec, name) for name in chosen}
+        fields["forecast_seeds"] = min(AGENT_SEEDS, self._workers)
         return self._spec.replace(**fields, forecast_episodes=self._forecast_episodes())
 
     def _largest(self, seeds: tuple[int, ...]) -> StudySpec:

@@ -15,7 +15,7 @@ from typing import Any
 
 from isoclone.base.errors import SpecError
 from isoclone.games import game
-from isoclone.study.calibrate import NO_SIZES, name_for, policy_for
+from isoclone.study.calibrate import AGENT_SEEDS, NO_SIZES, name_for, policy_for
 from isoclone.study.estimate import Speed, measure_speed, sweep_seconds
 from isoclone.study.plan import grid
 from isoclone.study.spec import FORECAST_FACTOR, NOBODY, StudySpec
@@ -97,7 +97,11 @@ def calibrated_play(
     }
     budgets = tuple(float(f"{first * STEP**k:.2g}") for k in range(BUDGETS))
     return spec.replace(
-        widths=trial.widths, budgets_flops=budgets, forecast_flops=None, calibration=facts
+        widths=trial.widths,
+        budgets_flops=budgets,
+        forecast_flops=None,
+        forecast_seeds=min(AGENT_SEEDS, workers),
+        calibration=facts,
     )
 
 
@@ -122,5 +126,5 @@ def _share(
     sweep = sweep_seconds(trial, speed, costs, grid(trial), length) / workers
     agent, likely = largest * FORECAST_FACTOR, sorted(costs)[len(costs) // 2]
     trained = speed.train_seconds(agent / costs[likely], agent)
-    trained += spec.forecast_episodes * length / speed.rollout_steps_per_s
+    trained += trial.agent_episodes * length / speed.rollout_steps_per_s
     return max(sweep / SWEEP, trained / AGENT)

@@ -437,10 +437,11 @@ def estimate(
     cells = foreseen_cells(spec, done)
     added = {cell.width for cell in cells} - set(flops_per_sample)
     flops_per_sample = {**flops_per_sample, **{w: spec.sample_flops(w) for w in added}}
-    rollout_s = spec.forecast_episodes * episode_steps / speed.rollout_steps_per_s
-    forecast_s = rollout_s + speed.train_seconds(
+    rollout_s = spec.agent_episodes * episode_steps / speed.rollout_steps_per_s
+    train_s = speed.train_seconds(
         spec.forecast_budget / flops_per_sample[_likely_agent(spec)], spec.forecast_budget
     )
+    forecast_s = (rollout_s + train_s) * math.ceil(spec.forecast_seeds / workers)
     if any(point.role == "forecast" for point in done):
         forecast_s = 0.0
     rate = speed.expert_steps_per_s

@@ -35,7 +35,7 @@ from isoclone.base.errors import (
 from isoclone.base.formatting import plus_minus
 from isoclone.base.provenance import made_by, others
 from isoclone.base.records import Forecast, Point, Run
-from isoclone.base.results import Baseline, Tested
+from isoclone.base.results import Baseline, Tested, mean_point
 from isoclone.base.schema import kinds
 from isoclone.base.store import alone, read_json, sweep_leftovers, write_json, write_rows
 from isoclone.base.trace import Span, add_spans, this_process
@@ -490,14 +490,13 @@ def test_forecast(study: Study, session: Session) -> Tested:
 
     The players that the agent is compared with play on the workers that its training leaves free.
     """
-    tested = _forecast(study)
-    jobs = []
-    if tested.point is None or tested.point.status == "failed":
-        jobs.append(_forecast_job(study, tested.forecast, session))
+    tested, jobs = _forecast(study), list[Job]()
+    if not tested.points or any(p.status == "failed" for p in tested.points):
+        jobs = _forecast_jobs(study, tested.forecast, session)
     others = _baseline_tasks(study, tested.forecast)
     played = list(train_beside(jobs, "forecast", session, others))
-    for job in jobs:
-        tested = Tested.of(tested.forecast, _point_of(job))
+    if jobs:
+        tested = Tested.of(tested.forecast, [_point_of(job) for job in jobs])
         write_json(study.folder.forecast, tested.to_json())
         write_tables(study)
     if played:
@@ -534,29 +533,33 @@ def _film(study: Study, point: Point | None, session: Session) -> None:
 
 
 def train_forecast(study: Study, predicted: Forecast, session: Session | None = None) -> Point:
-    """Train the agent that a forecast describes, and measure it.
+    """Train the agent that a forecast describes, and return its point, the mean over its seeds.
 
     Raises:
         ExecutionError: the forecast's size costs more than its budget in a single batch.
     """
     session = session or Session()
-    job = _forecast_job(study, predicted, session)
-    train_all([job], "forecast", session)
-    return _point_of(job)
+    jobs = _forecast_jobs(study, predicted, session)
+    train_all(jobs, "forecast", session)
+    point = mean_point([_point_of(job) for job in jobs])
+    assert point is not None
+    return point
 
 
-def _forecast_job(study: Study, predicted: Forecast, session: Session) -> Job:
-    """Return the job of training the agent that a forecast describes, and say that it begins."""
-    agent, flops = forecast_run(study, predicted), predicted.flops
-    cost = study.spec.batch_flops(agent.width)
+def _forecast_jobs(study: Study, predicted: Forecast, session: Session) -> list[Job]:
+    """Return the jobs of training the agent that a forecast describes, and say that they begin."""
+    agents, flops = forecast_runs(study, predicted), predicted.flops
+    width = agents[0].width
+    cost = study.spec.batch_flops(width)
     if cost > flops:
         raise ExecutionError(
-            f"the forecast asks for width {agent.width}, of which one batch costs {cost:.3g} "
+            f"the forecast asks for width {width}, of which one batch costs {cost:.3g} "
             f"FLOPs, more than the budget of {flops:.3g}: the sweep does not pin down the best "
             "size; add sizes or budgets"
         )
-    _phase(study, session, "forecast", f"training width {agent.width} to {flops:.3g} FLOPs")
-    return Job(study, agent, (flops,))
+    seeds = f", {len(agents)} seeds" if len(agents) > 1 else ""
+    _phase(study, session, "forecast", f"training width {width} to {flops:.3g} FLOPs{seeds}")
+    return [Job(study, agent, (flops,)) for agent in agents]
 
 
 def _point_of(job: Job) -> Point:
@@ -564,15 +567,22 @@ def _point_of(job: Job) -> Point:
     return Point.from_json(read_json(job.study.folder.run(job.run.id).point(job.budgets_flops[-1])))
 
 
-def forecast_run(study: Study, predicted: Forecast) -> Run:
-    """Return the run of the agent that a forecast describes."""
+def forecast_runs(study: Study, predicted: Forecast) -> list[Run]:
+    """Return the runs of the agent that a forecast describes, one for each of its seeds."""
+    spec, width = study.spec, _forecast_width(study, predicted)
+    origin = study.origins()(width)
+    return [spec.run_for(width, seed, origin, predicted.flops) for seed in spec.agent_seeds]
+
+
+def _forecast_width(study: Study, predicted: Forecast) -> int:
+    """Return the width nearest to the size that a forecast describes, of those there can be."""
     spec, the_game = study.spec, study.spec.make_game()
     shape = (spec.policy, the_game.frame, the_game.n_actions)
     asked = width_for(predicted.params.value, *shape, **spec.policy_options)
     width = max(asked, min(point.width for point in study.points()))  # smaller ones were not tried
     if spec.clones is not None:  # there is none of any other width
-        width = min(spec.widths, key=lambda known: abs(math.log(known / asked)))
-    return spec.run_for(width, spec.seeds[0], study.origins()(width), predicted.flops)
+        return min(spec.widths, key=lambda known: abs(math.log(known / asked)))
+    return width
 
 
 def _baseline_tasks(study: Study, predicted: Forecast) -> list[Task]:
@@ -594,7 +604,7 @@ def _baseline_tasks(study: Study, predicted: Forecast) -> list[Task]:
         here[small.checkpoint] = study.path / small.checkpoint
         args.append(("smallest", (study.path, None, small.checkpoint)))
     if study.spec.clones is not None:
-        clone = study.folder.clone(forecast_run(study, predicted).width)
+        clone = study.folder.clone(_forecast_width(study, predicted))
         place = clone.relative_to(study.path).as_posix()
         here[place] = clone
         args.append(("clone", (study.path, None, place)))

@@ -204,9 +204,9 @@ class _Repair:
                 if key in rows:
                     return rows[key]
         if folder.forecast not in bad and folder.forecast.exists():
-            point = self.study.tested().point
-            if point is not None and (point.run_id, point.budget_flops) == key:
-                return row_of(point)
+            for point in self.study.tested().points:
+                if (point.run_id, point.budget_flops) == key:
+                    return row_of(point)
         return None
 
     def _runs(self) -> dict[str, Run]:
@@ -251,21 +251,21 @@ class _Repair:
         agents = {(p.run_id, p.budget_flops) for p in study.points("forecast")}
         if folder.forecast.exists():
             tested = study.tested()
-            key = (tested.point.run_id, tested.point.budget_flops) if tested.point else None
-            if key in self.lost and key in agents:
-                point = Point.from_json(read_json(folder.run(key[0]).point(key[1])))
-                write_json(folder.forecast, Tested.of(tested.forecast, point).to_json())
+            keys = [(point.run_id, point.budget_flops) for point in tested.points]
+            if self.lost.keys() & set(keys) and agents.issuperset(keys):
+                points = [Point.from_json(read_json(folder.run(i).point(b))) for i, b in keys]
+                write_json(folder.forecast, Tested.of(tested.forecast, points).to_json())
             return True
         if not agents:
             return True
         predicted = study.forecast()
-        asked = pipeline.forecast_run(study, predicted).id, predicted.flops
-        if asked not in agents:
+        asked = {(run.id, predicted.flops) for run in pipeline.forecast_runs(study, predicted)}
+        if not asked & agents:
             self.refused[folder.forecast] = (
                 f"the laws of isoclone {version('isoclone')} forecast another agent than the one "
                 "that was trained; to have a new forecast tested, run the study without --repair"
             )
-        return asked in agents
+        return bool(asked & agents)
 
     # -------------------------------------------------------------- results
 

@@ -62,7 +62,8 @@ class StudySpec:
         episodes: episodes played for a point's mean return; 0 measures none. By narrow rules only
             the last `PLAYED` budgets are played at: returns at others do not sharpen the forecast.
         forecast_flops: budget of the tested forecast; None for 3.3x the largest budget.
-        forecast_episodes: episodes the forecast agent plays.
+        forecast_episodes: episodes the forecast agent plays, with all its seeds together.
+        forecast_seeds: with how many seeds it is trained: those of `seeds`, then the next numbers.
         law: the law that forecasts, by name; see `isoclone.laws.LAWS`.
         clones: of reinforcement, the study whose agents its runs start from, if they do.
         ceiling: the highest return there can be, where it is known; no forecast exceeds it.
@@ -98,6 +99,7 @@ class StudySpec:
     calibration: dict[str, Any] = field(default_factory=dict)
     clones: str | None = None
     ceiling: float | None = None
+    forecast_seeds: int = 1
 
     def __post_init__(self) -> None:
         try:
@@ -126,6 +128,17 @@ class StudySpec:
     def forecast_budget(self) -> float:
         """Budget of the tested forecast, in FLOPs."""
         return self.forecast_flops or max(self.budgets_flops) * FORECAST_FACTOR
+
+    @property
+    def agent_seeds(self) -> tuple[int, ...]:
+        """Seeds that the forecast agent is trained with."""
+        more = range(max(self.seeds) + 1, max(self.seeds) + 1 + self.forecast_seeds)
+        return (*self.seeds, *more)[: self.forecast_seeds]
+
+    @property
+    def agent_episodes(self) -> int:
+        """Episodes that the forecast agent plays with each of its seeds."""
+        return math.ceil(self.forecast_episodes / self.forecast_seeds)
 
     @property
     def imitates(self) -> bool:
@@ -379,6 +392,7 @@ def _check_numbers(spec: StudySpec) -> None:
         "episodes": 0,
         "dev_samples": 1,
         "forecast_episodes": 0,
+        "forecast_seeds": 1,
         "extend": 0,
     }
     for name, minimum in least.items():

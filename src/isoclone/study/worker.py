@@ -186,7 +186,7 @@ class _Job:
     def _played(self, policy: TrainedPolicy, trainer: Learner) -> dict[str, Any]:
         """Play whole episodes; return the figures about them."""
         sweeps = self.spec.episodes_at(self.budget) if self.role == "sweep" else self.spec.episodes
-        episodes = self.spec.forecast_episodes if self.role == "forecast" else sweeps
+        episodes = self.spec.agent_episodes if self.role == "forecast" else sweeps
         if not episodes or not is_playable(self.game):
             return {}
         self.report("rollouts", trainer, now=True)
