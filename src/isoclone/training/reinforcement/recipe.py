@@ -182,14 +182,14 @@ class PpoRecipe:
 # and scaled rewards.
 PPO = PpoRecipe("ppo")
 
-# Atari: as in Schulman et al. 2017 and RL Zoo, the rate's and the clip's annealing aside.
+# Atari: as in Schulman et al. 2017 and RL Zoo, but for what was measured in Breakout at widths of 8
+# and 16: a rate four times as high learns faster, and where a lost life counts as an end (there the
+# game waits for FIRE) returns fall after 50,000 steps, SB3's too.
 PPO_ATARI = PpoRecipe(
     "ppo-atari",
-    learning_rate=2.5e-4,
     slots=8,
     rollout_steps=128,
     batch_size=256,
     clip=0.1,
     rewards="sign",
-    lives=True,
 )
