@@ -21,6 +21,7 @@ def tiny_spec(**changes: object) -> StudySpec:
         "budgets_flops": (3e6, 1e7, 3e7),
         "episodes": 4,
         "forecast_episodes": 4,
+        "forecast_seeds": 1,
         "dev_samples": 300,
         "extend": 1,
         "recipe": recipe("lean", precision="float32").to_json(),

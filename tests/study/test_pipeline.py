@@ -120,3 +120,29 @@ def test_a_forecast_is_written_before_its_agent_is_trained(study_copy, monkeypat
     tested = pipeline.test_forecast(study, Session())
     assert tested.forecast == written.forecast
     assert tested.point == agent
+
+
+def test_an_agent_of_two_seeds_is_two_runs_and_one_mean(begun, monkeypatch):
+    spec = begun.spec.replace(name="two", seeds=(3,), forecast_seeds=2, forecast_episodes=5)
+    study = Study.create(begun.path.with_name("two"), spec)
+    tried = pipeline.train_to_budgets
+
+    def second_fails(path, run_id, *rest):
+        if read_json(study.folder.run(run_id).file)["seed"] == 4:
+            raise MemoryError("no room")
+        return tried(path, run_id, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "train_to_budgets", second_fails)
+        pipeline.run(study)
+    assert [p.status for p in study.tested().points] == ["ok", "failed"]
+    page = study.folder.report.read_text()
+    assert "Forecast agent, seed 4: failed (MemoryError: no room" in page
+    first = study.tested().points[0]
+    pipeline.run(study)
+    tested = study.tested()
+    assert [(p.seed, p.status, p.episodes) for p in tested.points] == [(3, "ok", 3), (4, "ok", 3)]
+    assert tested.points[0] == first
+    assert tested.point.dev_loss == sum(p.dev_loss for p in tested.points) / 2
+    assert tested.points == tuple(study.points("forecast"))
+    assert all(p.run_id in study.folder.report.read_text() for p in tested.points)

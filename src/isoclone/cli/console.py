@@ -268,7 +268,8 @@ def show_plan(plan: Plan, console: Screen = STDERR) -> None:
         f"{len(plan.sizes)} sizes x {len(plan.budgets_flops)} budgets ({budgets} FLOPs) x {seeds}"
         f" = {plan.points} points, {plan.sweep_flops:.2e} FLOPs; {plan.done_points} done"
     )
-    console.print(f"then one agent at {plan.forecast_flops:.3g} FLOPs, against its forecast")
+    seeds = f", {plan.forecast_seeds} seeds" if plan.forecast_seeds > 1 else ""
+    console.print(f"then one agent at {plan.forecast_flops:.3g} FLOPs{seeds}, against its forecast")
     cost = plan.estimate
     recorded = f"record {duration(cost.record_s)}, " if plan.samples else ""
     expected = (

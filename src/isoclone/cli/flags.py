@@ -107,6 +107,9 @@ class Changes:
     and budgets come from a calibration."""
     forecast_flops: float | None = None
     """where the forecast is put to the test; with --budgets, 3.3x the largest unless said."""
+    forecast_seeds: int | None = None
+    """with how many seeds the agent that tests it is trained; two unless said, in studies that
+    come with isoclone and where two workers are free."""
 
     def applied_to(self, spec: StudySpec, own: bool) -> StudySpec:
         """Return the specification with what was given.
@@ -132,6 +135,7 @@ class Changes:
             "ceiling": self.ceiling,
             "law": self.law,
             "forecast_flops": self.forecast_flops,
+            "forecast_seeds": self.forecast_seeds,
         }
         changes = {name: value for name, value in given.items() if value is not None}
         if self.budgets is not None:

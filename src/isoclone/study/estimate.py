@@ -102,6 +102,7 @@ class Plan(Record):
     points: int
     sweep_flops: float
     forecast_flops: float
+    forecast_seeds: int
     speed: Speed | None  # None if nothing is left to do that takes its time
     estimate: Estimate
     done_points: int
@@ -149,6 +150,7 @@ def plan(
         points=len(grid(spec)),
         sweep_flops=grid_flops(spec),
         forecast_flops=spec.forecast_budget,
+        forecast_seeds=spec.forecast_seeds,
         speed=speed,
         estimate=expected,
         done_points=sum(point.role == "sweep" for point in done),
