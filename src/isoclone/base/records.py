@@ -260,6 +260,9 @@ class Point(Checked):
     dev_loss_parts: str | None = figure(
         "dev loss of each part of a mixture, 'good 0.512 ± 0.004, bad 1.203 ± 0.010'", default=None
     )
+    return_median: float | None = figure(
+        "median return of the episodes played", "score", default=None
+    )
 
     @classmethod
     def of_run(cls, run: Run, budget_flops: float, params: int, role: str, **measured: Any) -> Self:

@@ -149,11 +149,13 @@ def mean_point(points: Sequence[Point]) -> Point | None:
     """Return one agent, trained with several seeds, as its first point, one that is ok if any is.
 
     Its dev loss and return are means over the seeds that have them, each with the larger of two
-    standard errors: that of its episodes, and that of the seeds' spread. `episodes` is their sum.
+    standard errors: that of its episodes, and that of the seeds' spread. `episodes` is their sum;
+    the median of all episodes cannot be had from medians, and is None.
     """
     if len(points) < 2:
         return next(iter(points), None)
-    figures: dict[str, Any] = {"episodes": sum(p.episodes for p in points)}
+    played = sum(p.episodes for p in points)
+    figures: dict[str, Any] = {"episodes": played, "return_median": None}
     for name, error in ERROR_OF.items():
         rows = [p for p in points if getattr(p, name) is not None]
         if rows:

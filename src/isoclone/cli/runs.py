@@ -188,10 +188,11 @@ def evaluate(
 def _figures_of(played: Returns | None) -> dict[str, Any]:
     """Return what is told of episodes; None where there is no environment to play them in."""
     if played is None:
-        return {"return_mean": None, "return_se": None, "episodes": 0}
+        return dict.fromkeys(("return_mean", "return_se", "return_median")) | {"episodes": 0}
     return {
         "return_mean": played.mean,
         "return_se": played.se,
+        "return_median": played.median,
         "episodes": len(played.returns),
         "truncated": int(played.truncated.sum()),
         "length_mean": float(played.lengths.mean()),

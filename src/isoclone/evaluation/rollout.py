@@ -36,6 +36,11 @@ class Returns:
         return float(self.returns.mean())
 
     @property
+    def median(self) -> float:
+        """Median return."""
+        return float(np.median(self.returns))
+
+    @property
     def se(self) -> float | None:
         """Standard error of the mean; None for a single episode."""
         if len(self.returns) < 2:

@@ -181,7 +181,8 @@ class Facts:
     @property
     def measured(self) -> list[Point]:
         """Return the sweep's points that have the figure the study is judged by."""
-        return [p for p in self.points if getattr(p, self.measure) is not None]
+        measure = self.measure
+        return [p for p in self.points if getattr(p, measure) is not None]
 
     @property
     def budgets(self) -> list[float]:

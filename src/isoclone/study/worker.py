@@ -200,7 +200,12 @@ class _Job:
         )
         if played.facts:
             write_json(self.folder.episodes(self.budget), played.facts)
-        return {"return_mean": played.mean, "return_se": played.se, "episodes": episodes}
+        return {
+            "return_mean": played.mean,
+            "return_se": played.se,
+            "return_median": played.median,
+            "episodes": episodes,
+        }
 
     def point(self, trainer: Learner | None, **measured: Any) -> Point:
         """Return the point: the run's fields, its cost, and what was measured."""
