@@ -29,12 +29,11 @@ from isoclone.base.errors import (
     DataError,
     MissingExtraError,
     SpecError,
-    SpecMismatchError,
     words_of,
 )
 from isoclone.base.limits import check_archive
 from isoclone.base.records import stable_id
-from isoclone.base.store import read_json, replacing, sweep_leftovers, write_json
+from isoclone.base.store import claim, read_json, replacing, write_json
 from isoclone.experts.checkpoint import EXPERT_JSON, EXPERT_ZIP, MIN_CNN_SIDE
 from isoclone.experts.sb3 import Sb3Expert
 from isoclone.experts.sb3_read import FrameReader
@@ -43,6 +42,7 @@ from isoclone.games import Game, check_seed
 from isoclone.games.actions import several
 
 TRAINING_JSON, CHECKPOINT_ZIP = "training.json", "checkpoint.zip"
+HELD = "another training", "training"  # words for the error of `store.claim`
 FORMAT = 1
 SAVE_EVERY = 100_000
 
@@ -112,7 +112,7 @@ def train_expert(
     _check(game, algorithm, steps, episodes, save_every, seed)
     request = _Request(game.name, game.options(), algorithm, steps, seed)
     _check_sb3(device)
-    _claim(path, request)
+    claim(path, TRAINING_JSON, asdict(request), HELD)
     if (path / EXPERT_JSON).exists():
         return read_json(path / EXPERT_JSON)
     model = _model(game, request, device, path / CHECKPOINT_ZIP)
@@ -168,30 +168,6 @@ def _check_sb3(device: str) -> None:
     }
     if not here.get(device.partition(":")[0], False):
         raise SpecError(f"device '{device}' is not available; choose auto, cpu, cuda or mps")
-
-
-def _claim(path: Path, request: _Request) -> None:
-    """Take an empty directory, or check that it belongs to this request."""
-    declared = asdict(request)
-    if (path / TRAINING_JSON).exists():
-        there = read_json(path / TRAINING_JSON)
-        shown = [
-            f"{key}: {there.get(key)!r} there, {declared[key]!r} asked"
-            for key in declared
-            if there.get(key) != declared[key]
-        ]
-        if shown:
-            raise SpecMismatchError(f"{path} holds another training ({'; '.join(shown)})")
-        sweep_leftovers(path)
-        return
-    if path.exists() and (not path.is_dir() or _occupied(path)):
-        raise SpecError(f"{path} is not empty and holds no training; choose another folder")
-    write_json(path / TRAINING_JSON, declared)
-
-
-def _occupied(path: Path) -> bool:
-    """Return whether a directory holds more than the leftovers of a start that was killed."""
-    return any(not entry.name.startswith(f".{TRAINING_JSON}.") for entry in path.iterdir())
 
 
 def _is_small(game: Game) -> bool:
