@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 import isoclone as ic
 from isoclone.agents.checkpoint import load_checkpoint
-from isoclone.base.errors import SpecError
+from isoclone.base.errors import CheckpointError, DataError, SpecError
 from isoclone.base.records import Point
 from isoclone.base.store import read_json, write_json
 from isoclone.cli import main
@@ -22,7 +23,7 @@ from isoclone.games import game
 from isoclone.games.recall import Recall
 from isoclone.study import pipeline
 from isoclone.study.calibrate_play import calibrated_play, unsized_play
-from isoclone.study.clones import clone_fingerprint
+from isoclone.study.clones import best_agent, clone_fingerprint
 from isoclone.study.examine import examine
 from isoclone.study.plan import next_cells
 from isoclone.study.session import Session
@@ -134,6 +135,51 @@ def test_clones_are_looked_at_before_anything_is_measured(
         assert main([*words, "--out", str(tmp_path / "out")]) != 0
         assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_study_goes_on_where_the_clones_study_is_gone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], whole: Study
+) -> None:
+    """The clones are in it. The game has no ready-made study, so its sizes come from there."""
+    shutil.copytree(whole.path, tmp_path / "clones")
+    words = ["--learn", "rl", "--from", str(tmp_path / "clones"), "--widths", "4", "6", "9"]
+    words += ["--budgets", "1e7", "2e7", "--seeds", "0", "--episodes", "2", "--out"]
+    make = ["plan", "gym/CartPole-v1", *words, str(tmp_path / "play")]
+    fields = {**FIELDS, "recipe": ic.recipe("ppo").to_json(), "budgets_flops": (1e7, 2e7)}
+    about = {"seeds": (0,), "episodes": 2, "forecast_episodes": 32, "name": "gym-cartpole-v1-rl"}
+    Study.create(tmp_path / "play", clones=str(tmp_path / "clones"), **fields | about)
+    shutil.rmtree(tmp_path / "clones")
+    assert main(make) == 0
+    assert main([*make[:-1], str(tmp_path / "new")]) != 0
+    assert "clones holds no study" in capsys.readouterr().err
+
+
+def test_a_damaged_clone_is_refused_and_a_killed_start_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Study
+) -> None:
+    shutil.copytree(whole.path, tmp_path / "clones")
+    asked = {**FIELDS, "clones": str(tmp_path / "clones")}
+    agent = max((p for p in whole.points(None) if p.width == 6), key=lambda p: p.flops)
+    weights = tmp_path / "clones" / str(agent.checkpoint)
+    sound = weights.read_bytes()
+    weights.write_bytes(sound[:-9])
+    with pytest.raises(CheckpointError, match=rf"{re.escape(str(weights))} is damaged"):
+        Study.create(tmp_path / "play", **asked)
+    assert not (tmp_path / "play").exists()
+    weights.write_bytes(sound)
+    with monkeypatch.context() as patched:
+        patched.setattr("isoclone.study.clones.write_json", lambda *_: 1 / 0)  # killed before that
+        with pytest.raises(ZeroDivisionError):
+            Study.create(tmp_path / "play", **asked)
+    with pytest.raises(DataError, match="missing: the command that made the study brings"):
+        clone_fingerprint(tmp_path / "play", 4)
+    study = Study.create(tmp_path / "play", **asked)
+    assert [clone_fingerprint(study.path, width) for width in (4, 6, 9)]
+    study.folder.clones.unlink()
+    (study.path / "runs" / "begun").mkdir(parents=True)
+    Study.create(tmp_path / "play", **asked)  # other agents may be there now: none is brought
+    with pytest.raises(DataError, match="missing: restore it"):
+        clone_fingerprint(study.path, 4)
 
 
 @pytest.mark.parametrize(

@@ -246,8 +246,9 @@ def check_fits(policy: TrainedPolicy, game: Game) -> None:
     """Raise CheckpointError if a policy's frames or actions are not those of a game."""
     sees, shows = policy.encoder.spec, game.frame
     if (sees, action_sizes(policy)) != (shows, action_sizes(game)):
+        who = f"{policy.source}: the policy" if policy.source else "the policy"
         raise CheckpointError(
-            f"the policy takes {sees.stack} frames of shape {sees.shape} ({sees.dtype}) and "
+            f"{who} takes {sees.stack} frames of shape {sees.shape} ({sees.dtype}) and "
             f"chooses among {_counted(policy)} actions; {game.name} shows {shows.stack} of shape "
             f"{shows.shape} ({shows.dtype}) and has {_counted(game)} actions"
         )

@@ -96,14 +96,9 @@ def _spec_of_game(name: str, out: Path | None, changes: Changes, workers: int) -
     from isoclone.study.folder import HEAVY, StudyFolder
     from isoclone.study.spec import read_spec
 
-    fields = changes.begun(name)
+    fields, clones = changes.begun(name), changes.start_from
     if changes.learns_by_play:
-        clones = changes.start_from
-        if clones is not None:
-            fields = like_clones(clones) | {k: v for k, v in fields.items() if v}
         spec = unsized_play(name, clones is not None, **fields).trust()
-        if clones is not None:
-            agents_of(clones, spec)  # refused before anything is measured
     else:
         spec = unsized(name, **fields).trust()
     if spec.game == DATA:  # of all that is data, the demonstrations' directory tells which
@@ -112,6 +107,10 @@ def _spec_of_game(name: str, out: Path | None, changes: Changes, workers: int) -
     if StudyFolder(place).holds_study():
         there = read_spec(place)
         return changes.applied_to(there if there.game == spec.game else spec, own=True)
+    if changes.learns_by_play and clones is not None:
+        fields = like_clones(clones) | {k: v for k, v in fields.items() if v}
+        spec = unsized_play(name, True, **fields).trust()
+        agents_of(clones, spec)  # refused before anything is measured
     if changes.widths is None or changes.budgets is None:
         asked = spec if changes.recipe is None else changes.applied_to(spec, own=True)
         with nothing_kept(), ConsoleObserver() as observer:

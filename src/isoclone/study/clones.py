@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from isoclone.agents.checkpoint import check_fits, load_checkpoint
-from isoclone.agents.narrowed import save_narrowed
+from isoclone.agents.narrowed import narrowed, save_narrowed
 from isoclone.base.errors import DataError, SpecError
 from isoclone.base.records import Point
 from isoclone.base.store import read_json, replacing, sha256_file, write_json
@@ -38,10 +38,11 @@ def check_clones(spec: StudySpec) -> None:
 
     Raises:
         SpecError: there is no such study, or it has no agent of a width, of the policy or the game.
+        CheckpointError: an agent is damaged, or its frames or actions are not the game's.
     """
     if spec.clones is None:
         return
-    place = Path(spec.clones)
+    place, the_game = Path(spec.clones), spec.make_game()
     found = agents_of(place, spec)
     lacking = [width for width in spec.widths if width not in found]
     if lacking:
@@ -49,6 +50,18 @@ def check_clones(spec: StudySpec) -> None:
             f"--from {place} has no agent of width {lacking[0]} to start from; give --widths of "
             f"{', '.join(map(str, sorted(found)))}"
         )
+    actions = actions_among(place, spec)
+    for width in spec.widths:
+        _check_agent(place / str(found[width].checkpoint), the_game, actions)
+
+
+def _check_agent(path: Path, the_game: Game, actions: tuple[int, ...] | None) -> None:
+    """Raise unless the agent in a file is sound, and can play a game by some of its actions."""
+    policy = load_checkpoint(path)
+    if actions is None:
+        check_fits(policy, the_game)
+    else:
+        narrowed(policy, actions)
 
 
 def like_clones(place: Path) -> dict[str, Any]:
@@ -58,7 +71,7 @@ def like_clones(place: Path) -> dict[str, Any]:
         SpecError: there is no study, or none that was trained.
     """
     there = _study_at(place)
-    widths = sorted({p.width for p in StudyFolder(place).read_points() if p.checkpoint})
+    widths = sorted({point.width for point in _agents(place)})
     if not widths:
         raise SpecError(f"--from {place} has no trained agent")
     return {
@@ -125,14 +138,18 @@ def _trained(point: Point) -> tuple[float, float]:
 
 
 def bring_clones(study: Path, spec: StudySpec) -> None:
-    """Copy the weights of each width into a study; what is there stays.
+    """Copy the weights of each width into a study that has none yet.
+
+    Where runs have begun, nothing is brought: the agents may not be the same any more.
 
     Raises:
-        SpecError: a clone's frames or actions are not the game's.
+        SpecError: the clones' study is not there any more.
+        CheckpointError: a clone is damaged, or its frames are not the game's.
     """
-    if spec.clones is None:
+    folder = StudyFolder(study)
+    if spec.clones is None or _are_brought(folder):
         return
-    folder, place = StudyFolder(study), Path(spec.clones)
+    place = Path(spec.clones)
     actions, the_game = actions_among(place, spec), spec.make_game()
     rows: Rows = {}
     for width, point in agents_of(place, spec).items():
@@ -147,13 +164,15 @@ def bring_clones(study: Path, spec: StudySpec) -> None:
                 shutil.copyfile(weights, temporary)
         else:
             save_narrowed(load_checkpoint(weights), the_game.name, actions, path)
-        try:
-            check_fits(load_checkpoint(path), the_game)
-        except DataError as error:
-            raise SpecError(f"--from {place}: {error}") from error
+        check_fits(load_checkpoint(path), the_game)
         rows[str(width)] = {"run_id": point.run_id, "flops": point.flops}
         rows[str(width)]["sha256"] = sha256_file(path)
     write_json(folder.clones, rows)
+
+
+def _are_brought(folder: StudyFolder) -> bool:
+    """Return whether a study has its clones, or had them: they come before its first run."""
+    return folder.clones.exists() or folder.has_runs()
 
 
 def clone_fingerprint(study: Path, width: int) -> str:
@@ -166,7 +185,9 @@ def clone_fingerprint(study: Path, width: int) -> str:
     path = folder.clone(width)
     row = read_json(folder.clones).get(str(width)) if folder.clones.exists() else None
     if row is None or not path.exists():
-        raise DataError(f"{path}, which runs of width {width} start from, is missing")
+        brought = _are_brought(folder)
+        advice = "restore it" if brought else "the command that made the study brings it"
+        raise DataError(f"{path}, which runs of width {width} start from, is missing: {advice}")
     if sha256_file(path) != row["sha256"]:
         raise DataError(f"{path} was changed since it was brought: restore it")
     return str(row["sha256"])[:16]

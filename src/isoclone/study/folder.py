@@ -258,6 +258,10 @@ class StudyFolder:
         """Return the folder of one run."""
         return RunFolder(self.path / "runs" / run_id)
 
+    def has_runs(self) -> bool:
+        """Return whether a run was ever begun."""
+        return any(True for _ in self._folders())
+
     def read_runs(self) -> list[Run]:
         """Read every run that has a folder.
 

@@ -102,6 +102,7 @@ class Study:
             study = cls.open(path)
             spec, _ = settle_precision(spec, device, study.spec)
             study.spec.refuse_other(with_identity(spec, study.spec), study.place)
+            bring_clones(path, study.spec)  # if whoever made the study was killed before
             study._vouched = True
             return study
         if not is_free(path):
@@ -111,8 +112,8 @@ class Study:
         spec, times = settle_precision(with_identity(spec), device)
         more = {"train_seconds": times, "imports": list(trusted_modules())}
         told = {name: value for name, value in more.items() if value}
-        bring_clones(path, spec)
         StudyFolder(path).write_spec({"format": FORMAT, "spec": spec.to_json(), **told})
+        bring_clones(path, spec)
         return cls(path, spec, times)
 
     @classmethod
