@@ -305,6 +305,23 @@ def test_a_run_that_falls_far_is_said_to_have_collapsed(whole: Study, tmp_path: 
     assert again.return_mean is not None
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--learn", "rl", "--minutes=-1"], "--minutes must be a number above 0, not -1"),
+        (["--learn", "rl", "--minutes", "0"], "--minutes must be a number above 0, not 0"),
+        (["--learn", "rl", "--options", "a=1"], "--options is for cloning: with --learn rl"),
+        (["--recipe", "ppo", "--samples", "9"], "--samples is for cloning: with --recipe ppo"),
+        (["--learn", "bc", "--recipe", "ppo"], "--recipe ppo is not one for --learn bc"),
+    ],
+)
+def test_flags_that_mean_nothing_are_refused(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plan", "gym/CartPole-v1", *words, "--out", str(tmp_path / "x")]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_sizes_and_budgets_are_chosen_by_the_time() -> None:
     spec = unsized_play("gym/CartPole-v1", taught=False)
     assert not spec.imitates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,28 +164,47 @@ class Changes:
 
     @property
     def learns_by_play(self) -> bool:
-        """Whether a study of reinforcement was asked for.
+        """Whether a study of reinforcement was asked for, by --learn or by a recipe of play.
 
         Raises:
             SpecError: flags that contradict each other.
         """
         if self.learn not in (None, "bc", "rl"):
             raise SpecError(f"--learn must be bc or rl, not {self.learn}")
-        asked = self.learn == "rl"
-        named = {"--expert": self.expert, "--demos": self.demos, "--samples": self.samples}
+        plays = self._recipe_plays()
+        if None not in (plays, self.learn) and plays != (self.learn == "rl"):
+            raise SpecError(f"--recipe {self.recipe} is not one for --learn {self.learn}")
+        asked = self.learn == "rl" or bool(plays)
+        named = {
+            "--expert": self.expert,
+            "--demos": self.demos,
+            "--samples": self.samples,
+            "--options": self.options or None,
+            "--trust": self.trust or None,
+        }
         given = [flag for flag, value in named.items() if value is not None]
         if asked and given:
-            raise SpecError(f"{given[0]} is for cloning: with --learn rl nobody is imitated")
+            how = "--learn rl" if self.learn else f"--recipe {self.recipe}"
+            raise SpecError(f"{given[0]} is for cloning: with {how} nobody is imitated")
         return asked
+
+    def _recipe_plays(self) -> bool | None:
+        """Return whether the recipe that was named is one of play; None if none was named."""
+        from isoclone.training.recipes import imitates, recipe
+
+        return None if self.recipe is None else not imitates(recipe(self.recipe).to_json())
+
+    def check_minutes(self) -> None:
+        """Raise SpecError unless the minutes that were given are some."""
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise SpecError(f"--minutes must be a number above 0, not {self.minutes:g}")
 
     def _recipe(self, spec: StudySpec) -> dict[str, Any] | None:
         """Return the recipe that was named, or the one that suits what is to be learned."""
-        from isoclone.training.recipes import imitates, recipe, suited_to_play
+        from isoclone.training.recipes import recipe, suited_to_play
 
         if self.recipe is not None:
             named: dict[str, Any] = recipe(self.recipe).to_json()
-            if self.learn is not None and imitates(named) == self.learns_by_play:
-                raise SpecError(f"--recipe {self.recipe} is not one for --learn {self.learn}")
             return named
         if not self.learns_by_play or not spec.imitates:
             return None

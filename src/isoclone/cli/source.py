@@ -96,6 +96,7 @@ def _spec_of_game(name: str, out: Path | None, changes: Changes, workers: int) -
     from isoclone.study.folder import HEAVY, StudyFolder
     from isoclone.study.spec import read_spec
 
+    changes.check_minutes()
     fields, clones = changes.begun(name), changes.start_from
     if changes.learns_by_play:
         spec = unsized_play(name, clones is not None, **fields).trust()
@@ -114,7 +115,7 @@ def _spec_of_game(name: str, out: Path | None, changes: Changes, workers: int) -
     if changes.widths is None or changes.budgets is None:
         asked = spec if changes.recipe is None else changes.applied_to(spec, own=True)
         with nothing_kept(), ConsoleObserver() as observer:
-            minutes = changes.minutes or MINUTES
+            minutes = MINUTES if changes.minutes is None else changes.minutes
             make = calibrated if spec.imitates else calibrated_play
             spec = make(asked, min(workers, MOST_WORKERS), minutes, observer.phase)
     return changes.applied_to(spec, own=True)
@@ -201,7 +202,8 @@ def write_python(file: Path, spec: Any) -> None:
     usual = {f.name: f.default for f in fields(spec)}
     changed = {k: v for k, v in given.items() if v != usual[k] and v != {}}
     lines = [f"    {name}={_written(value)}," for name, value in changed.items()]
-    head = [f'"""{spec.game}, imitating {spec.expert}: isoclone run {file.name}"""', ""]
+    how = f"imitating {spec.expert}" if spec.imitates else "learned by play"
+    head = [f'"""{spec.game}, {how}: isoclone run {file.name}"""', ""]
     modules = [f"import {name}  # as --import {name} did" for name in trusted_modules()]
     body = [*modules, "import isoclone as ic", "", "study = ic.StudySpec(", *lines, ")", ""]
     write_bytes(file, "\n".join([*head, *body]).encode())

@@ -402,7 +402,7 @@ def _check_numbers(spec: StudySpec) -> None:
         raise SpecError(f"dev_fraction must be above 0 and at most .5, not {spec.dev_fraction}")
     Sampling.parse(spec.sampling)
     if spec.imitates and (spec.clones is not None or spec.ceiling is not None):
-        name = "clones" if spec.clones is not None else "ceiling"
+        name = "clones (--from)" if spec.clones is not None else "ceiling"
         raise SpecError(f"{name} is for studies of reinforcement (--learn rl, or recipe 'ppo')")
     if not spec.imitates:
         _check_play(spec)
