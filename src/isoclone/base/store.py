@@ -250,13 +250,22 @@ def claim(folder: Path, name: str, declared: dict[str, Any], held: tuple[str, st
         write_json(file, declared)
         return
     there = read_claim(folder, name)
-    differing = [key for key in declared if there.get(key) != declared[key]]
+    held_there, asked = _leaves({key: there.get(key) for key in declared}), _leaves(declared)
+    differing = [k for k in held_there | asked if held_there.get(k) != asked.get(k)]
     if differing:
         others = "; ".join(
-            f"{k}: {shown(there.get(k))} there, {shown(declared[k])} asked" for k in differing
+            f"{k}: {shown(held_there.get(k))} there, {shown(asked.get(k))} asked" for k in differing
         )
         raise SpecMismatchError(f"{folder} holds {held[0]} ({others})")
     sweep_leftovers(folder)
+
+
+def _leaves(table: dict[str, Any], at: str = "") -> dict[str, Any]:
+    """Return the values in a table, and in the tables in it, by dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        found |= _leaves(value, f"{at}{key}.") if isinstance(value, dict) else {f"{at}{key}": value}
+    return found
 
 
 def read_claim(folder: Path, name: str) -> dict[str, Any]:

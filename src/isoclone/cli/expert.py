@@ -76,6 +76,8 @@ def train(
             f"--algorithm {algorithm} is stable-baselines3's: leave it out with --from, --policy "
             "and --width"
         )
+    if start_from is not None and (policy is not None or width is not None):
+        raise SpecError("--from gives policy and size: leave out --policy and --width")
     clone = None if start_from is None else best_agent(start_from)
     options = {} if clone is None else settings_of(clone, game)
     options |= parse_options(game_options, "--game-options")

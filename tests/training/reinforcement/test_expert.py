@@ -108,6 +108,8 @@ def test_training_begins_with_a_clone_and_is_refused_one_of_another_game(
     assert "gym/Acrobot-v1 shows" in capsys.readouterr().err
     assert main([*words, "--algorithm", "a2c"]) != 0
     assert "--algorithm a2c is stable-baselines3's" in capsys.readouterr().err
+    assert main([*words, "--width", "8"]) != 0
+    assert "--from gives policy and size" in capsys.readouterr().err
     assert main(["expert", "train", "toy", "--from", str(tmp_path)]) != 0
     assert "is neither a checkpoint nor a study" in capsys.readouterr().err
 
@@ -135,3 +137,24 @@ def test_auto_is_a_device_where_one_is_to_be_found(
     assert found_device("auto") == check_device(found_device("auto"))
     assert main(["run", "toy", "--device", "auto", "--out", str(tmp_path / "out")]) != 0
     assert "device 'auto' is not available here" in capsys.readouterr().err
+
+
+def test_what_cannot_be_trained_takes_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="'cnn' needs pictures"):
+        trained(tmp_path / "x", policy="cnn")
+    trained(tmp_path / "x")
+    with pytest.raises(SpecMismatchError, match=r"\(run.seed: 0 there, 5 asked\)"):
+        trained(tmp_path / "x", seed=5)
+
+
+def test_a_lost_expert_is_made_again_and_a_torn_state_is_told(tmp_path: Path) -> None:
+    whole = trained(tmp_path / "x")
+    agent, state = tmp_path / "x" / AGENT_FILE, tmp_path / "x" / "state.safetensors"
+    before = agent.read_bytes()
+    agent.write_bytes(before[:-9])
+    assert trained(tmp_path / "x")["score"]["mean"] == whole["score"]["mean"]
+    assert agent.read_bytes() == before
+    agent.unlink()
+    state.write_bytes(state.read_bytes()[:-9])
+    with pytest.raises(CheckpointError, match=r"state\.safetensors is damaged.*delete it to begin"):
+        trained(tmp_path / "x")

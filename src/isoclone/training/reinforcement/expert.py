@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from isoclone.agents.checkpoint import TrainedPolicy, check_fits, load_checkpoint
 from isoclone.agents.expert import load_agent_expert
-from isoclone.base.errors import SpecError
+from isoclone.base.errors import CheckpointError, SpecError
 from isoclone.base.records import Run
 from isoclone.base.store import claim, read_json, sha256_file, write_json
 from isoclone.experts import AGENT_FILE, score_expert
@@ -76,10 +76,11 @@ def train_agent(
         check_fits(begins, game)
     recipe = recipe or suited_to_play(game, taught=clone is not None)
     run = _run(game, policy, width, begins, sha256_file(clone)[:16] if clone else "", recipe, seed)
+    trainer = PpoTrainer(run, game, path, device, begins)  # what cannot be trained takes no folder
     claim(path, TRAINING_JSON, {"run": run.to_json(), "steps": steps}, HELD)
-    if (path / EXPERT_JSON).exists():
+    if _is_done(path):
         return read_json(path / EXPERT_JSON)
-    with closing(PpoTrainer(run, game, path, device, begins).resume()) as trainer:
+    with closing(trainer.resume()):
         _learn(trainer, steps, progress)
         trainer.save_checkpoint(path / AGENT_FILE)
         taken, flops = trainer.progress.samples, trainer.flops
@@ -95,6 +96,13 @@ def train_agent(
     }
     write_json(path / EXPERT_JSON, summary)
     return read_json(path / EXPERT_JSON)
+
+
+def _is_done(path: Path) -> bool:
+    """Return whether the expert is there and sound; one that was lost is made again."""
+    with suppress(CheckpointError):
+        return (path / EXPERT_JSON).exists() and bool(load_checkpoint(path / AGENT_FILE))
+    return False
 
 
 def _run(

@@ -454,7 +454,10 @@ class PpoTrainer:
         """
         if not self.state_path.exists():
             return self
-        tensors, about = load_tensors(self.state_path)
+        try:
+            tensors, about = load_tensors(self.state_path)
+        except CheckpointError as error:
+            raise CheckpointError(f"{error}; delete it to begin anew") from error
         if about.get("run_id") != self.run.id:
             raise CheckpointError(f"{self.state_path} belongs to another run; delete it")
         wanted = {f"weights.{name}": v.shape for name, v in self.module.state_dict().items()}
