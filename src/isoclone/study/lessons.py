@@ -94,8 +94,8 @@ class Play:
         return PpoTrainer(self._run, self._game, folder, device, clone)
 
     def counts(self, samples: int) -> dict[str, Any]:
-        """Return the environment steps, each of which is new, and the passes over them."""
-        return {"unique_samples": samples, "epochs": float(self._run.recipe["epochs"])}
+        """Return the environment steps, each of which is new; the learner counts its passes."""
+        return {"unique_samples": samples}
 
     def judged(self, policy: TrainedPolicy) -> dict[str, Any]:
         """Return nothing: there are no actions of an expert to foretell."""

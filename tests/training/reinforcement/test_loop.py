@@ -199,6 +199,15 @@ def test_flops_are_those_that_torch_counts(
     assert trainer.learn_flops > 2 * trainer.play_flops
     costs = trainer.costs()
     assert costs["play_flops"] + costs["learn_flops"] == trainer.flops
+    assert costs["epochs"] == trainer.recipe.epochs
+
+
+def test_passes_that_end_early_are_not_counted(start: Start) -> None:
+    trainer = start(settings=dataclasses.replace(SHORT, epochs=4, target_kl=1e-9))
+    trainer.iterate()
+    trainer.iterate()
+    assert trainer.costs()["epochs"] < 4
+    assert trainer.costs()["epochs"] == trainer.counts.learned / trainer.progress.samples
 
 
 def test_other_conventions_are_named() -> None:

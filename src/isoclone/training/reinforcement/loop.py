@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,11 +177,13 @@ class PpoTrainer:
             CheckpointError: the state does not tell.
         """
         player = self._player_of(self._fresh_actors())
-        try:
-            self.replayed = player.restore(tensors, about["player"])
-        except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-            player.close()
-            raise CheckpointError(f"{self.state_path} is no state of PPO; delete it") from error
+        with ExitStack() as undo:
+            undo.callback(player.close)
+            try:
+                self.replayed = player.restore(tensors, about["player"])
+            except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+                raise CheckpointError(f"{self.state_path} is no state of PPO; delete it") from error
+            undo.pop_all()
         return player
 
     def close(self) -> None:
@@ -372,8 +375,13 @@ class PpoTrainer:
         return counts.learned * cost.learn + taught
 
     def costs(self) -> dict[str, Any]:
-        """Return the FLOPs by what they were for, as columns of the run's point."""
-        return {"play_flops": self.play_flops, "learn_flops": self.learn_flops}
+        """Return the FLOPs by what they were for, and the passes, as columns of the run's point.
+
+        Passes are those made: a recipe's `target_kl` ends some early.
+        """
+        passes = self.counts.learned / max(self.progress.samples, 1)
+        flops = {"play_flops": self.play_flops, "learn_flops": self.learn_flops}
+        return {**flops, "epochs": round(passes, 4)}
 
     def rows(self) -> list[CurveRow]:
         """Return the training curve so far."""
