@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from isoclone.base.errors import FitError
+from isoclone.base.errors import DataError, FitError, SpecError
 from isoclone.laws.saved import flops_saved, worth
 
 BUDGETS = (1e9, 2e9, 4e9, 8e9)
@@ -64,6 +64,13 @@ def test_a_return_that_one_does_not_come_to_is_refused(level: float) -> None:
         flops_saved(runs(1.0), runs(2.0), level)
 
 
+def test_returns_of_different_games_are_refused() -> None:
+    first, second = ({**runs(1.0), "game": [name] * 36} for name in ("toy", "recall"))
+    with pytest.raises(SpecError, match="the first group is of toy, the second of recall"):
+        flops_saved(first, second)
+    assert flops_saved(first, runs(1.0)).ratio.value == pytest.approx(1.0)
+
+
 def test_groups_without_a_return_in_common_are_refused() -> None:
     with pytest.raises(FitError, match=r"the first group needs at most 0.12 of the FLOPs"):
         flops_saved(runs(1.0), runs(1e3))
@@ -89,6 +96,14 @@ def test_a_loss_is_interpolated_as_its_logarithm() -> None:
     assert found.measure == "dev_loss"
     assert found.flops_with == pytest.approx(1e9 * (0.8 / 0.7) ** 5)
     assert found.ratio.value == pytest.approx(1 / 3)
+
+
+def test_groups_without_a_figure_in_common_are_told_what_they_have() -> None:
+    with pytest.raises(DataError, match="the first group has return, the second dev loss"):
+        flops_saved(runs(1.0), lossy(1.0))
+    none = {**runs(1.0), "return_mean": [None] * 36}
+    with pytest.raises(DataError, match="the first group has return, the second neither"):
+        flops_saved(runs(1.0), none)
 
 
 def test_a_multiplier_is_of_the_base_over_the_variant() -> None:

@@ -102,6 +102,8 @@ def test_other_ways_of_writing_a_table_are_named(tmp_path, text, encoding, why):
 def test_other_kinds_and_absent_files_are_refused(tmp_path):
     with pytest.raises(UsageError, match="no such file"):
         tables.read(tmp_path / "none.csv")
+    with pytest.raises(UsageError, match=r"is a folder, not a table; .* give .*points\.csv"):
+        tables.read(tmp_path)
     (tmp_path / "runs.xlsx").write_text("x")
     with pytest.raises(UsageError, match="expected"):
         tables.read(tmp_path / "runs.xlsx")

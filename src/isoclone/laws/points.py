@@ -115,10 +115,11 @@ def _one_float(value: Any) -> float:
 def measure_of(table: Mapping[str, Any]) -> str:
     """Return the figure that laws of a table are of: 'return_mean' where no row has a `dev_loss`.
 
-    And 'dev_loss' where no row has either.
+    Where no row has either, the one that has a column; 'dev_loss' where both have, or neither.
     """
     known = [name for name in MEASURED if np.isfinite(to_float(table.get(name, ()))).any()]
-    return known[0] if known else MEASURED[0]
+    named = [name for name in MEASURED if name in table]
+    return (*known, *named, MEASURED[0])[0]
 
 
 def clean_table(table: Mapping[str, Any]) -> dict[str, Array]:

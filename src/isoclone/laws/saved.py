@@ -74,18 +74,29 @@ def flops_saved(
         measure: 'return_mean' or 'dev_loss'; by returns, if both tables have some, unless given.
 
     Raises:
-        SpecError: there is no such measure.
+        SpecError: there is no such measure, or the tables are of different games.
         DataError: a table has none of the figures.
         FitError: a table has one budget, or they come to no level in common, or not to the given.
     """
     measure = measure or _common_measure(with_it, without)
     if measure not in MEASURED:
         raise SpecError(f"measure must be one of {', '.join(MEASURED)}, not '{measure}'")
+    _check_games(with_it, without)
     groups = [_Group.of(table, measure) for table in (with_it, without)]
     obstacle = _obstacle(groups, level, ("the first group", "the second group"))
     if obstacle:
         raise FitError(obstacle.message)
     return _compared(groups, level)
+
+
+def _check_games(with_it: Mapping[str, Any], without: Mapping[str, Any]) -> None:
+    """Raise SpecError if both tables name their games, and have none in common."""
+    first, second = ({g for g in t.get("game", ()) if g} for t in (with_it, without))
+    if first and second and not first & second:
+        raise SpecError(
+            f"the first group is of {', '.join(sorted(first))}, the second of "
+            f"{', '.join(sorted(second))}: figures of different games cannot be compared"
+        )
 
 
 def worth(label: str, table: Mapping[str, Any], base: str, base_table: Mapping[str, Any]) -> Worth:
@@ -110,9 +121,18 @@ def worth(label: str, table: Mapping[str, Any], base: str, base_table: Mapping[s
     )
 
 
-def _common_measure(*tables: Mapping[str, Any]) -> str:
-    both = all(_has(table, "return_mean") for table in tables)
-    return "return_mean" if both else "dev_loss"
+def _common_measure(with_it: Mapping[str, Any], without: Mapping[str, Any]) -> str:
+    for measure in ("return_mean", "dev_loss"):
+        if _has(with_it, measure) and _has(without, measure):
+            return measure
+    first, second = (
+        " and ".join(WORDS[name] for name in MEASURED if _has(table, name)) or "neither"
+        for table in (with_it, without)
+    )
+    raise DataError(
+        "both groups need returns, or both dev losses: "
+        f"the first group has {first}, the second {second}"
+    )
 
 
 def _has(table: Mapping[str, Any], measure: str) -> bool:

@@ -62,6 +62,8 @@ def read(path: str | Path) -> RunsTable:
     kind, or lacks a column that every law needs.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not a table; of a study give {path / 'points.csv'}")
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
     if path.stat().st_size == 0:

@@ -200,3 +200,17 @@ def test_a_wrong_ceiling_is_said():
     found = laws.fit(rl_study(), expert_return=-5.0, random_return=0.0)
     assert "ceiling_ignored" in codes(found.status)
     assert found.scale_.kind == "root"
+
+
+def test_runs_that_random_play_beats_are_said_to_be_beaten():
+    assert "not_above_random" in codes(laws.fit(rl_study(), random_return=1e3).status)
+    assert "not_above_random" not in codes(laws.fit(rl_study(), random_return=1.0).status)
+
+
+def test_a_negative_return_that_is_not_the_best_keeps_the_power_law():
+    table = rl_study()
+    worst = min(range(len(table["flops"])), key=lambda row: table["return_mean"][row])
+    table["return_mean"][worst] = -1.0
+    found = laws.fit(table)
+    assert found.to_json()["laws"]["return_mean"] is not None
+    assert "returns_not_positive" not in codes(found.status)

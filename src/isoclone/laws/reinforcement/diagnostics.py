@@ -2,6 +2,7 @@
 
 one_seed              one run for each size: how much seeds differ is not known
 no_random_reference   no random return: returns are followed as they are
+not_above_random      no run returns more than random play
 ceiling_ignored       the ceiling given is not above random play
 above_ceiling         some returns are higher than the ceiling given
 saturated             returns at the ceiling (or levelled off): a power of C means nothing there
@@ -68,9 +69,15 @@ def _of_table(laws: Fitted) -> list[Status]:
             "random play, or give --random-return"
         )
         found.append(Status("no_random_reference", text))
-    low = float(returns.min())
+    elif returns.max() <= laws.random_return:
+        text = (
+            f"no run returns more than random play, {laws.random_return:g}: the lowest return is "
+            "the floor in its place"
+        )
+        found.append(Status("not_above_random", text))
+    low = float(laws.scale_.back(laws.optima_.z).min())  # of the best returns, which a law is of
     if low <= 0 and (laws.random_return is None or laws.random_return >= low):
-        text = "some returns are zero or negative: no power law of the return is fitted over them"
+        text = "some best returns are zero or negative: no power law of the return is fitted"
         found.append(Status("returns_not_positive", text))
     return found
 
