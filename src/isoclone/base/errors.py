@@ -111,7 +111,8 @@ FOREIGN = (Exception, SystemExit)
 def words_of(error: BaseException, length: int = 200) -> str:
     """Return what code of others raised as one line: its kind and message, or where it exits."""
     if not isinstance(error, SystemExit):
-        return f"{type(error).__name__}: {' '.join(str(error).split())[:length]}"
+        said = " ".join(str(error).split())[:length]
+        return f"{type(error).__name__}: {said}" if said else type(error).__name__
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

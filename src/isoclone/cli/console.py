@@ -121,8 +121,9 @@ class ConsoleObserver(Observer):
                 still = self._still((done, running))
                 self._show(done, planned, still or left, running)
             elif self._task is not None and (still := self._still((self._detail,))):
-                self._bar.update(self._task, detail=f"{self._detail}{still}")
-                self._line(f"{self._detail}{still}")
+                detail = f"{self._detail}{still}".removeprefix(", ")
+                self._bar.update(self._task, detail=detail)
+                self._line(detail)
 
     def _still(self, seen: tuple[Any, ...]) -> str:
         """Return words for how long nothing has changed, '' while that is not long."""
