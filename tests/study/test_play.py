@@ -21,7 +21,7 @@ from isoclone.evaluation.rollout import rollout
 from isoclone.executors import executor
 from isoclone.games import game
 from isoclone.games.recall import Recall
-from isoclone.study import pipeline
+from isoclone.study import pipeline, worker
 from isoclone.study.calibrate_play import calibrated_play, unsized_play
 from isoclone.study.clones import best_agent, clone_fingerprint
 from isoclone.study.examine import examine
@@ -303,6 +303,37 @@ def test_a_run_that_falls_far_is_said_to_have_collapsed(whole: Study, tmp_path: 
     assert again.status == "collapsed"
     assert "the return fell from 1e+04 at 2e+06 FLOPs" in (again.reason or "")
     assert again.return_mean is not None
+
+
+def test_a_return_of_zero_is_better_than_one_below(whole: Study, tmp_path: Path) -> None:
+    shutil.copytree(whole.path, tmp_path / "play")
+    study = Study.open(tmp_path / "play")
+    for point in study.points(None):
+        path = study.folder.run(point.run_id).point(point.budget_flops)
+        score = 0.0 if (point.width, point.seed, point.budget_flops) == (6, 1, 2e6) else -5.0
+        write_json(path, {**read_json(path), "role": "sweep", "return_mean": score})
+    best = next(p for p in study.points() if p.return_mean == 0.0)
+    assert best_agent(study.path) == study.path / str(best.checkpoint)
+    references = read_json(study.folder.references)
+    write_json(study.folder.references, references | {"random": {"mean": -1e9, "se": 0.0}})
+    folder = study.folder.run(best.run_id)
+    job = worker._Job(study.path, folder, 4e6, "sweep", "cpu")
+    fell = job._collapsed({"return_mean": -9e8, "return_se": 1.0})
+    assert "fell from 0 at 2e+06" in fell["reason"]
+
+
+def test_a_size_that_failed_is_said_to_have_failed(whole: Study) -> None:
+    """It stops, as no more is known of it; how much worse it is nobody can tell."""
+    scored = [
+        dataclasses.replace(p, return_mean=float(p.width), return_se=0.1)
+        if p.width > 4
+        else dataclasses.replace(p, return_mean=None, status="failed", reason="it went away")
+        for p in whole.points()
+        if p.budget_flops == 1e6
+    ]
+    decisions = next_cells(whole.spec, scored).decisions
+    (why,) = (d.why for d in decisions if (d.what, d.width) == ("stopped", 4))
+    assert why == "2 sizes below width 9 and a run of it failed"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ actions (see `games.base.Game`) takes the part of the weights that belongs to th
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from isoclone.agents.checkpoint import check_fits, load_checkpoint
 from isoclone.agents.narrowed import narrowed, save_narrowed
 from isoclone.base.errors import DataError, SpecError
 from isoclone.base.records import Point
+from isoclone.base.results import mean_cost
 from isoclone.base.store import read_json, replacing, sha256_file, write_json
 from isoclone.games import Game
 from isoclone.study.folder import StudyFolder
@@ -134,7 +134,7 @@ def actions_among(place: Path, spec: StudySpec) -> tuple[int, ...] | None:
 
 def _trained(point: Point) -> tuple[float, float]:
     """Return what sorts agents: the one trained longest, of these the best, comes last."""
-    return point.flops, -(point.dev_loss if point.dev_loss is not None else math.inf)
+    return point.flops, -mean_cost([point])
 
 
 def bring_clones(study: Path, spec: StudySpec) -> None:
@@ -214,9 +214,7 @@ def best_agent(place: Path) -> Path:
 
 def _rank(point: Point) -> tuple[bool, float]:
     """Return what sorts agents, the best first."""
-    if point.dev_loss is not None:
-        return point.role != "forecast", point.dev_loss
-    return point.role != "forecast", -(point.return_mean or -math.inf)
+    return point.role != "forecast", mean_cost([point])
 
 
 def settings_of(checkpoint: Path, game: str) -> dict[str, Any]:

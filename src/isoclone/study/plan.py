@@ -189,11 +189,15 @@ class _Walk:
             if steps >= self._rules.hopeless_steps and gap > self._rules.hopeless_ses * noise:
                 self._stopped.add(width)
                 sizes = "size" if steps == 1 else "sizes"
-                unit = f"{gap:.3f} nats" if self._spec.imitates else f"{gap:.4g} of return"
-                why = f"{steps} {sizes} below width {best} and worse by {unit}"
-                if noise:
-                    why += f" ({gap / noise:.1f} SE)"
+                why = f"{steps} {sizes} below width {best} and {self._worse(points, gap, noise)}"
                 self._decide(budget, width, "stopped", why)
+
+    def _worse(self, points: Sequence[Point], gap: float, noise: float) -> str:
+        """Return in words how far a size is behind the best."""
+        if not math.isfinite(gap):
+            return f"a run of it {next((p.status for p in points if p.status != 'ok'), 'is lost')}"
+        unit = f"{gap:.3f} nats" if self._spec.imitates else f"{gap:.4g} of return"
+        return f"worse by {unit}" + (f" ({gap / noise:.1f} SE)" if noise else "")
 
     def _decide(self, budget: float, width: int, what: str, why: str) -> None:
         self._decisions.append(Decision(budget, width, what, why))

@@ -24,6 +24,7 @@ from isoclone.base.curves import CurveRow, read_curve, write_curve
 from isoclone.base.errors import FOREIGN, CheckpointError, StoreError
 from isoclone.base.provenance import made_by
 from isoclone.base.records import Point, Run
+from isoclone.base.results import mean_cost
 from isoclone.base.store import read_json, write_bytes, write_json
 from isoclone.base.trace import span
 from isoclone.evaluation.rollout import marginal_returns, random_returns, rollout
@@ -171,7 +172,7 @@ class _Job:
     def _collapsed(self, played: dict[str, Any]) -> dict[str, Any]:
         """Return status and reason where the run scored far more at an earlier budget."""
         before = [p for p in self.points() if p.status == "ok" and p.budget_flops < self.budget]
-        best = max(before, key=lambda p: p.return_mean or -math.inf, default=None)
+        best = min(before, key=lambda p: mean_cost([p]), default=None)
         random = read_random(self.study)
         if best is None or random is None or best.return_mean is None:
             return {}
