@@ -142,9 +142,13 @@ def run(study: Study, session: Session | None = None) -> Study:
     Raises:
         StoreError: another process is at work on this study, or the disk is full.
         ExecutionError: recording failed, or every size failed at a budget.
+        SpecError: it is no study.
     """
+    from isoclone.base.records import shown
     from isoclone.study import repair
 
+    if not hasattr(study, "spec"):
+        raise SpecError(f"ic.run takes a study, as Study.open(path) gives it, not {shown(study)}")
     return repair.run(study, session)
 
 

@@ -256,6 +256,13 @@ def test_an_environment_that_dies_in_a_rollout_is_a_row_with_its_reason(tmp_path
         ({"episodes": 0}, "judged by its returns"),
         ({"rules": "narrow"}, "judged by its returns"),
         ({"demos": "somewhere"}, "demos are for studies that imitate"),
+        ({"expert": "random"}, "expert and expert_options are for studies that imitate"),
+        ({"flop_convention": "x"}, "'x' is not defined .*; exact, 3x-forward and 6nd are"),
+        ({"recipe": {"learner": "sac"}}, "learner must be 'ppo', or left out to clone, not 'sac'"),
+        (
+            {"recipe": {**QUICK.to_json(), "clip": float("nan")}},
+            "recipe: clip must be a plain, finite value, not nan",
+        ),
         ({"ceiling": float("inf")}, "ceiling must be a finite number"),
         ({"game": "data"}, "demos|no environment|data"),
         ({"recipe": ic.recipe("lean").to_json(), "ceiling": 500.0}, "ceiling is for studies of"),
@@ -266,6 +273,11 @@ def test_a_study_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(ic.IsocloneError, match=said):
         Study.create(tmp_path / "play", **{**FIELDS, **changes})
+
+
+def test_what_is_no_study_is_not_run() -> None:
+    with pytest.raises(SpecError, match=r"ic.run takes a study, as Study.open\(path\) gives it"):
+        ic.run("studies/play")  # type: ignore[arg-type]
 
 
 def test_the_best_size_is_that_of_the_highest_return(tmp_path: Path) -> None:

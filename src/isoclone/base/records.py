@@ -106,7 +106,20 @@ def conformed(value: Any, hint: Any, name: str) -> Any:
             return value
     except (TypeError, ValueError, RecursionError):
         pass
+    if holder is dict and isinstance(value, dict):
+        odd = next((key for key, each in value.items() if not _is_plain(each)), None)
+        if odd is not None:
+            raise TypeError(f"{name}: {odd} must be a plain, finite value, not {shown(value[odd])}")
     raise TypeError(f"{name} must be {_said(hint)}, not {shown(value)}")
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value can be kept as JSON."""
+    try:
+        json.dumps(value, allow_nan=False, default=jsonable)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _is_a(value: Any, kind: Any) -> bool:

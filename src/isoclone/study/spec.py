@@ -419,6 +419,11 @@ def _check_play(spec: StudySpec) -> None:
         raise SpecError(f"{spec.game} has no environment, so nothing can be learned by playing it")
     if spec.demos is not None:
         raise SpecError("demos are for studies that imitate; a clone is given by clones (--from)")
+    if spec.expert != NOBODY or spec.expert_options:
+        raise SpecError(
+            "expert and expert_options are for studies that imitate; leave them out, or choose "
+            "another recipe"
+        )
     if not spec.episodes or not spec.forecast_episodes or spec.rules == NARROW:
         raise SpecError(
             "a study of reinforcement is judged by its returns: episodes and forecast_episodes "

@@ -159,6 +159,11 @@ def read_recipe(data: dict[str, Any]) -> Recipe | PpoRecipe:
     """
     if not isinstance(data, dict):
         raise SpecError(f"recipe: must be a table of its fields, not {shown(data)}")
+    if "learner" in data and imitates(data):
+        known = PpoRecipe.learner
+        raise SpecError(
+            f"recipe: learner must be '{known}', or left out to clone, not {shown(data['learner'])}"
+        )
     return Recipe.from_json(data) if imitates(data) else PpoRecipe.from_json(data)
 
 

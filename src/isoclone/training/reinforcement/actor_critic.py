@@ -214,4 +214,7 @@ def learning_cost(
 
         params = policy_params(name, width, frame, n_actions, **options)
         return Cost(2.0 * params, 6.0 * params, 2.0 * params, 2.0 * params)
-    raise SpecError(f"FLOP convention '{convention}' is not defined for reinforcement learning")
+    raise SpecError(
+        f"FLOP convention '{convention}' is not defined for reinforcement learning; exact, "
+        "3x-forward and 6nd are"
+    )
