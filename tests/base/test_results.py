@@ -93,6 +93,11 @@ def test_an_agent_of_several_seeds_is_judged_by_its_mean():
     assert results.Tested.from_json(told.to_json()) == told
 
 
+def test_the_error_of_shared_dev_episodes_does_not_shrink_with_seeds():
+    points = [a_point(seed=seed, dev_loss=0.5, dev_loss_se=0.02) for seed in (0, 1)]
+    assert results.mean_point(points).dev_loss_se == pytest.approx(0.02)
+
+
 def test_a_seed_without_figures_is_no_part_of_the_mean():
     lost = a_point(seed=0, status="diverged", reason="not finite", dev_loss=None, dev_loss_se=None)
     told = results.Tested.of(FORECAST, [lost, a_point(seed=1, status="ok", dev_loss=0.55)])

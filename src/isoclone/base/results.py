@@ -165,10 +165,15 @@ def mean_point(points: Sequence[Point]) -> Point | None:
 
 
 def _error_of_mean(points: Sequence[Point], name: str, error: str) -> float | None:
-    """Return the standard error of a figure's mean over seeds; None if nothing is known of it."""
+    """Return the standard error of a figure's mean over seeds; None if nothing is known of it.
+
+    Seeds play games of their own, but are judged on the same held-out episodes, whose error their
+    mean does not lessen.
+    """
     own, known = [getattr(p, error) for p in points], list[float]()
     if None not in own:
-        known.append(math.hypot(*own) / len(points))
+        shared = name == "dev_loss"
+        known.append(statistics.fmean(own) if shared else math.hypot(*own) / len(points))
     if len(points) > 1:
         spread = statistics.stdev(getattr(p, name) for p in points)
         known.append(spread / math.sqrt(len(points)))
