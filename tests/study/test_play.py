@@ -119,6 +119,8 @@ def test_runs_start_from_the_clone_of_their_width(tmp_path: Path) -> None:
     weights = study.folder.clone(4)
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     assert [harm.path for harm in examine(study.path)] == [weights]
+    study.folder.clones.write_text("{")
+    assert [harm.path for harm in examine(study.path)] == [study.folder.clones]
 
 
 def test_clones_are_looked_at_before_anything_is_measured(

@@ -353,7 +353,8 @@ class _Examination:
         if self.study.spec.clones is None:
             return
         remedy = "restore it from a copy"
-        self.found.check(self.folder.clones, _table, None, remedy)
+        if self.found.check(self.folder.clones, _table, None, remedy) is None:
+            return  # nothing else tells what they were
         for width in self.study.spec.widths:
             read = partial(_same_clone, self.folder.path, width)
             self.found.check(self.folder.clone(width), read, None, remedy)
