@@ -7,7 +7,7 @@ import pyarrow.parquet
 import pytest
 from runs_tables import write
 
-from isoclone.base.errors import DataError, UsageError
+from isoclone.base.errors import DataError, SpecError, UsageError
 from isoclone.laws import tables
 
 
@@ -116,3 +116,17 @@ def test_blanks_around_texts_do_not_count(tmp_path):
     path = tmp_path / "runs.csv"
     path.write_text("flops, params, samples, dev_loss, status\n1e6, 1e2, 1e3, .5, ok\n")
     assert tables.read(path).columns["status"] == ["ok"]
+
+
+def test_each_of_several_games_is_a_group_of_its_own(tmp_path):
+    path = tmp_path / "runs.csv"
+    rows = [f"1e6,100,1e3,{i}.5,{game}" for game in ("toy", "recall") for i in range(3)]
+    path.write_text("\n".join(["flops,params,samples,return_mean,game", *rows]))
+    assert {name: len(group["flops"]) for name, group in tables.read(path).groups().items()} == {
+        "toy": 3,
+        "recall": 3,
+    }
+    with pytest.raises(SpecError, match="several groups, each with its own laws: toy, recall"):
+        tables.one_group(path)
+    path.write_text("\n".join(["flops,params,samples,return_mean,game", *rows[:3]]))
+    assert list(tables.read(path).groups()) == [""]

@@ -40,10 +40,15 @@ class RunsTable:
         return len(next(iter(self.columns.values()), []))
 
     def groups(self) -> dict[str, dict[str, Any]]:
-        """Return the columns of each group, in order of appearance; one named '' if none is."""
-        if "group" not in self.columns:
+        """Return the columns of each group, in order of appearance; one named '' if none is.
+
+        Where no group is named, each of several games is one: they have no law in common.
+        """
+        games = len(set(self.columns.get("game", ()))) > 1
+        by = "group" if "group" in self.columns else "game" if games else None
+        if by is None:
             return {NO_GROUP: self.columns}
-        names = [NO_GROUP if g is None else str(g) for g in self.columns["group"]]
+        names = [NO_GROUP if g is None else str(g) for g in self.columns[by]]
         order: dict[str, list[int]] = {}
         for row, name in enumerate(names):
             order.setdefault(name, []).append(row)
@@ -75,7 +80,7 @@ def one_group(path: str | Path) -> dict[str, Any]:
     """Read the columns of a table with one group.
 
     Raises:
-        SpecError: it has several.
+        SpecError: it has several, or runs of several games.
         UsageError, DataError: as `read`.
     """
     groups = read(path).groups()
