@@ -106,6 +106,8 @@ def test_runs_start_from_the_clone_of_their_width(tmp_path: Path) -> None:
         assert run.demos == clone_fingerprint(study.path, run.width)
     rows = read_json(study.folder.clones)
     assert set(rows) == {"4", "6", "9"}
+    with pytest.raises(SpecError, match="no clone of width 5 to start from; it has 4, 6, 9"):
+        clone_fingerprint(study.path, 5)
     best = max((p for p in clones.points(None) if p.width == 4), key=lambda p: p.flops)
     assert rows["4"]["flops"] == best.flops
     point = study.tested().point

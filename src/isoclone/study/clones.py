@@ -180,10 +180,16 @@ def clone_fingerprint(study: Path, width: int) -> str:
 
     Raises:
         DataError: they are missing, or not those that were brought.
+        SpecError: none of that width were brought.
     """
     folder = StudyFolder(study)
     path = folder.clone(width)
-    row = read_json(folder.clones).get(str(width)) if folder.clones.exists() else None
+    rows = read_json(folder.clones) if folder.clones.exists() else {}
+    row = rows.get(str(width))
+    if rows and row is None:
+        raise SpecError(
+            f"{study} has no clone of width {width} to start from; it has {', '.join(rows)}"
+        )
     if row is None or not path.exists():
         brought = _are_brought(folder)
         advice = "restore it" if brought else "the command that made the study brings it"
