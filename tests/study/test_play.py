@@ -367,6 +367,8 @@ def test_flags_that_mean_nothing_are_refused(
 ) -> None:
     assert main(["plan", "gym/CartPole-v1", *words, "--out", str(tmp_path / "x")]) == 2
     assert said in capsys.readouterr().err
+    assert main(["plan", "toy", "--minutes", "3", "--out", str(tmp_path / "x")]) == 2
+    assert "the study 'toy' has them: leave it out" in capsys.readouterr().err
 
 
 def test_sizes_and_budgets_are_chosen_by_the_time() -> None:

@@ -194,9 +194,19 @@ class Changes:
 
         return None if self.recipe is None else not imitates(recipe(self.recipe).to_json())
 
-    def check_minutes(self) -> None:
-        """Raise SpecError unless the minutes that were given are some."""
-        if self.minutes is not None and not 0 < self.minutes < math.inf:
+    def check_minutes(self, settled: str = "") -> None:
+        """Raise SpecError unless the minutes that were given are some, and choose something.
+
+        Args:
+            settled: what has sizes and budgets of its own, if something has.
+        """
+        if self.minutes is None:
+            return
+        if settled:
+            raise SpecError(
+                f"--minutes chooses sizes and budgets, and {settled} has them: leave it out"
+            )
+        if not 0 < self.minutes < math.inf:
             raise SpecError(f"--minutes must be a number above 0, not {self.minutes:g}")
 
     def _recipe(self, spec: StudySpec) -> dict[str, Any] | None:

@@ -75,9 +75,11 @@ def _spec_of(source: str, out: Path | None, changes: Changes, workers: int) -> A
     from isoclone.study.spec import StudySpec
 
     if source.endswith(".py"):
+        changes.check_minutes(settled=source)
         return changes.applied_to(object_in(source, "study", StudySpec).trust(), own=True)
     trust_typed(source)
     if is_ready_made(source):
+        changes.check_minutes(settled=f"the study '{source}'")
         return changes.applied_to(builtin(source).trust(), own=False)
     return _spec_of_game(source, out, changes, workers)
 
