@@ -13,7 +13,14 @@ from isoclone.base.records import Run
 from isoclone.evaluation.dev_loss import dev_loss
 from isoclone.evaluation.rollout import rollout
 from isoclone.games import FrameSpec, game
-from isoclone.policies import is_recurrent, make_policy, policy_flops, policy_layout
+from isoclone.policies import (
+    is_recurrent,
+    make_policy,
+    policy_flops,
+    policy_layout,
+    policy_params,
+    width_for,
+)
 from isoclone.policies.observe import observe
 from isoclone.study import pipeline
 from isoclone.study.study import Study
@@ -68,8 +75,25 @@ def test_flops_are_those_of_the_trunk_and_more(name, frame):
 
 
 def test_options_that_cannot_be():
-    with pytest.raises(SpecError, match="unroll and layers must be at least 1"):
-        make_policy("cnn-lstm", 4, IMAGE, 5, unroll=0)
+    for options, said in (
+        ({"unroll": 0}, "unroll must be at least 1, not 0"),
+        ({"layers": 0}, "layers must be at least 1, not 0"),
+        ({"layers": 2, "aspect": 8}, "layers and aspect"),
+        ({"aspect": -1}, "aspect must be a positive number"),
+    ):
+        with pytest.raises(SpecError, match=said):
+            make_policy("cnn-lstm", 4, IMAGE, 5, **options)
+
+
+def test_depth_grows_with_width_where_an_aspect_is_given():
+    def depth(width, **options):
+        core = make_policy("cnn-transformer", width, IMAGE, 5, **options).core
+        return len(core.layers)
+
+    assert [depth(width) for width in (1, 8)] == [2, 2]
+    assert [depth(width, aspect=16) for width in (1, 2, 4, 8)] == [1, 1, 2, 4]  # of 8 x width
+    params = policy_params("cnn-lstm", 9, IMAGE, 5, aspect=16)
+    assert width_for(params, "cnn-lstm", IMAGE, 5, aspect=16) == 9
 
 
 def trainer(demos, folder, name, kind="standardise"):

@@ -253,7 +253,10 @@ class Point(Checked):
     role: str = label(
         "'sweep', 'forecast' (trained to test a forecast) or 'extra'", default="sweep"
     )
-    status: str = label("'ok', 'diverged' (loss not finite) or 'failed'", default="ok")
+    status: str = label(
+        "'ok', 'diverged' (loss not finite), 'collapsed' (far below an earlier budget) or 'failed'",
+        default="ok",
+    )
     reason: str | None = label("why the point is not ok", default=None)
     dev_accuracy_top3: float | None = figure(
         "share of held-out actions that are among the three likeliest of more", default=None

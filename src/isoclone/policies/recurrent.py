@@ -10,10 +10,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from isoclone.base.errors import SpecError
 from isoclone.games import FrameSpec
 from isoclone.policies.cnn import Cnn, make_cnn
-from isoclone.policies.cores import State, make_core
+from isoclone.policies.cores import State, check_lengths, make_core
 from isoclone.policies.mlp import Mlp
 from isoclone.policies.pictures import PictureCnn
 
@@ -28,12 +27,12 @@ class Recurrent(nn.Module):
         trunk: the network that reads a single observation; its own head is dropped.
         hidden: numbers that stand for a step.
         core: 'lstm', 'transformer' or 'mamba'.
-        layers: depth of the core; 1 for the LSTM and 2 for the others unless said.
+        layers, aspect: depth of the core, see `make_core`.
         unroll: steps that are trained in one piece. FLOPs are counted for it.
         context: steps a transformer sees; not used by the other cores.
 
     Raises:
-        SpecError: layers, unroll or context below 1.
+        SpecError: layers, unroll or context below 1; both layers and aspect.
     """
 
     def __init__(
@@ -45,16 +44,14 @@ class Recurrent(nn.Module):
         layers: int | None = None,
         unroll: int = UNROLL,
         context: int = CONTEXT,
+        aspect: float | None = None,
     ):
         super().__init__()
-        if min(context, unroll, 1 if layers is None else layers) < 1:
-            raise SpecError(
-                f"context, unroll and layers must be at least 1, not {context}, {unroll}, {layers}"
-            )
+        check_lengths(unroll=unroll)
         self.unroll, self.layout, self.trunk = unroll, trunk.layout, trunk.without_head()
         self.inputs = nn.Linear(trunk.size, hidden)
         self.before = nn.Embedding(n_actions + 1, hidden)
-        self.core = make_core(core, hidden, layers, context)
+        self.core = make_core(core, hidden, layers, context, aspect)
         self.norm, self.size = nn.LayerNorm(hidden), hidden
         self.head = nn.Linear(hidden, n_actions)
 
@@ -109,11 +106,17 @@ class Recurrent(nn.Module):
 
 
 def cnn_lstm(
-    width: int, frame: FrameSpec, n_actions: int, *, layers: int = 1, unroll: int = UNROLL
+    width: int,
+    frame: FrameSpec,
+    n_actions: int,
+    *,
+    layers: int | None = None,
+    unroll: int = UNROLL,
+    aspect: float | None = None,
 ) -> Recurrent:
     """Make `cnn`'s convolutions of a width, and an LSTM of 8 x width numbers over steps."""
     trunk = make_cnn(width, frame, n_actions)
-    return Recurrent(trunk, 8 * width, n_actions, "lstm", layers, unroll)
+    return Recurrent(trunk, 8 * width, n_actions, "lstm", layers, unroll, aspect=aspect)
 
 
 def cnn_transformer(
@@ -121,17 +124,25 @@ def cnn_transformer(
     frame: FrameSpec,
     n_actions: int,
     *,
-    layers: int = 2,
+    layers: int | None = None,
     unroll: int = UNROLL,
     context: int = CONTEXT,
+    aspect: float | None = None,
 ) -> Recurrent:
     """Make `cnn`'s convolutions of a width, and a causal transformer of 8 x width over steps."""
     trunk = make_cnn(width, frame, n_actions)
-    return Recurrent(trunk, 8 * width, n_actions, "transformer", layers, unroll, context)
+    return Recurrent(trunk, 8 * width, n_actions, "transformer", layers, unroll, context, aspect)
 
 
 def mlp_lstm(
-    width: int, frame: FrameSpec, n_actions: int, *, layers: int = 1, unroll: int = UNROLL
+    width: int,
+    frame: FrameSpec,
+    n_actions: int,
+    *,
+    layers: int | None = None,
+    unroll: int = UNROLL,
+    aspect: float | None = None,
 ) -> Recurrent:
     """Make `mlp`'s hidden layers of a width, and an LSTM of the same width over steps."""
-    return Recurrent(Mlp(width, frame, n_actions), width, n_actions, "lstm", layers, unroll)
+    trunk = Mlp(width, frame, n_actions)
+    return Recurrent(trunk, width, n_actions, "lstm", layers, unroll, aspect=aspect)

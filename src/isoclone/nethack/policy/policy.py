@@ -13,7 +13,7 @@ from isoclone.nethack.game import unpack_tty
 from isoclone.nethack.policy.lean import LeanEncoder
 from isoclone.nethack.policy.paper import PaperEncoder
 from isoclone.nethack.policy.screen import COLUMNS, ROWS, Screens
-from isoclone.policies.cores import State, make_core
+from isoclone.policies.cores import State, check_lengths, make_core
 
 ENCODERS = {"lean": LeanEncoder, "paper": PaperEncoder}
 
@@ -22,15 +22,15 @@ class TtyPolicy(nn.Module):
     """A policy that plays NetHack from its terminal.
 
     `width` sets the size: the encoding of a screen and the residual stream of the core have `width`
-    numbers, embeddings of words a quarter of that. Depth does not depend on width: it is 1 layer
-    for the LSTM and 2 for the others, unless `layers` is given.
+    numbers, embeddings of words a quarter of that. Depth does not depend on width, unless `aspect`
+    is given.
 
     Args:
         width: see above.
         frame: packed screens of 24 x 80 characters, as many colours, cursor row and column.
         core: 'lstm', 'transformer' or 'mamba'.
         encoder: 'lean' or 'paper'.
-        layers: depth of the core.
+        layers, aspect: depth of the core, see `make_core`.
         context: screens a transformer sees; the other cores ignore it.
         unroll: steps trained in one piece; FLOPs are counted for this length.
         options: options of the encoder (see `LeanEncoder`).
@@ -48,6 +48,7 @@ class TtyPolicy(nn.Module):
         layers: int | None = None,
         context: int = 64,
         unroll: int = 16,
+        aspect: float | None = None,
         **options: Any,
     ):
         super().__init__()
@@ -57,13 +58,10 @@ class TtyPolicy(nn.Module):
             )
         if encoder not in ENCODERS:
             raise UnknownNameError("encoder", encoder, list(ENCODERS))
-        if min(context, unroll, layers or 1) < 1:
-            raise SpecError(
-                f"context, unroll and layers must be at least 1, not {context}, {unroll}, {layers}"
-            )
+        check_lengths(unroll=unroll)
         self.unroll, self.n_actions = unroll, n_actions
         self.encoder = ENCODERS[encoder](width, n_actions, **options)
-        self.core = make_core(core, width, layers, context)
+        self.core = make_core(core, width, layers, context, aspect)
         self.norm, self.size = nn.LayerNorm(width), width
         self.head = nn.Linear(width, n_actions)
         with torch.no_grad():
