@@ -14,9 +14,11 @@ from isoclone.base.records import Point
 from isoclone.base.results import mean_loss
 from isoclone.base.schema import unmeasured
 from isoclone.base.store import read_json
+from isoclone.study.estimate import Speed, sweep_seconds
 from isoclone.study.plan import Cell, flops_spent, grid, grid_flops, next_cells
 from isoclone.study.spec import StudySpec
 from isoclone.study.study import Study
+from isoclone.training.recipes import recipe
 
 SPEC = StudySpec(
     name="s",
@@ -90,6 +92,20 @@ def test_a_plain_grid_is_the_whole_grid():
     assert {Cell(p.width, p.seed, p.budget_flops) for p in points} == set(grid(spec))
     assert not sweep.decisions
     assert flops_spent(points) == grid_flops(spec) == 5 * 4e8
+
+
+def test_runs_of_one_budget_each_are_counted_each():
+    apart = SPEC.replace(recipe=recipe("lean", schedule="cosine").to_json(), adaptive=False)
+    together, budgets = SPEC.replace(adaptive=False), SPEC.budgets_flops
+    assert together.flops_to(budgets[1]) == budgets[1]
+    assert apart.flops_to(budgets[1]) == sum(budgets[:2])
+    assert grid_flops(apart) == len(SPEC.widths) * sum(budgets)
+    speed, costs = Speed(0.0, 1e-9, 1.0, None), dict.fromkeys(SPEC.widths, 1e4)
+    seconds = [
+        sweep_seconds(spec.replace(episodes=0, dev_samples=1), speed, costs, grid(spec))
+        for spec in (together, apart)
+    ]
+    assert seconds[1] / seconds[0] == pytest.approx(sum(budgets) / max(budgets), rel=1e-3)
 
 
 def test_a_hopeless_small_size_stops():

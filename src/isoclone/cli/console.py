@@ -151,11 +151,11 @@ class ConsoleObserver(Observer):
     def _seen_of_sweep(self, study: Study, sweep: Sweep) -> tuple[float, float, str, str]:
         progress = read_progress(study.path)
         spec = study.spec
-        planned = spec.forecast_budget + sum(
-            min([d.budget_flops for d in sweep.decisions if (d.what, d.width) == ("stopped", w)]
-                or [max(spec.budgets_flops)]) * len(spec.seeds)
-            for w in sweep.widths
-        )  # fmt: skip
+        stopped = [(d.width, d.budget_flops) for d in sweep.decisions if d.what == "stopped"]
+        lasts = dict.fromkeys(sweep.widths, max(spec.budgets_flops))
+        lasts |= dict(sorted(stopped, reverse=True))  # each width's first
+        swept = sum(spec.flops_to(budget) for budget in lasts.values())
+        planned = spec.forecast_seeds * spec.forecast_budget + len(spec.seeds) * swept
         done = min(sum(p["flops"] for p in progress), planned)
         if self._name == "forecast":
             left = self._agents_time_left(spec.forecast_budget, progress)
@@ -180,13 +180,12 @@ class ConsoleObserver(Observer):
             return ""
         speed, spec = self._plan.speed, study.spec
         stopped = {d.width for d in sweep.decisions if d.what == "stopped"}
-        done = {p["label"].split("-s")[0]: p for p in progress}
         costs = {row["width"]: row["flops_per_sample"] for row in self._plan.sizes}
-        last, left = max(spec.budgets_flops), 0.0
+        every, left = spec.flops_to(max(spec.budgets_flops)) * len(spec.seeds), 0.0
         for width in (w for w in sweep.widths if w in costs and w not in stopped):
-            spent = done.get(f"{spec.policy}-w{width}", {"flops": 0.0})["flops"]
-            todo = max(0.0, last - spent) * len(spec.seeds)
-            left += speed.train_seconds(todo / costs[width], todo)
+            own = f"{spec.policy}-w{width}-s"
+            todo = every - sum(p["flops"] for p in progress if p["label"].startswith(own))
+            left += speed.train_seconds(max(0.0, todo) / costs[width], max(0.0, todo))
         left = left / self._plan.estimate.workers + self._plan.estimate.forecast_s
         return f", about {duration(left)} left"
 

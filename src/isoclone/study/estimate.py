@@ -491,19 +491,22 @@ def sweep_seconds(
     episode_steps: float = TYPICAL_EPISODE,
     done: Sequence[Point] = (),
 ) -> float:
-    """Estimate the core-seconds for the cells: training from each run's last budget, evaluation.
+    """Estimate the core-seconds for the cells: training, evaluation.
+
+    Training goes on from each run's last budget, unless each budget has a run of its own.
 
     Args:
         cells: with the budgets of a run in ascending order.
         done: points from which runs go on.
     """
-    reached = dict[tuple[int, int], float]()
+    reached, crosses = dict[tuple[int, int], float](), spec.crosses_budgets
     for point in done:
         key = point.width, point.seed
         reached[key] = max(reached.get(key, 0.0), point.budget_flops)
     total = 0.0
     for cell in cells:
-        fresh = cell.budget_flops - reached.get((cell.width, cell.seed), 0.0)
+        before = reached.get((cell.width, cell.seed), 0.0) if crosses else 0.0
+        fresh = cell.budget_flops - before
         reached[cell.width, cell.seed] = cell.budget_flops
         cost = flops_per_sample[cell.width]
         total += speed.train_seconds(fresh / cost, fresh)

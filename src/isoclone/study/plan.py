@@ -244,4 +244,5 @@ def flops_spent(points: Iterable[Point]) -> float:
 
 def grid_flops(spec: StudySpec, widths: Sequence[int] | None = None) -> float:
     """Return the FLOPs of a plain grid: every size (the spec's, or those given) to all budgets."""
-    return len(widths or spec.widths) * len(spec.seeds) * max(spec.budgets_flops)
+    each = spec.flops_to(max(spec.budgets_flops))
+    return len(widths or spec.widths) * len(spec.seeds) * each

@@ -146,6 +146,16 @@ class StudySpec:
         return imitates(self.recipe)
 
     @property
+    def crosses_budgets(self) -> bool:
+        """Whether one run of a size and seed serves all budgets; else each budget has its own."""
+        return not read_recipe(self.recipe).ends_at_budget
+
+    def flops_to(self, budget_flops: float) -> float:
+        """Return the FLOPs of all runs of one size and seed that serve the budgets up to this."""
+        reached = [budget for budget in self.budgets_flops if budget <= budget_flops]
+        return max(reached, default=0.0) if self.crosses_budgets else sum(reached)
+
+    @property
     def played_budgets(self) -> int:
         """How many of the last budgets policies play at."""
         every = len(self.budgets_flops)
@@ -269,7 +279,6 @@ class StudySpec:
 
         One run serves all budgets, unless its schedule depends on where it ends.
         """
-        ends_there = read_recipe(self.recipe).ends_at_budget
         return Run(
             game=self.game,
             demos=fingerprint,
@@ -279,7 +288,7 @@ class StudySpec:
             recipe=self.recipe,
             seed=seed,
             flop_convention=self.flop_convention,
-            horizon_flops=budget_flops if ends_there else None,
+            horizon_flops=None if self.crosses_budgets else budget_flops,
             game_options=self.game_options,
         )
 
