@@ -470,7 +470,7 @@ def _other_seconds(spec: StudySpec, speed: Speed, workers: int, episode_steps: f
 
     The film and the page together take about as long as a worker's start.
     """
-    episodes = REFERENCE_EPISODES + BASELINES * spec.forecast_episodes
+    episodes = REFERENCE_EPISODES + BASELINES * spec.agent_episodes
     played = episodes * episode_steps / speed.rollout_steps_per_s / workers
     return played + 2 * _start_seconds()
 

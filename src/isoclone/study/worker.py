@@ -295,15 +295,18 @@ def ask_expert(spec: StudySpec) -> dict[str, float | None]:
 def play_baseline(
     study: Path, shares: Sequence[float] | None, checkpoint: str | None
 ) -> dict[str, Any]:
-    """Play as many episodes as the forecast agent; return the mean return, its SE, the episodes.
+    """Play as many episodes as the forecast agent with one of its seeds.
 
     Args:
         shares: how often the expert takes each action, for a player that knows nothing else.
         checkpoint: a policy of the study, if no shares are given.
+
+    Returns:
+        The mean return, its SE, and the number of episodes.
     """
     torch.set_num_threads(1)
     spec = read_spec(study)
-    the_game, episodes = spec.make_game(), spec.forecast_episodes
+    the_game, episodes = spec.make_game(), spec.agent_episodes
     with span("evaluate"):
         if checkpoint is None:
             played = marginal_returns(the_game, np.array(shares), episodes, BASELINE_SEED)
