@@ -56,16 +56,16 @@ def test_to_json_and_back(record):
         (Savings, {**RECORDS[3].to_json(), "decisions": 3}, "decisions"),
         (
             results.Tested,
-            {"forecast": {}, "points": [], "holds": {}},
+            {"forecast": {}, "by_seed": [], "holds": {}},
             "return_mean|dev_loss|params",
         ),
-        (results.Tested, {"forecast": FORECAST.to_json(), "points": [], "holds": {}}, "dev_loss"),
+        (results.Tested, {"forecast": FORECAST.to_json(), "by_seed": [], "holds": {}}, "dev_loss"),
         (
             results.Tested,
             {**RECORDS[4].to_json(), "holds": {"dev_loss": 3, "return_mean": None}},
             "holds",
         ),
-        (results.Tested, {**RECORDS[4].to_json(), "points": [{"width": 1}]}, "run_id"),
+        (results.Tested, {**RECORDS[4].to_json(), "by_seed": [{"width": 1}]}, "run_id"),
         (results.Tested, None, "table"),
     ],
 )
@@ -107,9 +107,9 @@ def test_a_seed_without_figures_is_no_part_of_the_mean():
 
 def test_a_forecast_of_one_seed_written_by_older_versions_is_read():
     told = results.Tested.of(FORECAST, [a_point(dev_loss=0.55)])
-    old = {key: value for key, value in told.to_json().items() if key != "points"}
+    old = {key: value for key, value in told.to_json().items() if key != "by_seed"}
     assert results.Tested.from_json(old) == told
-    assert results.Tested.from_json({**old, "point": None}).points == ()
+    assert results.Tested.from_json({**old, "point": None}).by_seed == ()
 
 
 def test_an_interval_that_excludes_nothing_has_not_held():

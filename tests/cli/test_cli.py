@@ -181,7 +181,7 @@ def test_a_study_whose_agent_failed_ends_as_a_failure(call, study_copy, monkeypa
     agent = Study.open(study_copy).points("forecast")[0]
     Study.open(study_copy).folder.run(agent.run_id).point(agent.budget_flops).unlink()
     failed = {**found["point"], "status": "failed", "reason": "no room"}
-    write_json(study_copy / "forecast.json", {**found, "points": [failed]})
+    write_json(study_copy / "forecast.json", {**found, "by_seed": [failed]})
     monkeypatch.setattr("isoclone.study.pipeline.train_to_budgets", no_room)
     code, out, err = call("run", study_copy, "--executor", "serial", "--json")
     assert (code, json.loads(out)["point"]["status"]) == (1, "failed")

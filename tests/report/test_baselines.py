@@ -25,7 +25,7 @@ def facts(finished_study: Path) -> Facts:
 def dressed(facts: Facts, mean: float, se: float, **changes: object) -> Facts:
     """Return the facts with another return of the forecast agent."""
     agent = dataclasses.replace(facts.agent, return_mean=mean, return_se=se)
-    tested = dataclasses.replace(facts.tested, points=(agent,))
+    tested = dataclasses.replace(facts.tested, by_seed=(agent,))
     return dataclasses.replace(facts, tested=tested, **changes)
 
 

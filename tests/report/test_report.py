@@ -240,7 +240,7 @@ def test_without_returns(study: Path) -> None:
     edit_points(study, lambda p: p.update(nothing))
     edit(
         study / "forecast.json",
-        lambda d: (d["points"][0].update(nothing), d["forecast"].update(return_mean=None)),
+        lambda d: (d["by_seed"][0].update(nothing), d["forecast"].update(return_mean=None)),
     )
     edit(study / "study.json", lambda d: d["spec"].update(episodes=0))
     page = page_of(study)
@@ -279,7 +279,7 @@ def test_failed_forecast_agent(study: Path) -> None:
     edit(
         study / "forecast.json",
         lambda d: (
-            d["points"][0].update(lost),
+            d["by_seed"][0].update(lost),
             d.update(holds={"dev_loss": None, "return_mean": None}),
         ),
     )

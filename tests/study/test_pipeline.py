@@ -135,14 +135,14 @@ def test_an_agent_of_two_seeds_is_two_runs_and_one_mean(begun, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(pipeline, "train_to_budgets", second_fails)
         pipeline.run(study)
-    assert [p.status for p in study.tested().points] == ["ok", "failed"]
+    assert [p.status for p in study.tested().by_seed] == ["ok", "failed"]
     page = study.folder.report.read_text()
     assert "Forecast agent, seed 4: failed (MemoryError: no room" in page
-    first = study.tested().points[0]
+    first = study.tested().by_seed[0]
     pipeline.run(study)
     tested = study.tested()
-    assert [(p.seed, p.status, p.episodes) for p in tested.points] == [(3, "ok", 3), (4, "ok", 3)]
-    assert tested.points[0] == first
-    assert tested.point.dev_loss == sum(p.dev_loss for p in tested.points) / 2
-    assert tested.points == tuple(study.points("forecast"))
-    assert all(p.run_id in study.folder.report.read_text() for p in tested.points)
+    assert [(p.seed, p.status, p.episodes) for p in tested.by_seed] == [(3, "ok", 3), (4, "ok", 3)]
+    assert tested.by_seed[0] == first
+    assert tested.point.dev_loss == sum(p.dev_loss for p in tested.by_seed) / 2
+    assert tested.by_seed == tuple(study.points("forecast"))
+    assert all(p.run_id in study.folder.report.read_text() for p in tested.by_seed)

@@ -83,14 +83,14 @@ class Savings(Checked):
 class Tested(Checked):
     """A forecast, the agent trained to test it, and whether its figures lie in the intervals.
 
-    `points` has the agent once for each seed it was trained with; none before that. `point` is
+    `by_seed` has the agent once for each seed it was trained with; none before that. `point` is
     their mean. `holds` has a key for each of `TESTED`: False outside the interval, True inside one
     that could have been missed, None where there is no interval or no figure, or where the interval
     excludes too little to say anything. `verdicts` says it in words.
     """
 
     forecast: Forecast
-    points: tuple[Point, ...]
+    by_seed: tuple[Point, ...]
     holds: dict[str, Any]
 
     def __post_init__(self) -> None:
@@ -114,7 +114,7 @@ class Tested(Checked):
     @property
     def point(self) -> Point | None:
         """Return the agent, its figures the means over seeds; None before it is trained."""
-        return mean_point(self.points)
+        return mean_point(self.by_seed)
 
     @property
     def verdicts(self) -> dict[str, str | None]:
@@ -138,7 +138,7 @@ class Tested(Checked):
         _check_table(cls, data)
         try:
             forecast = Forecast.from_json(data["forecast"])
-            rows = data["points"] if "points" in data else [data["point"]]  # one seed, once
+            rows = data["by_seed"] if "by_seed" in data else [data["point"]]  # older: one seed
             points = tuple(Point.from_json(row) for row in rows if row is not None)
             return cls(forecast, points, data["holds"])
         except (AttributeError, KeyError) as error:

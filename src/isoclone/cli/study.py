@@ -102,7 +102,7 @@ def run(
         )
     else:
         show_result(the_study, laws, tested)
-    for point in tested["points"]:
+    for point in tested["by_seed"]:
         if point["status"] == "failed":
             raise ExecutionError(f"the forecast agent failed: {point['reason']}")
     if failed := pipeline.failures(the_study):
@@ -253,7 +253,7 @@ def status(
         "running": running,
         "troubled": [p.to_json() for p in points if p.status != "ok"],
         "laws": (here / "laws.json").exists(),
-        "forecast_tested": (here / "forecast.json").exists() and bool(the_study.tested().points),
+        "forecast_tested": (here / "forecast.json").exists() and bool(the_study.tested().by_seed),
         "report": (here / "report.html").exists(),
         "mixtures": mixtures(points),
         "harms": jsonable(harms),

@@ -202,7 +202,7 @@ class Facts:
     @property
     def everyone(self) -> list[Point]:
         """Return every point on the page: the sweep's, and the forecast agent's of each seed."""
-        return [*self.points, *(self.tested.points if self.tested else ())]
+        return [*self.points, *(self.tested.by_seed if self.tested else ())]
 
     @property
     def has_returns(self) -> bool:

@@ -309,7 +309,7 @@ class _Examination:
             by = REPAIR if folder.forecast.exists() else RUN
             tested = check(folder.forecast, lambda path: study.tested(), by)
         agent = tested.point if tested is not None else None  # None until it is trained
-        for point in tested.points if tested is not None else ():
+        for point in tested.by_seed if tested is not None else ():
             self._tested(point)
         played = study.spec.forecast_episodes and is_playable(study.spec.make_game())
         if folder.baselines.exists() or (agent and played):

@@ -162,10 +162,10 @@ def _tested(study: Study, fitted: FittedLaw | None, missing: list[str]) -> Teste
     """Return the forecast and its test; the forecast alone while the test is still to come."""
     written = study.folder.forecast.exists()
     told: Tested | None = _try(study.tested, missing, "Forecast") if written else None
-    for point in told.points if told else ():
+    for point in told.by_seed if told else ():
         if point.status != "ok":
             missing.append(f"Forecast agent, seed {point.seed}: {point.status} ({point.reason}).")
-    if not (told and told.points) and (told or not written):  # a damaged one is reported
+    if not (told and told.by_seed) and (told or not written):  # a damaged one is reported
         missing.append("Test: the forecast agent has not been trained yet.")
     if told or fitted is None:
         return told

@@ -491,7 +491,7 @@ def test_forecast(study: Study, session: Session) -> Tested:
     The players that the agent is compared with play on the workers that its training leaves free.
     """
     tested, jobs = _forecast(study), list[Job]()
-    if not tested.points or any(p.status == "failed" for p in tested.points):
+    if not tested.by_seed or any(p.status == "failed" for p in tested.by_seed):
         jobs = _forecast_jobs(study, tested.forecast, session)
     others = _baseline_tasks(study, tested.forecast)
     played = list(train_beside(jobs, "forecast", session, others))

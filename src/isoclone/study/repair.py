@@ -204,7 +204,7 @@ class _Repair:
                 if key in rows:
                     return rows[key]
         if folder.forecast not in bad and folder.forecast.exists():
-            for point in self.study.tested().points:
+            for point in self.study.tested().by_seed:
                 if (point.run_id, point.budget_flops) == key:
                     return row_of(point)
         return None
@@ -251,7 +251,7 @@ class _Repair:
         agents = {(p.run_id, p.budget_flops) for p in study.points("forecast")}
         if folder.forecast.exists():
             tested = study.tested()
-            keys = [(point.run_id, point.budget_flops) for point in tested.points]
+            keys = [(point.run_id, point.budget_flops) for point in tested.by_seed]
             if self.lost.keys() & set(keys) and agents.issuperset(keys):
                 points = [Point.from_json(read_json(folder.run(i).point(b))) for i, b in keys]
                 write_json(folder.forecast, Tested.of(tested.forecast, points).to_json())
