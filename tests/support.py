@@ -43,5 +43,6 @@ def tiny_nethack_spec(**changes: object) -> StudySpec:
         "dev_samples": 200,
         "episodes": 2,
         "forecast_episodes": 2,
+        "forecast_seeds": 1,
     }
     return builtin("nethack").replace(**{**fields, **changes})
