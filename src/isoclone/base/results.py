@@ -14,7 +14,7 @@ from typing import Any, Self
 from isoclone.base.records import Checked, Forecast, Point, conformed
 
 TESTED = ("dev_loss", "return_mean")  # the figures of a forecast that training can contradict
-ERROR_OF = {"dev_loss": "dev_loss_se", "return_mean": "return_se"}
+ERROR_OF = {"dev_loss": "dev_loss_se", "return_mean": "return_se"}  # figure -> its error
 UNDETERMINED = "not determined by these points"
 SAYS_SOMETHING = 0.1  # of what could come, that an interval must exclude to have held at all
 

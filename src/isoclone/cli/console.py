@@ -19,6 +19,7 @@ from rich.text import Text
 
 from isoclone.base.formatting import duration, interval_text, plus_minus, si
 from isoclone.base.records import Point
+from isoclone.base.results import ERROR_OF
 from isoclone.cli.output import print_plain
 from isoclone.cli.screen import STDERR, STDOUT, Screen, styled, table
 from isoclone.games.accounts import EpisodeAccount
@@ -319,7 +320,7 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
     compared = table((head, "forecast", "excludes", "measured", "inside"), others="left")
     losses = () if by_return else (("dev_loss", "dev loss, nats"),)
     for name, text in (*losses, ("return_mean", "mean return")):
-        measured = plus_minus(point[name], point[f"{name.removesuffix('_mean')}_se"])
+        measured = plus_minus(point[name], point[ERROR_OF[name]])
         inside = INSIDE[tested["verdicts"][name]]
         share = forecast["excludes"].get(name)
         excludes = "-" if share is None else f"{100 * share:.0f} %"

@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import escape
 
 from isoclone.base.records import Interval, Point
+from isoclone.base.results import ERROR_OF
 from isoclone.laws import Band, IsoFlopCurve
 from isoclone.report.facts import Facts
 from isoclone.report.measured import Measured
@@ -32,7 +33,6 @@ STAR = {
 MANY = 400  # points, from which on hovering over one says less
 FAR_ABOVE = 10  # times the best return: a higher expert's line would flatten the chart
 STEPS = "environment steps D"
-ERRORS = {"dev_loss": "dev_loss_se", "return_mean": "return_se"}
 QUANTITIES = {
     "params": "parameters N",
     "samples": "training samples D",
@@ -60,7 +60,7 @@ def isoflop(facts: Facts) -> Figure:
         traces.append(_curve(fitted, here, key, colour, group))
         points = _points(here, [p.params for p in here], [getattr(p, key) for p in here], facts)
         points["marker"] = {"color": colour, "size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]}
-        points["error_y"] = _errors([getattr(p, ERRORS[key]) for p in here], colour)
+        points["error_y"] = _errors([getattr(p, ERROR_OF[key]) for p in here], colour)
         traces.append({**points, "name": f"{power(budget)}", "legendgroup": group})
         if fitted:
             traces.append(_optimum(fitted, colour, group))
@@ -381,7 +381,7 @@ def _star(facts: Facts, x: str, y: str) -> list[Trace]:
         return []
     text = f"<b>the forecast agent</b><br>{describe(agent)}"
     trace = _one(getattr(agent, x), getattr(agent, y), dict(STAR), text)
-    error = getattr(agent, ERRORS[y]) if y in ERRORS else None
+    error = getattr(agent, ERROR_OF[y]) if y in ERROR_OF else None
     if error:
         trace["error_y"] = _errors([error], "@ink")
     return [trace | {"name": "forecast agent", "showlegend": True}]

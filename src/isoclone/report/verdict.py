@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 
+from isoclone.base.results import ERROR_OF
 from isoclone.laws.words import return_text
 from isoclone.report.facts import Facts
 from isoclone.report.headline import above_the_expert
 from isoclone.report.laws import quantities
 from isoclone.report.sections import Section
 from isoclone.report.templating import fill
-
-ERRORS = {"dev_loss": "dev_loss_se", "return_mean": "return_se"}
 
 
 def forecast(facts: Facts) -> Section:
@@ -21,7 +20,7 @@ def forecast(facts: Facts) -> Section:
         "forecast",
         facts=facts,
         names=quantities(facts),
-        errors=ERRORS,
+        errors=ERROR_OF,
         video=video,
         above=above_the_expert(facts),
         said=return_text(facts.forecast.method) if facts.forecast else [],
