@@ -115,6 +115,25 @@ def test_an_emulator_that_was_given_back_is_as_good_as_new():
     assert seen(1) == seen(1, before=57)
 
 
+@pytest.mark.parametrize("rom", ["beam_rider", "tennis", "qbert"])
+def test_an_episode_is_the_same_whatever_was_played_before(rom):
+    """A reset leaves memory of two of them as it was, and a state alone a picture of the third."""
+    env = AtariEnv(rom, 1_000)
+
+    def play(seed):
+        chosen = np.random.default_rng(seed).integers(len(env.actions), size=150)
+        seen = [env.reset(seed).tobytes()]
+        for action in chosen:
+            frame, *told = env.step(int(action))
+            seen.append((frame.tobytes(), *told))
+        return seen
+
+    first = play(0)
+    for seed in (1, 2):
+        play(seed)
+    assert play(0) == first
+
+
 def test_sticky_actions_repeat_a_quarter_of_the_emulators_frames():
     env = game("atari/Breakout").make_env()
     env.reset(0)
