@@ -72,11 +72,13 @@ class FrameEncoder:
 
     def encode(self, frames: np.ndarray) -> np.ndarray:
         """Return the codes of (n, *shape) frames, (n, size) of `dtype`, in `layout`'s order."""
-        codes = self._codes(frames)
+        codes = np.ascontiguousarray(self._codes(frames))
         if self.layout == "blocks4":
             h, w = self.spec.shape
-            codes = codes.reshape(-1, h // 4, 4, w // 4, 4).swapaxes(2, 3)
-        return np.ascontiguousarray(codes).reshape(len(frames), self.spec.size)
+            # A block's row is 4 bytes, the size of one int32: whole rows are moved, not bytes.
+            rows = codes.view(np.int32).reshape(-1, h // 4, 4, w // 4)
+            codes = np.ascontiguousarray(rows.swapaxes(2, 3)).view(self.dtype)
+        return codes.reshape(len(frames), self.spec.size)
 
     def _codes(self, frames: np.ndarray) -> np.ndarray:
         if self.kind == "unit":
