@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -45,8 +46,10 @@ class StackRunner:
 
     def __init__(self, policy: TrainedPolicy, slots: int):
         self._policy, encoder = policy, policy.encoder
-        self._stack = encoder.spec.stack
-        self._codes = np.zeros((slots, self._stack, encoder.spec.size), encoder.dtype)
+        self._forward, stack = _prepared(policy), encoder.spec.stack
+        # Each slot's frames go round: the newest overwrites the oldest.
+        self._codes = np.zeros((slots, stack, encoder.spec.size), encoder.dtype)
+        self._newest, self._ages = np.zeros(slots, np.int64), np.arange(1 - stack, 1)
 
     def start(self, slots: np.ndarray, frames: np.ndarray) -> None:
         """Begin new episodes: the first frame stands in for those before it."""
@@ -54,19 +57,35 @@ class StackRunner:
 
     def push(self, slots: np.ndarray, frames: np.ndarray) -> None:
         """Take the next frame of each of the slots."""
-        self._codes[slots, :-1] = self._codes[slots, 1:]
-        self._codes[slots, -1] = self._policy.encoder.encode(frames)
+        newest = (self._newest[slots] + 1) % len(self._ages)
+        self._newest[slots] = newest
+        self._codes[slots, newest] = self._policy.encoder.encode(frames)
 
+    @torch.inference_mode()
     def logits(self, slots: np.ndarray) -> np.ndarray:
         """Return (len(slots), n_actions) float32."""
-        return self._policy.logits(self._observations(self._codes[slots])).cpu().numpy()
+        return self._forward(self._observations(self._stacks(slots))).float().cpu().numpy()
 
     def chose(self, slots: np.ndarray, actions: np.ndarray) -> None:
         """Do nothing: such a policy sees frames alone."""
 
-    def _observations(self, codes: np.ndarray) -> Any:
-        policy, stacks = self._policy, torch.from_numpy(codes)
-        return observe(policy.module, stacks.to(policy.device), policy.encoder, policy.dtype)
+    def _stacks(self, slots: np.ndarray) -> torch.Tensor:
+        """Return the codes that each slot's policy sees, (len(slots), stack, size)."""
+        order = (self._newest[slots, None] + self._ages) % len(self._ages)
+        return torch.from_numpy(self._codes[slots[:, None], order]).to(self._policy.device)
+
+    def _observations(self, stacks: torch.Tensor) -> Any:
+        policy = self._policy
+        return observe(policy.module, stacks, policy.encoder, policy.dtype)
+
+
+def _prepared(policy: TrainedPolicy) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the policy's logits as a function; on a CPU a prepared one, where there is one."""
+    prepare = getattr(policy.module, "prepared", None)
+    if prepare is None or policy.device.type != "cpu":
+        return policy.logits
+    forward: Callable[[torch.Tensor], torch.Tensor] = prepare(policy.dtype)
+    return forward
 
 
 def unmixed(policy: TrainedPolicy) -> TrainedPolicy:
@@ -100,7 +119,7 @@ class RecurrentRunner(StackRunner):
         """Return (len(slots), n_actions) float32; carries their states on."""
         every = len(slots) == len(self._codes)
         device = self._policy.device
-        observations = self._observations((self._codes if every else self._codes[slots])[None])
+        observations = self._observations(self._stacks(slots)[None])
         previous = torch.from_numpy(self._previous[slots])[None].to(device)
         starts = torch.from_numpy(self._starts[slots])[None].to(device)
         which = torch.from_numpy(slots).to(device)

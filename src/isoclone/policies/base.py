@@ -29,6 +29,9 @@ What observations are depends on the module's `layout`:
 | `raw`            | what the module's `observe(frames (..., stack, size))` makes of frames|
 |                  | as the game emits them                                                |
 
+A feed-forward module may have `prepared(dtype)`: a function from observations to the logits of
+`forward` on a CPU, to the bit, that is sooner done with weights that stay as they are.
+
 A module that takes any other input has `example()`, which returns arguments for one forward pass
 and how many samples they are.
 

@@ -17,11 +17,14 @@ inputs in another order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import deepcopy
+
 import torch
 from torch import nn
 
 from isoclone.games import FrameSpec
-from isoclone.policies.convolutions import block_conv_relu, conv_relu
+from isoclone.policies.convolutions import block_conv_relu, conv_relu, prepared_block_conv_relu
 from isoclone.policies.flops import Linear, cnn_layers
 from isoclone.policies.pictures import LEAST_SIDE, PictureCnn
 
@@ -65,6 +68,21 @@ class Cnn(nn.Module):
         x = conv_relu(x, self.conv2)
         x = conv_relu(x, self.conv3)
         return x.permute(0, 2, 3, 1).flatten(1)
+
+    @torch.no_grad()
+    def prepared(self, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return `forward` on a CPU with these weights, cut and cast once: for play alone.
+
+        Bits are those of `forward`, under autocast where `dtype` is bfloat16.
+        """
+        conv1 = prepared_block_conv_relu(self.conv1, self.input_scale, dtype)
+        conv2, conv3, head = (deepcopy(x).to(dtype) for x in (self.conv2, self.conv3, self.head))
+
+        def logits(blocks: torch.Tensor) -> torch.Tensor:
+            x = conv3(conv2(conv1(blocks)).relu_()).relu_()
+            return head(x.permute(0, 2, 3, 1).flatten(1))
+
+        return logits
 
     def without_head(self) -> Cnn:
         """Drop the last layer, for a module that reads `features` alone."""

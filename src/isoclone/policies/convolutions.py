@@ -8,7 +8,7 @@ Devices other than CPUs, and exporters, take torch's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import Any
 
@@ -42,6 +42,20 @@ def block_conv_relu(blocks: torch.Tensor, conv: nn.Conv2d, scale: float) -> torc
     return _BlockConvRelu.apply(blocks, conv.weight, conv.bias, scale)
 
 
+@torch.no_grad()
+def prepared_block_conv_relu(
+    conv: nn.Conv2d, scale: float, dtype: torch.dtype
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return `block_conv_relu` of one layer on a CPU, its kernels cut and cast once and for all.
+
+    Args:
+        dtype: of the blocks.
+    """
+    assert conv.bias is not None
+    pieces, once = _pieces(conv.weight, conv.bias, scale, dtype)
+    return lambda blocks: _sum_pieces(blocks, pieces, once, conv.out_channels)
+
+
 def conv_relu(x: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
     """Return relu(conv(x)), (b, out, h', w') of (b, in, h, w); its stride divides its kernels."""
     if _as_torch_does(x) or conv.out_channels > 2 * NARROW:
@@ -67,17 +81,10 @@ class _BlockConvRelu(torch.autograd.Function):
     def forward(
         ctx: Ctx, blocks: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, scale: float
     ) -> torch.Tensor:
-        out, x = len(weight), blocks.permute(0, 3, 1, 2)
-        cut = _cut_of(out)
-        pieces = (_cut(_block_kernel(weight), cut) * scale).to(blocks.dtype)
-        once = functional.pad(bias, (0, len(pieces) - out))  # in one piece of each sum
-        y = functional.conv2d(x, pieces, once.to(blocks.dtype))
-        if cut != (1, 1):
-            found = y.permute(0, 2, 3, 1).to(bias.dtype).unflatten(3, (*cut, out))
-            y = reduce(torch.add, _views(found)).to(blocks.dtype).permute(0, 3, 1, 2)
-        y.relu_()
+        pieces, once = _pieces(weight, bias, scale, blocks.dtype)
+        y = _sum_pieces(blocks, pieces, once, len(weight))
         ctx.save_for_backward(blocks, pieces, y)
-        ctx.cut, ctx.scale, ctx.dtype = cut, scale, bias.dtype
+        ctx.cut, ctx.scale, ctx.dtype = _cut_of(len(weight)), scale, bias.dtype
         return y
 
     @staticmethod
@@ -89,6 +96,27 @@ class _BlockConvRelu(torch.autograd.Function):
         dw = _piece_gradients(_dealt(grad, ctx.cut), blocks, pieces).to(ctx.dtype)
         dw = _unblock(_put_together(dw, ctx.cut)) * ctx.scale
         return None, dw, db, None
+
+
+def _pieces(
+    weight: torch.Tensor, bias: torch.Tensor, scale: float, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the pieces of kernels, and the bias of each: in one piece of each sum."""
+    pieces = _cut(_block_kernel(weight), _cut_of(len(weight))) * scale
+    once = functional.pad(bias, (0, len(pieces) - len(weight)))
+    return pieces.to(dtype), once.to(dtype)
+
+
+def _sum_pieces(
+    blocks: torch.Tensor, pieces: torch.Tensor, once: torch.Tensor, out: int
+) -> torch.Tensor:
+    """Return the sums of `out` channels after ReLU, channels last in memory."""
+    y, cut = functional.conv2d(blocks.permute(0, 3, 1, 2), pieces, once), _cut_of(out)
+    if cut != (1, 1):
+        sums = torch.promote_types(y.dtype, torch.float32)
+        found = y.permute(0, 2, 3, 1).to(sums).unflatten(3, (*cut, out))
+        y = reduce(torch.add, _views(found)).to(blocks.dtype).permute(0, 3, 1, 2)
+    return y.relu_()
 
 
 def _block_kernel(weight: torch.Tensor) -> torch.Tensor:
