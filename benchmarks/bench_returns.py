@@ -80,7 +80,7 @@ def judged(rows: list[Row], top: float, settings: Settings | None = None) -> np.
         whole = trend.continued(*series, settings or trend.settings_of(scale, last))
         for ahead, flops, came in row["came"]:
             x = np.log10([flops])
-            z, half = whole.predict(x), trend.half_width(whole, x, 0.95)
+            z, half = whole.predict(x), trend.half_width(whole, x, 0.95, fitted.optima_.noise)
             low, said, high = (float(scale.back(v)[0]) for v in (z - half, z, z + half))
             width, error = (high - low) / top, abs(said - came) / top
             told.append((ahead, low <= came <= high, width, error**2, ((last - came) / top) ** 2))

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from laws_truth import CHINCHILLA, best_size, codes, loss, study
+from laws_truth import CHINCHILLA, STEEP, best_size, codes, loss, seeded, study
 
 import isoclone.laws as laws
 from isoclone.base.errors import DataError, FitError, SpecError
@@ -112,3 +112,43 @@ def test_the_loss_law_says_that_it_bends(fitted):
     assert fitted.loss_law_.exponent_ < local["at_last_budget"] < local["a_decade_on"] < 0
     said = fitted.forecast(10 * fitted.last_budget_)
     assert said.method["loss_exponent"] == pytest.approx(local["a_decade_on"], rel=0.05)
+
+
+def widths(table, **scores):
+    """Return the log width of the loss's interval and the return's width, for 1, 2 and 8 agents."""
+    fitted = laws.fit(table, **scores)
+    said = [fitted.forecast(10**21.0, agents=count) for count in (1, 2, 8)]
+    assert [f.agents for f in said] == [1, 2, 8]
+    loss = [float(np.log(f.dev_loss.high / f.dev_loss.low)) for f in said]
+    return loss, [f.return_mean.high - f.return_mean.low for f in said]
+
+
+def test_the_mean_of_several_agents_is_surer_as_far_as_seeds_differ():
+    table = seeded(2, noise=0.005, luck=0.05, returns=True)
+    loss, back = widths(table, random_return=0.0, expert_return=100.0)
+    assert loss[0] > 1.03 * loss[1] > 1.03 * loss[2]
+    assert back[0] > back[1] > back[2]
+    assert loss[2] > 0.5 * loss[0]  # what is not known of the frontier stays
+
+
+def test_without_several_seeds_the_mean_of_several_agents_is_as_unsure_as_one():
+    loss, back = widths(study(noise=0.005, returns=True), random_return=0.0, expert_return=100.0)
+    assert loss == [loss[0]] * 3
+    assert back == [back[0]] * 3
+
+
+def test_the_interval_of_a_mean_holds_means():
+    held = []
+    for trial in range(20):
+        table = seeded(2, trial, truth=STEEP, noise=0.01, luck=0.05, decades=(15.5, 18), budgets=5)
+        said = laws.fit(table).forecast(10**18.5, agents=4)
+        n, chance = said.params.value, np.random.default_rng(trial).normal(0, 0.05, (10, 4))
+        came = (loss(STEEP, n, 10**18.5 / 6 / n) * np.exp(chance)).mean(1)
+        held += [said.dev_loss.holds(value) for value in came]
+    assert np.mean(held) >= 0.93
+
+
+def test_a_given_run_is_one_agent(fitted):
+    assert fitted.forecast(1e21, params=1e9, agents=3).agents == 1
+    with pytest.raises(SpecError, match="agents"):
+        fitted.forecast(1e21, agents=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import laws_truth
@@ -176,3 +177,18 @@ def test_a_table_without_usable_rows_is_the_users_mistake():
         laws.fit_law("mine", {name: [np.nan] for name in TABLE})
     with pytest.raises(SpecError, match="flops must be positive"):
         laws.fit_law("mine", TABLE).forecast(-1.0)
+
+
+class OfMeans(HoffmannSlope):
+    def forecast(self, flops, agents=1):
+        return dataclasses.replace(super().forecast(flops), agents=agents)
+
+
+def test_a_law_is_asked_for_the_mean_of_several_agents_if_it_can_say():
+    laws.LAWS.add("of-means", OfMeans)
+    try:
+        said = [laws.fit_law(name, TABLE).forecast(1e21, agents=3) for name in ("of-means", "mine")]
+    finally:
+        laws.LAWS.remove("of-means")
+    assert [f.agents for f in said] == [3, 1]
+    assert laws.fit_law("near", TABLE).forecast(1e22, agents=3).agents == 3  # the default answers

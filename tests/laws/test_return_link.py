@@ -76,3 +76,18 @@ def test_a_forecast_of_the_return_stays_between_floor_and_ceiling_and_says_its_s
     told = said.method["return_by_loss"]
     assert 0.0 < told["share_of_loss"] < 1.0
     assert told["rank_correlation"]["value"] < -0.8
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.5])
+def test_what_differs_between_seeds_is_told_from_what_differs_between_sizes(apart):
+    rows, middle = table(noise=0.5)
+    rng = np.random.default_rng(1)
+    twice = {name: np.repeat(column, 2) for name, column in rows.items()}
+    twice["run_id"] = np.array([f"{run}-{k % 2}" for k, run in enumerate(twice["run_id"])])
+    twice["seed"] = np.arange(len(twice["run_id"])) % 2
+    odds = np.log((twice["return_mean"] + 2) / (102 - twice["return_mean"]))
+    odds += rng.normal(0, apart, len(odds)) + 0.3 * (twice["params"] > np.median(twice["params"]))
+    twice["return_mean"] = 104 / (1 + np.exp(-odds)) - 2
+    link = fit_link(Points.from_table(twice), float(middle), 1.0, 100.0)
+    assert np.sqrt(link.seed_var) == pytest.approx(apart, abs=0.1)
+    assert link.seed_var <= link.tau2

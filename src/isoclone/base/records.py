@@ -329,7 +329,8 @@ class Forecast(Record):
     `decades_beyond` is log10 of the budget over the largest budget with evidence (0 inside it).
     `params` and `samples` are intervals too: their `.value` is what to train. `dev_loss` is None
     where the runs have none, as those of reinforcement learning. `excludes` says for `dev_loss` and
-    `return_mean` which share of what could come lies outside the interval.
+    `return_mean` which share of what could come lies outside the interval. The intervals of both
+    are those of the mean of so many `agents`, which differ in their seed alone.
     """
 
     flops: float
@@ -341,6 +342,7 @@ class Forecast(Record):
     method: dict[str, Any] = field(default_factory=dict)
     status: tuple[Status, ...] = ()
     excludes: dict[str, float] = field(default_factory=dict)
+    agents: int = 1
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Forecast:

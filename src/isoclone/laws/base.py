@@ -101,6 +101,12 @@ def check_settings(seed: int, **returns: float | None) -> None:
         raise SpecError(f"seed must not be negative, not {seed}")
 
 
+def check_agents(agents: int) -> None:
+    """Raise SpecError unless a forecast can be of the mean of so many agents."""
+    if agents < 1:
+        raise SpecError(f"agents must be at least 1, not {agents}")
+
+
 class CanForecast(Protocol):
     """What a law must return: an object that forecasts."""
 
@@ -115,7 +121,8 @@ class Law(Protocol):
     In a table of reinforcement learning every `dev_loss` is NaN; a law may forecast returns alone.
 
     The table has the columns of `clean_table`. A law with parameters named `expert_return` and
-    `random_return` is given those scores too, as keywords; they are None where not known.
+    `random_return` is given those scores too, as keywords; they are None where not known. One whose
+    `forecast` has a parameter `agents` is asked for the interval of the mean of so many agents.
     """
 
     def __call__(self, table: dict[str, Array], /) -> CanForecast:
@@ -128,6 +135,10 @@ class FittedLaw(CanForecast, Protocol):
 
     name: str  # the law's name in `LAWS`
     status: tuple[Status, ...]  # soft trouble of the fit, a law that failed included
+
+    def forecast(self, flops: float, /, *, agents: int = 1) -> Forecast:
+        """Return the forecast, with intervals of the mean of so many agents if the law has them."""
+        ...
 
     def curves(self, flops: Any, /) -> Curves:
         """Return the forecasts on a grid of FLOPs [m], ascending."""

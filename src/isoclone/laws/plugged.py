@@ -90,17 +90,20 @@ def fit_strictly(name: str, table: dict[str, Array], **scores: float | None) -> 
 
 
 def forecast_strictly(
-    name: str, fitted: CanForecast, flops: float, measure: str = "dev_loss"
+    name: str, fitted: CanForecast, flops: float, measure: str = "dev_loss", agents: int = 1
 ) -> Forecast:
     """Ask a fitted law, and check its answer.
 
     Args:
         measure: what it must forecast, 'dev_loss' or, of runs without losses, 'return_mean'.
+        agents: of how many agents' mean the intervals are to be; a law whose `forecast` has no
+            such parameter answers for one.
 
     Raises:
         FitError: it failed, or what it said is no forecast.
     """
-    said = _called(name, lambda: fitted.forecast(flops))
+    ask: Callable[..., Any] = fitted.forecast
+    said = _called(name, lambda: ask(flops, **_accepted(ask, {"agents": agents})))
     if not isinstance(said, Forecast):
         raise FitError(f"law '{name}' failed: forecast() gave {type(said).__name__}, no Forecast")
     for figure in (*FIGURES, measure):
@@ -140,14 +143,14 @@ class PluggedLaw:
         """Return the default law on the same table."""
         return self._default()
 
-    def forecast(self, flops: float) -> Forecast:
+    def forecast(self, flops: float, /, *, agents: int = 1) -> Forecast:
         """Return the law's forecast, or the default's with a status that says why."""
         if not 0 < flops < np.inf:
             raise SpecError(f"flops must be positive and finite; got {flops!r}")
         try:
-            said = forecast_strictly(self.name, self.fitted, flops, self._measure)
+            said = forecast_strictly(self.name, self.fitted, flops, self._measure, agents)
         except FitError as error:
-            instead = self.default_.forecast(flops)
+            instead = self.default_.forecast(flops, agents=agents)
             return replace(instead, status=(_failure(error), *instead.status))
         shares = excluded(self.points_, flops, said.dev_loss, said.return_mean, *self.scores)
         return replace(said, method={"law": self.name, **said.method}, excludes=shares)
@@ -225,11 +228,11 @@ def _called(name: str, call: Callable[[], Any]) -> Any:
         raise FitError(f"law '{name}' failed: {words_of(error, 160)}") from error
 
 
-def _accepted(law: Callable[..., Any], scores: dict[str, float | None]) -> dict[str, float | None]:
-    """Return those of the scores that the law has a parameter for."""
-    parameters = inspect.signature(law).parameters
+def _accepted(call: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the settings that a user's function has a parameter for."""
+    parameters = inspect.signature(call).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    return {name: v for name, v in scores.items() if takes_any or name in parameters}
+    return {name: v for name, v in settings.items() if takes_any or name in parameters}
 
 
 def _whole(intervals: list[Interval | None]) -> Band | None:

@@ -14,12 +14,13 @@ at every loss that the forecast's interval allows: the SD of z is
 
     sqrt(tau^2 + SE^2 of a new run + SD^2 of the line + (slope SD of log L)^2),
 
-so which share of a return's width comes from the loss is known.
+so which share of a return's width comes from the loss is known. Of the mean of several agents, the
+part of tau^2 that is seen between runs of different seeds, and SE^2, are divided by their number.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,6 +47,7 @@ class ReturnLink:
     level: float
     slope: float
     tau2: float
+    seed_var: float  # of tau2, what differs between seeds; 0 where there is one
     new_se2: float  # of a further return
     level_var: float
     slope_var: float
@@ -77,14 +79,15 @@ class ReturnLink:
         """Return z at log losses [m]."""
         return self.level + self.slope * (log_loss - self.centre)
 
-    def sd(self, log_loss: Array, loss_sd: Array) -> Array:
-        """Return the SD of z [m] where log L is known up to `loss_sd` [m]."""
+    def sd(self, log_loss: Array, loss_sd: Array, agents: int = 1) -> Array:
+        """Return the SD of the mean z of so many agents [m]; log L is known up to `loss_sd` [m]."""
         line = self.level_var + self.slope_var * (log_loss - self.centre) ** 2
-        return np.sqrt(self.tau2 + self.new_se2 + line + (self.slope * loss_sd) ** 2)
+        new = self.tau2 - self.seed_var + (self.seed_var + self.new_se2) / agents
+        return np.sqrt(new + line + (self.slope * loss_sd) ** 2)
 
-    def share_of_loss(self, log_loss: Array, loss_sd: Array) -> Array:
+    def share_of_loss(self, log_loss: Array, loss_sd: Array, agents: int = 1) -> Array:
         """Return which share of that variance comes from the loss [m]."""
-        return (self.slope * loss_sd) ** 2 / self.sd(log_loss, loss_sd) ** 2
+        return (self.slope * loss_sd) ** 2 / self.sd(log_loss, loss_sd, agents) ** 2
 
 
 def fit_link(
@@ -97,14 +100,15 @@ def fit_link(
         return None
     floor = float(lowest) if floor is None or floor > lowest else floor
     ceiling = None if ceiling is None else max(float(ceiling), float(highest))
-    empty = ReturnLink(floor, ceiling, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    empty = ReturnLink(floor, ceiling, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     x, z = np.log(known.loss), empty.forward(known.returns)
     se = _errors(known, empty, z)
     for band in BANDS:
         near = np.exp(-np.abs(x - last) / band)
         if near.sum() >= ENOUGH:
             break
-    return _line(empty, x, z, se, near)
+    link = _line(empty, x, z, se, near)
+    return replace(link, seed_var=min(_between_seeds(known.cell, z, se, near), link.tau2))
 
 
 def _errors(known: Points, link: ReturnLink, z: Array) -> Array:
@@ -136,10 +140,23 @@ def _line(empty: ReturnLink, x: Array, z: Array, se: Array, near: Array) -> Retu
         level=float(level),
         slope=slope,
         tau2=tau2,
+        seed_var=0.0,
         new_se2=float((NEW_SE * np.median(se[late])) ** 2),
         level_var=float(1 / weight.sum()),
         slope_var=float(1 / max(np.sum(weight * (x - centre) ** 2), 1e-12)),
     )
+
+
+def _between_seeds(cell: Array, z: Array, se: Array, near: Array) -> float:
+    """Return the variance of z between runs of one cell, beyond their SEs; 0 where it has one."""
+    code, count = np.unique(cell, return_inverse=True, return_counts=True)[1:]
+    code = code.reshape(-1)
+    of, apart = count[code], z - (np.bincount(code, z) / count)[code]
+    several = of > 1
+    if not several.any():
+        return 0.0
+    excess = apart[several] ** 2 * of[several] / (of[several] - 1) - se[several] ** 2
+    return max(float(np.average(excess, weights=near[several])), 0.0)
 
 
 def rank_correlation(points: Points) -> Interval | None:

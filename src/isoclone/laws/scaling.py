@@ -13,7 +13,7 @@ from isoclone.base.errors import FitError, SpecError
 from isoclone.base.records import Forecast, Interval, Status, jsonable
 from isoclone.laws import diagnostics
 from isoclone.laws.allocation import PRIOR_EXPONENT, PRIOR_SD, Allocation
-from isoclone.laws.base import DEFAULT_LAW, Band, Curves, Exponents, check_settings
+from isoclone.laws.base import DEFAULT_LAW, Band, Curves, Exponents, check_agents, check_settings
 from isoclone.laws.by_return import exponents_by_return, saturating
 from isoclone.laws.frontier.backtest import BacktestRow, backtest, chosen
 from isoclone.laws.frontier.ensemble import quantile
@@ -158,19 +158,28 @@ class ScalingLaws:
             Interval(samples[0], min(samples), max(samples), interval),
         )
 
-    def frontier(self, flops: Any, interval: float = LEVEL) -> tuple[Array, Array, Array]:
+    def frontier(
+        self, flops: Any, interval: float = LEVEL, agents: int = 1
+    ) -> tuple[Array, Array, Array]:
         """Return (loss, low, high) of the best run at C [m], nats.
 
-        The interval is that of one more run: its own noise is added to that of the frontier.
+        The interval is that of the mean of so many further agents, which differ in their seed
+        alone: their own noise is added to that of the frontier.
         """
         flops = np.atleast_1d(np.asarray(flops, float))
         x = np.log10(flops)
         middle, half = self.replay_.loss.predict(x), self.replay_.loss.half_width(x, interval)
-        half = np.hypot(half, 2 * self.evidence_.noise)
+        half = np.hypot(half, 2 * self.evidence_.noise_of_mean(agents))
         return np.exp(middle), np.exp(middle - half), np.exp(np.minimum(middle + half, 700))
 
-    def returns(self, flops: Any, interval: float = LEVEL) -> tuple[Array, Array, Array] | None:
-        """Return (return, low, high) of a run near the frontier at C [m]; None without returns."""
+    def returns(
+        self, flops: Any, interval: float = LEVEL, agents: int = 1
+    ) -> tuple[Array, Array, Array] | None:
+        """Return (return, low, high) of a run near the frontier at C [m]; None without returns.
+
+        With a ceiling, the interval is that of the mean of so many further agents; without one it
+        is that of one agent.
+        """
         series, measured = self.replay_.returns, self.replay_.series
         if series is None or measured is None:
             return None
@@ -189,7 +198,7 @@ class ScalingLaws:
         if link is not None and link.ceiling is not None:  # the interval is the link's
             stretch = quantile(interval) * self.replay_.link_stretch(len(measured.x))
             far = link_growth(x[beyond] - measured.x[-1])
-            z, reach = link.forward(middle[beyond]), stretch * far * link.sd(log_loss, sd)
+            z, reach = link.forward(middle[beyond]), stretch * far * link.sd(log_loss, sd, agents)
             low[beyond] = np.clip(link.back(z - reach), link.floor, cap)
             high[beyond] = np.clip(link.back(z + reach), link.floor, cap)
         return middle, np.minimum(low, middle), np.maximum(high, middle)
@@ -199,7 +208,7 @@ class ScalingLaws:
         series = self.replay_.loss
         return series.predict(x), series.half_width(x) / quantile(LEVEL)
 
-    def return_by_loss(self, flops: float) -> dict[str, Any] | None:
+    def return_by_loss(self, flops: float, agents: int = 1) -> dict[str, Any] | None:
         """Return how dev loss foretells return; None without a link.
 
         `rank_correlation` of the two over all points, with its interval, and `share_of_loss`: of
@@ -213,22 +222,30 @@ class ScalingLaws:
         log_loss, sd = self._log_loss(np.log10([flops]))
         return {
             "rank_correlation": rank_correlation(self.points_),
-            "share_of_loss": float(link.share_of_loss(log_loss, sd)[0]),
+            "share_of_loss": float(link.share_of_loss(log_loss, sd, agents)[0]),
         }
 
     def forecast(
-        self, flops: float, params: float | None = None, samples: float | None = None
+        self,
+        flops: float,
+        params: float | None = None,
+        samples: float | None = None,
+        agents: int = 1,
     ) -> Forecast:
         """Forecast what to train at `flops`, and what loss and return to expect of it.
 
-        With `params` (and `samples`, else what the FLOPs allow) the loss of that very run; its
-        return is then None, since returns are only followed along the frontier.
+        The intervals are those of the mean of so many `agents`, trained with different seeds. With
+        `params` (and `samples`, else what the FLOPs allow) the loss is that of this very run, one
+        agent; its return is None, since returns are only followed along the frontier.
         Raises `SpecError` unless the numbers are positive and finite.
         """
         flops = _check_flops(flops)
+        check_agents(agents)
         best = self.optimal_allocation(flops)
         own = params is not None or samples is not None
-        loss, back = self.frontier(flops), None if own else self.returns(flops)
+        agents = 1 if own else agents
+        loss = self.frontier(flops, agents=agents)
+        back = None if own else self.returns(flops, agents=agents)
         if own:
             best = self._given(flops, params, samples, best)
             row = [[best.params.value, best.samples.value]]
@@ -249,13 +266,14 @@ class ScalingLaws:
                 {
                     **self.method_,
                     "loss_exponent": self.loss_exponent(flops),
-                    "return_by_loss": None if own else self.return_by_loss(flops),
+                    "return_by_loss": None if own else self.return_by_loss(flops, agents),
                 }
             ),
             status=(*self.status, *found),
             excludes=excluded(
                 self.points_, flops, dev_loss, return_mean, self.random_return, self.ceiling_
             ),
+            agents=agents,
         )
 
     def _given(

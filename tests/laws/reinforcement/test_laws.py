@@ -214,3 +214,13 @@ def test_a_negative_return_that_is_not_the_best_keeps_the_power_law():
     found = laws.fit(table)
     assert found.to_json()["laws"]["return_mean"] is not None
     assert "returns_not_positive" not in codes(found.status)
+
+
+def test_the_mean_of_several_agents_is_surer_than_one():
+    found = laws.fit(rl_study(luck=0.6), **ENDS)
+    said = [found.forecast(10**10.5, agents=count) for count in (1, 2, 8)]
+    width = [f.return_mean.high - f.return_mean.low for f in said]
+    assert width[0] > 1.05 * width[1] > 1.05 * width[2]
+    assert [f.agents for f in said] == [1, 2, 8]
+    with pytest.raises(SpecError, match="agents"):
+        found.forecast(1e11, agents=0)

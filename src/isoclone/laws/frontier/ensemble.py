@@ -163,8 +163,12 @@ class Ensemble:
 
     # ---- intervals -----------------------------------------------------------------------------
 
-    def scale(self, seen: int, said: Array, horizon: Array) -> Array:
-        """Return s_h before stretching, for forecasts [m, k] at horizons [m] in decades."""
+    def scale(self, seen: int, said: Array, horizon: Array, noise: float | None = None) -> Array:
+        """Return s_h before stretching, for forecasts [m, k] at horizons [m] in decades.
+
+        `noise` stands in for that of the series, where what will be measured has another.
+        """
+        noise = self.noise[seen] if noise is None else noise
         first = min(int(np.searchsorted(self.x, self.x[seen - 1] - SLOPE_DECADES)), seen - 2)
         step = self.x[seen - 1] - self.x[first]
         last = abs(self.y[seen - 1] - self.y[first]) / max(step, 1e-9)
@@ -175,7 +179,7 @@ class Ensemble:
         carried = self.settings.kappa * slope * horizon**self.settings.growth
         spread = self.settings.spread_share**2 * spread
         early = youth(seen) if self.settings.young else 1.0
-        return early * np.sqrt(self.noise[seen] ** 2 + carried**2 + spread)
+        return early * np.sqrt(noise**2 + carried**2 + spread)
 
     def _past_scale(self, seen: int, target: int) -> float:
         horizon = np.array([self.x[target] - self.x[seen - 1]])
@@ -192,14 +196,14 @@ class Ensemble:
             count += 1.0
         return float(np.sqrt(total / count))
 
-    def half_width(self, x: Array, level: float = 0.95) -> Array:
-        """Return half the width of the interval around `predict(x)`."""
+    def half_width(self, x: Array, level: float = 0.95, noise: float | None = None) -> Array:
+        """Return half the width of the interval around `predict(x)` (`noise` as in `scale`)."""
         x = np.atleast_1d(np.asarray(x, float))
-        half = np.full(len(x), self.noise[-1])
+        half = np.full(len(x), self.noise[-1] if noise is None else noise)
         beyond = x > self.x[-1]
         if beyond.any():
             horizon = x[beyond] - self.x[-1]
-            half[beyond] = self.scale(len(self.x), self._ask(x[beyond]), horizon)
+            half[beyond] = self.scale(len(self.x), self._ask(x[beyond]), horizon, noise)
         return quantile(level) * self.stretch(len(self.x)) * half
 
     def past_half_width(self, seen: int, target: int, level: float = 0.95) -> float:

@@ -148,6 +148,13 @@ class Evidence:
         guessed = float(np.hypot(stated, 0.5 * (scatter(self.isoflops) or 0.0)))
         return max(guessed, self._seed_noise)
 
+    def noise_of_mean(self, agents: int) -> float:
+        """Return the SD of the mean log loss of so many runs that differ in their seed alone.
+
+        Only what was seen to differ between seeds averages out: nothing where there is one seed.
+        """
+        return math.sqrt(self.noise**2 - self._seed_noise**2 * (1 - 1 / agents))
+
     def until(self, count: int) -> Evidence:
         """Return the evidence of the first `count` budgets of the frontier, and what lies between.
 

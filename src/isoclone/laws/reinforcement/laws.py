@@ -12,7 +12,7 @@ from scipy import special
 from isoclone.base.errors import FitError, SpecError
 from isoclone.base.records import Forecast, Interval, Status, jsonable
 from isoclone.laws import diagnostics
-from isoclone.laws.base import DEFAULT_LAW, Band, Curves, Exponents, check_settings
+from isoclone.laws.base import DEFAULT_LAW, Band, Curves, Exponents, check_agents, check_settings
 from isoclone.laws.by_return import saturating
 from isoclone.laws.flop_rule import FlopRule
 from isoclone.laws.frontier.ensemble import quantile
@@ -119,32 +119,39 @@ class ReturnLaws:
 
     def returns(self, flops: Any, interval: float = LEVEL) -> tuple[Array, Array, Array]:
         """Return (return, low, high) of one further agent of the best size at C [m]."""
-        x = np.log10(np.atleast_1d(np.asarray(flops, float)))
-        return self._back(self.series_.predict(x), half_width(self.series_, x, interval))
+        x, noise = np.log10(np.atleast_1d(np.asarray(flops, float))), self.optima_.noise
+        half = half_width(self.series_, x, interval, noise)
+        return self._back(self.series_.predict(x), half, noise)
 
-    def _back(self, z: Array, half: Array) -> tuple[Array, Array, Array]:
+    def _back(self, z: Array, half: Array, noise: Array) -> tuple[Array, Array, Array]:
         """Return returns of z [m] and of the ends of its interval; the low end can be missed.
 
-        It lies below a ceiling by at least how much one run differs from another.
+        It lies below a ceiling by at least how much what will be measured differs by chance.
         """
         low = z - half
         if self.scale_.ceiling is not None:
             top = float(self.scale_.forward(np.array(self.scale_.ceiling)))
-            low = np.minimum(low, top - quantile(LEVEL) * self.optima_.noise[-1])
+            low = np.minimum(low, top - quantile(LEVEL) * noise[-1])
         return self.scale_.back(z), self.scale_.back(low), self.scale_.back(z + half)
 
     def forecast(
-        self, flops: float, params: float | None = None, samples: float | None = None
+        self,
+        flops: float,
+        params: float | None = None,
+        samples: float | None = None,
+        agents: int = 1,
     ) -> Forecast:
         """Forecast what to train at `flops`, and what return to expect of it.
 
-        With `params` (and `samples`, else what the FLOPs allow) the return of that very run.
+        The interval is that of the mean of so many `agents`, trained with different seeds. With
+        `params` (and `samples`, else what the FLOPs allow) the return of that size.
         Raises `SpecError` unless the numbers are positive and finite, `FitError` where no curve
         says what another size than the best would score.
         """
         for name, given in (("flops", flops), ("params", params), ("samples", samples)):
             if given is not None and not 0 < given < 1e40:
                 raise SpecError(f"{name} must be positive and below 1e40; got {given!r}")
+        check_agents(agents)
         flops = float(flops)
         n, d = self._split(flops)
         own = params is not None or samples is not None
@@ -157,8 +164,9 @@ class ReturnLaws:
             x = np.log10([spent])
             less = self._shortfall(spent, size)
             n, d = Interval(size, size, size), Interval(steps, steps, steps)
-        half = half_width(self.series_, x, LEVEL)
-        value, low, high = self._back(self.series_.predict(x) - less, np.hypot(half, less))
+        noise = self.optima_.noise_of_mean(agents)
+        half = np.hypot(half_width(self.series_, x, LEVEL, noise), less)
+        value, low, high = self._back(self.series_.predict(x) - less, half, noise)
         back = Interval(float(value[0]), float(low[0]), float(high[0]))
         found = diagnostics.of_forecast(self.points_, flops, n.value, spent)
         ends = self.random_return, self._ceiling
@@ -172,6 +180,7 @@ class ReturnLaws:
             method=jsonable(self.method_),
             status=(*self.status, *found),
             excludes=excluded(self.points_, flops, None, back, *ends),
+            agents=agents,
         )
 
     def _split(self, flops: float) -> tuple[Interval, Interval]:
@@ -202,7 +211,7 @@ class ReturnLaws:
         return {
             "allocation": "optima by return",
             "scale": f"{self.scale_.kind}: {self.scale_.formula}",
-            "interval": "conformal, of one further agent",
+            "interval": "conformal",
             "return_mean": self.series_.to_json(),
         }
 

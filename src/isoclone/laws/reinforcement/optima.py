@@ -68,7 +68,9 @@ class ReturnIsoFlop:
 class Optima:
     """The best size and its z at each budget [b], with draws [d, b] of both.
 
-    `noise` [b] is the SD of z of one further run, `bend` [b] the second derivative of z by log10 N.
+    `noise` [b] is the SD of z of one further run, `run_var` [b] the part of its variance that is
+    the run's own: its luck and that of its episodes. `bend` [b] is the second derivative of z by
+    log10 N.
     """
 
     curves: list[ReturnIsoFlop]
@@ -77,6 +79,7 @@ class Optima:
     n_draws: Array
     z_draws: Array
     noise: Array
+    run_var: Array
     bend: Array
     dof: int
 
@@ -84,6 +87,10 @@ class Optima:
     def x(self) -> Array:
         """Return log10 of the budgets [b]."""
         return np.log10([c.budget for c in self.curves])
+
+    def noise_of_mean(self, agents: int) -> Array:
+        """Return the SD of the mean z of so many further runs [b]."""
+        return np.sqrt(self.noise**2 - self.run_var * (1 - 1 / agents))
 
 
 @dataclass(frozen=True)
@@ -113,14 +120,13 @@ def fit_optima(cells: Cells, scale: ReturnScale, seed: int = 0, draws: int = DRA
     new = _coefficients(windows, drawn)
     n, best = _vertices(windows, cells, own)
     n_draws, best_draws = _vertices(windows, cells, new)
-    noise = np.array(
-        [np.sqrt(np.mean((cells.var + misfit)[w.rows, b])) for b, w in enumerate(windows)]
-    )
+    run_var = np.array([cells.var[w.rows, b].mean() for b, w in enumerate(windows)])
+    noise = np.sqrt(run_var + misfit)
     curves = [
         _curve(cells, scale, windows[b], b, own[0, b], n[0, b], best[0, b], n_draws[:, b], var)
         for b in range(len(windows))
     ]
-    return Optima(curves, n[0], best[0], n_draws, best_draws, noise, 2 * own[0, :, 2], dof)
+    return Optima(curves, n[0], best[0], n_draws, best_draws, noise, run_var, 2 * own[0, :, 2], dof)
 
 
 def _window(cells: Cells, var: Array, b: int) -> _Window:

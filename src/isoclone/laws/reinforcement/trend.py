@@ -5,9 +5,9 @@ means is too high, the curve is not. Continued are its slopes near the end (`fro
 weighted by exp(-age / memory) and damped as it goes on, and the straight line through all budgets.
 They are combined and get intervals by `frontier.ensemble`, from what each would have said before.
 
-The interval is that of one further agent: the spread between runs is in it, with that of their
-episodes. It is symmetric on the scale, so between random play and a known ceiling it narrows where
-little is left to come, and never ends before something could be missed.
+The interval is that of the mean of so many further agents: the spread between runs is in it, with
+that of their episodes. It is symmetric on the scale, so between random play and a known ceiling it
+narrows where little is left to come, and never ends before something could be missed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def continued(x: Array, z: Array, noise: Array, settings: Settings) -> Ensemble:
 
     `noise` [b] is the SD of z of one further run at each budget.
     """
-    late = np.array([noise[max(seen - 3, 0) : max(seen, 1)].mean() for seen in range(len(x) + 1)])
+    late = np.array([_late(noise[: max(seen, 1)]) for seen in range(len(x) + 1)])
     prior = dict.fromkeys([*TRENDS, "line"], 1.0)
     whole = Ensemble(x, z, late, prior, settings)
     whole.replay(lambda seen: _curves(x[:seen], z[:seen]), min(FIRST_ORIGIN, len(x)))
@@ -73,7 +73,15 @@ def _line(x: Array, z: Array, at: Array) -> Array:
     return np.average(z, weights=weight) + slope * (np.asarray(at, float) - x[-1] + dx[-1])
 
 
-def half_width(series: Ensemble, x: Array, level: float) -> Array:
-    """Return half the width of the interval of one further agent at log10 C [m], on the scale."""
-    half = series.half_width(x, level)
-    return np.maximum(half, quantile(level) * series.noise[-1])
+def _late(noise: Array) -> float:
+    return float(noise[-3:].mean())
+
+
+def half_width(series: Ensemble, x: Array, level: float, noise: Array) -> Array:
+    """Return half the width of the interval at log10 C [m], on the scale.
+
+    `noise` [b] is the SD of z at each budget of what will be measured: one run's, as in
+    `continued`, or that of the mean of several.
+    """
+    half = series.half_width(x, level, _late(noise))
+    return np.maximum(half, quantile(level) * _late(noise))
