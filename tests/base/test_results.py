@@ -121,3 +121,15 @@ def test_an_interval_that_excludes_nothing_has_not_held():
     assert results.Tested.of(vague, [a_point(dev_loss=0.7)]).verdicts["dev_loss"] == "outside"
     assert results.Tested.of(FORECAST, [a_point(dev_loss=0.55)]).verdicts["dev_loss"] == "inside"
     assert results.Tested.of(vague).verdicts["dev_loss"] is None
+
+
+def test_a_mean_over_fewer_seeds_than_the_interval_is_of_is_not_judged():
+    of_two, lost = dataclasses.replace(FORECAST, agents=2), a_point(seed=0, dev_loss=None)
+    one, two = a_point(seed=1, dev_loss=0.55), a_point(seed=2, dev_loss=0.58)
+    assert results.Tested.of(of_two, [lost, one]).holds["dev_loss"] is None
+    assert results.Tested.of(of_two, [one, two]).holds["dev_loss"] is True
+
+
+def test_a_forecast_that_does_not_say_of_how_many_agents_is_of_one():
+    old = {key: value for key, value in FORECAST.to_json().items() if key != "agents"}
+    assert Forecast.from_json(old) == FORECAST

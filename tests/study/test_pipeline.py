@@ -141,6 +141,8 @@ def test_an_agent_of_two_seeds_is_two_runs_and_one_mean(begun, monkeypatch):
     first = study.tested().by_seed[0]
     pipeline.run(study)
     tested = study.tested()
+    assert tested.forecast.agents == 2
+    assert "the mean of 2 agents of different seeds" in page
     assert [(p.seed, p.status, p.episodes) for p in tested.by_seed] == [(3, "ok", 3), (4, "ok", 3)]
     assert tested.by_seed[0] == first
     assert tested.point.dev_loss == sum(p.dev_loss for p in tested.by_seed) / 2

@@ -85,8 +85,9 @@ class Tested(Checked):
 
     `by_seed` has the agent once for each seed it was trained with; none before that. `point` is
     their mean. `holds` has a key for each of `TESTED`: False outside the interval, True inside one
-    that could have been missed, None where there is no interval or no figure, or where the interval
-    excludes too little to say anything. `verdicts` says it in words.
+    that could have been missed, None where there is no interval, where fewer seeds have the figure
+    than the interval is of the mean of, or where it excludes too little to say anything. `verdicts`
+    says it in words.
     """
 
     forecast: Forecast
@@ -106,7 +107,9 @@ class Tested(Checked):
         point, holds = mean_point(points), dict[str, bool | None]()
         for name in TESTED:
             interval, value = getattr(forecast, name), getattr(point, name, None)
-            holds[name] = None if interval is None or value is None else interval.holds(value)
+            measured = sum(getattr(p, name) is not None for p in points)
+            fit = interval is not None and measured >= forecast.agents
+            holds[name] = interval.holds(value) if fit else None
             if holds[name] and says_nothing(forecast, name):
                 holds[name] = None
         return cls(forecast, tuple(points), holds)

@@ -24,7 +24,7 @@ from isoclone.cli.output import print_plain
 from isoclone.cli.screen import STDERR, STDOUT, Screen, styled, table
 from isoclone.games.accounts import EpisodeAccount
 from isoclone.laws.saved import WORDS, Worth
-from isoclone.laws.words import laws_text, return_text
+from isoclone.laws.words import forecast_text, laws_text
 from isoclone.report.measured import Measured
 from isoclone.study.estimate import Plan
 from isoclone.study.plan import Sweep
@@ -314,7 +314,7 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
     bent = forecast["method"].get("loss_exponent")
     if bent is not None:
         STDOUT.print(f"  at the forecast dev loss ~ C^{bent:.2f}")
-    for line in return_text(forecast["method"]):
+    for line in forecast_text(forecast):
         STDOUT.say(f"  {line}")
     head = f"at {forecast['flops']:.2e} FLOPs"
     compared = table((head, "forecast", "excludes", "measured", "inside"), others="left")

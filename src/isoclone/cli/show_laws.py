@@ -11,7 +11,7 @@ from isoclone.base.formatting import interval_text
 from isoclone.base.results import SAYS_SOMETHING
 from isoclone.cli.screen import STDOUT, styled
 from isoclone.cli.screen import table as _table
-from isoclone.laws.words import laws_text, return_text, window_text
+from isoclone.laws.words import forecast_text, laws_text, window_text
 
 
 def _number(value: float | None, spec: str = ".3g") -> str:
@@ -73,7 +73,7 @@ def show_forecast(name: str, row: dict[str, Any]) -> None:
         for key, label in _quantities(row).items():
             table.add_row(label, _interval(row[key]), _excludes(row, key))
         STDOUT.print(table)
-        for line in return_text(row["method"]):
+        for line in forecast_text(row):
             STDOUT.say(f"  {line}")
     _show_status(row["status"])
 

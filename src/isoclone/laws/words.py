@@ -56,11 +56,14 @@ def window_text(window: dict[str, Any]) -> str:
     return f"{count}: {', '.join(parts)}" if parts else count
 
 
-def return_text(method: dict[str, Any]) -> list[str]:
-    """Return in words how well loss foretells return, and what a forecast return's width is of."""
-    told = method.get("return_by_loss")
-    if not told:
-        return []
+def forecast_text(forecast: dict[str, Any]) -> list[str]:
+    """Return in words what a forecast's intervals are of, and how well loss foretells return."""
+    agents, told = forecast["agents"], forecast["method"].get("return_by_loss")
+    mean = f"intervals are those of the mean of {agents} agents of different seeds"
+    return [*([mean] if agents > 1 else []), *(_return_text(told) if told else [])]
+
+
+def _return_text(told: dict[str, Any]) -> list[str]:
     share, r = told["share_of_loss"], told["rank_correlation"]
     lines = [
         f"of the variance of the return's forecast {100 * share:.0f} % come from the loss's, "

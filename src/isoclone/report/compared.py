@@ -160,7 +160,7 @@ def _of_test(tested: Tested | None) -> list[Status]:
         return []
     found = []
     if not any(tested.verdicts.values()):
-        reason = tested.point.reason or "it has neither figure, or no interval was forecast"
+        reason = tested.point.reason or "no interval was forecast, or too few seeds have a figure"
         found.append(Status("forecast_not_tested", f"nothing was compared: {reason}"))
     for key, word in tested.verdicts.items():
         interval, value = getattr(tested.forecast, key), getattr(tested.point, key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 from isoclone.base.results import ERROR_OF
-from isoclone.laws.words import return_text
+from isoclone.laws.words import forecast_text
 from isoclone.report.facts import Facts
 from isoclone.report.headline import above_the_expert
 from isoclone.report.laws import quantities
@@ -23,7 +23,7 @@ def forecast(facts: Facts) -> Section:
         errors=ERROR_OF,
         video=video,
         above=above_the_expert(facts),
-        said=return_text(facts.forecast.method) if facts.forecast else [],
+        said=forecast_text(facts.forecast.to_json()) if facts.forecast else [],
     )
     known = facts.forecast is not None
     return Section("The forecast, put to the test" if known else "The forecast", html=html)

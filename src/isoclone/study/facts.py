@@ -132,7 +132,8 @@ def _chosen_law(study: Study, fitted: FittedLaw | None, missing: list[str]) -> d
         return {**found, "law_reason": failed[0]}
 
     def usual() -> Forecast:
-        return fit_law(DEFAULT_LAW, study.points(), study.references()).forecast(budget)
+        laws = fit_law(DEFAULT_LAW, study.points(), study.references())
+        return laws.forecast(budget, agents=study.spec.forecast_seeds)
 
     return {**found, "default_forecast": _try(usual, missing, "Default law")}
 
@@ -169,8 +170,7 @@ def _tested(study: Study, fitted: FittedLaw | None, missing: list[str]) -> Teste
         missing.append("Test: the forecast agent has not been trained yet.")
     if told or fitted is None:
         return told
-    budget = study.spec.forecast_budget
-    predicted: Forecast | None = _try(lambda: fitted.forecast(budget), missing, "Forecast")
+    predicted: Forecast | None = _try(study.forecast, missing, "Forecast")
     return Tested.of(predicted) if predicted else None
 
 

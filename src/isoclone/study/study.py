@@ -349,5 +349,9 @@ class Study:
         return compare_laws(self.spec.law, self.points(), self._bounds())
 
     def forecast(self, flops: float | None = None) -> Forecast:
-        """Forecast a budget (the study's own forecast budget if none is given)."""
-        return self.laws().forecast(flops or self.spec.forecast_budget)
+        """Forecast a budget (the study's own forecast budget if none is given).
+
+        The intervals are those of the mean of as many agents as the spec has train.
+        """
+        flops = flops or self.spec.forecast_budget
+        return self.laws().forecast(flops, agents=self.spec.forecast_seeds)
