@@ -1,14 +1,18 @@
 """How fast the laws are, how often their intervals hold on synthetic truth, and how wide they are.
 
-python benchmarks/bench_laws.py [trials]: prints three tables. Speed of a surface's fit on four
+python benchmarks/bench_laws.py [trials]: prints four tables. Speed of a surface's fit on four
 surfaces (Chinchilla's, one with exponents 3:1, one fitted to NetHack runs, one without a floor);
 coverage of the best size's interval on the first three, with noise of .5 to 2 % per run, at the
-largest budget and ten times it; C = 6 N D. Last, where shared/tables lies beside the checkout, the
-intervals of published fits beside the published values (Besiroglu et al. 2024, Porian et al. 2024).
+largest budget and ten times it; C = 6 N D. Then studies whose runs have luck that lasts through
+their budgets, by its SD and the number of seeds: how often the exponent's interval holds, and that
+of the mean loss of 1, 2 and 4 further agents of the forecast size. Last, where shared/tables lies
+beside the checkout, the intervals of published fits beside the published values (Besiroglu et al.
+2024, Porian et al. 2024).
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import time
@@ -16,6 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from laws_truth import CHINCHILLA, STEEP, best_size, loss, seeded
+from laws_truth import study as rows_of
 
 from isoclone.laws.allocation import Allocation
 from isoclone.laws.chosen import fit
@@ -26,36 +34,22 @@ from isoclone.laws.power import PowerLaw
 from isoclone.laws.surface import FORMS, Surface, bootstrap_weights
 
 TRUTHS = {
-    "Chinchilla": ({"E": 1.69, "A": 406.4, "B": 410.7, "a": 0.34, "b": 0.28}, (18.0, 20.5)),
+    "Chinchilla": (CHINCHILLA, (18.0, 20.5)),
     "asymmetric 3:1": ({"E": 0.5, "A": 2000.0, "B": 50.0, "a": 0.6, "b": 0.2}, (16.0, 18.5)),
-    "NetHack": ({"E": 0.08, "A": 68.0, "B": 37000.0, "a": 0.45, "b": 0.6}, (15.5, 18.0)),
+    "NetHack": (STEEP, (15.5, 18.0)),
     "no floor (E = 0)": ({"E": 0.0, "A": 40.0, "B": 60.0, "a": 0.3, "b": 0.3}, (16.0, 18.5)),
 }
+LUCK = (0.0, 0.02, 0.05, 0.1, 0.2)  # SD of a run's log loss, shared by its budgets
+AGENTS = (1, 2, 4)
 # Value and standard error; and exponents of N against C of Porian et al. 2024.
 BESIROGLU = {"E": 1.82, "A": 482, "B": 2085, "alpha": 0.348, "beta": 0.366}  # et al. 2024
 PORIAN = {"porian0": 0.834, "porian1": 0.701, "porian2": 0.604}
 
 
-def loss(t: dict[str, float], n: Any, d: Any) -> Any:
-    return t["E"] + t["A"] / n ** t["a"] + t["B"] / d ** t["b"]
-
-
-def best_size(t: dict[str, float], flops: float) -> float:
-    ratio = (t["a"] * t["A"] / (t["b"] * t["B"])) ** (1 / (t["a"] + t["b"]))
-    return ratio * (flops / 6) ** (t["b"] / (t["a"] + t["b"]))
-
-
-def study(name: str, noise: float, seed: int, sizes: int = 9, budgets: int = 6) -> Points:
+def study(name: str, noise: float, seed: int) -> Points:
     """Sizes spread 2.6 decades around the optimum of the middle budget."""
     truth, span = TRUTHS[name]
-    rng = np.random.default_rng(seed)
-    middle = np.log10(best_size(truth, 10 ** np.mean(span)))
-    n, c = np.meshgrid(10 ** (middle + np.linspace(-1.3, 1.3, sizes)), np.logspace(*span, budgets))
-    n, c = n.T.ravel(), c.T.ravel()
-    d = c / 6 / n
-    y = loss(truth, n, d) * np.exp(rng.normal(0, noise, len(n)))
-    run = [f"r{i}" for i in np.repeat(np.arange(sizes), budgets)]
-    return Points.from_table({"run_id": run, "flops": c, "params": n, "samples": d, "dev_loss": y})
+    return Points.from_table(rows_of(truth, noise, span, seed=seed))
 
 
 def median_seconds(work: Any, times: int) -> float:
@@ -103,6 +97,35 @@ def coverage(trials: int) -> None:
             print(f"{name:18s} {noise:6.3f} {figures[0]:9.3f} {figures[1]:9.3f} {figures[2]:12.3f}")
 
 
+def luck(trials: int) -> None:
+    """Five budgets, six sizes, noise of 1 %: log width and share held, over all truths."""
+    head = "".join(f"{f'of {n}: held':>12s}{'width':>7s}" for n in AGENTS)
+    print(f"\n{'luck':>5s} {'seeds':>6s} {'exponent':>9s} {'width':>6s}{head}")
+    for sd, seeds in itertools.product(LUCK, (1, 2, 3)):
+        rows = [
+            _lucky(*TRUTHS[name], sd, seeds, trial) for name in TRUTHS for trial in range(trials)
+        ]
+        exponent, agents = (np.array(part, float) for part in zip(*rows, strict=True))
+        cells = "".join(f"{held:12.3f}{width:7.3f}" for held, width in agents.mean(0))
+        held, width = exponent[:, 0].mean(), np.median(exponent[:, 1])
+        print(f"{sd:5.2f} {seeds:6d} {held:9.3f} {width:6.3f}{cells}", flush=True)
+
+
+def _lucky(truth: Any, span: Any, sd: float, seeds: int, trial: int) -> tuple[Any, Any]:
+    """Return (held, width) of the exponent, and for each of `AGENTS` at 3.3 x the last budget."""
+    given = {"truth": truth, "noise": 0.01, "luck": sd, "decades": span, "budgets": 5, "sizes": 6}
+    laws = fit(seeded(seeds, trial, **given), seed=trial)
+    a, rng = laws.exponents()["isoflop_optima"].params, np.random.default_rng(10_000 + trial)
+    flops, agents = 3.3 * 10 ** span[1], []
+    for count in AGENTS:
+        said = laws.forecast(flops, agents=count)
+        n, low, high = said.params.value, said.dev_loss.low, said.dev_loss.high
+        chance = rng.normal(0, np.hypot(sd, 0.01), (10, count))  # ten tests of this forecast
+        came = (loss(truth, n, flops / 6 / n) * np.exp(chance)).mean(1)
+        agents.append((np.mean((low <= came) & (came <= high)), np.log(high / low)))
+    return (a.holds(truth["b"] / (truth["a"] + truth["b"])), a.high - a.low), agents
+
+
 def published(tables: Path) -> None:
     print(f"\n{'':14s} {'published':>10s} {'ours':>34s} {'inside':>7s}")
     found = fit(tables / "chinchilla245.csv").to_json()["surface"]["coefficients"]
@@ -118,7 +141,9 @@ def published(tables: Path) -> None:
 
 if __name__ == "__main__":
     speed()
-    coverage(int(sys.argv[1]) if len(sys.argv) > 1 else 100)
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    coverage(count)
+    luck(count)
     shared = Path(os.environ.get("ISOCLONE_SHARED", Path(__file__).parents[2] / "shared"))
     if (shared / "tables").is_dir():
         published(shared / "tables")
