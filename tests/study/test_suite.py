@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import ROOT, tiny_spec
@@ -214,6 +215,21 @@ def test_a_law_holds_only_of_a_study_that_is_finished(finished_study: Path):
     assert row_of(study, reason="the disk is full").verdict == "failed"
     nothing = compared("x", "toy", "not begun", [], None, None, {})
     assert (nothing.verdict, nothing.failings) == ("unfinished", ())
+
+
+def test_what_a_study_cannot_tell_is_no_failing_of_the_law(finished_study: Path):
+    study = Study.open(finished_study)
+    loss = study.tested().forecast.dev_loss.value
+    laws = {**GOOD, "laws": {"dev_loss": {"exponent": FALLS.to_json()}}}
+    few = {**laws, "status": [{"code": "few_optima", "message": "only 1"}]}
+
+    def verdict(laws: dict[str, Any], loss: float, excludes: float) -> str:
+        told = with_loss(study, loss, excludes)
+        return compared("x", "toy", "finished", study.points(), laws, told, {}).verdict
+
+    assert verdict(few, loss, 1.0) == "not shown"
+    assert verdict(laws, loss, 0.01) == "not shown"
+    assert verdict(few, 100 * loss, 1.0) == "fails"
 
 
 def test_a_point_that_failed_is_told(finished_study: Path):

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from isoclone.base.records import Forecast, Interval, Point, Record, Status
 from isoclone.base.results import TESTED, Reference, Tested
 
-HOLDS, FAILS, UNFINISHED, FAILED = "holds", "fails", "unfinished", "failed"
+HOLDS, FAILS, NOT_SHOWN = "holds", "fails", "not shown"
+UNFINISHED, FAILED = "unfinished", "failed"
 WORDS = {"dev_loss": "dev loss", "return_mean": "return"}
 CLEARLY = 1.96  # standard errors
 PASSED_ON = ("loss_no_guide", "saturated", "no_returns", "law_failed")  # from the law's own list
+# What only says that the study cannot tell; a wider sweep, or more of its games, might.
+DOUBTS = (
+    "no_interior_optima", "few_optima", "forecast_says_nothing", "forecast_not_tested",
+    "no_returns", "points_failed",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -22,8 +29,9 @@ class Compared(Record):
     Attributes:
         name: of the study, which is that of its folder.
         phase: how far it is, in words.
-        verdict: 'holds', 'fails' (see `failings`), 'unfinished', 'failed' (see `reason`).
-        failings: what the law does not do in this game, a `Status` each.
+        verdict: 'holds', 'fails' (see `failings`), 'not shown' (no failing but `DOUBTS`),
+            'unfinished', 'failed' (see `reason`).
+        failings: what the law does not do here, or the study does not tell, a `Status` each.
         exponents: of 'params', 'samples', 'dev_loss' and 'return_mean' against compute.
         share: of the way from random play to the expert that the forecast agent's mean return is.
         share_se: its standard error, from those of the three returns; None if one is unknown.
@@ -71,7 +79,7 @@ def compared(
     if bad:
         said = f"{len(bad)} points failed ({bad[0].reason})"
         failings = (*failings, Status("points_failed", said))
-    verdict = FAILS if failings else HOLDS
+    verdict = _verdict(failings)
     if reason is not None:
         verdict = FAILED
     elif not finished:
@@ -97,6 +105,13 @@ def compared(
         share=share,
         share_se=error,
     )
+
+
+def _verdict(failings: Sequence[Status]) -> str:
+    """Return what the failings of a finished study come to."""
+    if not failings:
+        return HOLDS
+    return NOT_SHOWN if all(status.code in DOUBTS for status in failings) else FAILS
 
 
 def exponents_of(laws: dict[str, Any]) -> dict[str, Interval | None]:

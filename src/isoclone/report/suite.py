@@ -20,18 +20,16 @@ PARTS = ("params", "samples", "dev_loss", "return_mean")
 def write_suite(path: Path, name: str, question: str, rows: Sequence[Compared]) -> Path:
     """Write the page that compares the studies of a suite; return its path."""
     parts: Any = environment().get_template("suite.html.j2").module  # its macros
+    several = len({row.game for row in rows}) > 1
     sections = {
-        "games": Section("Game by game", html=parts.games(rows)),
+        "games": Section("Game by game" if several else "Study by study", html=parts.games(rows)),
         "failings": Section("Where the law fails", html=parts.failings(rows)),
         "exponents": Section("Exponents", html=parts.exponents(rows, PARTS), figures=_drawn(rows)),
         "forecast": Section("Forecast against measurement", html=parts.forecasts(rows)),
-        "share": Section("From random play to the expert", html=parts.shares(rows)),
+        "share": Section(
+            "From random play to the expert", html=parts.shares(rows), figures=_shares(rows)
+        ),
     }
-    if shares := [row for row in rows if row.share is not None]:
-        drawn = {"share": by_game([(r.name, *_span(r)) for r in shares], "share of the way")}
-        sections["share"] = Section(
-            "From random play to the expert", html=parts.shares(rows), figures=drawn
-        )
     header = parts.header(name, question, rows)
     page = whole_page(f"{name}: an isoclone suite", header, sections)
     write_bytes(path, page.encode())
@@ -42,6 +40,12 @@ def _span(row: Compared) -> tuple[float, float | None, float | None]:
     """Return the share with a 95 % interval of 1.96 standard errors to both sides."""
     share, half = row.share or 0.0, None if row.share_se is None else 1.96 * row.share_se
     return share, *((None, None) if half is None else (share - half, share + half))
+
+
+def _shares(rows: Sequence[Compared]) -> dict[str, Any]:
+    """Return the chart of the shares, if any game has one."""
+    marks = [(row.name, *_span(row)) for row in rows if row.share is not None]
+    return {"share": by_game(marks, "share of the way")} if marks else {}
 
 
 def _drawn(rows: Sequence[Compared]) -> dict[str, Any]:
