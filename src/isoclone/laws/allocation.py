@@ -24,7 +24,7 @@ from scipy import special
 from isoclone.base.errors import FitError
 from isoclone.laws.frontier.evidence import Evidence
 from isoclone.laws.isoflop import IsoFlop, scatter
-from isoclone.laws.luck import Luck, run_luck
+from isoclone.laws.luck import Luck
 from isoclone.laws.points import Points
 from isoclone.laws.power import PowerLaw
 from isoclone.laws.surface import Surface, bootstrap_weights, window
@@ -67,7 +67,7 @@ class Allocation:
         self.rule_ = evidence.rule
         self._sizes = np.log10([evidence.sizes[0], evidence.sizes[-1]])
         self._budgets = 10.0 ** np.array([evidence.x[0], evidence.x[-1]])
-        self.luck_ = run_luck(evidence.points, evidence.isoflops)
+        self.luck_ = evidence.luck
         seen = evidence.points, evidence.isoflops, self.luck_
         self.law_, self.interior_ = optima_law(*seen)
         self.exponent_law_ = exponent_law(*seen) or self.law_

@@ -18,10 +18,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, special
 
 from isoclone.laws.isoflop import IsoFlop
 from isoclone.laws.points import Points
+from isoclone.laws.power import mixture_half_width
 
 Array = np.ndarray
 
@@ -56,6 +57,20 @@ class Luck:
     def mean_variance(self, params: Array) -> Array:
         """Return the expectation of that variance at N[m]."""
         return self.chance @ self.variance(params)
+
+
+def half_width_with(
+    luck: Luck, params: Array, half: Array, dof: float, level: float, agents: int = 1
+) -> Array:
+    """Return half-widths [m] of intervals that hold the luck of runs too, at N[m].
+
+    `half` [m] are those without it, of Student's t with `dof` degrees of freedom. The mean of so
+    many further agents has luck of its own, and so has the run that the forecast starts from.
+    """
+    own = (half / special.stdtrit(dof, 0.5 + level / 2)) ** 2
+    shared = luck.variance(params) * (1 + 1 / agents)
+    each = zip(own, shared.T, strict=True)
+    return np.array([mixture_half_width(o, dof, s, luck.chance, level) for o, s in each])
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class PowerLaw:
         if self.points_ <= 2 and self.sd_ < EXACT:
             return Interval(self.exponent_, None, None, level)
         own, shared = float(self.covariance_[1, 1]), self.shared_[:, 1, 1]
-        half = _half_width(own, self.dof_, shared, self.chance_, level)
+        half = mixture_half_width(own, self.dof_, shared, self.chance_, level)
         return Interval(self.exponent_, self.exponent_ - half, self.exponent_ + half, level)
 
     def predict(self, x: Any, interval: float | None = None) -> Any:
@@ -123,7 +123,7 @@ class PowerLaw:
         }
 
 
-def _half_width(own: float, dof: float, shared: Array, chance: Array, level: float) -> float:
+def mixture_half_width(own: float, dof: float, shared: Array, chance: Array, level: float) -> float:
     """Return what |error| exceeds with 1 - level: variance `own`, of dof, and one of `shared` [g].
 
     Given one of them, known, the sum is Student's t with Satterthwaite's degrees of freedom.

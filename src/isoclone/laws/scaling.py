@@ -16,10 +16,11 @@ from isoclone.laws.allocation import PRIOR_EXPONENT, PRIOR_SD, Allocation
 from isoclone.laws.base import DEFAULT_LAW, Band, Curves, Exponents, check_agents, check_settings
 from isoclone.laws.by_return import exponents_by_return, saturating
 from isoclone.laws.frontier.backtest import BacktestRow, backtest, chosen
-from isoclone.laws.frontier.ensemble import quantile
+from isoclone.laws.frontier.ensemble import DOF, quantile
 from isoclone.laws.frontier.evidence import Evidence
 from isoclone.laws.frontier.replay import Replay, link_growth, replay
 from isoclone.laws.isoflop import IsoFlop, shared_curvature
+from isoclone.laws.luck import half_width_with
 from isoclone.laws.points import Points
 from isoclone.laws.power import PowerLaw
 from isoclone.laws.published_way import published_way
@@ -164,12 +165,16 @@ class ScalingLaws:
         """Return (loss, low, high) of the best run at C [m], nats.
 
         The interval is that of the mean of so many further agents, which differ in their seed
-        alone: their own noise is added to that of the frontier.
+        alone: their own noise is added to that of the frontier, with one seed the luck of runs.
         """
         flops = np.atleast_1d(np.asarray(flops, float))
         x = np.log10(flops)
         middle, half = self.replay_.loss.predict(x), self.replay_.loss.half_width(x, interval)
         half = np.hypot(half, 2 * self.evidence_.noise_of_mean(agents))
+        luck = self.evidence_.unseen_luck
+        if luck is not None:
+            size = np.clip(self.allocation_.interval(flops)[0], 1.0, 1e30)
+            half = half_width_with(luck, size, half, DOF, interval, agents)
         return np.exp(middle), np.exp(middle - half), np.exp(np.minimum(middle + half, 700))
 
     def returns(

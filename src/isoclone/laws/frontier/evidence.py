@@ -14,6 +14,7 @@ import numpy as np
 
 from isoclone.laws.flop_rule import FlopRule
 from isoclone.laws.isoflop import IsoFlop, fit_isoflops, scatter
+from isoclone.laws.luck import Luck, run_luck
 from isoclone.laws.points import Points
 
 Array = np.ndarray
@@ -135,6 +136,16 @@ class Evidence:
     def isoflops(self) -> list[IsoFlop]:
         """Return the local isoFLOP fits."""
         return fit_isoflops(self.points)
+
+    @cached_property
+    def luck(self) -> Luck | None:
+        """Return the luck of runs, None where nothing tells of it."""
+        return run_luck(self.points, self.isoflops)
+
+    @property
+    def unseen_luck(self) -> Luck | None:
+        """Return the luck of runs where no two of a size show it, so that `noise` lacks it."""
+        return None if self._seed_noise else self.luck
 
     @cached_property
     def noise(self) -> float:
