@@ -23,7 +23,7 @@ def write_suite(path: Path, name: str, question: str, rows: Sequence[Compared]) 
     several = len({row.game for row in rows}) > 1
     sections = {
         "games": Section("Game by game" if several else "Study by study", html=parts.games(rows)),
-        "failings": Section("Where the law fails", html=parts.failings(rows)),
+        "failings": Section("Where the law fails, or is not shown", html=parts.failings(rows)),
         "exponents": Section("Exponents", html=parts.exponents(rows, PARTS), figures=_drawn(rows)),
         "forecast": Section("Forecast against measurement", html=parts.forecasts(rows)),
         "share": Section(
