@@ -6,17 +6,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from storage import object_store
-from support import SHARED, tiny_spec
+from support import SHARED, random_games, tiny_spec
 
 from isoclone.base.limits import VARIABLE as UNPACK_LIMIT_VARIABLE
 from isoclone.base.registry import MODULES_VARIABLE
 from isoclone.demos import FrameDemonstrations, RecordRequest, record
 from isoclone.executors.setup import STUDY_FILE_VARIABLE
-from isoclone.games import close, game
-from isoclone.nethack.recordings import NldDemonstrations, import_nld
+from isoclone.nethack.recordings import NldDemonstrations
 from isoclone.study import pipeline
 from isoclone.study.study import Study
 
@@ -74,18 +72,7 @@ def toy_demos(tmp_path_factory: pytest.TempPathFactory) -> FrameDemonstrations:
 def nethack_demos(tmp_path_factory: pytest.TempPathFactory) -> NldDemonstrations:
     """Five short real games of NetHack, random keys pressed, recorded by NLE and imported."""
     pytest.importorskip("nle", reason="the extra 'nethack' is not installed")
-    root = tmp_path_factory.mktemp("nethack")
-    env = game("nethack").make_env(savedir=root)  # type: ignore[call-arg]
-    for seed in range(5):
-        keys = np.random.default_rng(seed)
-        env.reset(seed)
-        for _ in range(160):
-            if any(env.step(int(keys.integers(121)))[2:]):
-                break
-        else:
-            env.quit("enough")  # type: ignore[attr-defined]
-    close(env)
-    return import_nld(root, root / "demos", dev_fraction=0.4)
+    return random_games(tmp_path_factory.mktemp("nethack"), range(5))
 
 
 @pytest.fixture(scope="session")

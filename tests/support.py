@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
+from isoclone.games import close, game
+from isoclone.nethack.recordings import NldDemonstrations, import_nld
 from isoclone.study.builtins import builtin
 from isoclone.study.spec import StudySpec
 from isoclone.training.recipes import recipe
@@ -46,3 +51,18 @@ def tiny_nethack_spec(**changes: object) -> StudySpec:
         "forecast_seeds": 1,
     }
     return builtin("nethack").replace(**{**fields, **changes})
+
+
+def random_games(root: Path, seeds: Iterable[int]) -> NldDemonstrations:
+    """Record real games of NetHack with NLE, random keys pressed, and import them."""
+    env = game("nethack").make_env(savedir=root)  # type: ignore[call-arg]
+    for seed in seeds:
+        keys = np.random.default_rng(seed)
+        env.reset(seed)
+        for _ in range(160):
+            if any(env.step(int(keys.integers(121)))[2:]):
+                break
+        else:
+            env.quit("enough")  # type: ignore[attr-defined]
+    close(env)
+    return import_nld(root, root / "demos", dev_fraction=0.4)

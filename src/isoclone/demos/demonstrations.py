@@ -73,6 +73,7 @@ class Finished:
     row: ClassVar[type]
     command: ClassVar[str]  # the verb that makes them, for messages: 'record'
     unfinished: ClassVar[str]
+    mixed_as: ClassVar[str] = ""  # the class that mixes such ones, "module:Name"; '' if none does
 
     def __repr__(self) -> str:
         count = f"{len(self.episodes):,} episodes, {self.samples:,} samples"
@@ -232,6 +233,15 @@ class Finished:
             return dataclasses.replace(played, expert_score=None if math.isnan(mean) else mean)
         return played
 
+    def traits(self) -> dict[str, Any]:
+        """Return what demonstrations must have in common to be mixed, by what it is."""
+        return {
+            "game": self.game_name,
+            "game settings": self.game_options,
+            "frames": self.frame,
+            "actions": action_sizes(self),
+        }
+
     def samples_of(self, info: Any) -> int:
         """Count the samples of an episode."""
         return int(info.length)
@@ -354,6 +364,7 @@ class FrameDemonstrations(Finished):
     row = EpisodeInfo
     command = "record or import"
     unfinished = "unfinished: run the same record or import command again"
+    mixed_as = "isoclone.demos.mixture:MixedDemonstrations"
 
     @classmethod
     def _check_kind(cls, path: Path, data: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from isoclone.base.errors import SpecError
 from isoclone.demos.base import MASKED, Batch, DevBatch, Feed
 from isoclone.demos.batches import Batches, Order
 from isoclone.demos.cache import FrameCache
-from isoclone.demos.shares import MixedLaneOrder, MixedOrder, Shares
+from isoclone.demos.shares import MixedLaneOrder, MixedOrder, Shares, lane_order
 from isoclone.demos.unrolls import LaneOrder, Piece, deal, walk
 from isoclone.games.actions import as_logits_rows
 from isoclone.policies import is_recurrent
@@ -166,11 +166,7 @@ class _Unrolls:
 
     def order(self, lanes: int, steps: int, seed: int) -> LaneOrder | MixedLaneOrder:
         """Return what each lane reads; lanes are shared by the weights of a mixture."""
-        shares = self._source.shares
-        if shares is None:
-            return LaneOrder(self.lengths, lanes, steps, seed)
-        parts = shares.of_episode[self._episodes]
-        return MixedLaneOrder(self.lengths, parts, shares.weights, lanes, steps, seed)
+        return lane_order(self.lengths, self._episodes, self._source.shares, lanes, steps, seed)
 
     def filled(
         self, lanes: list[list[tuple[int, Piece]]], steps: int

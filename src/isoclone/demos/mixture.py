@@ -1,23 +1,25 @@
 """Demonstrations mixed of several, with weights: one directory, one fingerprint.
 
 The episodes of all parts are linked (or copied) into the mixture's directory, which needs its parts
-no more. A weight is a part's share of the training samples, and of the dev loss.
+no more. A weight is a part's share of the training samples, and of the dev loss. Each kind of
+demonstrations names the class that mixes it (`Finished.mixed_as`), which says how it is written.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from isoclone.base.errors import DataError, SpecError
-from isoclone.base.records import conform, jsonable, stable_id
+from isoclone.base.records import conform, jsonable, shown, stable_id
+from isoclone.base.registry import resolved
 from isoclone.base.store import claim, link_or_copy, sha256_file, write_json
 from isoclone.base.tables import DEMONSTRATIONS
 from isoclone.demos.base import Demonstrations, Progress, Source
@@ -27,6 +29,7 @@ from isoclone.demos.demonstrations import (
     FORMAT,
     HELD,
     REQUEST,
+    Finished,
     FrameDemonstrations,
     table_digest,
 )
@@ -36,7 +39,6 @@ from isoclone.demos.open import open_demos
 from isoclone.demos.shares import Shares
 from isoclone.games import action_sizes
 
-KIND = "mixture"
 EXACT = 1e-6  # by which weights may miss 1
 Given = Mapping[str, tuple[str | Path | Demonstrations, float]]
 
@@ -56,18 +58,31 @@ class Part:
 
 
 @dataclass(frozen=True, repr=False)
-class MixedDemonstrations(FrameDemonstrations):
-    """Recorded frames of several demonstrations, with weights; made by `mixture`."""
+class Mixed(Finished):
+    """What mixtures of every kind have in common; a kind's own class comes after it."""
 
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Part, ...] = dataclasses.field(default=(), kw_only=True)
 
+    kind: ClassVar[str]
+    of_part: ClassVar[type[Finished]]  # the kind of its parts
+    mixed_as = ""
     command = "mix"
     unfinished = "unfinished: run the same mix command again"
 
     @classmethod
+    def make(cls, out: Path, rows: list[Part], parts: list[Any]) -> None:
+        """Link the episodes of the parts, and write what says "complete" last.
+
+        Args:
+            rows: what is told of each part.
+            parts: the demonstrations, of the kind `of_part`.
+        """
+        raise NotImplementedError
+
+    @classmethod
     def _check_kind(cls, path: Path, data: dict[str, Any]) -> None:
-        if data.get("kind") != KIND:
-            raise DataError(f"{path} holds no mixture")
+        if data.get("kind") != cls.kind:
+            raise DataError(f"{path} holds no such mixture")
 
     @classmethod
     def _fields_of_kind(cls, data: dict[str, Any]) -> dict[str, Any]:
@@ -78,21 +93,13 @@ class MixedDemonstrations(FrameDemonstrations):
 
     def counted_fingerprint(self) -> str:
         """Count the fingerprint anew from the episodes, the split, the game and the weights."""
-        parts = [[part.name, part.weight, part.episodes] for part in self.parts]
-        return stable_id({"episodes": super().counted_fingerprint(), "parts": parts}, 16)
+        return with_parts(super().counted_fingerprint(), self.parts)
 
     def shares(self) -> Shares:
         """Return the parts' names and weights, and the part of each episode."""
         counts = [part.episodes for part in self.parts]
         names, weights = zip(*((part.name, part.weight) for part in self.parts), strict=True)
         return Shares(names, weights, np.repeat(np.arange(len(counts)), counts))
-
-    def source(self, frames: str, layout: str, progress: Progress | None = None) -> Source:
-        """Expand the frames of all parts in one way, once; see `base.Demonstrations`."""
-        from isoclone.demos.feed import FrameSource
-
-        cache = open_cache(self, frames, layout, progress)
-        return FrameSource(cache, action_sizes(self), self.shares())
 
     def score(self) -> tuple[float, float]:
         """Return the parts' mean returns, weighted, and the standard error of that."""
@@ -120,13 +127,13 @@ class MixedDemonstrations(FrameDemonstrations):
         ]
         return min(sum(seen), self.unique_samples_in("train"))
 
-    def _each(self) -> list[FrameDemonstrations]:
+    def _each(self) -> list[Any]:
         """Return the episodes of each part, still of this directory."""
-        base = {f.name: getattr(self, f.name) for f in dataclasses.fields(FrameDemonstrations)}
+        base = {f.name: getattr(self, f.name) for f in dataclasses.fields(self.of_part)}
         ends = np.cumsum([part.episodes for part in self.parts]).tolist()
         firsts = [0, *ends[:-1]]
         return [
-            FrameDemonstrations(**{**base, "episodes": self.episodes[first:end]})
+            self.of_part(**{**base, "episodes": self.episodes[first:end]})
             for first, end in zip(firsts, ends, strict=True)
         ]
 
@@ -146,7 +153,83 @@ class MixedDemonstrations(FrameDemonstrations):
         return lines
 
 
-def mixture(parts: Given, out: str | Path) -> MixedDemonstrations:
+@dataclass(frozen=True, repr=False)
+class MixedDemonstrations(Mixed, FrameDemonstrations):
+    """Recorded frames of several demonstrations, with weights; made by `mixture`."""
+
+    kind = "mixture"
+    of_part = FrameDemonstrations
+
+    def source(self, frames: str, layout: str, progress: Progress | None = None) -> Source:
+        """Expand the frames of all parts in one way, once; see `base.Demonstrations`."""
+        from isoclone.demos.feed import FrameSource
+
+        cache = open_cache(self, frames, layout, progress)
+        return FrameSource(cache, action_sizes(self), self.shares())
+
+    @classmethod
+    def make(cls, out: Path, rows: list[Part], parts: list[Any]) -> None:
+        """Link the episodes, and write what says "complete" last; see `Mixed.make`."""
+        episodes: list[EpisodeInfo] = []
+        hashes: list[str] = []
+        dev: list[int] = []
+        for part in parts:
+            for info in part.episodes:
+                row = dataclasses.replace(info, index=len(episodes))
+                source, target = part.episode_path(info.index), episode_path(out, row.index)
+                if source.suffix == target.suffix:
+                    link_or_copy(source, target)
+                else:  # a kind of its own, whose files only it can read
+                    write_episode(target, part.read(info.index), row)
+                if part.split_of(info) == "dev":
+                    dev.append(row.index)
+                episodes.append(row)
+                hashes.append(sha256_file(target))
+        one = parts[0]
+        made = cls(
+            path=out,
+            game_name=one.game_name,
+            game_options=one.game_options,
+            expert_name=mixed_name(rows),
+            frame=one.frame,
+            n_actions=one.n_actions,
+            episodes=tuple(episodes),
+            file_sha256=tuple(hashes),
+            dev_episodes=frozenset(dev),
+            fingerprint="",
+            expert_recurrent=any(part.expert_recurrent for part in parts),
+            action_sizes=one.action_sizes,
+            unrepeatable=next((part.unrepeatable for part in parts if part.unrepeatable), None),
+            read_as=tuple(dict.fromkeys(line for part in parts for line in part.read_as)),
+            parts=tuple(rows),
+        )
+        write_episode_table(out, episodes, set(dev))
+        write_json(out / DONE, made.table())
+
+    def table(self) -> dict[str, Any]:
+        """Return what `demonstrations.json` holds."""
+        table = {
+            "kind": self.kind,
+            "format": FORMAT,
+            "parts": self.parts,
+            "game": self.game_name,
+            "game_options": self.game_options,
+            "expert": self.expert_name,
+            "expert_recurrent": self.expert_recurrent,
+            "frame": self.frame,
+            "n_actions": self.n_actions,
+            "action_sizes": self.action_sizes,
+            "unrepeatable": self.unrepeatable,
+            "read_as": self.read_as,
+            "episodes": self.episodes,
+            "file_sha256": self.file_sha256,
+            "dev_episodes": sorted(self.dev_episodes),
+            "fingerprint": self.counted_fingerprint(),
+        }
+        return jsonable({**table, "table_digest": table_digest(table)})
+
+
+def mixture(parts: Given, out: str | Path) -> Demonstrations:
     """Mix demonstrations with weights; return those of a mixture that is there already.
 
     Args:
@@ -163,6 +246,7 @@ def mixture(parts: Given, out: str | Path) -> MixedDemonstrations:
     _check_weights({name: weight for name, (_, weight) in parts.items()})
     found = {name: _opened(name, given) for name, (given, _) in parts.items()}
     _check_fit(found)
+    kind: Any = resolved(next(iter(found.values())).mixed_as)
     weights = {name: float(parts[name][1]) for name in found}
     rows = [
         Part(name, weights[name], len(each.episodes), each.expert_name, each.fingerprint)
@@ -171,9 +255,20 @@ def mixture(parts: Given, out: str | Path) -> MixedDemonstrations:
     claim(out, REQUEST, jsonable({"format": FORMAT, "mixture": rows}), HELD)
     if (out / DONE).exists():
         with suppress(DataError):  # damaged: make it again
-            return MixedDemonstrations.open(out)
-    _write(out, rows, list(found.values()))
-    return MixedDemonstrations.open(out)
+            return kind.open(out)
+    kind.make(out, rows, list(found.values()))
+    return kind.open(out)
+
+
+def mixed_name(parts: Sequence[Part]) -> str:
+    """Return what a mixture is called in the place of its expert."""
+    return " + ".join(f"{part.weight:.4g} {part.name}" for part in parts)
+
+
+def with_parts(fingerprint: str, parts: Sequence[Part]) -> str:
+    """Return a mixture's fingerprint from that of its episodes, and its parts' weights."""
+    weights = [[part.name, part.weight, part.episodes] for part in parts]
+    return stable_id({"episodes": fingerprint, "parts": weights}, 16)
 
 
 def _check_weights(weights: Mapping[str, float]) -> None:
@@ -187,32 +282,27 @@ def _check_weights(weights: Mapping[str, float]) -> None:
         raise SpecError(f"the weights of a mixture must add up to 1, not {total:.6g}")
 
 
-def _opened(name: str, given: str | Path | Demonstrations) -> FrameDemonstrations:
+def _opened(name: str, given: str | Path | Demonstrations) -> Finished:
     found = open_demos(given) if isinstance(given, str | Path) else given
-    if isinstance(found, MixedDemonstrations):
+    if getattr(found, "parts", None):
         raise SpecError(f"part '{name}': {found.path} is a mixture itself; give its parts")
-    if not isinstance(found, FrameDemonstrations):
-        raise SpecError(
-            f"part '{name}': {found.path} holds recordings of whole games; only recorded frames "
-            "can be mixed"
-        )
-    return found
+    if not getattr(found, "mixed_as", ""):
+        raise SpecError(f"part '{name}': {found.path} is of a kind that cannot be mixed")
+    return cast(Finished, found)
 
 
-def _check_fit(parts: Mapping[str, FrameDemonstrations]) -> None:
+def _check_fit(parts: Mapping[str, Finished]) -> None:
     """Raise SpecError or DataError for parts that cannot be mixed."""
     (first, one), *others = parts.items()
     for name, other in others:
-        for what, mine, theirs in (
-            ("game", one.game_name, other.game_name),
-            ("game settings", one.game_options, other.game_options),
-            ("frames", one.frame, other.frame),
-            ("actions", action_sizes(one), action_sizes(other)),
-        ):
-            if mine != theirs:
+        if one.mixed_as != other.mixed_as:
+            raise SpecError(f"parts '{first}' and '{name}' are of two kinds, and cannot be mixed")
+        theirs = other.traits()
+        for what, mine in one.traits().items():
+            if mine != theirs[what]:
                 raise SpecError(
-                    f"parts '{first}' and '{name}' have other {what} ({mine} and {theirs}), and "
-                    "cannot be mixed"
+                    f"parts '{first}' and '{name}' have other {what} ({shown(mine)} and "
+                    f"{shown(theirs[what])}), and cannot be mixed"
                 )
     seen: dict[str, str] = {}
     split: dict[str, tuple[str, str]] = {}
@@ -231,66 +321,4 @@ def _check_fit(parts: Mapping[str, FrameDemonstrations]) -> None:
                 )
 
 
-def _write(out: Path, rows: list[Part], parts: list[FrameDemonstrations]) -> None:
-    """Link the episodes, and write what says "complete" last."""
-    episodes: list[EpisodeInfo] = []
-    hashes: list[str] = []
-    dev: list[int] = []
-    for part in parts:
-        for info in part.episodes:
-            row = dataclasses.replace(info, index=len(episodes))
-            source, target = part.episode_path(info.index), episode_path(out, row.index)
-            if source.suffix == target.suffix:
-                link_or_copy(source, target)
-            else:  # a kind of its own, whose files only it can read
-                write_episode(target, part.read(info.index), row)
-            if part.split_of(info) == "dev":
-                dev.append(row.index)
-            episodes.append(row)
-            hashes.append(sha256_file(target))
-    one = parts[0]
-    made = MixedDemonstrations(
-        path=out,
-        game_name=one.game_name,
-        game_options=one.game_options,
-        expert_name=" + ".join(f"{row.weight:.4g} {row.name}" for row in rows),
-        frame=one.frame,
-        n_actions=one.n_actions,
-        episodes=tuple(episodes),
-        file_sha256=tuple(hashes),
-        dev_episodes=frozenset(dev),
-        fingerprint="",
-        expert_recurrent=any(part.expert_recurrent for part in parts),
-        action_sizes=one.action_sizes,
-        unrepeatable=next((part.unrepeatable for part in parts if part.unrepeatable), None),
-        read_as=tuple(dict.fromkeys(line for part in parts for line in part.read_as)),
-        parts=tuple(rows),
-    )
-    write_episode_table(out, episodes, set(dev))
-    write_json(out / DONE, _table(made))
-
-
-def _table(made: MixedDemonstrations) -> dict[str, Any]:
-    """Return what `demonstrations.json` holds."""
-    table = {
-        "kind": KIND,
-        "format": FORMAT,
-        "parts": made.parts,
-        "game": made.game_name,
-        "game_options": made.game_options,
-        "expert": made.expert_name,
-        "expert_recurrent": made.expert_recurrent,
-        "frame": made.frame,
-        "n_actions": made.n_actions,
-        "action_sizes": made.action_sizes,
-        "unrepeatable": made.unrepeatable,
-        "read_as": made.read_as,
-        "episodes": made.episodes,
-        "file_sha256": made.file_sha256,
-        "dev_episodes": sorted(made.dev_episodes),
-        "fingerprint": made.counted_fingerprint(),
-    }
-    return jsonable({**table, "table_digest": table_digest(table)})
-
-
-DEMONSTRATIONS.add(KIND, MixedDemonstrations.open)
+DEMONSTRATIONS.add(MixedDemonstrations.kind, MixedDemonstrations.open)

@@ -147,3 +147,21 @@ class MixedLaneOrder:
         number, own = self._lanes[lane]
         for piece in self._orders[number].pieces(own, k):
             yield piece._replace(episode=int(self._places[number][piece.episode]))
+
+
+def lane_order(
+    lengths: Sequence[int],
+    episodes: Array,
+    shares: Shares | None,
+    lanes: int,
+    unroll: int,
+    seed: int,
+) -> LaneOrder | MixedLaneOrder:
+    """Return what each lane reads of episodes of these lengths and numbers [e].
+
+    The lanes are shared by the weights of a mixture, if it is one.
+    """
+    if shares is None:
+        return LaneOrder(lengths, lanes, unroll, seed)
+    parts = shares.of_episode[episodes]
+    return MixedLaneOrder(lengths, parts, shares.weights, lanes, unroll, seed)

@@ -16,6 +16,8 @@ def register() -> None:
     ic.register_policy("nethack", "isoclone.nethack.policy.policy:TtyPolicy")
     demonstrations = "isoclone.nethack.recordings.demonstrations:NldDemonstrations"
     ic.register_demonstrations("nld", f"{demonstrations}.open")
+    mixture = "isoclone.nethack.recordings.mixture:MixedGames"
+    ic.register_demonstrations("nld-mixture", f"{mixture}.open")
     ic.register_recipe("nethack", "isoclone.nethack.study:RECIPE")
     ic.register_recipe("ppo-nethack", "isoclone.nethack.study:PLAY_RECIPE")
     ic.register_study("nethack", "isoclone.nethack.study:NETHACK")

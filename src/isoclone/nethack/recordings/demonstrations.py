@@ -15,6 +15,8 @@ from isoclone.nethack.recordings.store import StoredGames
 class NldDemonstrations(StoredGames):
     """Imported demonstrations in a directory; open them with `NldDemonstrations.open(path)`."""
 
+    mixed_as = "isoclone.nethack.recordings.mixture:MixedGames"
+
     def source(self, frames: str, layout: str, progress: Progress | None = None) -> Source:
         """Return the games as a source of screens; they are read as they are needed."""
         return GameSource(self)

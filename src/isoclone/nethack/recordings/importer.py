@@ -433,16 +433,19 @@ def finish(
     skipped: Skipped,
     expert: str,
     played: Played,
+    more: Callable[[str], dict[str, Any]] | None = None,
 ) -> None:
     """Write the table of games, and last the file that marks the import as complete.
 
     Args:
         dev: indices of the games held out.
+        more: what another kind than imported games writes instead, from their fingerprint.
     """
     options = {"character": _one_character(games)}
     request = store.read_claim(out, REQUEST)
     rows = [{**dataclasses.asdict(i), "split": "dev" if i.index in dev else "train"} for i in games]
     write_rows(out / "games", rows, _columns())
+    counted = fingerprint(played.game, options, games, dev, FRAME, played.n_actions)
     done: dict[str, Any] = {
         "kind": KIND,
         "format": FORMAT,
@@ -457,7 +460,8 @@ def finish(
         "dev_episodes": dev,
         "skipped": [{"name": name, "reason": reason} for name, reason in sorted(skipped)],
         "request": request,
-        "fingerprint": fingerprint(played.game, options, games, dev, FRAME, played.n_actions),
+        "fingerprint": counted,
+        **(more(counted) if more else {}),
     }
     write_json(out / DONE, {**done, "table_digest": table_digest(done)})
 

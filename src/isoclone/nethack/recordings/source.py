@@ -12,6 +12,7 @@ from isoclone.base.device import to_device
 from isoclone.base.errors import SpecError
 from isoclone.demos.base import Batch, DevBatch, Feed
 from isoclone.demos.feed import DEV_LANES, DEV_STEPS, lanes_for
+from isoclone.demos.shares import Shares
 from isoclone.nethack.policy.screen import Screens
 from isoclone.nethack.recordings.store import StoredGames
 from isoclone.nethack.recordings.unrolls import Unroll, Unrolls, whole_games
@@ -22,8 +23,9 @@ from isoclone.policies.encode import raw_encoder
 class GameSource:
     """A source of whole recorded games, read from their files as they are needed."""
 
-    def __init__(self, demos: StoredGames):
+    def __init__(self, demos: StoredGames, shares: Shares | None = None):
         self._demos, self.encoder = demos, raw_encoder(demos.frame)
+        self.shares = shares  # of the parts, if the games are of a mixture
 
     def feed(
         self, module: torch.nn.Module, batch_size: int, seed: int, device: str, dtype: torch.dtype
@@ -32,7 +34,8 @@ class GameSource:
         if not is_recurrent(module):
             raise SpecError("imported NetHack recordings need a policy that reads them: 'nethack'")
         steps = int(module.unroll)  # type: ignore[arg-type]
-        unrolls = Unrolls(self._demos, "train", lanes_for(batch_size, steps), steps, seed)
+        lanes = lanes_for(batch_size, steps)
+        unrolls = Unrolls(self._demos, "train", lanes, steps, seed, self.shares)
         return _UnrollFeed(unrolls, device)
 
     def dev_batches(

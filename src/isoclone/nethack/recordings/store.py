@@ -14,6 +14,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -131,9 +132,18 @@ class StoredGames(Finished):
             "skipped": tuple((row["name"], row["reason"]) for row in data["skipped"]),
         }
 
+    def traits(self) -> dict[str, Any]:
+        """Return what games must have in common to be mixed; characters may differ."""
+        keys = {"keys of actions": self.action_of_key}
+        return {"game": self.game_name, "frames": self.frame, "actions": self.n_actions, **keys}
+
+    @cached_property
+    def _by_index(self) -> dict[int, GameInfo]:
+        return {info.index: info for info in self.episodes}  # a part of a mixture has not all
+
     def episode_path(self, index: int) -> Path:
         """Return the path of a game's file."""
-        return game_path(self.path, self.episodes[index].name)
+        return game_path(self.path, self._by_index[index].name)
 
     def made_from(self, info: GameInfo) -> dict[str, Any]:
         """Decode a game; return the fields of its row that follow from its contents.
@@ -201,7 +211,7 @@ class StoredGames(Finished):
         Raises:
             DataError: it is damaged.
         """
-        return GameFile(self.episode_path(index), self.episodes[index].frames)
+        return GameFile(self.episode_path(index), self._by_index[index].frames)
 
     def read(self, index: int) -> NldGame:
         """Read one game from its first frame to its last action; 3.9 kB a frame.
@@ -209,7 +219,7 @@ class StoredGames(Finished):
         Raises:
             DataError: the file is damaged.
         """
-        file, info = self.open_game(index), self.episodes[index]
+        file, info = self.open_game(index), self._by_index[index]
         play = slice(info.cut_opening, info.cut_opening + info.length)
         batches = [file.screens(i) for i in range(-(-play.stop // FRAMES))]
         chars, colors, cursor = (np.concatenate(p)[play] for p in zip(*batches, strict=True))

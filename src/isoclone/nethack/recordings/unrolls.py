@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoclone.demos.unrolls import LaneOrder, Piece, deal, walk
+from isoclone.demos.shares import Shares, lane_order
+from isoclone.demos.unrolls import Piece, deal, walk
 from isoclone.nethack.recordings.gamefile import FRAMES, Screens
 from isoclone.nethack.recordings.store import UNKNOWN, GameInfo, StoredGames
 from isoclone.nethack.recordings.ttyrec import COLUMNS, ROWS
@@ -120,14 +121,26 @@ class Unrolls:
         lanes: games side by side.
         unroll: frames in a row.
         seed: of the shuffles.
+        shares: of the parts, if the games are of a mixture; every lane keeps to one part.
 
     Raises:
-        SpecError: the split has fewer frames than one unroll of all lanes.
+        SpecError: the split has fewer frames than one unroll of all lanes, or the lanes cannot be
+            shared by the weights of a mixture.
     """
 
-    def __init__(self, demos: StoredGames, split: str, lanes: int, unroll: int, seed: int):
+    def __init__(
+        self,
+        demos: StoredGames,
+        split: str,
+        lanes: int,
+        unroll: int,
+        seed: int,
+        shares: Shares | None = None,
+    ):
         self._games = demos.in_split(split)
-        self._order = LaneOrder([info.length for info in self._games], lanes, unroll, seed)
+        indices = np.array([info.index for info in self._games])
+        lengths = [info.length for info in self._games]
+        self._order = lane_order(lengths, indices, shares, lanes, unroll, seed)
         self.lanes, self.unroll, self.n_actions = lanes, unroll, demos.n_actions
         self._readers = [_Lane(demos) for _ in range(lanes)]
 
