@@ -212,25 +212,21 @@ def _entropy(player: Any, the_game: Any, episodes: int, seed: int) -> Any:
 
 
 class _SoFar:
-    """The score so far: beside the bar, or as lines now and then; what there is if it is stopped.
+    """The score so far, beside the bar; what there is of it if it is stopped.
 
     Use as a context manager around the scoring.
     """
 
     def __init__(self, bar: _Bar):
-        self._bar, self._last, self._said = bar, "", 0.0
+        self._bar, self._last = bar, ""
 
     def tell(self, score: Any, episodes: int) -> None:
         """Take the score of the episodes that are finished."""
         from isoclone.cli.console import plus_minus
-        from isoclone.cli.screen import STDERR
 
         words = plus_minus(score.mean, score.se, 1)
         self._last = f"{score.episodes} of {episodes} episodes: {words}"
         self._bar.show(score.episodes, words)
-        if not STDERR.is_terminal and time.monotonic() - self._said > LINE_SECONDS:
-            self._said = time.monotonic()
-            STDERR.say(f"  {self._last}")
 
     def __enter__(self) -> _SoFar:
         return self
@@ -243,7 +239,7 @@ class _SoFar:
 
 
 class _Bar:
-    """Shows one line of progress on stderr."""
+    """Shows one line of progress on stderr; a line now and then where it is no terminal."""
 
     def __init__(self, title: str, total: int):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -259,8 +255,10 @@ class _Bar:
             Remaining(),
             words,
             console=STDERR,
+            disable=not STDERR.is_terminal,
         )
         self._task = self._progress.add_task(title, total=total, words="")
+        self._title, self._total, self._said = title, total, 0.0
 
     def __enter__(self) -> _Bar:
         self._progress.start()
@@ -271,7 +269,13 @@ class _Bar:
 
     def show(self, done: int, words: str) -> None:
         """Bring the line up to date."""
+        from isoclone.cli.screen import STDERR
+
         self._progress.update(self._task, completed=done, words=words)
+        if not STDERR.is_terminal and time.monotonic() - self._said > LINE_SECONDS:
+            self._said = time.monotonic()
+            told = f": {words}" if words else ""
+            STDERR.say(f"  {self._title}: {done:,} of {self._total:,}{told}")
 
 
 VERBS: dict[str, Callable[..., Any]] = {"expert train": train, "expert score": score}
