@@ -15,7 +15,7 @@ from isoclone.cli import main
 from isoclone.demos.record import play
 from isoclone.experts import expert
 from isoclone.experts.base import RandomExpert
-from isoclone.experts.entropy import action_entropy
+from isoclone.experts.entropy import action_entropy, ask_in_episode
 from isoclone.games import EnvAction, game
 from isoclone.study import pipeline
 from isoclone.study.study import Study
@@ -50,6 +50,30 @@ def test_a_known_entropy_is_found():
 def test_a_player_without_chances_has_none():
     certain = action_entropy(expert(lambda stack: 1, TOY), TOY, episodes=2)
     assert (certain.nats, certain.se, certain.agreement) == (0.0, 0.0, 1.0)
+
+
+def test_no_more_is_asked_than_is_kept_where_the_length_is_known():
+    """Asking is the dear part: each question has an expert that looks ahead plan anew."""
+    asked = []
+
+    class Counting(RandomExpert):
+        def act(self, views):
+            asked.append(len(views))
+            return super().act(views)
+
+    def questions(length: int) -> tuple[int, int]:
+        """Return the questions that were kept, and those that were put."""
+        asked.clear()
+        kept = ask_in_episode(Counting(3), TOY, 0, asks=2, states=3, length=length)
+        steps = len(next(play(TOY, RandomExpert(3), 0, [0]))[2].actions)
+        return len(kept), (len(asked) - steps) // 2
+
+    kept, put = questions(0)
+    assert kept < put
+    steps = len(next(play(TOY, RandomExpert(3), 0, [0]))[2].actions)
+    kept, put = questions(steps)
+    assert kept == put
+    assert kept >= 3
 
 
 def test_actions_of_the_environments_own_are_asked_for_and_checked():

@@ -6,19 +6,21 @@ import numpy as np
 import pytest
 
 import isoclone as ic
-from isoclone.cli.expert import _SoFar
+from isoclone.cli.expert import _Bar, _SoFar
 from isoclone.experts import ExpertScore, score_expert
 from isoclone.experts.score import random_score
 from isoclone.games.random_scores import RANDOM_SCORES
 
 
-class Bar:
-    """Takes what would be drawn."""
+class Bar(_Bar):
+    """Keeps what is shown."""
 
-    def __init__(self):
+    def __init__(self, title: str, total: int):
+        super().__init__(title, total)
         self.shown = []
 
     def show(self, done: int, words: str) -> None:
+        super().show(done, words)
         self.shown.append((done, words))
 
 
@@ -33,18 +35,18 @@ def test_the_score_so_far_is_told():
 
 
 def test_a_stopped_scoring_says_what_it_had(capfd):
-    game, bar = ic.game("toy"), Bar()
+    game, bar = ic.game("toy"), Bar("it plays", 100)
 
     def stop(so_far: ExpertScore, episodes: int) -> None:
         sofar.tell(so_far, episodes)
         if so_far.episodes == 3:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), _SoFar(bar) as sofar:  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt), _SoFar(bar) as sofar:
         score_expert(ic.expert("scripted", game), game, 100, progress=stop)
     said = capfd.readouterr()
     assert not said.out
-    assert "1 of 100 episodes: " in said.err  # a line at once, for those who are killed
+    assert "it plays: 1 of 100: " in said.err  # a line at once, for those who are killed
     assert "stopped after 3 of 100 episodes: " in said.err
     assert [done for done, _ in bar.shown] == [1, 2, 3]
 

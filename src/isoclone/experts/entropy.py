@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -81,37 +81,57 @@ def action_entropy(
     check_seed(seed)
     answers: list[np.ndarray] = []
     for number in range(episodes):
-        answers.append(_questioned(expert, game, asks, states, seed, number))
+        answers.append(ask_in_episode(expert, game, number, asks, states, seed))
         if progress:
             progress(number + 1, episodes)
+    return entropy_of(expert.name, game.name, answers)
+
+
+def entropy_of(expert: str, game: str, answers: Sequence[np.ndarray]) -> ActionEntropy:
+    """Return the entropy of answers (states, asks, factors) given in each of several episodes."""
     each = [np.array([_entropy(at) for at in episode]) for episode in answers]
     means = np.array([entropies.mean() for entropies in each])
     agreed = np.concatenate([[_agreement(at) for at in episode] for episode in answers])
+    episodes = len(answers)
     return ActionEntropy(
-        expert=expert.name,
-        game=game.name,
+        expert=expert,
+        game=game,
         nats=max(0.0, float(np.concatenate(each).mean())),
         se=float(means.std(ddof=1) / math.sqrt(episodes)) if episodes > 1 else None,
         agreement=float(agreed.mean()),
         episodes=episodes,
         states=len(agreed),
-        asks=asks,
+        asks=answers[0].shape[1],
     )
 
 
-def _questioned(
-    expert: Expert, game: Game, asks: int, most: int, seed: int, number: int
+def ask_in_episode(
+    expert: Expert,
+    game: Game,
+    number: int,
+    asks: int = ASKS,
+    states: int = STATES,
+    seed: int = 0,
+    length: int = 0,
 ) -> np.ndarray:
-    """Play one episode; return the answers at each state asked, (states, asks, factors) int64."""
+    """Play one episode and ask on the way; return the answers, (states, asks, factors) int64.
+
+    Args:
+        number: of the episode.
+        asks, states, seed: as of `action_entropy`.
+        length: steps that an episode is expected to have. Questions are `length` / `states` steps
+            apart from the beginning; else those of a long episode are thinned out as it goes on,
+            which asks several times as many.
+    """
     chances = np.random.default_rng((seed, number, 1))
     found: list[np.ndarray] = []
-    every = 1
+    every = max(1, length // states)
     with closing(make_env(game)) as env:
         episode = Played(game, env, seed, number)
         while not episode.end:
             if episode.steps % every == 0:
                 found.append(_asked(expert, game, episode.view, asks, chances))
-            if len(found) >= 2 * most:  # thin out evenly: how long the episode is, nobody knows
+            if len(found) >= 2 * states:  # thin out evenly: how long the episode is, nobody knows
                 found, every = found[::2], 2 * every
             episode.step(_index(expert, game, asked(expert, [episode.view])[0]))
     return np.stack(found)

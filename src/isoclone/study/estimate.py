@@ -19,6 +19,7 @@ from isoclone.demos import Demonstrations, FrameCache, Source
 from isoclone.demos.play import play
 from isoclone.executors.serial import attempt
 from isoclone.experts import expert
+from isoclone.experts.entropy import ASKS, STATES
 from isoclone.games import (
     Env,
     FrameSpec,
@@ -48,6 +49,7 @@ RANDOM_STEPS = 32
 SHORT_EPISODE = 200  # steps
 TYPICAL_EPISODE = 1_000  # steps, where there are no demonstrations to count them in
 REFERENCE_EPISODES = 32  # of random play
+ENTROPY_EPISODES = 4  # in which the expert is asked again and again
 LONGEST_START = 5.0  # seconds
 LATE = 1.25  # of the time that was asked for: more is said
 BASELINES = 2  # marginal actions, and the sweep's smallest agent
@@ -472,7 +474,10 @@ def _other_seconds(spec: StudySpec, speed: Speed, workers: int, episode_steps: f
     """
     episodes = REFERENCE_EPISODES + BASELINES * spec.agent_episodes
     played = episodes * episode_steps / speed.rollout_steps_per_s / workers
-    return played + 2 * _start_seconds()
+    asked, rate = 0.0, speed.expert_steps_per_s
+    if rate and spec.imitates:
+        asked = ENTROPY_EPISODES * (episode_steps + STATES * ASKS) / rate / workers
+    return played + asked + 2 * _start_seconds()
 
 
 def _start_seconds() -> float:

@@ -48,20 +48,18 @@ from isoclone.executors import Files, Outcome, Task
 from isoclone.games import is_playable
 from isoclone.policies import policy_layout, policy_params, width_for
 from isoclone.report import write_report as write_page
-from isoclone.study.estimate import REFERENCE_EPISODES
 from isoclone.study.facts import gather
 from isoclone.study.folder import STUDY_FILE, StudyFolder
 from isoclone.study.plan import Cell
+from isoclone.study.references import asks_expert, measure_references
 from isoclone.study.session import Session
 from isoclone.study.spec import demos_path
 from isoclone.study.study import Study
 from isoclone.study.track import show_run
 from isoclone.study.worker import (
-    ask_expert,
     film,
     is_there,
     play_baseline,
-    play_random,
     train_to_budget,
     train_to_budgets,
 )
@@ -89,8 +87,7 @@ def carry_out(study: Study, session: Session) -> None:
     if study.spec.imitates:
         record(study, session)
     else:
-        _phase(study, session, "references", "random play")
-        _measure_references(study, None, session)
+        _have_references(study, None, session)
     for run in study.runs() if session.tracker else ():  # of before an interruption
         show_run(session.tracker, study.folder, run)  # type: ignore[arg-type]
     sweep(study, session)
@@ -134,7 +131,7 @@ def _told(study: Study, session: Session | None) -> Iterator[None]:
     """Write into the study's log how the work of a driver begins and ends."""
     session = session or Session()
     if hasattr(session.executor, "tell"):
-        session.executor.tell = lambda said: tell_trouble(study, session, said)
+        session.executor.tell = lambda said: session.trouble(study, said)
     if hasattr(session.executor, "seen"):
         session.executor.seen = partial(_keep_spans, study)
     made = made_by(session.device, study.spec.recipe["precision"])
@@ -170,12 +167,6 @@ def _keep_spans(study: Study, outcome: Outcome) -> None:
     add_spans(folder.trace, outcome.spans)
 
 
-def tell_trouble(study: Study, session: Session, said: str) -> None:
-    """Say, and write into the study's log, what the user should see."""
-    session.observer.trouble(said)
-    study.journal.write(f"trouble: {said}")
-
-
 # ---------------------------------------------------------------------- demonstrations
 
 
@@ -185,11 +176,19 @@ def record(study: Study, session: Session) -> Demonstrations:
     demos = study.demos()
     _refuse_others(study, demos)
     if len(demos.dev_episodes) < 2:
-        tell_trouble(study, session, "only one dev episode: dev losses have no standard error")
+        session.trouble(study, "only one dev episode: dev losses have no standard error")
     _phase(study, session, "expand", "frames, once for all runs")
     expand(study, demos, session)
-    _measure_references(study, demos, session)
+    _have_references(study, demos, session)
     return demos
+
+
+def _have_references(study: Study, demos: Demonstrations | None, session: Session) -> None:
+    """Have both ends of the score measured, unless they are."""
+    if not study.folder.references.exists():
+        asked = asks_expert(study, demos)
+        _phase(study, session, "references", f"random play{', the expert asked' if asked else ''}")
+        measure_references(study, demos, session)
 
 
 def have_recorded(study: Study, session: Session) -> None:
@@ -254,36 +253,10 @@ def _told_of_repairs(study: Study, session: Session) -> Progress:
     def progress(what: str, done: float, total: float) -> None:
         if what == EXPAND_AGAIN and not told:
             told.append(what)
-            tell_trouble(study, session, "the cache of frames was damaged: it is made again")
+            session.trouble(study, "the cache of frames was damaged: it is made again")
         session.observer.progress(what, done, total)
 
     return progress
-
-
-def _measure_references(study: Study, demos: Demonstrations | None, session: Session) -> None:
-    path = study.folder.references
-    if path.exists():
-        return
-    spec, tasks = study.spec, []
-    if is_playable(spec.make_game()):
-        tasks.append(Task(play_random, (spec, REFERENCE_EPISODES), "random"))
-    if demos and not spec.demos:  # whoever recorded demonstrations of elsewhere cannot be asked
-        tasks.append(Task(ask_expert, (spec,), "entropy"))
-    found = {outcome.task.key: outcome for outcome in session.executor.run(tasks)}
-    measured: dict[str, Any] = {}
-    if "random" in found:
-        if found["random"].error:
-            raise ExecutionError(f"random play of {spec.game} failed: {found['random'].error}")
-        measured["random"] = found["random"].result
-    mean, se = demos.score() if demos else (math.nan, math.nan)
-    if demos and not math.isnan(mean):  # of imported play, rewards may be unknown
-        measured["expert"] = {"mean": mean, "se": se, "episodes": len(demos.episodes)}
-    if "entropy" in found:
-        if "expert" in measured:
-            measured["expert"] |= found["entropy"].result or {}
-        if found["entropy"].error:
-            tell_trouble(study, session, f"the expert's entropy: {found['entropy'].error}")
-    write_json(path, measured)
 
 
 # ---------------------------------------------------------------------- training runs to budgets
@@ -399,7 +372,7 @@ def _check_made_by(study: Study, session: Session) -> None:
             "--allow-other-version: table, status and report then say which is whose"
         )
     if said:
-        tell_trouble(study, session, said)
+        session.trouble(study, said)
     session.checked.add(study.path)
 
 
@@ -527,9 +500,9 @@ def _film(study: Study, point: Point | None, session: Session) -> None:
     task = Task(film, (study.path, point.checkpoint), files=files)
     for outcome in session.executor.run([task]):
         if outcome.error:
-            tell_trouble(study, session, f"no video: {outcome.error}")
+            session.trouble(study, f"no video: {outcome.error}")
         for said in outcome.result or ():
-            tell_trouble(study, session, said)
+            session.trouble(study, said)
 
 
 def train_forecast(study: Study, predicted: Forecast, session: Session | None = None) -> Point:
@@ -621,7 +594,7 @@ def _write_baselines(study: Study, session: Session, played: Sequence[Outcome]) 
     for outcome in sorted(played, key=lambda outcome: outcome.task.key):
         name, row = outcome.task.key, outcome.result or {"reason": outcome.error}
         if outcome.error:
-            tell_trouble(study, session, f"{name} was not measured: {outcome.error}")
+            session.trouble(study, f"{name} was not measured: {outcome.error}")
         if name == "smallest" and small is not None:
             row |= {"run_id": small.run_id, "params": small.params, "width": small.width}
         rows[name] = Baseline(**row)

@@ -71,7 +71,7 @@ def run(study: Study, session: Session | None = None) -> Study:
         if not work.blocked():
             for harm in work.harms:
                 if harm.made_again_by != RUN or harm.what != MISSING:  # that is merely not done yet
-                    pipeline.tell_trouble(study, session, harm.says)
+                    session.trouble(study, harm.says)
             work.mend()
         pipeline.carry_out(study, session)
     return study

@@ -53,3 +53,8 @@ class Session:
     tracker: Tracker | None = None
     checked: set[Path] = field(default_factory=set, repr=False)  # studies that may be gone on with
     phase: tuple[Path, str, float] | None = field(default=None, repr=False)  # trace, name, begin
+
+    def trouble(self, study: Study, said: str) -> None:
+        """Say, and write into the study's log, what the user should see."""
+        self.observer.trouble(said)
+        study.journal.write(f"trouble: {said}")

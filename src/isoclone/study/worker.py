@@ -29,7 +29,7 @@ from isoclone.base.store import read_json, write_bytes, write_json
 from isoclone.base.trace import span
 from isoclone.evaluation.rollout import marginal_returns, random_returns, rollout
 from isoclone.experts import expert
-from isoclone.experts.entropy import action_entropy, can_be_asked
+from isoclone.experts.entropy import ask_in_episode, can_be_asked
 from isoclone.games import is_playable
 from isoclone.policies import policy_params
 from isoclone.study.folder import RunFolder, StudyFolder
@@ -41,7 +41,6 @@ PROGRESS_SECONDS = 1.0
 COLLAPSE, COLLAPSE_SES = 0.5, 3.0  # of what a run had gained over random play; sure by so many SEs
 BASELINE_SEED = 2
 ENTROPY_SEED = 3
-ENTROPY_EPISODES = 4
 
 
 def train_to_budget(study: Path, run_id: str, budget_flops: float, role: str, device: str) -> None:
@@ -281,15 +280,23 @@ def play_random(spec: StudySpec, episodes: int) -> dict[str, float]:
     return {"mean": played.mean, "se": played.se or 0.0, "episodes": episodes}
 
 
-def ask_expert(spec: StudySpec) -> dict[str, float | None]:
-    """Measure the entropy of a study's expert, as columns of `references.json`; {} if it cannot."""
+def ask_expert(spec: StudySpec, number: int, length: int) -> list[Any] | None:
+    """Ask a study's expert in an episode; return the answers, None if it cannot be asked.
+
+    Args:
+        number: of the episode.
+        length: steps that it is expected to have.
+
+    Returns:
+        (states, asks, factors), for `entropy_of`.
+    """
     the_game = spec.make_game()
     player = expert(spec.expert, the_game, **spec.expert_options)
     if not can_be_asked(player):
-        return {}
+        return None
     with span("evaluate"):
-        found = action_entropy(player, the_game, ENTROPY_EPISODES, seed=ENTROPY_SEED)
-    return {"entropy_nats": found.nats, "entropy_se": found.se}
+        found = ask_in_episode(player, the_game, number, seed=ENTROPY_SEED, length=length)
+    return list(found.tolist())
 
 
 def play_baseline(
