@@ -38,7 +38,10 @@ def measure_references(study: Study, demos: Demonstrations | None, session: Sess
         length = demos.samples // len(demos.episodes)
         episodes = range(ENTROPY_EPISODES)
         asked = [Task(ask_expert, (spec, n, length), f"entropy-{n}") for n in episodes]
-    found = {outcome.task.key: outcome for outcome in session.executor.run([*tasks, *asked])}
+    found: dict[str, Outcome] = {}
+    for outcome in session.executor.run([*tasks, *asked]):
+        found[outcome.task.key] = outcome
+        session.observer.progress("references", len(found), len(tasks) + len(asked))
     measured: dict[str, Any] = {}
     if "random" in found:
         if found["random"].error:
