@@ -199,6 +199,28 @@ def test_status_of_a_study_that_has_not_begun(call, tmp_path):
     assert len(state["next"]) == 3
 
 
+LOADED = """
+import sys
+from isoclone.cli import main
+main(sys.argv[1:])
+print(*sorted({"torch", "pandas", "scipy.stats"} & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def loaded_by(*words: object) -> str:
+    """Run a verb; return which libraries that are slow to import it has loaded."""
+    command = [sys.executable, "-c", LOADED, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stderr.strip()
+
+
+def test_looking_at_a_study_loads_nothing_slow(tmp_path, study_copy):
+    from support import tiny_spec
+
+    Study.create(tmp_path / "s", tiny_spec())
+    assert loaded_by("status", tmp_path / "s") == ""
+    assert loaded_by("report", study_copy) == "torch"
+
+
 def test_status_tells_how_a_point_is_measured_again(call, study_copy):
     point = Study.open(study_copy).points()[0]
     code, out, _ = call("status", study_copy, "--how", point.run_id, "--json")

@@ -11,7 +11,8 @@ import torch
 
 from isoclone.base.errors import SpecError
 from isoclone.demos import FrameDemonstrations, FrameEncoder, open_cache
-from isoclone.demos.batches import Batches, Order, gather_stacks
+from isoclone.demos.batches import Batches, gather_stacks
+from isoclone.demos.order import Order
 from isoclone.games import FrameSpec
 from isoclone.policies.encode import fit_encoder
 from isoclone.policies.observe import arrange, to_input

@@ -144,10 +144,13 @@ def read_actions(path: Path) -> np.ndarray:
 def _actions(column: Any) -> np.ndarray:
     """Return the column of actions as an array."""
     size = getattr(column.type, "list_size", None)
-    whole = column.combine_chunks()  # `to_numpy` of a column in chunks imports pandas
-    if size is None:
-        return np.array(whole)
-    return np.array(whole.flatten()).reshape(-1, size)
+    whole = column.combine_chunks()
+    return _array(whole) if size is None else _array(whole.flatten()).reshape(-1, size)
+
+
+def _array(values: Any) -> np.ndarray:
+    """Return numbers of Arrow's, none of them null, as an array; `to_numpy` imports pandas."""
+    return np.array(np.from_dlpack(values))
 
 
 def read_episode(path: Path, frame: FrameSpec) -> Episode:
@@ -188,7 +191,7 @@ def _read_raw(path: Path) -> Episode:
         return Episode(
             np.frombuffer(column.buffers()[1], np.uint8).reshape(len(table), -1),
             _actions(table["action"]),
-            np.array(table["reward"].combine_chunks()),
+            _array(table["reward"].combine_chunks()),
         )
     except (pa.ArrowException, OSError, KeyError, ValueError, IndexError) as error:
         raise DataError(f"{path} is damaged ({' '.join(str(error).split())[:100]})") from error

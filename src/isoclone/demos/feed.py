@@ -15,8 +15,9 @@ from isoclone.base import distributed
 from isoclone.base.device import to_device
 from isoclone.base.errors import SpecError
 from isoclone.demos.base import MASKED, Batch, DevBatch, Feed
-from isoclone.demos.batches import Batches, Order
+from isoclone.demos.batches import Batches
 from isoclone.demos.cache import FrameCache
+from isoclone.demos.order import Order
 from isoclone.demos.shares import MixedLaneOrder, MixedOrder, Shares, lane_order
 from isoclone.demos.unrolls import LaneOrder, Piece, deal, walk
 from isoclone.games.actions import as_logits_rows

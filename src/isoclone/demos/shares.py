@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoclone.base.errors import SpecError
-from isoclone.demos.batches import Order
 from isoclone.demos.cache import FrameCache
+from isoclone.demos.order import Order
 from isoclone.demos.unrolls import LaneOrder, Piece
 
 Array = np.ndarray
@@ -85,7 +85,7 @@ class Mean:
 
 
 class MixedOrder:
-    """The order in which training rows of a mixture are seen; see `batches.Order`.
+    """The order in which training rows of a mixture are seen; see `order.Order`.
 
     Every part is shuffled for itself, and begins its next epoch when it has been seen as a whole.
     """

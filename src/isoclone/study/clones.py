@@ -3,6 +3,8 @@
 Runs of a width start from the agent of that width that was trained longest. Its weights are copied
 into the study, which then needs the other one no more. A game that is the clone's with fewer
 actions (see `games.base.Game`) takes the part of the weights that belongs to them.
+
+Weights are read in functions that import torch, which takes longer than looking at a study.
 """
 
 from __future__ import annotations
@@ -13,8 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from isoclone.agents.checkpoint import check_fits, load_checkpoint
-from isoclone.agents.narrowed import narrowed, save_narrowed
 from isoclone.base.errors import DataError, SpecError
 from isoclone.base.records import Point
 from isoclone.base.results import mean_cost
@@ -57,6 +57,9 @@ def check_clones(spec: StudySpec) -> None:
 
 def _check_agent(path: Path, the_game: Game, actions: tuple[int, ...] | None) -> None:
     """Raise unless the agent in a file is sound, and can play a game by some of its actions."""
+    from isoclone.agents.checkpoint import check_fits, load_checkpoint
+    from isoclone.agents.narrowed import narrowed
+
     policy = load_checkpoint(path)
     if actions is None:
         check_fits(policy, the_game)
@@ -156,18 +159,25 @@ def bring_clones(study: Path, spec: StudySpec) -> None:
         if width not in spec.widths:
             continue
         assert point.checkpoint is not None
-        weights = place / point.checkpoint
         path = folder.clone(width)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if actions is None:
-            with replacing(path) as temporary:
-                shutil.copyfile(weights, temporary)
-        else:
-            save_narrowed(load_checkpoint(weights), the_game.name, actions, path)
-        check_fits(load_checkpoint(path), the_game)
+        _bring(place / point.checkpoint, path, the_game, actions)
         rows[str(width)] = {"run_id": point.run_id, "flops": point.flops}
         rows[str(width)]["sha256"] = sha256_file(path)
     write_json(folder.clones, rows)
+
+
+def _bring(weights: Path, path: Path, the_game: Game, actions: tuple[int, ...] | None) -> None:
+    """Copy an agent's weights, of its actions those that the game has, and check the copy."""
+    from isoclone.agents.checkpoint import check_fits, load_checkpoint
+    from isoclone.agents.narrowed import save_narrowed
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if actions is None:
+        with replacing(path) as temporary:
+            shutil.copyfile(weights, temporary)
+    else:
+        save_narrowed(load_checkpoint(weights), the_game.name, actions, path)
+    check_fits(load_checkpoint(path), the_game)
 
 
 def _are_brought(folder: StudyFolder) -> bool:
@@ -225,5 +235,7 @@ def _rank(point: Point) -> tuple[bool, float]:
 
 def settings_of(checkpoint: Path, game: str) -> dict[str, Any]:
     """Return the settings of the game that an agent was trained in, if it is of that name."""
+    from isoclone.agents.checkpoint import load_checkpoint
+
     run = load_checkpoint(checkpoint).run
     return dict(run.game_options) if run.game == game else {}

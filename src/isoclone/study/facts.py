@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -38,7 +38,9 @@ def gather(study: Study) -> Facts:
     Nothing that is missing or damaged stops the page from being written: it is in `missing`.
     """
     missing: list[str] = []
-    points, sweep = study.points("sweep"), study.sweep()
+    every = study.points(None)
+    points = [point for point in every if point.role == "sweep"]
+    sweep = study.sweep(points)
     left, imitates = len(sweep.cells), study.spec.imitates
     missing += _sweep_gaps(points, left, is_playable(study.spec.make_game()))
     fitted = _try(study.laws, missing, "Laws")
@@ -50,13 +52,13 @@ def gather(study: Study) -> Facts:
         points=points,
         references=_try(study.references, missing, "Reference scores") or {},
         sweep=SweepFacts(sweep.widths, left, RULES[study.spec.rules]),
-        savings=study.savings(),
+        savings=study.savings(points),
         demos=_try(lambda: _demos(study), missing, "Demonstrations") if imitates else None,
         tested=tested,
         baselines=_try(study.baselines, missing, "Baselines") or {},
         went=_try(lambda: _went(study, tested), missing, "Episodes") or {},
-        episodes=_episodes(study, missing),
-        training=_training(study, missing),
+        episodes=_episodes(study, every, missing),
+        training=_training(study, every, missing),
         trace=tuple(read_spans(study.folder.trace)),
         video=video.read_bytes() if video.exists() else None,
         builtin=_is_builtin(study.spec),
@@ -184,10 +186,12 @@ def _went(study: Study, tested: Tested | None) -> dict[str, Any]:
     return summary(read_json(path), names) if path.exists() else {}
 
 
-def _episodes(study: Study, missing: list[str]) -> dict[tuple[str, float], tuple[Any, ...]]:
+def _episodes(
+    study: Study, points: Sequence[Point], missing: list[str]
+) -> dict[tuple[str, float], tuple[Any, ...]]:
     """Return the game's facts about the episodes of every point, where it tells any."""
     found: dict[tuple[str, float], tuple[Any, ...]] = {}
-    for point in study.points(None):
+    for point in points:
         path = study.folder.run(point.run_id).episodes(point.budget_flops)
         rows = _try(partial(read_json, path), missing, "Episodes") if path.exists() else None
         if rows:
@@ -195,9 +199,11 @@ def _episodes(study: Study, missing: list[str]) -> dict[tuple[str, float], tuple
     return found
 
 
-def _training(study: Study, missing: list[str]) -> tuple[TrainingFacts, ...]:
+def _training(
+    study: Study, points: Sequence[Point], missing: list[str]
+) -> tuple[TrainingFacts, ...]:
     """Return the training curve of every run that has points and a curve, by size."""
-    last = {p.run_id: p for p in sorted(study.points(None), key=lambda p: p.samples)}
+    last = {p.run_id: p for p in sorted(points, key=lambda p: p.samples)}
     found = []
     for point in sorted(last.values(), key=lambda p: (p.params, p.seed, p.run_id)):
         path = study.folder.run(point.run_id).curve
