@@ -106,7 +106,7 @@ class AtariEnv:
     it, and the emulator itself is deterministic. Seeding the emulator instead would reload the ROM
     for every episode: 80 ms, as long as 200 steps of play.
 
-    A reset leaves parts of the console's memory as they were (in 17 of 104 games, Beam Rider and
+    A reset leaves parts of the console as they were (in at least 17 of 104 games, Beam Rider and
     Tennis among them), so every episode begins with the state after the very first reset.
     """
 
