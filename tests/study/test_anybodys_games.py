@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Dict, Discrete
 
 from isoclone.base.registry import import_modules
 from isoclone.policies import suited_policy
-from isoclone.study import estimate, pipeline
+from isoclone.study import estimate, pipeline, references
 from isoclone.study.spec import StudySpec
 from isoclone.study.study import Study
 from isoclone.training.recipes import recipe
@@ -72,7 +72,7 @@ def test_from_plan_to_report(tmp_path: Path, monkeypatch, name, package, read, o
     if package == "minigrid":
         import_modules([package])
     monkeypatch.setattr(estimate, "MEASURE_SECONDS", 0.02)
-    monkeypatch.setattr(pipeline, "REFERENCE_EPISODES", 4)
+    monkeypatch.setattr(references, "REFERENCE_EPISODES", 4)
     game_options = {"max_steps": 20, **options}
     spec = StudySpec(
         name="own",
