@@ -68,7 +68,8 @@ def test_recording_goes_on_with_what_is_there(tmp_path, toy_demos):
     stamp = kept.stat().st_mtime_ns
     (path / "episodes" / "000005.parquet").unlink()
     (path / "episodes" / "000006.parquet").write_bytes(b"torn")
-    with pytest.raises(DataError, match="unfinished: run the same record or import command again"):
+    said = "unfinished: run the same record, import or mix command again"
+    with pytest.raises(DataError, match=said):
         FrameDemonstrations.open(path)
     assert record(TOY, path).fingerprint == toy_demos.fingerprint
     assert kept.stat().st_mtime_ns == stamp

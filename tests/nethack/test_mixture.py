@@ -86,5 +86,5 @@ def test_what_cannot_be_mixed(mixed, nethack_demos, others, toy_demos, tmp_path)
     keys = dataclasses.replace(others, action_of_key=tuple(reversed(others.action_of_key)))
     with pytest.raises(SpecError, match="have other keys of actions"):
         mix(nethack_demos, keys)
-    with pytest.raises(DataError, match="no NetHack recordings"):
+    with pytest.raises(DataError, match="holds a mixture; give one of the demonstrations"):
         NldDemonstrations.open(mixed.path)

@@ -363,7 +363,7 @@ class FrameDemonstrations(Finished):
     format = FORMAT
     row = EpisodeInfo
     command = "record or import"
-    unfinished = "unfinished: run the same record or import command again"
+    unfinished = "unfinished: run the same record, import or mix command again"
     mixed_as = "isoclone.demos.mixture:MixedDemonstrations"
 
     @classmethod

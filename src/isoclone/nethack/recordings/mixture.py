@@ -13,14 +13,14 @@ from isoclone.demos.mixture import Mixed, Part, mixed_name, with_parts
 from isoclone.nethack.recordings.demonstrations import NldDemonstrations
 from isoclone.nethack.recordings.importer import Played, finish
 from isoclone.nethack.recordings.source import GameSource
-from isoclone.nethack.recordings.store import GameInfo, game_path
+from isoclone.nethack.recordings.store import MIXTURE, GameInfo, game_path
 
 
 @dataclass(frozen=True, repr=False)
 class MixedGames(Mixed, NldDemonstrations):
     """Recorded games of several demonstrations; made by `demos.mixture`."""
 
-    kind = "nld-mixture"
+    kind = MIXTURE
     of_part = NldDemonstrations
 
     def source(self, frames: str, layout: str, progress: Progress | None = None) -> Source:

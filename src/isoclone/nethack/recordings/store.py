@@ -26,7 +26,7 @@ from isoclone.demos.demonstrations import Finished
 from isoclone.nethack.game import CHALLENGE
 from isoclone.nethack.recordings.gamefile import FRAMES, GameFile
 
-FORMAT, KIND = 1, "nld"
+FORMAT, KIND, MIXTURE = 1, "nld", "nld-mixture"
 RECORDINGS, TABLE = "recordings", "games.csv"  # beside a store: what it was made from
 FAILED = "expert failed: "
 
@@ -119,6 +119,8 @@ class StoredGames(Finished):
 
     @classmethod
     def _check_kind(cls, path: Path, data: dict[str, Any]) -> None:
+        if data.get("kind") == MIXTURE:
+            raise DataError(f"{path} holds a mixture; give one of the demonstrations it is made of")
         if data.get("kind") != KIND:
             raise DataError(f"{path} holds no NetHack recordings")
 
