@@ -39,16 +39,29 @@ def write_manifest(path: Path, facts: dict[str, Any], count: int, dev_fraction: 
     """
     episodes = tuple(read_info(episode_path(path, index)) for index in range(count))
     dev = choose_dev(episodes, dev_fraction)
+    told = (facts["game"], facts["game_options"], episodes, dev, facts["frame"], facts["n_actions"])
+    write_done(path, facts, episodes, dev, fingerprint(*told))
+
+
+def write_done(
+    path: Path, facts: dict[str, Any], episodes: Sequence[EpisodeInfo], dev: list[int], counted: str
+) -> None:
+    """Write the episode table, and last of all the file that says it is complete.
+
+    Args:
+        facts: as of `write_manifest`.
+        episodes: each in its file.
+        dev: numbers of those held out, ascending.
+        counted: the fingerprint.
+    """
     write_episode_table(path, episodes, dev)
     table = {
         **facts,
         "format": FORMAT,
         "episodes": episodes,
-        "file_sha256": [sha256_file(episode_path(path, i)) for i in range(count)],
+        "file_sha256": [sha256_file(episode_path(path, info.index)) for info in episodes],
         "dev_episodes": dev,
-        "fingerprint": fingerprint(
-            facts["game"], facts["game_options"], episodes, dev, facts["frame"], facts["n_actions"]
-        ),
+        "fingerprint": counted,
     }
     write_json(path / DONE, {**table, "table_digest": table_digest(table)})
 

@@ -20,7 +20,7 @@ import numpy as np
 from isoclone.base.errors import DataError, SpecError
 from isoclone.base.records import conform, jsonable, shown, stable_id
 from isoclone.base.registry import resolved
-from isoclone.base.store import claim, link_or_copy, sha256_file, write_json
+from isoclone.base.store import claim, link_or_copy
 from isoclone.base.tables import DEMONSTRATIONS
 from isoclone.demos.base import Demonstrations, Progress, Source
 from isoclone.demos.cache import open_cache
@@ -31,10 +31,10 @@ from isoclone.demos.demonstrations import (
     REQUEST,
     Finished,
     FrameDemonstrations,
-    table_digest,
+    fingerprint,
 )
 from isoclone.demos.episode import EpisodeInfo, write_episode
-from isoclone.demos.manifest import episode_path, write_episode_table
+from isoclone.demos.manifest import episode_path, write_done
 from isoclone.demos.open import open_demos
 from isoclone.demos.shares import Shares
 from isoclone.games import action_sizes
@@ -171,7 +171,6 @@ class MixedDemonstrations(Mixed, FrameDemonstrations):
     def make(cls, out: Path, rows: list[Part], parts: list[Any]) -> None:
         """Link the episodes, and write what says "complete" last; see `Mixed.make`."""
         episodes: list[EpisodeInfo] = []
-        hashes: list[str] = []
         dev: list[int] = []
         for part in parts:
             for info in part.episodes:
@@ -184,49 +183,22 @@ class MixedDemonstrations(Mixed, FrameDemonstrations):
                 if part.split_of(info) == "dev":
                     dev.append(row.index)
                 episodes.append(row)
-                hashes.append(sha256_file(target))
         one = parts[0]
-        made = cls(
-            path=out,
-            game_name=one.game_name,
-            game_options=one.game_options,
-            expert_name=mixed_name(rows),
-            frame=one.frame,
-            n_actions=one.n_actions,
-            episodes=tuple(episodes),
-            file_sha256=tuple(hashes),
-            dev_episodes=frozenset(dev),
-            fingerprint="",
-            expert_recurrent=any(part.expert_recurrent for part in parts),
-            action_sizes=one.action_sizes,
-            unrepeatable=next((part.unrepeatable for part in parts if part.unrepeatable), None),
-            read_as=tuple(dict.fromkeys(line for part in parts for line in part.read_as)),
-            parts=tuple(rows),
-        )
-        write_episode_table(out, episodes, set(dev))
-        write_json(out / DONE, made.table())
-
-    def table(self) -> dict[str, Any]:
-        """Return what `demonstrations.json` holds."""
-        table = {
-            "kind": self.kind,
-            "format": FORMAT,
-            "parts": self.parts,
-            "game": self.game_name,
-            "game_options": self.game_options,
-            "expert": self.expert_name,
-            "expert_recurrent": self.expert_recurrent,
-            "frame": self.frame,
-            "n_actions": self.n_actions,
-            "action_sizes": self.action_sizes,
-            "unrepeatable": self.unrepeatable,
-            "read_as": self.read_as,
-            "episodes": self.episodes,
-            "file_sha256": self.file_sha256,
-            "dev_episodes": sorted(self.dev_episodes),
-            "fingerprint": self.counted_fingerprint(),
+        facts = {
+            "kind": cls.kind,
+            "parts": rows,
+            "game": one.game_name,
+            "game_options": one.game_options,
+            "expert": mixed_name(rows),
+            "expert_recurrent": any(part.expert_recurrent for part in parts),
+            "frame": one.frame,
+            "n_actions": one.n_actions,
+            "action_sizes": one.action_sizes,
+            "unrepeatable": next((part.unrepeatable for part in parts if part.unrepeatable), None),
+            "read_as": tuple(dict.fromkeys(line for part in parts for line in part.read_as)),
         }
-        return jsonable({**table, "table_digest": table_digest(table)})
+        told = (one.game_name, one.game_options, episodes, dev, one.frame, one.n_actions)
+        write_done(out, facts, episodes, dev, with_parts(fingerprint(*told), rows))
 
 
 def mixture(parts: Given, out: str | Path) -> Demonstrations:
@@ -265,10 +237,10 @@ def mixed_name(parts: Sequence[Part]) -> str:
     return " + ".join(f"{part.weight:.4g} {part.name}" for part in parts)
 
 
-def with_parts(fingerprint: str, parts: Sequence[Part]) -> str:
-    """Return a mixture's fingerprint from that of its episodes, and its parts' weights."""
+def with_parts(counted: str, parts: Sequence[Part]) -> str:
+    """Return a mixture's fingerprint from that counted of its episodes, and its parts' weights."""
     weights = [[part.name, part.weight, part.episodes] for part in parts]
-    return stable_id({"episodes": fingerprint, "parts": weights}, 16)
+    return stable_id({"episodes": counted, "parts": weights}, 16)
 
 
 def _check_weights(weights: Mapping[str, float]) -> None:
