@@ -19,11 +19,6 @@ from isoclone.study.study import Study
 from isoclone.study.worker import ask_expert, play_random
 
 
-def asks_expert(study: Study, demos: Demonstrations | None) -> bool:
-    """Return whether the expert is here to be asked; that of others' demonstrations is not."""
-    return demos is not None and not study.spec.demos
-
-
 def measure_references(study: Study, demos: Demonstrations | None, session: Session) -> None:
     """Measure random play and the expert, and write `references.json`.
 
@@ -34,7 +29,7 @@ def measure_references(study: Study, demos: Demonstrations | None, session: Sess
     if is_playable(spec.make_game()):
         tasks.append(Task(play_random, (spec, REFERENCE_EPISODES), "random"))
     asked = []
-    if demos and asks_expert(study, demos):
+    if demos and spec.records:
         length = demos.samples // len(demos.episodes)
         episodes = range(ENTROPY_EPISODES)
         asked = [Task(ask_expert, (spec, n, length), f"entropy-{n}") for n in episodes]

@@ -146,6 +146,11 @@ class StudySpec:
         return imitates(self.recipe)
 
     @property
+    def records(self) -> bool:
+        """Whether its own expert plays the demonstrations; it can be asked then, others' cannot."""
+        return self.imitates and not self.demos
+
+    @property
     def crosses_budgets(self) -> bool:
         """Whether one run of a size and seed serves all budgets; else each budget has its own."""
         return not read_recipe(self.recipe).ends_at_budget

@@ -218,8 +218,7 @@ def _phase(study: Study) -> str:
         return "damaged"
     if points:
         return "sweep done" if study.sweep(points).complete else "in its sweep"
-    needs = study.spec.imitates and not study.spec.demos
-    if needs and not (folder.demos / DONE).exists():
+    if study.spec.records and not (folder.demos / DONE).exists():
         return "recording" if folder.demos.exists() else "not begun"
     return "not begun" if not folder.references.exists() else "in its sweep"
 
