@@ -15,8 +15,8 @@ from isoclone.games.random_scores import RANDOM_SCORES
 class Bar(_Bar):
     """Keeps what is shown."""
 
-    def __init__(self, title: str, total: int):
-        super().__init__(title, total)
+    def __init__(self, *about):
+        super().__init__(*about)
         self.shown = []
 
     def show(self, done: int, words: str) -> None:
@@ -35,7 +35,7 @@ def test_the_score_so_far_is_told():
 
 
 def test_a_stopped_scoring_says_what_it_had(capfd):
-    game, bar = ic.game("toy"), Bar("it plays", 100)
+    game, bar = ic.game("toy"), Bar("it plays", 100, "episodes")
 
     def stop(so_far: ExpertScore, episodes: int) -> None:
         sofar.tell(so_far, episodes)
@@ -46,7 +46,7 @@ def test_a_stopped_scoring_says_what_it_had(capfd):
         score_expert(ic.expert("scripted", game), game, 100, progress=stop)
     said = capfd.readouterr()
     assert not said.out
-    assert "it plays: 1 of 100: " in said.err  # a line at once, for those who are killed
+    assert "1 of 100 episodes: " in said.err  # a line at once, for those who are killed
     assert "stopped after 3 of 100 episodes: " in said.err
     assert [done for done, _ in bar.shown] == [1, 2, 3]
 

@@ -85,7 +85,7 @@ def train(
         options["max_steps"] = max_steps
     the_game = find_game(game, **options)
     path = out or OUT / f"{the_game.name.replace('/', '-')}-{'from-clone' if clone else algorithm}"
-    with _Bar(f"{algorithm} learns {game}", steps) as bar:
+    with _Bar(f"{algorithm} learns {game}", steps, "steps") as bar:
 
         def told(now: dict[str, Any]) -> None:
             bar.show(now["steps"], _training_words(now))
@@ -175,7 +175,7 @@ def score(
     settings = parse_options(options) | ({"trust": True} if trust else {})
     player = find_expert(typed_expert(expert), the_game, **settings)
     with nothing_kept():
-        with _Bar(f"{expert} plays {game}", episodes) as bar, _SoFar(bar) as so_far:
+        with _Bar(f"{expert} plays {game}", episodes, "episodes") as bar, _SoFar(bar) as so_far:
             result = score_expert(player, the_game, episodes, seed, so_far.tell)
         chance, chance_se = random_score(the_game, seed=seed)
         uncertain = _entropy(player, the_game, episodes, seed) if entropy else None
@@ -205,7 +205,7 @@ def _entropy(player: Any, the_game: Any, episodes: int, seed: int) -> Any:
     """Measure the entropy of an expert's actions, with a line of progress."""
     from isoclone.experts.entropy import action_entropy
 
-    with _Bar("asks again", episodes) as bar:
+    with _Bar("asks again", episodes, "episodes") as bar:
         return action_entropy(
             player, the_game, episodes, seed=seed, progress=lambda done, _: bar.show(done, "")
         )
@@ -241,7 +241,7 @@ class _SoFar:
 class _Bar:
     """Shows one line of progress on stderr; a line now and then where it is no terminal."""
 
-    def __init__(self, title: str, total: int):
+    def __init__(self, title: str, total: int, unit: str):
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.progress import TimeRemainingColumn as Remaining
 
@@ -258,7 +258,7 @@ class _Bar:
             disable=not STDERR.is_terminal,
         )
         self._task = self._progress.add_task(title, total=total, words="")
-        self._title, self._total, self._said = title, total, 0.0
+        self._title, self._of, self._said = title, f"of {total:,} {unit}", 0.0
 
     def __enter__(self) -> _Bar:
         self._progress.start()
@@ -275,7 +275,7 @@ class _Bar:
         if not STDERR.is_terminal and time.monotonic() - self._said > LINE_SECONDS:
             self._said = time.monotonic()
             told = f": {words}" if words else ""
-            STDERR.say(f"  {self._title}: {done:,} of {self._total:,}{told}")
+            STDERR.say(f"  {self._title}: {done:,} {self._of}{told}")
 
 
 VERBS: dict[str, Callable[..., Any]] = {"expert train": train, "expert score": score}
