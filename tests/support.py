@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
+from isoclone.demos import open_demos
 from isoclone.games import close, game
 from isoclone.nethack.recordings import NldDemonstrations, import_nld
 from isoclone.study.builtins import builtin
@@ -66,3 +69,14 @@ def random_games(root: Path, seeds: Iterable[int]) -> NldDemonstrations:
             env.quit("enough")  # type: ignore[attr-defined]
     close(env)
     return import_nld(root, root / "demos", dev_fraction=0.4)
+
+
+def assert_holds(mixed: Any, parts: Sequence[tuple[Any, float]]) -> None:
+    """Assert that a mixture has the episodes, split and score of its parts, by their weights."""
+    wanted = [each.content_sha256 for part, _ in parts for each in part.episodes]
+    assert [info.content_sha256 for info in mixed.episodes] == wanted
+    for split in ("train", "dev"):
+        assert mixed.samples_in(split) == sum(part.samples_in(split) for part, _ in parts)
+    score = sum(weight * part.score()[0] for part, weight in parts)
+    assert mixed.score()[0] == pytest.approx(score)
+    assert open_demos(mixed.path).fingerprint == mixed.fingerprint

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from support import tiny_spec
+from support import assert_holds, tiny_spec
 
 from isoclone.agents.checkpoint import load_checkpoint
 from isoclone.base.errors import DataError, SpecError, SpecMismatchError
@@ -34,15 +34,7 @@ def mixed(toy_demos, random_demos, tmp_path_factory) -> MixedDemonstrations:
 
 
 def test_a_mixture_holds_the_episodes_and_split_of_its_parts(mixed, toy_demos, random_demos):
-    parts = (toy_demos, random_demos)
-    wanted = [each.content_sha256 for part in parts for each in part.episodes]
-    assert [info.content_sha256 for info in mixed.episodes] == wanted
-    for split in ("train", "dev"):
-        assert mixed.samples_in(split) == sum(part.samples_in(split) for part in parts)
-    assert mixed.score()[0] == pytest.approx(
-        0.75 * toy_demos.score()[0] + 0.25 * random_demos.score()[0]
-    )
-    assert open_demos(mixed.path).fingerprint == mixed.fingerprint
+    assert_holds(mixed, [(toy_demos, 0.75), (random_demos, 0.25)])
     assert any("0.25 bad: random" in line for line in mixed.lines())
 
 
