@@ -7,6 +7,7 @@ import pytest
 from laws_truth import codes, study
 
 import isoclone.laws as laws
+from isoclone.base.errors import SpecError
 from isoclone.laws.points import Points
 from isoclone.laws.return_link import fit_link, rank_correlation
 
@@ -45,7 +46,7 @@ def test_the_width_is_told_apart_by_its_sources():
     rows, middle = table()
     link = fit_link(Points.from_table(rows), float(middle), 1.0, 100.0)
     at = np.array([middle - 0.1])
-    shares = [link.share_of_loss(at, np.array([sd]))[0] for sd in (0.0, 0.01, 0.1)]
+    shares = [link.shares(at, np.array([sd]))["loss"][0] for sd in (0.0, 0.01, 0.1)]
     assert shares[0] == 0.0
     assert shares[0] < shares[1] < shares[2] < 1.0
 
@@ -75,6 +76,7 @@ def test_a_forecast_of_the_return_stays_between_floor_and_ceiling_and_says_its_s
     assert 1.0 <= back.low < back.value < back.high <= 100.0
     told = said.method["return_by_loss"]
     assert 0.0 < told["share_of_loss"] < 1.0
+    assert 0.0 < told["share_of_episodes"] < 1.0 - told["share_of_loss"]
     assert told["rank_correlation"]["value"] < -0.8
 
 
@@ -91,3 +93,35 @@ def test_what_differs_between_seeds_is_told_from_what_differs_between_sizes(apar
     link = fit_link(Points.from_table(twice), float(middle), 1.0, 100.0)
     assert np.sqrt(link.seed_var) == pytest.approx(apart, abs=0.1)
     assert link.seed_var <= link.tau2
+
+
+def widths(rows, episodes, **scores):
+    """Widths of the return's interval when an agent plays so many episodes."""
+    fitted = laws.fit(rows, random_return=1.0, **scores)
+    said = [fitted.forecast(3 * fitted.last_budget_, episodes=count) for count in episodes]
+    return [f.return_mean.high - f.return_mean.low for f in said], [f.episodes for f in said]
+
+
+def test_a_return_of_more_episodes_is_surer_up_to_what_runs_differ_by():
+    rows, _ = table(noise=4.0)
+    rows["episodes"] = [8] * len(rows["params"])
+    wide, said = widths(rows, (None, 8, 32, 128, 10**6, 10**7), expert_return=100.0)
+    assert said == [None, 8, 32, 128, 10**6, 10**7]
+    assert wide[0] == pytest.approx(wide[1])
+    assert wide[1] > wide[2] > wide[3] > wide[4] > 0
+    assert wide[5] == pytest.approx(wide[4], rel=1e-3)
+
+
+@pytest.mark.parametrize("unknown", ["episodes", "ceiling"])
+def test_episodes_change_nothing_where_nothing_tells_of_them(unknown):
+    rows, _ = table(noise=4.0)
+    scores = {} if unknown == "ceiling" else {"expert_return": 100.0}
+    rows["episodes"] = [0 if unknown == "episodes" else 8] * len(rows["params"])
+    wide, said = widths(rows, (None, 8, 128), **scores)
+    assert said == [None] * 3
+    assert len(set(wide)) == 1
+
+
+def test_an_agent_plays_one_episode_at_least():
+    with pytest.raises(SpecError, match="episodes must be at least 1"):
+        laws.fit(table()[0]).forecast(1e21, episodes=0)

@@ -330,7 +330,8 @@ class Forecast(Record):
     `params` and `samples` are intervals too: their `.value` is what to train. `dev_loss` is None
     where the runs have none, as those of reinforcement learning. `excludes` says for `dev_loss` and
     `return_mean` which share of what could come lies outside the interval. The intervals of both
-    are those of the mean of so many `agents`, which differ in their seed alone.
+    are those of the mean of so many `agents`, which differ in their seed alone; that of the return
+    is of so many `episodes` of each, None where the law does not know what they change.
     """
 
     flops: float
@@ -343,6 +344,7 @@ class Forecast(Record):
     status: tuple[Status, ...] = ()
     excludes: dict[str, float] = field(default_factory=dict)
     agents: int = 1
+    episodes: int | None = None
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Forecast:

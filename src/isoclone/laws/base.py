@@ -101,10 +101,11 @@ def check_settings(seed: int, **returns: float | None) -> None:
         raise SpecError(f"seed must not be negative, not {seed}")
 
 
-def check_agents(agents: int) -> None:
-    """Raise SpecError unless a forecast can be of the mean of so many agents."""
-    if agents < 1:
-        raise SpecError(f"agents must be at least 1, not {agents}")
+def check_agents(agents: int, episodes: int | None = None) -> None:
+    """Raise SpecError unless a forecast can be of so many agents, with so many episodes each."""
+    for name, number in (("agents", agents), ("episodes", episodes)):
+        if number is not None and number < 1:
+            raise SpecError(f"{name} must be at least 1, not {number}")
 
 
 class CanForecast(Protocol):
@@ -122,7 +123,8 @@ class Law(Protocol):
 
     The table has the columns of `clean_table`. A law with parameters named `expert_return` and
     `random_return` is given those scores too, as keywords; they are None where not known. One whose
-    `forecast` has a parameter `agents` is asked for the interval of the mean of so many agents.
+    `forecast` has parameters `agents` and `episodes` is asked for the interval of the mean of so
+    many agents, each of which plays so many episodes.
     """
 
     def __call__(self, table: dict[str, Array], /) -> CanForecast:
@@ -136,8 +138,13 @@ class FittedLaw(CanForecast, Protocol):
     name: str  # the law's name in `LAWS`
     status: tuple[Status, ...]  # soft trouble of the fit, a law that failed included
 
-    def forecast(self, flops: float, /, *, agents: int = 1) -> Forecast:
-        """Return the forecast, with intervals of the mean of so many agents if the law has them."""
+    def forecast(
+        self, flops: float, /, *, agents: int = 1, episodes: int | None = None
+    ) -> Forecast:
+        """Return the forecast, with intervals of the mean of so many agents if the law has them.
+
+        Each of them plays so many episodes; None for as many as the points.
+        """
         ...
 
     def curves(self, flops: Any, /) -> Curves:

@@ -90,7 +90,12 @@ def fit_strictly(name: str, table: dict[str, Array], **scores: float | None) -> 
 
 
 def forecast_strictly(
-    name: str, fitted: CanForecast, flops: float, measure: str = "dev_loss", agents: int = 1
+    name: str,
+    fitted: CanForecast,
+    flops: float,
+    measure: str = "dev_loss",
+    agents: int = 1,
+    episodes: int | None = None,
 ) -> Forecast:
     """Ask a fitted law, and check its answer.
 
@@ -98,12 +103,14 @@ def forecast_strictly(
         measure: what it must forecast, 'dev_loss' or, of runs without losses, 'return_mean'.
         agents: of how many agents' mean the intervals are to be; a law whose `forecast` has no
             such parameter answers for one.
+        episodes: how many each of them plays, for a law that has such a parameter.
 
     Raises:
         FitError: it failed, or what it said is no forecast.
     """
     ask: Callable[..., Any] = fitted.forecast
-    said = _called(name, lambda: ask(flops, **_accepted(ask, {"agents": agents})))
+    asked = {"agents": agents, "episodes": episodes}
+    said = _called(name, lambda: ask(flops, **_accepted(ask, asked)))
     if not isinstance(said, Forecast):
         raise FitError(f"law '{name}' failed: forecast() gave {type(said).__name__}, no Forecast")
     for figure in (*FIGURES, measure):
@@ -143,14 +150,17 @@ class PluggedLaw:
         """Return the default law on the same table."""
         return self._default()
 
-    def forecast(self, flops: float, /, *, agents: int = 1) -> Forecast:
+    def forecast(
+        self, flops: float, /, *, agents: int = 1, episodes: int | None = None
+    ) -> Forecast:
         """Return the law's forecast, or the default's with a status that says why."""
         if not 0 < flops < np.inf:
             raise SpecError(f"flops must be positive and finite; got {flops!r}")
         try:
-            said = forecast_strictly(self.name, self.fitted, flops, self._measure, agents)
+            asked = (flops, self._measure, agents, episodes)
+            said = forecast_strictly(self.name, self.fitted, *asked)
         except FitError as error:
-            instead = self.default_.forecast(flops, agents=agents)
+            instead = self.default_.forecast(flops, agents=agents, episodes=episodes)
             return replace(instead, status=(_failure(error), *instead.status))
         shares = excluded(self.points_, flops, said.dev_loss, said.return_mean, *self.scores)
         return replace(said, method={"law": self.name, **said.method}, excludes=shares)

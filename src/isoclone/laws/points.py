@@ -26,6 +26,7 @@ OPTIONAL = (
     "return_mean",
     "return_se",
     "unique_samples",
+    "episodes",
 )
 PLAUSIBLE = (1e-12, 1e40)  # what FLOPs, parameters, samples and losses can be at all
 SAME_BUDGET_DECADES = 0.08  # runs whose spent FLOPs lie closer than this share a budget
@@ -54,6 +55,7 @@ class Points:
     returns: Array
     returns_se: Array
     unique: Array
+    episodes: Array
     dropped: dict[str, int] = field(default_factory=dict)
     status: tuple[Status, ...] = ()
 
@@ -86,9 +88,9 @@ class Points:
         So are the first budgets where nothing was learned (see `plateau`).
         Needs `params`, `samples`, `dev_loss` (or `return_mean`, in a table without any loss), and
         `flops` or `budget_flops`. Optional: `run_id`, `seed` (runs that differ in it alone are
-        averaged where the best is sought), `dev_loss_se`, `return_mean`, `return_se`,
-        `unique_samples`, `status` (only 'ok' rows are kept), `role` (only 'sweep' rows are kept: a
-        forecast's agent is no evidence for it).
+        averaged where the best is sought), `dev_loss_se`, `return_mean`, `return_se`, `episodes`
+        (of that return), `unique_samples`, `status` (only 'ok' rows are kept), `role` (only 'sweep'
+        rows are kept: a forecast's agent is no evidence for it).
         Raises `DataError` when a column is missing, `FitError` when no usable row is left.
         """
         return _from_table(table)
@@ -127,8 +129,8 @@ def clean_table(table: Mapping[str, Any]) -> dict[str, Array]:
 
     `run_id` is text; `budget_flops`, `flops`, `params`, `samples` and `dev_loss` are positive
     finite floats (budgets are inferred where the table has none; losses are all NaN where it has
-    returns only); `dev_loss_se`, `return_mean`, `return_se` and `unique_samples` are floats, NaN
-    where a figure is missing. Other columns are kept as they are.
+    returns only); `dev_loss_se`, `return_mean`, `return_se`, `episodes` and `unique_samples` are
+    floats, NaN where a figure is missing. Other columns are kept as they are.
     Raises `DataError` when a column is missing, `FitError` when no usable row is left.
     """
     columns, keep, _ = _usable(table)
@@ -263,6 +265,7 @@ def _assemble(
         returns=returns,
         returns_se=returns_se,
         unique=columns["unique_samples"],
+        episodes=np.where(columns["episodes"] >= 1, columns["episodes"], np.nan),
         dropped=dropped,
         status=tuple(status),
     )
@@ -338,6 +341,7 @@ def condensed(points: Points) -> Points:
         returns=returns,
         returns_se=np.full(len(count), np.nan),
         unique=mean(points.unique),
+        episodes=np.full(len(count), np.nan),
         dropped=points.dropped,
         status=(*points.status, Status("rows_averaged", text)),
     )

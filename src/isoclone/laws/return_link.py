@@ -16,6 +16,7 @@ at every loss that the forecast's interval allows: the SD of z is
 
 so which share of a return's width comes from the loss is known. Of the mean of several agents, the
 part of tau^2 that is seen between runs of different seeds, and SE^2, are divided by their number.
+SE^2 is that of the points near the best loss, or of as many episodes as the agent plays.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class ReturnLink:
     slope: float
     tau2: float
     seed_var: float  # of tau2, what differs between seeds; 0 where there is one
-    new_se2: float  # of a further return
+    new_se2: float  # of a further return, measured as the points are
+    episode_var: float  # of the return of one episode; NaN if it is not known
     level_var: float
     slope_var: float
 
@@ -79,15 +81,34 @@ class ReturnLink:
         """Return z at log losses [m]."""
         return self.level + self.slope * (log_loss - self.centre)
 
-    def sd(self, log_loss: Array, loss_sd: Array, agents: int = 1) -> Array:
-        """Return the SD of the mean z of so many agents [m]; log L is known up to `loss_sd` [m]."""
+    def sd(
+        self, log_loss: Array, loss_sd: Array, agents: int = 1, episodes: int | None = None
+    ) -> Array:
+        """Return the SD of the mean z of so many agents [m]; log L is known up to `loss_sd` [m].
+
+        Each of them plays so many `episodes`; None for as many as a point's.
+        """
         line = self.level_var + self.slope_var * (log_loss - self.centre) ** 2
-        new = self.tau2 - self.seed_var + (self.seed_var + self.new_se2) / agents
+        new = self.tau2 - self.seed_var + (self.seed_var + self._played_var(episodes)) / agents
         return np.sqrt(new + line + (self.slope * loss_sd) ** 2)
 
-    def share_of_loss(self, log_loss: Array, loss_sd: Array, agents: int = 1) -> Array:
-        """Return which share of that variance comes from the loss [m]."""
-        return (self.slope * loss_sd) ** 2 / self.sd(log_loss, loss_sd, agents) ** 2
+    def shares(
+        self, log_loss: Array, loss_sd: Array, agents: int = 1, episodes: int | None = None
+    ) -> dict[str, Array]:
+        """Return which shares of that variance come from the loss and from the episodes [m]."""
+        whole = self.sd(log_loss, loss_sd, agents, episodes) ** 2
+        played = np.full_like(whole, self._played_var(episodes) / agents)
+        return {"loss": (self.slope * loss_sd) ** 2 / whole, "episodes": played / whole}
+
+    @property
+    def knows_episodes(self) -> bool:
+        """Whether the points tell how much a return differs by the number of its episodes."""
+        return bool(np.isfinite(self.episode_var))
+
+    def _played_var(self, episodes: int | None) -> float:
+        """Return the variance of an agent's mean return by its episodes, on the scale of z."""
+        known = episodes is not None and self.knows_episodes
+        return self.episode_var / episodes if known and episodes else self.new_se2
 
 
 def fit_link(
@@ -100,14 +121,14 @@ def fit_link(
         return None
     floor = float(lowest) if floor is None or floor > lowest else floor
     ceiling = None if ceiling is None else max(float(ceiling), float(highest))
-    empty = ReturnLink(floor, ceiling, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    empty = ReturnLink(floor, ceiling, *[0.0] * 9)
     x, z = np.log(known.loss), empty.forward(known.returns)
     se = _errors(known, empty, z)
     for band in BANDS:
         near = np.exp(-np.abs(x - last) / band)
         if near.sum() >= ENOUGH:
             break
-    link = _line(empty, x, z, se, near)
+    link = _line(empty, x, z, se, near, known.episodes)
     return replace(link, seed_var=min(_between_seeds(known.cell, z, se, near), link.tau2))
 
 
@@ -121,7 +142,9 @@ def _errors(known: Points, link: ReturnLink, z: Array) -> Array:
     return se / (share * (1 - share) * link._span)
 
 
-def _line(empty: ReturnLink, x: Array, z: Array, se: Array, near: Array) -> ReturnLink:
+def _line(
+    empty: ReturnLink, x: Array, z: Array, se: Array, near: Array, episodes: Array
+) -> ReturnLink:
     tau2, share = 0.0, near / near.sum()
     least = 1e-6 * float(np.var(z)) + 1e-10
     for _ in range(6):  # slope and tau^2 in turn
@@ -142,6 +165,7 @@ def _line(empty: ReturnLink, x: Array, z: Array, se: Array, near: Array) -> Retu
         tau2=tau2,
         seed_var=0.0,
         new_se2=float((NEW_SE * np.median(se[late])) ** 2),
+        episode_var=float((NEW_SE * np.median(se[late] * np.sqrt(episodes[late]))) ** 2),
         level_var=float(1 / weight.sum()),
         slope_var=float(1 / max(np.sum(weight * (x - centre) ** 2), 1e-12)),
     )

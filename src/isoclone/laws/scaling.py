@@ -24,7 +24,7 @@ from isoclone.laws.luck import half_width_with
 from isoclone.laws.points import Points
 from isoclone.laws.power import PowerLaw
 from isoclone.laws.published_way import published_way
-from isoclone.laws.return_link import rank_correlation
+from isoclone.laws.return_link import ReturnLink, rank_correlation
 from isoclone.laws.sharpness import excluded
 from isoclone.laws.surface import FORMS, Surface
 
@@ -178,19 +178,19 @@ class ScalingLaws:
         return np.exp(middle), np.exp(middle - half), np.exp(np.minimum(middle + half, 700))
 
     def returns(
-        self, flops: Any, interval: float = LEVEL, agents: int = 1
+        self, flops: Any, interval: float = LEVEL, agents: int = 1, episodes: int | None = None
     ) -> tuple[Array, Array, Array] | None:
         """Return (return, low, high) of a run near the frontier at C [m]; None without returns.
 
-        With a ceiling, the interval is that of the mean of so many further agents; without one it
-        is that of one agent.
+        With a ceiling, the interval is that of the mean of so many further agents, each of which
+        plays so many episodes (None: as many as a point); without one it is that of one agent.
         """
         series, measured = self.replay_.returns, self.replay_.series
         if series is None or measured is None:
             return None
         x = np.log10(np.atleast_1d(np.asarray(flops, float)))
         middle, half = series.predict(x), series.half_width(x, interval)
-        link = self.replay_.links.get(len(measured.x))
+        link = self._link
         beyond = x > measured.x[-1]
         if link is not None:
             log_loss, sd = self._log_loss(x[beyond])
@@ -203,32 +203,44 @@ class ScalingLaws:
         if link is not None and link.ceiling is not None:  # the interval is the link's
             stretch = quantile(interval) * self.replay_.link_stretch(len(measured.x))
             far = link_growth(x[beyond] - measured.x[-1])
-            z, reach = link.forward(middle[beyond]), stretch * far * link.sd(log_loss, sd, agents)
+            z, sd = link.forward(middle[beyond]), link.sd(log_loss, sd, agents, episodes)
+            reach = stretch * far * sd
             low[beyond] = np.clip(link.back(z - reach), link.floor, cap)
             high[beyond] = np.clip(link.back(z + reach), link.floor, cap)
         return middle, np.minimum(low, middle), np.maximum(high, middle)
+
+    @property
+    def _counts_episodes(self) -> bool:
+        """Whether the return's interval depends on how many episodes the agents play."""
+        link = self._link
+        return link is not None and link.ceiling is not None and link.knows_episodes
 
     def _log_loss(self, x: Array) -> tuple[Array, Array]:
         """Return the forecast log loss and its SD at log10 C [m]."""
         series = self.replay_.loss
         return series.predict(x), series.half_width(x) / quantile(LEVEL)
 
-    def return_by_loss(self, flops: float, agents: int = 1) -> dict[str, Any] | None:
+    def return_by_loss(
+        self, flops: float, agents: int = 1, episodes: int | None = None
+    ) -> dict[str, Any] | None:
         """Return how dev loss foretells return; None without a link.
 
-        `rank_correlation` of the two over all points, with its interval, and `share_of_loss`: of
-        the variance of the return forecast at C, what comes from not knowing the loss; the rest
-        comes from the link.
+        `rank_correlation` of the two over all points, with its interval; of the variance of the
+        return forecast at C, `share_of_loss` comes from not knowing the loss and
+        `share_of_episodes` from the agents' episodes; the rest comes from the link.
         """
-        measured = self.replay_.series
-        link = None if measured is None else self.replay_.links.get(len(measured.x))
+        link = self._link
         if link is None:
             return None
-        log_loss, sd = self._log_loss(np.log10([flops]))
-        return {
-            "rank_correlation": rank_correlation(self.points_),
-            "share_of_loss": float(link.share_of_loss(log_loss, sd, agents)[0]),
-        }
+        shares = link.shares(*self._log_loss(np.log10([flops])), agents, episodes)
+        told = {f"share_of_{name}": float(share[0]) for name, share in shares.items()}
+        return {"rank_correlation": rank_correlation(self.points_), **told}
+
+    @property
+    def _link(self) -> ReturnLink | None:
+        """Return the link of return and loss at the last budget; None with too few returns."""
+        measured = self.replay_.series
+        return None if measured is None else self.replay_.links.get(len(measured.x))
 
     def forecast(
         self,
@@ -236,21 +248,23 @@ class ScalingLaws:
         params: float | None = None,
         samples: float | None = None,
         agents: int = 1,
+        episodes: int | None = None,
     ) -> Forecast:
         """Forecast what to train at `flops`, and what loss and return to expect of it.
 
-        The intervals are those of the mean of so many `agents`, trained with different seeds. With
+        The intervals are those of the mean of so many `agents`, trained with different seeds, each
+        of which plays so many `episodes` (None: as many as a point near the best loss). With
         `params` (and `samples`, else what the FLOPs allow) the loss is that of this very run, one
         agent; its return is None, since returns are only followed along the frontier.
         Raises `SpecError` unless the numbers are positive and finite.
         """
         flops = _check_flops(flops)
-        check_agents(agents)
+        check_agents(agents, episodes)
         best = self.optimal_allocation(flops)
         own = params is not None or samples is not None
         agents = 1 if own else agents
         loss = self.frontier(flops, agents=agents)
-        back = None if own else self.returns(flops, agents=agents)
+        back = None if own else self.returns(flops, agents=agents, episodes=episodes)
         if own:
             best = self._given(flops, params, samples, best)
             row = [[best.params.value, best.samples.value]]
@@ -271,7 +285,7 @@ class ScalingLaws:
                 {
                     **self.method_,
                     "loss_exponent": self.loss_exponent(flops),
-                    "return_by_loss": None if own else self.return_by_loss(flops, agents),
+                    "return_by_loss": None if own else self.return_by_loss(flops, agents, episodes),
                 }
             ),
             status=(*self.status, *found),
@@ -279,6 +293,7 @@ class ScalingLaws:
                 self.points_, flops, dev_loss, return_mean, self.random_return, self.ceiling_
             ),
             agents=agents,
+            episodes=episodes if back and self._counts_episodes else None,
         )
 
     def _given(

@@ -58,16 +58,23 @@ def window_text(window: dict[str, Any]) -> str:
 
 def forecast_text(forecast: dict[str, Any]) -> list[str]:
     """Return in words what a forecast's intervals are of, and how well loss foretells return."""
-    agents, told = forecast["agents"], forecast["method"].get("return_by_loss")
-    mean = f"intervals are those of the mean of {agents} agents of different seeds"
-    return [*([mean] if agents > 1 else []), *(_return_text(told) if told else [])]
+    agents, episodes = forecast["agents"], forecast["episodes"]
+    told, lines = forecast["method"].get("return_by_loss"), []
+    if agents > 1:
+        lines.append(f"intervals are those of the mean of {agents} agents of different seeds")
+    if episodes:
+        each = "each agent" if agents > 1 else "an agent"
+        lines.append(f"the return's interval is that of {episodes} episodes of {each}")
+    return [*lines, *(_return_text(told) if told else [])]
 
 
 def _return_text(told: dict[str, Any]) -> list[str]:
-    share, r = told["share_of_loss"], told["rank_correlation"]
+    loss, played = told["share_of_loss"], told.get("share_of_episodes", 0.0)
+    r, rest = told["rank_correlation"], 1 - loss - played
     lines = [
-        f"of the variance of the return's forecast {100 * share:.0f} % come from the loss's, "
-        f"{100 * (1 - share):.0f} % from how returns follow losses"
+        f"of the variance of the return's forecast {100 * loss:.0f} % come from the loss's, "
+        f"{100 * played:.0f} % from the agents' own episodes, "
+        f"{100 * rest:.0f} % from how returns follow losses"
     ]
     if r:
         interval = f"{r['value']:.2f} [{r['low']:.2f}, {r['high']:.2f}]"

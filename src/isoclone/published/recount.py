@@ -63,9 +63,8 @@ def on_new_budgets(points: Points, flops: Array) -> Points:
     found = dict(zip(names, columns, strict=True))
     missing = np.full(len(rows), np.nan)
     found["run"] = found["run"].astype(int)
-    return Points(
-        **found, cell=np.arange(len(missing)), loss_se=missing, returns_se=missing, unique=missing
-    )
+    found |= dict.fromkeys(("loss_se", "returns_se", "unique", "episodes"), missing)
+    return Points(**found, cell=np.arange(len(missing)))
 
 
 def _along(

@@ -140,10 +140,12 @@ class ReturnLaws:
         params: float | None = None,
         samples: float | None = None,
         agents: int = 1,
+        episodes: int | None = None,
     ) -> Forecast:
         """Forecast what to train at `flops`, and what return to expect of it.
 
-        The interval is that of the mean of so many `agents`, trained with different seeds. With
+        The interval is that of the mean of so many `agents`, trained with different seeds; how
+        many `episodes` each plays is not in it, but as a part of the spread between runs. With
         `params` (and `samples`, else what the FLOPs allow) the return of that size.
         Raises `SpecError` unless the numbers are positive and finite, `FitError` where no curve
         says what another size than the best would score.
@@ -151,7 +153,7 @@ class ReturnLaws:
         for name, given in (("flops", flops), ("params", params), ("samples", samples)):
             if given is not None and not 0 < given < 1e40:
                 raise SpecError(f"{name} must be positive and below 1e40; got {given!r}")
-        check_agents(agents)
+        check_agents(agents, episodes)
         flops = float(flops)
         n, d = self._split(flops)
         own = params is not None or samples is not None
