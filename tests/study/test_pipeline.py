@@ -148,3 +148,15 @@ def test_an_agent_of_two_seeds_is_two_runs_and_one_mean(begun, monkeypatch):
     assert tested.point.dev_loss == sum(p.dev_loss for p in tested.by_seed) / 2
     assert tested.by_seed == tuple(study.points("forecast"))
     assert all(p.run_id in study.folder.report.read_text() for p in tested.by_seed)
+
+
+def test_agent_and_baselines_play_as_many_episodes_as_the_forecast_is_made_for(begun):
+    spec = begun.spec.replace(name="needed", forecast_episodes=300, forecast_seeds=2)
+    study = pipeline.run(Study.create(begun.path.with_name("needed"), spec))
+    tested, played = study.tested(), study.baselines()
+    needed = tested.forecast.episodes
+    assert spec.episodes <= needed < 150
+    assert {p.episodes for p in tested.by_seed} == {needed}
+    assert {row.episodes for row in played.values()} == {needed}
+    assert f"{needed} episodes of each agent" in study.folder.report.read_text()
+    assert study.forecast() == tested.forecast

@@ -38,7 +38,7 @@ BREAKOUT = StudySpec(
     episodes=8,
     dev_samples=6_000,
     forecast_flops=4.2e12,
-    forecast_episodes=32,
+    forecast_episodes=64,
     forecast_seeds=2,
 )
 

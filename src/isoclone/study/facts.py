@@ -23,7 +23,7 @@ from isoclone.games import is_playable
 from isoclone.laws import DEFAULT_LAW, FittedLaw
 from isoclone.report.facts import DemosFacts, Facts, SweepFacts, TrainingFacts
 from isoclone.study.builtins import builtin
-from isoclone.study.fit import fit_law
+from isoclone.study.fit import fit_law, forecast_agents
 from isoclone.study.plan import RULES
 from isoclone.study.spec import StudySpec, demos_path
 from isoclone.study.study import Study
@@ -135,7 +135,7 @@ def _chosen_law(study: Study, fitted: FittedLaw | None, missing: list[str]) -> d
 
     def usual() -> Forecast:
         laws = fit_law(DEFAULT_LAW, study.points(), study.references())
-        return laws.forecast(budget, agents=study.spec.forecast_seeds)
+        return forecast_agents(laws, study.spec)
 
     return {**found, "default_forecast": _try(usual, missing, "Default law")}
 

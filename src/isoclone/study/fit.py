@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from isoclone import laws
-from isoclone.base.records import Point
+from isoclone.base.records import Forecast, Point
 from isoclone.base.results import Reference
 from isoclone.base.schema import as_table
+from isoclone.study.spec import StudySpec
 
 if TYPE_CHECKING:
     from isoclone.laws import FittedLaw, LawComparison, ReturnLaws, ScalingLaws
 
 References = Mapping[str, Reference]
+WIDER = 1.05  # than with all the episodes that are allowed: more of them tell nothing new
 
 
 def fit(points: Iterable[Point], references: References | None = None) -> ScalingLaws | ReturnLaws:
@@ -36,6 +40,34 @@ def fit_law(name: str, points: Iterable[Point], references: References) -> Fitte
     expert, random = _returns(references)
     table = as_table(points, Point)
     return laws.fit_law(name, table, expert_return=expert, random_return=random)
+
+
+def forecast_agents(law: FittedLaw, spec: StudySpec, flops: float | None = None) -> Forecast:
+    """Return a law's forecast of a study's agents, of no more episodes than the return needs.
+
+    They play as many as the specification allows, or the fewest, down to a point's, with which the
+    return's interval is at most `WIDER` wide; as many as allowed where the law does not tell.
+
+    Args:
+        flops: the budget; the specification's if none is given.
+    """
+    most = spec.agent_episodes
+    flops = flops or spec.forecast_budget
+
+    def ask(episodes: int | None) -> Forecast:
+        return law.forecast(flops, agents=spec.forecast_seeds, episodes=episodes)
+
+    def width(episodes: int) -> float:
+        interval = ask(episodes).return_mean
+        assert interval is not None
+        return (interval.high or math.inf) - (interval.low or -math.inf)
+
+    said = ask(most or None)
+    if said.episodes is None:
+        return said
+    enough = WIDER * width(most)
+    allowed = range(min(spec.episodes or 1, most), most)
+    return ask(allowed.start + bisect_left(allowed, True, key=lambda e: width(e) <= enough))
 
 
 def compare_laws(name: str, points: Iterable[Point], references: References) -> list[LawComparison]:

@@ -389,6 +389,8 @@ def _task(job: Job, role: str, device: str, key: Any) -> Task:
         reads[clone.relative_to(study.path).as_posix()] = clone
     if not study.spec.imitates:  # a run that falls back to random play has collapsed
         reads[study.folder.references.name] = study.folder.references
+    if role == "forecast" and study.folder.forecast.exists():  # says how many episodes to play
+        reads[study.folder.forecast.name] = study.folder.forecast
     files = Files(study.path, reads, (name,))
     args = (study.path, run.id, job.budgets_flops, role, device)
     name = f"{run.label} to {job.budgets_flops[-1]:.3g} FLOPs"
@@ -568,7 +570,8 @@ def _baseline_tasks(study: Study, predicted: Forecast) -> list[Task]:
         return []
     if not is_playable(study.spec.make_game()):
         return []
-    here, args = {STUDY_FILE: study.folder.spec}, list[tuple[str, Any]]()
+    here = {place.name: place for place in (study.folder.spec, study.folder.forecast)}
+    args = list[tuple[str, Any]]()
     if study.spec.imitates:
         shares = [float(share) for share in action_shares(study.demos(verify=False))]
         args.append(("marginal", (study.path, shares, None)))

@@ -62,7 +62,8 @@ class StudySpec:
         episodes: episodes played for a point's mean return; 0 measures none. By narrow rules only
             the last `PLAYED` budgets are played at: returns at others do not sharpen the forecast.
         forecast_flops: budget of the tested forecast; None for 3.3x the largest budget.
-        forecast_episodes: episodes the forecast agent plays, with all its seeds together.
+        forecast_episodes: episodes the forecast agent plays at most, with all its seeds together:
+            fewer where more would not make the interval of its return a twentieth narrower.
         forecast_seeds: with how many seeds it is trained: those of `seeds`, then the next numbers.
         law: the law that forecasts, by name; see `isoclone.laws.LAWS`.
         clones: of reinforcement, the study whose agents its runs start from, if they do.
@@ -137,7 +138,7 @@ class StudySpec:
 
     @property
     def agent_episodes(self) -> int:
-        """Episodes that the forecast agent plays with each of its seeds."""
+        """Episodes that the forecast agent plays at most with each of its seeds."""
         return math.ceil(self.forecast_episodes / self.forecast_seeds)
 
     @property

@@ -31,7 +31,7 @@ from isoclone.games import Game
 from isoclone.remote import Remote, address_of, local, name_of, remote_of
 from isoclone.study.clones import bring_clones, check_clones, clone_fingerprint, settled
 from isoclone.study.estimate import Plan, plan
-from isoclone.study.fit import compare_laws, fit_law
+from isoclone.study.fit import compare_laws, fit_law, forecast_agents
 from isoclone.study.folder import HEAVY, STUDY_FILE, StudyFolder
 from isoclone.study.journal import Journal
 from isoclone.study.plan import Sweep, flops_spent, grid_flops, next_cells
@@ -351,7 +351,7 @@ class Study:
     def forecast(self, flops: float | None = None) -> Forecast:
         """Forecast a budget (the study's own forecast budget if none is given).
 
-        The intervals are those of the mean of as many agents as the spec has train.
+        The intervals are those of the mean of as many agents as the spec has train, and of as many
+        episodes as they need (see `fit.forecast_agents`).
         """
-        flops = flops or self.spec.forecast_budget
-        return self.laws().forecast(flops, agents=self.spec.forecast_seeds)
+        return forecast_agents(self.laws(), self.spec, flops)

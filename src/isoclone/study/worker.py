@@ -186,7 +186,7 @@ class _Job:
     def _played(self, policy: TrainedPolicy, trainer: Learner) -> dict[str, Any]:
         """Play whole episodes; return the figures about them."""
         sweeps = self.spec.episodes_at(self.budget) if self.role == "sweep" else self.spec.episodes
-        episodes = self.spec.agent_episodes if self.role == "forecast" else sweeps
+        episodes = agent_episodes(self.study, self.spec) if self.role == "forecast" else sweeps
         if not episodes or not is_playable(self.game):
             return {}
         self.report("rollouts", trainer, now=True)
@@ -273,6 +273,13 @@ def read_random(study: Path) -> float | None:
     return None if row is None else float(row["mean"])
 
 
+def agent_episodes(study: Path, spec: StudySpec) -> int:
+    """Return how many episodes each of the forecast's agents plays: as many as it is made for."""
+    path = StudyFolder(study).forecast
+    said = read_json(path)["forecast"].get("episodes") if path.exists() else None
+    return spec.agent_episodes if said is None else int(said)
+
+
 def play_random(spec: StudySpec, episodes: int) -> dict[str, float]:
     """Play at random; return the mean return and its SE, as a row of `references.json`."""
     with span("evaluate"):
@@ -313,7 +320,7 @@ def play_baseline(
     """
     torch.set_num_threads(1)
     spec = read_spec(study)
-    the_game, episodes = spec.make_game(), spec.agent_episodes
+    the_game, episodes = spec.make_game(), agent_episodes(study, spec)
     with span("evaluate"):
         if checkpoint is None:
             played = marginal_returns(the_game, np.array(shares), episodes, BASELINE_SEED)
