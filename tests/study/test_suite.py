@@ -18,7 +18,7 @@ from isoclone.base.results import Tested as Trial  # pytest would take the name 
 from isoclone.base.store import read_json
 from isoclone.cli import main
 from isoclone.executors.setup import run_file
-from isoclone.report.compared import Compared, compared, failings_of, share_of
+from isoclone.report.compared import DOUBTS, Compared, compared, failings_of, share_of
 from isoclone.study.session import Observer, Session
 from isoclone.study.study import Study
 from isoclone.study.suite import Suite, SuiteFolder
@@ -178,8 +178,11 @@ def test_a_law_fails_by_a_code_for_each_of_its_failings():
     assert codes(edges, dev_loss=FALLS) == ["no_interior_optima"]
     few = {**GOOD, "status": [{"code": "few_optima", "message": "only 1"}]}
     assert codes(few, dev_loss=FALLS) == ["few_optima"]
-    assert codes(GOOD, dev_loss=Interval(-0.1, -0.3, 0.1)) == ["loss_does_not_fall"]
-    assert codes(GOOD, return_mean=Interval(0.1, -0.1, 0.3)) == ["return_does_not_rise"]
+    assert codes(GOOD, dev_loss=Interval(0.0, -0.2, 0.2)) == ["loss_does_not_fall"]
+    assert codes(GOOD, dev_loss=Interval(-0.1, -0.3, 0.1)) == ["loss_may_not_fall"]
+    assert codes(GOOD, return_mean=Interval(-0.1, None, None)) == ["return_does_not_rise"]
+    assert codes(GOOD, return_mean=Interval(0.1, -0.1, 0.3)) == ["return_may_not_rise"]
+    assert {"loss_may_not_fall", "return_may_not_rise"} <= set(DOUBTS)
     blind = {**GOOD, "status": [{"code": "loss_no_guide", "message": "no"}]}
     assert codes(blind, dev_loss=FALLS) == ["loss_no_guide"]
 

@@ -17,8 +17,8 @@ CLEARLY = 1.96  # standard errors
 PASSED_ON = ("loss_no_guide", "saturated", "no_returns", "law_failed")  # from the law's own list
 # What only says that the study cannot tell; a wider sweep, or more of its games, might.
 DOUBTS = (
-    "no_interior_optima", "few_optima", "forecast_says_nothing", "forecast_not_tested",
-    "no_returns", "points_failed",
+    "no_interior_optima", "few_optima", "loss_may_not_fall", "return_may_not_rise",
+    "forecast_says_nothing", "forecast_not_tested", "no_returns", "points_failed",
 )  # fmt: skip
 
 
@@ -133,8 +133,10 @@ def failings_of(
     no_law                no law could be fitted
     no_interior_optima    at no budget the best size lies inside the sampled ones
     few_optima            at too few budgets: the exponents of N and D lean on a prior
-    loss_does_not_fall    the interval of the loss exponent reaches 0
-    return_does_not_rise  of a study by return: the interval of its exponent reaches 0
+    loss_does_not_fall    the loss exponent is 0 or more
+    loss_may_not_fall     it is below 0, and its interval reaches 0
+    return_does_not_rise  of a study by return: its exponent is 0 or less
+    return_may_not_rise   it is above 0, and its interval reaches 0
     loss_no_guide         dev loss hardly predicts the return
     forecast_outside      a measured figure lies outside the forecast's interval
     forecast_says_nothing an interval excludes too little of what could come to have held
@@ -145,18 +147,25 @@ def failings_of(
     if laws is None:
         return (Status("no_law", "no law could be fitted to its points"),)
     found = _of_optima(laws)
-    loss = exponents["dev_loss"]
-    if loss is not None and (loss.high is None or loss.high >= 0):
-        text = f"its exponent is {loss.value:.2f} and may be 0 or more"
-        found.append(Status("loss_does_not_fall", f"dev loss may not fall with compute: {text}"))
-    gain = exponents["return_mean"]
-    if loss is None and gain is not None and (gain.low is None or gain.low <= 0):
-        text = f"its exponent is {gain.value:.2f} and may be 0 or less"
-        found.append(Status("return_does_not_rise", f"return may not rise with compute: {text}"))
+    loss, gain = exponents["dev_loss"], exponents["return_mean"]
+    if loss is not None:
+        found += _of_trend("loss", loss, -1, "fall")
+    elif gain is not None:
+        found += _of_trend("return", gain, 1, "rise")
     told = [Status(**row) for row in laws.get("status", [])]
     told += tested.forecast.status if tested else []
     known = {status.code: status for status in told if status.code in PASSED_ON}
     return (*found, *known.values(), *_of_test(tested))
+
+
+def _of_trend(name: str, exponent: Interval, sign: int, verb: str) -> list[Status]:
+    """Return whether an exponent has not, or may not have, the sign it should have."""
+    end = exponent.low if sign > 0 else exponent.high
+    if end is not None and sign * end > 0:
+        return []
+    word = "does" if sign * exponent.value <= 0 else "may"
+    said = f"its exponent is {exponent.value:.2f} and may be 0 or {'less' if sign > 0 else 'more'}"
+    return [Status(f"{name}_{word}_not_{verb}", f"{name} {word} not {verb} with compute: {said}")]
 
 
 def _of_optima(laws: dict[str, Any]) -> list[Status]:
