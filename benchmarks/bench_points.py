@@ -25,9 +25,10 @@ from isoclone.base.provenance import made_by
 from isoclone.base.records import Point, Run
 from isoclone.base.store import write_json
 from isoclone.policies import policy_flops, policy_params
-from isoclone.study import pipeline
 from isoclone.study.builtins import builtin
+from isoclone.study.jobs import declare, write_tables
 from isoclone.study.plan import grid
+from isoclone.study.recording import record
 from isoclone.study.session import Session
 from isoclone.study.study import Study
 
@@ -51,17 +52,17 @@ def make(folder: Path, points: int) -> Study:
     )
     study = Study.create(folder, spec)
     spec = study.spec
-    pipeline.record(study, Session())
+    record(study, Session())
     fingerprint = study.demos(verify=False).fingerprint
     rng, made = np.random.default_rng(0), made_by("cpu", spec.recipe["precision"])
     the_game = spec.make_game()
     for cell in grid(spec):
         run = spec.run_for(cell.width, cell.seed, fingerprint, cell.budget_flops)
-        pipeline.declare(study, run)
+        declare(study, run)
         shape = (spec.policy, cell.width, the_game.frame, the_game.n_actions)
         params, cost = policy_params(*shape), policy_flops(*shape, spec.flop_convention)
         _write(study, run, cell.budget_flops, params, cost, rng, made)
-    pipeline.write_tables(study)
+    write_tables(study)
     return study
 
 

@@ -158,9 +158,9 @@ def train(study: Study, forecast: Forecast, session: Session | None = None) -> P
     Raises:
         ExecutionError: the forecast's size costs more than its budget in a single batch.
     """
-    from isoclone.study import pipeline
+    from isoclone.study import trial
 
-    return pipeline.train_forecast(study, forecast, session)
+    return trial.train_forecast(study, forecast, session)
 
 
 def load(

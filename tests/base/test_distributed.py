@@ -21,6 +21,7 @@ from isoclone.nethack.recordings import GameInfo, NldDemonstrations
 from isoclone.nethack.recordings.importer import Played, finish
 from isoclone.nethack.recordings.store import UNKNOWN
 from isoclone.study import pipeline
+from isoclone.study.jobs import declare
 from isoclone.study.study import Study
 from isoclone.training.recipes import recipe
 
@@ -141,7 +142,7 @@ def test_a_run_is_brought_to_its_next_budget(finished_study, tmp_path):
     run = spec.run_for(2, 0, study.demos().fingerprint, spec.budgets_flops[0])
     with pytest.raises(UnknownNameError, match="unknown run"):
         pipeline.train_run(study, run.id)
-    pipeline.declare(study, run)
+    declare(study, run)
     point = pipeline.train_run(study, run.id)
     assert (point.budget_flops, point.role) == (spec.budgets_flops[0], "sweep")
     assert pipeline.train_run(study, run.id).role == "extra"  # the sweep is not yet there

@@ -166,7 +166,7 @@ def test_training_that_fails_ends_as_a_failure(call, study_copy, monkeypatch):
     def no_room(*args: object) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr("isoclone.study.pipeline.train_to_budgets", no_room)
+    monkeypatch.setattr("isoclone.study.jobs.train_to_budgets", no_room)
     code, out, err = call("train", study_copy, "--width", 4, "--flops", 1.5e6, "--json")
     point = json.loads(out)
     assert (code, point["status"]) == (1, "failed")
@@ -182,7 +182,7 @@ def test_a_study_whose_agent_failed_ends_as_a_failure(call, study_copy, monkeypa
     Study.open(study_copy).folder.run(agent.run_id).point(agent.budget_flops).unlink()
     failed = {**found["point"], "status": "failed", "reason": "no room"}
     write_json(study_copy / "forecast.json", {**found, "by_seed": [failed]})
-    monkeypatch.setattr("isoclone.study.pipeline.train_to_budgets", no_room)
+    monkeypatch.setattr("isoclone.study.jobs.train_to_budgets", no_room)
     code, out, err = call("run", study_copy, "--executor", "serial", "--json")
     assert (code, json.loads(out)["point"]["status"]) == (1, "failed")
     assert "isoclone: the forecast agent failed: MemoryError: no room" in err

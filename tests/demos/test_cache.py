@@ -16,7 +16,7 @@ from isoclone.demos.order import Order
 from isoclone.games import FrameSpec
 from isoclone.policies.encode import fit_encoder
 from isoclone.policies.observe import arrange, to_input
-from isoclone.study import pipeline
+from isoclone.study.recording import expand
 from isoclone.study.session import Observer, Session
 from isoclone.study.study import Study
 
@@ -201,7 +201,7 @@ def test_a_study_says_that_a_cache_was_made_again(study_copy):
     data[7] ^= 255
     path.write_bytes(data)
     study = Study.open(study_copy)
-    pipeline.expand(study, study.demos(), Session(observer=Listening()))
+    expand(study, study.demos(), Session(observer=Listening()))
     assert heard == ["the cache of frames was damaged: it is made again"]
     data[7] ^= 255
     assert path.read_bytes() == data

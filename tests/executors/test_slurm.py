@@ -16,7 +16,7 @@ from isoclone.base.errors import ExecutionError, SpecError, StoreError
 from isoclone.cli import main
 from isoclone.executors import Task, executor
 from isoclone.executors.slurm import SlurmExecutor
-from isoclone.study import pipeline
+from isoclone.study.jobs import Job, train_all
 from isoclone.study.session import Session
 from isoclone.study.study import Study
 
@@ -72,7 +72,7 @@ def test_a_study_by_jobs_has_the_same_points(tmp_path, finished_study):
     study = Study.create(path, tiny_spec(demos=str(finished_study / "demos")))
     with local(tmp_path) as workers:
         run = study.spec.run_for(2, 0, study.demos().fingerprint, 3e6)
-        pipeline.train_all([pipeline.Job(study, run, (3e6,))], "sweep", Session(workers))
+        train_all([Job(study, run, (3e6,))], "sweep", Session(workers))
     (point,) = study.points()
     assert point in Study.open(finished_study).points()
 

@@ -27,6 +27,7 @@ from isoclone.nethack.game import CHALLENGE, action_keys
 from isoclone.nethack.recordings import NldDemonstrations, import_nld
 from isoclone.study import pipeline
 from isoclone.study.ablation import Ablation
+from isoclone.study.recording import record
 from isoclone.study.session import Session
 from isoclone.study.study import Study
 from isoclone.study.worker import play_baseline
@@ -38,7 +39,7 @@ def study(nethack_demos: NldDemonstrations, tmp_path_factory) -> Study:
     """Two policies of a study on imported games."""
     spec = tiny_nethack_spec(demos=str(nethack_demos.path))
     made = Study.create(tmp_path_factory.mktemp("study") / "tiny", spec)
-    pipeline.record(made, Session())
+    record(made, Session())
     for width in (2, 4):
         pipeline.train_size(made, width, 2e7)
     return made
@@ -81,11 +82,11 @@ def test_what_a_study_will_cost_is_measured_on_noise(study):
 
 def test_the_scripted_player_records_where_nothing_is_given(tmp_path):
     study = Study.create(tmp_path / "own", tiny_nethack_spec())
-    demos = pipeline.record(study, Session())
+    demos = record(study, Session())
     assert isinstance(demos, NldDemonstrations)
     assert demos.samples >= 60
     assert demos.expert_name == "scripted"
-    assert pipeline.record(study, Session()).fingerprint == demos.fingerprint
+    assert record(study, Session()).fingerprint == demos.fingerprint
 
 
 def test_baselines(study, nethack_demos):

@@ -25,6 +25,7 @@ from isoclone.cli import main
 from isoclone.demos import open_demos
 from isoclone.remote import Remote, address_of, lease, local, objects, remote_of
 from isoclone.study import pipeline
+from isoclone.study.driving import driven
 from isoclone.study.examine import examine
 from isoclone.study.repair import repair
 from isoclone.study.session import Observer, Session
@@ -295,11 +296,11 @@ def test_demonstrations_in_an_object_store(place, finished_study, tmp_path, monk
 def test_a_second_driver_is_refused_wherever_it_is(place, monkeypatch, tmp_path):
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.2)
     first = Study.create(place, tiny_spec())
-    with pipeline.driven(first):
+    with driven(first):
         on_machine(monkeypatch, tmp_path / "there")
         with pytest.raises(StoreError, match=r"another isoclone process .* at work on s3://"):
             pipeline.run(Study.create(place, tiny_spec()))
-    with pipeline.driven(Study.open(place)):
+    with driven(Study.open(place)):
         pass
 
 
@@ -551,7 +552,7 @@ def test_another_study_begun_there_meanwhile_is_refused(place, monkeypatch, tmp_
     ours = Study.create(place, tiny_spec())
     on_machine(monkeypatch, tmp_path / "there")
     theirs = Study.create(place, tiny_spec(samples=5_000))
-    with pipeline.driven(theirs):
+    with driven(theirs):
         pass
     on_machine(monkeypatch, tmp_path / "here")
     with pytest.raises(SpecMismatchError, match="samples"):

@@ -9,9 +9,11 @@ from support import tiny_spec
 from isoclone.base.errors import ExecutionError
 from isoclone.base.store import read_json
 from isoclone.study import pipeline
+from isoclone.study.jobs import Job, declare, forget_failures, train_all
 from isoclone.study.session import Observer, Session
 from isoclone.study.study import Study
-from isoclone.study.worker import train_to_budget
+from isoclone.study.trial import try_forecast
+from isoclone.study.worker import train_to_budget, train_to_budgets
 from isoclone.training.loop import Trainer
 
 
@@ -24,7 +26,7 @@ def begun(tmp_path, finished_study) -> Study:
 
 def a_run(study: Study, width: int = 2):
     run = pipeline.run_of(study, width, 1e7, 0, study.demos().fingerprint)
-    pipeline.declare(study, run)
+    declare(study, run)
     return run, study.folder.run(run.id)
 
 
@@ -76,18 +78,18 @@ def test_a_failed_run_leaves_its_traceback(begun, monkeypatch, error, said):
         raise error
 
     run, folder = a_run(begun)
-    jobs = [pipeline.Job(begun, run, (3e6,))]
+    jobs = [Job(begun, run, (3e6,))]
     with monkeypatch.context() as patched:
         patched.setattr(Trainer, "step", breaks)
-        pipeline.train_all(jobs, "sweep", Session(observer=Listener()))
+        train_all(jobs, "sweep", Session(observer=Listener()))
     (point,) = begun.points()
     assert point.status == "failed"
     assert f"traceback in runs/{run.id}/failure.txt" in point.reason
     assert said in folder.failure.read_text()
     assert "in breaks" in folder.failure.read_text()
     assert len(told) == 1
-    pipeline._forget_failures(begun)
-    pipeline.train_all(jobs, "sweep", Session())
+    forget_failures(begun)
+    train_all(jobs, "sweep", Session())
     assert begun.points()[0].status == "ok"
     assert not folder.failure.exists()
 
@@ -111,13 +113,13 @@ def test_a_forecast_is_written_before_its_agent_is_trained(study_copy, monkeypat
         raise ExecutionError("the power went off")
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline, "train_beside", power_cut)
+        patched.setattr("isoclone.study.trial.train_beside", power_cut)
         with pytest.raises(ExecutionError, match="power"):
-            pipeline.test_forecast(study, Session())
+            try_forecast(study, Session())
     written = study.tested()
     assert written.point is None
     monkeypatch.setattr(Study, "laws", lambda study: pytest.fail("fitted again"))
-    tested = pipeline.test_forecast(study, Session())
+    tested = try_forecast(study, Session())
     assert tested.forecast == written.forecast
     assert tested.point == agent
 
@@ -125,7 +127,7 @@ def test_a_forecast_is_written_before_its_agent_is_trained(study_copy, monkeypat
 def test_an_agent_of_two_seeds_is_two_runs_and_one_mean(begun, monkeypatch):
     spec = begun.spec.replace(name="two", seeds=(3,), forecast_seeds=2, forecast_episodes=5)
     study = Study.create(begun.path.with_name("two"), spec)
-    tried = pipeline.train_to_budgets
+    tried = train_to_budgets
 
     def second_fails(path, run_id, *rest):
         if read_json(study.folder.run(run_id).file)["seed"] == 4:
@@ -133,7 +135,7 @@ def test_an_agent_of_two_seeds_is_two_runs_and_one_mean(begun, monkeypatch):
         return tried(path, run_id, *rest)
 
     with monkeypatch.context() as patched:
-        patched.setattr(pipeline, "train_to_budgets", second_fails)
+        patched.setattr("isoclone.study.jobs.train_to_budgets", second_fails)
         pipeline.run(study)
     assert [p.status for p in study.tested().by_seed] == ["ok", "failed"]
     page = study.folder.report.read_text()

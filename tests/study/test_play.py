@@ -26,6 +26,7 @@ from isoclone.study.calibrate_play import calibrated_play, unsized_play
 from isoclone.study.clones import best_agent, clone_fingerprint
 from isoclone.study.examine import examine
 from isoclone.study.plan import next_cells
+from isoclone.study.recording import record
 from isoclone.study.session import Session
 from isoclone.study.study import Study
 from isoclone.study.worker import BASELINE_SEED
@@ -201,7 +202,7 @@ def test_a_clone_that_does_not_fit_is_refused(
     about = {k: v for k, v in FIELDS.items() if k not in ("recipe", "game", "seeds")}
     about |= {"budgets_flops": (1e6, 3e6), "samples": 900, "dev_samples": 100}
     clones = Study.create(tmp_path / "clones", game="toy", expert="scripted", **about)
-    pipeline.record(clones, Session())
+    record(clones, Session())
     pipeline.sweep(clones, Session())
     asked = {**FIELDS, "game": "toy", "clones": str(clones.path), "budgets_flops": (1e9, 2e9)}
     asked |= changes

@@ -20,8 +20,10 @@ from isoclone.demos.episode import read_info, write_episode
 from isoclone.demos.manifest import write_manifest
 from isoclone.executors import SerialExecutor
 from isoclone.study import pipeline
+from isoclone.study.driving import driven
 from isoclone.study.examine import Harm, examine
 from isoclone.study.folder import StudyFolder
+from isoclone.study.jobs import write_tables
 from isoclone.study.repair import repair
 from isoclone.study.session import Session
 from isoclone.study.study import Study
@@ -322,7 +324,7 @@ def test_an_unfinished_study_lacks_nothing_that_it_has_not_come_to(study_copy):
 
 def test_one_driver_at_a_time_repairs(study_copy):
     study = Study.open(study_copy)
-    with pipeline.driven(study), pytest.raises(Exception, match="another isoclone process"):
+    with driven(study), pytest.raises(Exception, match="another isoclone process"):
         repair(study, Session(SerialExecutor()))
 
 
@@ -331,7 +333,7 @@ def test_a_lost_point_is_not_called_diverged_as_its_run_was_later(study_copy):
     first, last = sorted(study_copy.glob("runs/*/points/*.json"))[0:3:2]
     held = first.read_bytes()
     write_json(last, {**read_json(last), "status": "diverged", "reason": "loss was nan"})
-    pipeline.write_tables(study)
+    write_tables(study)
     assert examine(study_copy) == []
     first.unlink()
     repair(study)

@@ -20,7 +20,10 @@ from isoclone.base.store import read_json, this_host, write_json
 from isoclone.cli.source import write_python
 from isoclone.executors import executor
 from isoclone.study import pipeline
+from isoclone.study.driving import driven
 from isoclone.study.folder import StudyFolder, budget_key
+from isoclone.study.jobs import Job, _write_failure
+from isoclone.study.recording import record
 from isoclone.study.session import Observer, Session
 from isoclone.study.study import Study
 from isoclone.training.recipes import recipe
@@ -136,7 +139,7 @@ def test_a_study_picks_up_what_was_lost(study_copy):
 
 def test_a_second_driver_is_refused_while_the_first_is_at_work(study_copy):
     study = Study.open(study_copy)
-    with pipeline.driven(study):
+    with driven(study):
         with pytest.raises(StoreError, match="another isoclone process is at work"):
             pipeline.run(Study.open(study_copy))
         with pytest.raises(StoreError, match="another isoclone process is at work"):
@@ -274,7 +277,7 @@ def test_a_diverged_run_is_a_row_with_its_reason(finished_study, tmp_path):
     wild = recipe("lean", learning_rate=1e30, warmup_samples=0).to_json()
     spec = tiny_spec(recipe=wild, demos=str(finished_study / "demos"), episodes=0)
     study = Study.create(tmp_path / "wild", spec)
-    pipeline.record(study, Session())
+    record(study, Session())
     pipeline.sweep(study, Session())
     rows = list(csv.DictReader((study.path / "points.csv").open()))
     assert len(rows) == 9
@@ -297,8 +300,8 @@ def test_a_run_that_fails_is_a_row_and_is_tried_again(study_copy):
         pipeline.sweep(study, Session())
     run_file.write_text(good)
     path.parent.mkdir(exist_ok=True)
-    job = pipeline.Job(study, replace_run(study, point), (point.budget_flops,))
-    pipeline._write_failure(job, point.budget_flops, "sweep", "a worker died")
+    job = Job(study, replace_run(study, point), (point.budget_flops,))
+    _write_failure(job, point.budget_flops, "sweep", "a worker died")
     assert [p.status for p in study.points()].count("failed") == 1
     without(study_copy, "forecast.json")
     pipeline.run(study)

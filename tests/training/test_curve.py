@@ -9,8 +9,8 @@ from support import tiny_spec
 
 from isoclone.base.curves import read_curve
 from isoclone.base.errors import StoreError
-from isoclone.study import pipeline
 from isoclone.study.folder import StudyFolder
+from isoclone.study.jobs import declare
 from isoclone.study.study import Study
 from isoclone.study.worker import train_to_budget
 from isoclone.training.curve import Curve
@@ -64,7 +64,7 @@ def test_a_run_that_is_killed_has_the_rows_of_one_that_is_not(tmp_path, toy_demo
     for name, stops in (("whole", []), ("killed", [5, 23, 40, 30, 3])):
         study = Study.create(tmp_path / name, tiny_spec(demos=str(toy_demos.path), episodes=0))
         run = study.spec.run_for(4, 0, toy_demos.fingerprint, budgets[-1])
-        pipeline.declare(study, run)
+        declare(study, run)
         for after in stops:
             with monkeypatch.context() as patch:
                 stopping(patch, after)

@@ -64,7 +64,7 @@ def run(
     from isoclone.base.store import read_json
     from isoclone.cli.console import ConsoleObserver, show_plan, show_result
     from isoclone.cli.output import print_json
-    from isoclone.study import pipeline
+    from isoclone.study.jobs import failures
     from isoclone.study.repair import run as carry_out
     from isoclone.study.session import Session
     from isoclone.study.track import tracking
@@ -105,7 +105,7 @@ def run(
     for point in tested["by_seed"]:
         if point["status"] == "failed":
             raise ExecutionError(f"the forecast agent failed: {point['reason']}")
-    if failed := pipeline.failures(the_study):
+    if failed := failures(the_study):
         raise ExecutionError(failed)
     _refuse_harm(the_study)
     if require_forecast:

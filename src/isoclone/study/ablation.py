@@ -23,7 +23,10 @@ from isoclone.laws.saved import Worth, worth
 from isoclone.remote import address_of
 from isoclone.report.ablation import write_ablation
 from isoclone.report.measured import Measured
-from isoclone.study.pipeline import Job, driven, expand, record, run_of, train_all
+from isoclone.study.driving import driven
+from isoclone.study.jobs import Job, train_all
+from isoclone.study.pipeline import run_of
+from isoclone.study.recording import expand, record
 from isoclone.study.session import Session
 from isoclone.study.spec import StudySpec
 from isoclone.study.study import Study

@@ -18,6 +18,7 @@ from isoclone.base.store import read_json, sweep_leftovers, write_json
 from isoclone.demos.demonstrations import REQUEST
 from isoclone.demos.manifest import restore_request, write_episode_table
 from isoclone.study import pipeline
+from isoclone.study.driving import driven
 from isoclone.study.examine import (
     CURVE,
     MISSING,
@@ -37,9 +38,12 @@ from isoclone.study.examine import (
     read_whole,
     row_of,
 )
+from isoclone.study.jobs import Job, declare, train_all, write_tables
 from isoclone.study.plan import grid
+from isoclone.study.recording import have_recorded, request_of
 from isoclone.study.session import Session
 from isoclone.study.study import Study
+from isoclone.study.trial import forecast_runs
 
 EPISODE_TABLE = "episodes"  # .csv and .parquet
 
@@ -64,7 +68,7 @@ def run(study: Study, session: Session | None = None) -> Study:
         DataError: demonstrations are damaged that somebody else has to restore.
     """
     session = session or Session()
-    with pipeline.driven(study, session), session.executor:
+    with driven(study, session), session.executor:
         sweep_leftovers(study.path)
         study.fetch_demos()
         work = _Repair(study, session, examine(study.path))
@@ -92,7 +96,7 @@ def repair(study: Study, session: Session | None = None) -> list[Repaired]:
         ExecutionError: as `pipeline.run`.
     """
     session = session or Session()
-    with pipeline.driven(study, session), session.executor:
+    with driven(study, session), session.executor:
         sweep_leftovers(study.path)
         study.fetch_demos()
         work = _Repair(study, session, examine(study.path))
@@ -102,7 +106,7 @@ def repair(study: Study, session: Session | None = None) -> list[Repaired]:
         if work.keeps_its_forecast():
             pipeline.carry_out(study, session)
         else:
-            pipeline.write_tables(study)
+            write_tables(study)
         return work.outcome()
 
 
@@ -141,7 +145,7 @@ class _Repair:
             for path in (folder.point(budget), folder.checkpoint(budget), folder.episodes(budget)):
                 path.unlink(missing_ok=True)
         for run in runs.values():
-            pipeline.declare(self.study, run)
+            declare(self.study, run)
         for role in ROLES:
             self._train(role, runs)
 
@@ -152,8 +156,8 @@ class _Repair:
                 budgets.setdefault(run_id, []).append(budget)
         if budgets:
             self.session.observer.phase("repair", f"{role} points that are lost are made again")
-            jobs = [pipeline.Job(self.study, runs[i], tuple(b)) for i, b in budgets.items()]
-            pipeline.train_all(jobs, role, self.session)
+            jobs = [Job(self.study, runs[i], tuple(b)) for i, b in budgets.items()]
+            train_all(jobs, role, self.session)
 
     def _is_mended(self, path: Path) -> bool:
         """Return whether a file is among those that are mended otherwise than by deleting them."""
@@ -172,8 +176,8 @@ class _Repair:
         if not lost:
             return
         if not restore_request(home) and (home / "episodes").exists():
-            write_json(home / REQUEST, pipeline.request_of(self.study).declared())
-        pipeline.have_recorded(self.study, self.session)
+            write_json(home / REQUEST, request_of(self.study).declared())
+        have_recorded(self.study, self.session)
         if {path.stem for path in lost if path.parent == home} & {EPISODE_TABLE}:
             demos = self.study.demos()
             write_episode_table(home, demos.episodes, demos.dev_episodes)
@@ -259,7 +263,7 @@ class _Repair:
         if not agents:
             return True
         predicted = study.forecast()
-        asked = {(run.id, predicted.flops) for run in pipeline.forecast_runs(study, predicted)}
+        asked = {(run.id, predicted.flops) for run in forecast_runs(study, predicted)}
         if not asked & agents:
             self.refused[folder.forecast] = (
                 f"the laws of isoclone {version('isoclone')} forecast another agent than the one "

@@ -22,8 +22,9 @@ from isoclone.demos.demonstrations import DONE
 from isoclone.remote import address_of
 from isoclone.report.compared import Compared, compared
 from isoclone.report.suite import write_suite
-from isoclone.study import pipeline, repair
+from isoclone.study import repair
 from isoclone.study.folder import SUITE_FILE, is_suite
+from isoclone.study.jobs import failures
 from isoclone.study.session import Session
 from isoclone.study.spec import StudySpec
 from isoclone.study.study import Study
@@ -165,7 +166,7 @@ class SuiteFolder:
         reasons.pop(study.spec.name, None)
         try:
             repair.run(study, session)
-            failed = pipeline.failures(study)
+            failed = failures(study)
             tested = study.tested().point
             if tested is not None and tested.status == "failed":
                 failed = f"the forecast agent failed: {tested.reason}"
