@@ -1,21 +1,21 @@
 """The eight Atari games of Tuyls et al. 2023, one study each, on one page.
 
     isoclone plan studies/atari8.py
-    isoclone run studies/atari8.py                           # look-ahead plays first: hours
+    isoclone run studies/atari8.py                           # scripted players play first: minutes
+    isoclone run studies/atari8.py --expert lookahead        # stronger, and hardly to be imitated
     isoclone run studies/atari8.py --demos demos/atari8      # of folders named after the studies
     isoclone run studies-out/atari8                          # go on with it
 
 Budgets are sized so that the best sizes see no sample much more than twice, as in the paper: beyond
-that, dev loss tells of the small recording, not of the law. A game takes less than ten minutes on
-two cores once its demonstrations are there; `plan` says how long look-ahead records them.
+that, dev loss tells of the small recording, not of the law.
 """
 
 import isoclone as ic
 from isoclone.study.builtins import for_atari
 
-GAMES = (  # those that look-ahead plays fastest first
-    "SpaceInvaders", "Phoenix", "Qbert", "NameThisGame", "Breakout", "Boxing", "BattleZone",
-    "BankHeist",
+GAMES = (
+    "SpaceInvaders", "Boxing", "Qbert", "BattleZone", "Phoenix", "BankHeist", "NameThisGame",
+    "Breakout",
 )  # fmt: skip
 
 suite = ic.Suite(

@@ -11,7 +11,7 @@ import pytest
 from isoclone.base.errors import DataError, SpecError, UnknownNameError
 from isoclone.experts import EXPERTS, View, expert, expert_names, score_expert
 from isoclone.experts.base import RandomExpert
-from isoclone.experts.scripted import FIRE, LEFT, NOOP, RIGHT, between_walls
+from isoclone.experts.scripts.breakout import FIRE, LEFT, NOOP, RIGHT, between_walls
 from isoclone.games import game
 from isoclone.games.random_scores import RANDOM_SCORES, random_score
 

@@ -156,7 +156,7 @@ def test_the_papers_eight_games_are_a_suite():
     eight = run_file(ROOT / "studies" / "atari8.py")["suite"]
     assert len(eight.studies) == 8
     assert {spec.samples for spec in eight.studies} == {100_000}
-    assert {spec.expert for spec in eight.studies} == {"lookahead"}
+    assert {spec.expert for spec in eight.studies} == {"scripted"}
 
 
 # ---------------------------------------------------------------------- where the law fails

@@ -7,7 +7,7 @@ from typing import Any
 from isoclone.base.errors import SpecError
 from isoclone.base.registry import is_reference, resolved
 from isoclone.base.tables import GAMES, STUDIES
-from isoclone.study.spec import StudySpec
+from isoclone.study.spec import StudySpec, usual_expert
 from isoclone.training.recipes import LEAN
 
 TOY = StudySpec(
@@ -78,13 +78,14 @@ def builtin_names() -> list[str]:
 
 
 def for_atari(name: str) -> StudySpec:
-    """Return a study of any Atari game, on look-ahead's demonstrations."""
+    """Return a study of any Atari game, on its scripted player's games, else on look-ahead's."""
     from isoclone.games import game
 
+    the_game = game(name)
     return BREAKOUT.replace(
         name=name.replace("/", "-").lower(),
-        game=game(name).name,
-        expert="lookahead",
+        game=the_game.name,
+        expert=usual_expert(the_game),
         samples=50_000,
         widths=(2, 3, 5, 8, 13),
         budgets_flops=(2e10, 7e10, 2e11, 7e11),

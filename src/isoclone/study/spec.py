@@ -388,17 +388,18 @@ def spec_from_fields(
     given["recipe"] = chosen.to_json() if hasattr(chosen, "to_json") else chosen
     if "expert" not in given:
         clones = not isinstance(given["recipe"], dict) or imitates(given["recipe"])
-        given["expert"] = _usual_expert(game, given.get("game_options")) if clones else NOBODY
+        known = given.get("game_options")
+        options = known if isinstance(known, dict) else {}  # others are refused with other fields
+        given["expert"] = usual_expert(make_game(game, **options)) if clones else NOBODY
     try:
         return StudySpec(name=given.pop("name", name), game=game, **given)
     except TypeError as error:
         raise SpecError(f"study: {error}") from error
 
 
-def _usual_expert(name: str, options: Any) -> str:
+def usual_expert(the_game: Game) -> str:
     """Return the expert that plays if none is named: the game's script, else look-ahead."""
-    known = options if isinstance(options, dict) else {}  # others are refused with the other fields
-    return "scripted" if scripted_variants(make_game(name, **known)) else "lookahead"
+    return "scripted" if scripted_variants(the_game) else "lookahead"
 
 
 def _check_numbers(spec: StudySpec) -> None:
