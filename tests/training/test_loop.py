@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from isoclone.agents.checkpoint import load_checkpoint, load_tensors
+from isoclone.agents.checkpoint import load_checkpoint, load_tensors, save_tensors
 from isoclone.base.errors import CheckpointError, SpecError
 from isoclone.base.records import Run
 from isoclone.policies import make_policy, policy_layout
@@ -68,6 +68,46 @@ def test_resumed_training_is_bit_identical(toy_demos, breakout_demos, tmp_path, 
     assert resumed.progress == whole.progress
     assert resumed.progress.step == 60
     assert_identical(everything(resumed), everything(whole))
+
+
+def as_saved_formerly(made: Trainer) -> None:
+    """Write a trainer's state as it was written before it told parameters apart."""
+    made.save()
+    tensors, metadata = load_tensors(made.state_path)
+    kept = {name: t for name, t in tensors.items() if not name.startswith(("average", "adam."))}
+    adam = {f"adam.{name}": t for name, t in made.optimiser.state[made.flat.values].items()}
+    save_tensors(made.state_path, {**kept, "average": made.average, **adam}, metadata)
+
+
+@pytest.mark.parametrize("policy", ["mlp", "cnn", "cnn-lstm"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_state_written_formerly_goes_on_to_the_same_bits(
+    toy_demos, breakout_demos, tmp_path, policy, cut
+):
+    """Weights of pictures that are cut into blocks lie otherwise in memory than in the file."""
+    demos, steps = breakout_demos if cut else toy_demos, [5, 12]
+    whole, part = (trainer(demos, tmp_path / name, policy) for name in ("whole", "part"))
+    samples = [n * whole.flops_per_sample * whole.recipe.batch_size for n in steps]
+    whole.train_until(samples[1])
+    part.train_until(samples[0])
+    as_saved_formerly(part)
+    again = trainer(demos, tmp_path / "part", policy)
+    assert again.progress.step == steps[0]
+    again.train_until(samples[1])
+    assert_identical(everything(again), everything(whole))
+
+
+@pytest.mark.parametrize("kind", ["average", "adam.exp_avg", "adam.exp_avg_sq"])
+def test_a_state_holds_each_parameters_part_and_is_refused_without_one(toy_demos, tmp_path, kind):
+    made = trainer(toy_demos, tmp_path)
+    made.train_until(3 * made.flops_per_sample * made.recipe.batch_size)
+    tensors, metadata = everything(made), load_tensors(made.state_path)[1]
+    shapes = {name: p.shape for name, p in made.module.named_parameters()}
+    assert {name: tensors[f"{kind}.{name}"].shape for name in shapes} == shapes
+    del tensors[f"{kind}.{next(iter(shapes))}"]
+    save_tensors(made.state_path, tensors, metadata)
+    with pytest.raises(CheckpointError, match="does not fit the run"):
+        trainer(toy_demos, tmp_path)
 
 
 def test_one_long_vector_trains_as_the_separate_tensors_would(breakout_demos, tmp_path):
@@ -249,8 +289,6 @@ def test_a_damaged_checkpoint_is_named(checkpoint, damage):
 def test_a_checkpoint_that_is_not_the_policy_it_says_is_refused(checkpoint):
     import json
 
-    from isoclone.agents.checkpoint import save_tensors
-
     _, path = checkpoint
     tensors, metadata = load_tensors(path)
     said = "does not hold the policy it says"
@@ -272,8 +310,6 @@ def test_a_checkpoint_that_is_not_the_policy_it_says_is_refused(checkpoint):
 
 
 def test_weights_that_are_not_numbers_are_refused(checkpoint):
-    from isoclone.agents.checkpoint import save_tensors
-
     _, path = checkpoint
     tensors, metadata = load_tensors(path)
     tensors["encoder.mean"] = torch.full_like(tensors["encoder.mean"], math.nan)

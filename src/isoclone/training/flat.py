@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+State = dict[str, torch.Tensor]
+
 
 class FlatParameters:
     """Trainable parameters as views of `values` (n,), their gradients as views of `values.grad`.
@@ -41,7 +43,61 @@ class FlatParameters:
             for name, shape, stride, start in self._layout
         }
 
+    def saved(self, average: torch.Tensor, optimiser: torch.optim.Optimizer) -> State:
+        """Return an average (n,) and the state of `values`' optimiser as tensors for a file.
+
+        Each parameter's part is a tensor of its own, in the usual order of its elements: the file
+        does not depend on how parameters lie in memory.
+        """
+        tensors = self._apart("average", average)
+        for state in optimiser.state.values():
+            for name, value in state.items():
+                kind = f"adam.{name}"
+                tensors |= self._apart(kind, value) if value.dim() else {kind: value}
+        return tensors
+
+    def holds(self, tensors: State) -> bool:
+        """Return whether a file's tensors are what `saved` makes for these parameters, or older."""
+        return all(self._fits(kind, tensors) for kind in ("average", *_kinds(tensors)))
+
+    def restore(
+        self, tensors: State, average: torch.Tensor, optimiser: torch.optim.Optimizer
+    ) -> None:
+        """Load what `saved` returned, from tensors that hold it."""
+        average.copy_(self._vector("average", tensors))
+        adam = {kind.partition(".")[2]: self._vector(kind, tensors) for kind in _kinds(tensors)}
+        if adam:
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": {0: adam}})
+
+    def _apart(self, kind: str, vector: torch.Tensor) -> State:
+        return {f"{kind}.{name}": part for name, part in self.views(vector).items()}
+
+    def _fits(self, kind: str, tensors: State) -> bool:
+        whole = tensors.get(kind)
+        if whole is not None:
+            return whole.dim() == 0 or whole.shape == self.values.shape
+        wanted = {f"{kind}.{name}": shape for name, shape, _, _ in self._layout}
+        return not wanted.items() - {name: part.shape for name, part in tensors.items()}.items()
+
+    def _vector(self, kind: str, tensors: State) -> torch.Tensor:
+        """Return a vector (n,), or a number, from a file's tensors.
+
+        Older files hold a vector whole, as it lay in memory. Their runs knew one memory layout
+        only, that which the policy is made with, and so have these parameters.
+        """
+        if kind in tensors:
+            return tensors[kind]
+        vector = self.values.detach().clone()
+        for name, part in self.views(vector).items():
+            part.copy_(tensors[f"{kind}.{name}"])
+        return vector
+
     def zero_grad(self) -> None:
         """Set the gradients to zero, in place."""
         assert self.values.grad is not None
         self.values.grad.zero_()
+
+
+def _kinds(tensors: State) -> list[str]:
+    """Return what an optimiser keeps, by the names in a file: 'adam.step', 'adam.exp_avg'."""
+    return sorted({".".join(name.split(".")[:2]) for name in tensors if name.startswith("adam.")})

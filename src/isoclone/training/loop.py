@@ -36,14 +36,12 @@ from isoclone.policies import policy_flops
 from isoclone.policies.factors import total_nats
 from isoclone.training.curve import Curve
 from isoclone.training.device import precision_for
-from isoclone.training.flat import FlatParameters
+from isoclone.training.flat import FlatParameters, State
 from isoclone.training.learner import SAVE_SECONDS, Diverged, Tell, TrainProgress, share_of_last
 from isoclone.training.recipes import Recipe
 
 READ_STEPS = 50  # no more often is a GPU waited for, to read losses; a CPU has them at once
 LOSS_AVERAGE = 8.0  # the reported training loss gives step s the weight s^8
-
-State = dict[str, torch.Tensor]
 
 
 @dataclass
@@ -320,10 +318,8 @@ class Trainer:
         """
         self.read_losses()
         tensors = {f"weights.{k}": v for k, v in self.module.state_dict().items()}
-        tensors["average"] = self.average
+        tensors |= self.flat.saved(self.average, self.optimiser)
         tensors["curve"] = self.curve.tensor()
-        for state in self.optimiser.state.values():
-            tensors |= {f"adam.{name}": value for name, value in state.items()}
         for name in self.carried[0]:
             mine = torch.cat([state[name] for state in self.carried])
             tensors[f"carried.{name}"] = distributed.gather(mine)
@@ -351,13 +347,13 @@ class Trainer:
         """
         if metadata.get("run_id") != self.run.id:
             raise CheckpointError(f"{self.state_path} belongs to another run; delete it")
-        weights = {f"weights.{name}": v.shape for name, v in self.module.state_dict().items()}
-        wanted = {**weights, "average": self.average.shape}
+        wanted = {f"weights.{name}": v.shape for name, v in self.module.state_dict().items()}
         found = {name: tensor.shape for name, tensor in tensors.items()}
         progress = {f.name: metadata.get(f.name) for f in fields(TrainProgress)}
         numbers = all(isinstance(value, int | float) for value in progress.values())
         carried = all(f"carried.{name}" in found for name in self.carried[0])
-        if not numbers or not carried or wanted.items() - found.items():
+        fits = self.flat.holds(tensors) and not wanted.items() - found.items()
+        if not numbers or not carried or not fits:
             raise CheckpointError(f"{self.state_path} does not fit the run; delete it")
         try:
             curve = Curve.restored(tensors["curve"], metadata["curve_seconds"])
@@ -368,12 +364,9 @@ class Trainer:
     def _restore(self, tensors: State, progress: TrainProgress, curve: Curve) -> None:
         self.progress, self.curve, self._unread = progress, curve, []
         self.module.load_state_dict(under(tensors, "weights."))
-        self.average.copy_(tensors["average"])
+        self.flat.restore(tensors, self.average, self.optimiser)
         for name in self.carried[0]:
             mine = tensors[f"carried.{name}"][distributed.share(self.feed.lanes)]
             parts = mine.tensor_split(len(self.carried))
             for state, part in zip(self.carried, parts, strict=True):
                 state[name].copy_(part)
-        adam = under(tensors, "adam.")
-        if adam:
-            self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": {0: adam}})

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from isoclone.agents.checkpoint import load_checkpoint
+from isoclone.agents.checkpoint import load_checkpoint, load_tensors, save_tensors
 from isoclone.base.errors import CheckpointError, ExecutionError, SpecError
 from isoclone.base.records import Run
 from isoclone.evaluation.rollout import rollout
@@ -93,6 +93,25 @@ def test_a_run_killed_after_every_iteration_has_the_same_weights(
     assert torch.equal(killed.average, whole.average)
     assert killed.counts == whole.counts
     assert timeless(killed) == timeless(whole)
+
+
+@pytest.mark.parametrize(("of", "policy"), [("atari/Breakout", "cnn"), ("recall", "mlp-lstm")])
+def test_a_state_written_before_it_told_parameters_apart_goes_on(
+    start: Start, of: str, policy: str
+) -> None:
+    settings = dataclasses.replace(SHORT, average=8.0)
+    whole = start(of, policy, settings)
+    whole.iterate()
+    whole.save()
+    tensors, metadata = load_tensors(whole.state_path)
+    kept = {name: t for name, t in tensors.items() if not name.startswith(("average", "adam."))}
+    adam = {f"adam.{name}": t for name, t in whole.optimiser.state[whole.flat.values].items()}
+    save_tensors(whole.state_path, {**kept, "average": whole.average, **adam}, metadata)
+    again = start(of, policy, settings).resume()
+    for trainer in (whole, again):
+        trainer.iterate()
+    assert torch.equal(again.flat.values, whole.flat.values)
+    assert torch.equal(again.average, whole.average)
 
 
 @pytest.mark.parametrize("lives", [False, True])

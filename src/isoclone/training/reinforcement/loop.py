@@ -41,7 +41,7 @@ from isoclone.policies import policy_layout
 from isoclone.policies.encode import FrameEncoder, fit_encoder
 from isoclone.policies.factors import nats
 from isoclone.training.device import precision_for
-from isoclone.training.flat import FlatParameters
+from isoclone.training.flat import FlatParameters, State
 from isoclone.training.learner import SAVE_SECONDS, Diverged, Tell, TrainProgress, share_of_last
 from isoclone.training.reinforcement.actor_critic import (
     ActorCritic,
@@ -62,8 +62,6 @@ TRAINED_IN = 2**40  # seeds of training episodes begin here: no policy is judged
 SHUFFLED = 2  # key of the chance that draws minibatches, beside the run's seed
 RANDOM_SLOTS, RANDOM_STEPS = 8, 256  # of random play, for an encoder's statistics
 GROWTH = 1.06  # samples of a row of the curve over those of the row before
-
-State = dict[str, torch.Tensor]
 
 
 @dataclass
@@ -437,9 +435,7 @@ class PpoTrainer:
         """Save the whole state, the episodes under way included."""
         tensors, player = self.player.saved()
         tensors |= {f"weights.{k}": v for k, v in self.module.state_dict().items()}
-        tensors["average"] = self.average
-        for state in self.optimiser.state.values():
-            tensors |= {f"adam.{name}": value for name, value in state.items()}
+        tensors |= self.flat.saved(self.average, self.optimiser)
         save_tensors(
             self.state_path,
             tensors,
@@ -470,7 +466,7 @@ class PpoTrainer:
             raise CheckpointError(f"{self.state_path} belongs to another run; delete it")
         wanted = {f"weights.{name}": v.shape for name, v in self.module.state_dict().items()}
         found = {name: tensor.shape for name, tensor in tensors.items()}
-        if {**wanted, "average": self.average.shape}.items() - found.items():
+        if wanted.items() - found.items() or not self.flat.holds(tensors):
             raise CheckpointError(f"{self.state_path} does not fit the run; delete it")
         try:
             progress, counts = TrainProgress(**about["progress"]), Counts(**about["counts"])
@@ -482,10 +478,7 @@ class PpoTrainer:
         self.progress, self.counts, self.updates = progress, counts, updates
         self.curve, self._since, self._player = curve, since, player
         self.module.load_state_dict(under(tensors, "weights."))
-        self.average.copy_(tensors["average"])
-        adam = under(tensors, "adam.")
-        if adam:
-            self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": {0: adam}})
+        self.flat.restore(tensors, self.average, self.optimiser)
         return self
 
 
