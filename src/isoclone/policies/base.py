@@ -148,10 +148,17 @@ def layout_of(module: torch.nn.Module) -> str:
 
 def policy_layout(name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any) -> str:
     """Return a policy's layout, read from a module without storage."""
+    return layout_of(made_without_storage(name, width, frame, n_actions, **options))
+
+
+def made_without_storage(
+    name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any
+) -> torch.nn.Module:
+    """Make a policy module whose parameters have shapes and no values."""
     import torch
 
     with torch.device("meta"):
-        return layout_of(make_policy(name, width, frame, n_actions, **options))
+        return make_policy(name, width, frame, n_actions, **options)
 
 
 def policy_params(name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any) -> int:

@@ -38,6 +38,7 @@ from isoclone.training.curve import Curve
 from isoclone.training.device import precision_for
 from isoclone.training.flat import FlatParameters, State
 from isoclone.training.learner import SAVE_SECONDS, Diverged, Tell, TrainProgress, share_of_last
+from isoclone.training.memory_format import arranged
 from isoclone.training.recipes import Recipe
 
 READ_STEPS = 50  # no more often is a GPU waited for, to read losses; a CPU has them at once
@@ -99,7 +100,7 @@ class Trainer:
             run.flop_convention,
             **run.policy_options,
         )
-        self.module = self._fresh_module()
+        self.module = arranged(self._fresh_module(), recipe.memory_format_at(run.width))
         self.feed = source.feed(self.module, recipe.batch_size, run.seed, device, self.dtype)
         self.carried = self._initial_state()
         self.flat = FlatParameters(self.module)

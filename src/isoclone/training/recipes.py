@@ -16,7 +16,13 @@ from isoclone.training.reinforcement.recipe import PPO, PPO_ATARI, PpoRecipe
 
 SCHEDULES = ("constant", "inverse_sqrt", "cosine")
 PRECISIONS = ("auto", "float32", "bfloat16")
-LATER = {"clip_norm": 0.0, "accumulate": 1}
+MEMORY_FORMATS = ("contiguous", "channels_last")
+LATER = {
+    "clip_norm": 0.0,
+    "accumulate": 1,
+    "memory_format": "contiguous",
+    "memory_format_but": (),
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,9 @@ class Recipe:
     `clip_norm` is the largest norm of a gradient; longer ones are shortened to it (0: none are).
     `accumulate` cuts a batch into so many parts whose gradients are added up, to save memory: the
     result is the same except for rounding.
+    `memory_format` is how the weights of convolutions lie in memory, 'contiguous' (as the policy is
+    made) or 'channels_last'; widths in `memory_format_but` take the other one. For 'auto' a study
+    measures which is faster. The results are the same except for rounding.
     """
 
     name: str
@@ -52,6 +61,8 @@ class Recipe:
     precision: str = "auto"
     clip_norm: float = 0.0
     accumulate: int = 1
+    memory_format: str = "contiguous"
+    memory_format_but: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -74,6 +85,8 @@ class Recipe:
             "accumulate": 1 <= self.accumulate <= self.batch_size,
             "frames": self.frames in ("unit", "standardise"),
             "precision": self.precision in PRECISIONS,
+            "memory_format": self.memory_format in ("auto", *MEMORY_FORMATS),
+            "memory_format_but": self.memory_format != "auto" or not self.memory_format_but,
         }
         for field, fine in checks.items():
             if not fine:
@@ -82,6 +95,16 @@ class Recipe:
     def rate_at(self, width: int) -> float:
         """Return the peak learning rate for a width."""
         return self.learning_rate * (width / self.width_base) ** -self.width_power
+
+    def memory_format_at(self, width: int) -> str:
+        """Return how the weights lie in memory at a width: 'contiguous' or 'channels_last'.
+
+        Without a study that measures it, 'auto' is 'contiguous'.
+        """
+        usual = MEMORY_FORMATS[0] if self.memory_format == "auto" else self.memory_format
+        if width not in self.memory_format_but:
+            return usual
+        return next(name for name in MEMORY_FORMATS if name != usual)
 
     def sample_flops(self, *policy: Any, **options: Any) -> float:
         """Return the FLOPs of training on one sample; arguments as `policy_flops`."""
@@ -102,8 +125,9 @@ class Recipe:
         Fields that were added later are left out at their defaults, so that recipes keep their
         identity.
         """
-        fields = {**dataclasses.asdict(self), "betas": list(self.betas)}
-        return {k: v for k, v in fields.items() if k not in LATER or v != LATER[k]}
+        fields = dataclasses.asdict(self)
+        kept = {k: v for k, v in fields.items() if k not in LATER or v != LATER[k]}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Recipe:
