@@ -269,6 +269,7 @@ def _writing_fails(folder: Path) -> str | None:
 
 def _study(study: Study, workers: int) -> Iterator[Finding]:
     plan = study.plan(workers)
+    yield from (Finding(OK, "chosen", said) for said in study.chosen())
     yield _time(plan)
     yield _space(study, plan)
     yield from _room(study, plan, workers)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -293,18 +293,24 @@ def _attempt(what: str, function: Callable[..., Any], *args: Any) -> Any:
 
 def _seconds_per_sample(spec: StudySpec, width: int, frames: np.ndarray) -> tuple[float, float]:
     """Measure (seconds, FLOPs) of one training sample of a width, on made-up frames."""
+    with one_thread(), tempfile.TemporaryDirectory() as folder:
+        return without_compiler(_pace, lambda: fresh_learner(spec, width, frames, Path(folder)))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute as a worker does, on one thread."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            return without_compiler(_pace, lambda: _learner(spec, width, frames, Path(folder)))
+        yield
     finally:
         torch.set_num_threads(threads)
 
 
-def _learner(spec: StudySpec, width: int, frames: np.ndarray, folder: Path) -> Learner:
+def fresh_learner(spec: StudySpec, width: int, frames: np.ndarray, folder: Path) -> Learner:
     """Return a run of a width at its beginning; one that imitates learns from made-up samples."""
     from isoclone.training.loop import Trainer
     from isoclone.training.reinforcement.loop import PpoTrainer

@@ -25,6 +25,7 @@ from isoclone.report.facts import DemosFacts, Facts, SweepFacts, TrainingFacts
 from isoclone.study.builtins import builtin
 from isoclone.study.fit import fit_law, forecast_agents
 from isoclone.study.plan import RULES
+from isoclone.study.precision import keep_settled
 from isoclone.study.spec import StudySpec, demos_path
 from isoclone.study.study import Study
 
@@ -220,5 +221,5 @@ def _is_builtin(spec: StudySpec) -> bool:
         known = builtin(spec.name)
     except IsocloneError:
         return False
-    settled = {**known.recipe, "precision": spec.recipe.get("precision")}
-    return known.replace(recipe=settled, expert_identity=spec.expert_identity) == spec
+    known = keep_settled(known, spec)
+    return known.replace(expert_identity=spec.expert_identity) == spec

@@ -2,52 +2,125 @@
 
 Many processors have instructions for bfloat16, and on some they are slower than those of float32;
 and a small network loses more to casting than it gains. So the recipe's 'auto' is settled by the
-time that the study's own sizes take. The choice is written into the study with these times, and
-every machine that goes on with it trains alike.
+time that the study's own sizes take, and with it how weights lie in memory, on which it depends
+which precision is faster. The choice is written into the study with these times, and every machine
+that goes on with it trains alike.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
+import numpy as np
+
 from isoclone.base.errors import ExecutionError
 from isoclone.base.formatting import duration
 from isoclone.study.estimate import some_frames, train_seconds
+from isoclone.study.memory_format import (
+    SIZE_SECONDS,
+    FormatTimes,
+    format_times,
+    has_formats,
+    in_format,
+    with_fastest,
+)
 from isoclone.study.spec import StudySpec
 from isoclone.training.device import PRECISIONS_TIMED, precision_for
+from isoclone.training.recipes import MEMORY_FORMATS, Recipe
 
 Times = dict[str, float]
 GAIN = 1.1  # by so much must the faster one win over float32, which is the more exact
 ROUNDS = 2  # of timing, in turn; the faster time counts, as other work on the machine only slows
+SHARE = 0.02  # of all training that timing memory formats may take
 
 
-def settle_precision(
-    spec: StudySpec, device: str, there: StudySpec | None = None
-) -> tuple[StudySpec, Times]:
-    """Replace the precision 'auto'; return the specification, and what it was chosen by.
+@dataclass(frozen=True)
+class Settled:
+    """A specification without 'auto', and what it was chosen by.
 
-    Args:
-        there: the specification of the study that is there already, whose precision is kept.
-
-    Returns:
-        The specification, and the seconds of all training on one core by precision; no times where
-        there was nothing to choose, or the policy or the game kept failing: then it is float32.
+    `times` are the seconds of all training on one core by precision, each in the memory formats
+    that suit it; none where there was nothing to choose, or the policy or the game kept failing.
     """
-    if spec.recipe.get("precision", "auto") != "auto":
-        return spec, {}
-    if there is not None:
-        return _with(spec, there.recipe["precision"]), {}
-    if device != "cpu" or precision_for("auto", device) == "float32":
-        return _with(spec, precision_for("auto", device)), {}
+
+    spec: StudySpec
+    times: Times = field(default_factory=dict)
+    formats: list[FormatTimes] = field(default_factory=list)
+
+
+def settle(spec: StudySpec, device: str) -> Settled:
+    """Replace 'auto' for precision and memory format by what is faster here.
+
+    Where nothing can be timed it is float32 and contiguous.
+    """
+    names, plain = _precisions(spec, device), _without_auto(spec)
+    timed = device == "cpu" and spec.recipe.get("memory_format") == "auto" and has_formats(spec)
+    if len(names) == 1 and not timed:
+        return Settled(_with(plain, names[0]))
+    candidates = {name: _with(plain, name) for name in names}
     try:
         frames = some_frames(spec.make_game())
-        rounds = [
-            {name: train_seconds(_with(spec, name), frames) for name in PRECISIONS_TIMED}
-            for _ in range(ROUNDS)
-        ]
+        times = _timed(candidates, frames)
     except ExecutionError:  # a plan, or the runs, will say what is wrong
-        return _with(spec, "float32"), {}
-    times = {name: min(each[name] for each in rounds) for name in PRECISIONS_TIMED}
-    fastest = min(times, key=lambda name: times[name] * (1.0 if name == "float32" else GAIN))
-    return _with(spec, fastest), times
+        return Settled(candidates[names[0]])
+    formats = list[FormatTimes]()
+    if timed and SIZE_SECONDS * len(names) * len(spec.widths) < SHARE * min(times.values()):
+        candidates, formats = _formatted(candidates, frames)
+        if len(names) > 1:
+            times |= _timed({k: v for k, v in candidates.items() if _departs(v)}, frames)
+    fastest = min(times, key=lambda name: times[name] * (1.0 if name == names[0] else GAIN))
+    return Settled(candidates[fastest], times if len(names) > 1 else {}, formats)
+
+
+def keep_settled(spec: StudySpec, there: StudySpec) -> StudySpec:
+    """Replace 'auto' by what was chosen when the study that is there already was made."""
+    if spec.recipe.get("precision", "auto") == "auto":
+        spec = _with(spec, there.recipe["precision"])
+    if spec.recipe.get("memory_format") == "auto" and there.imitates:
+        known = Recipe.from_json(there.recipe)
+        spec = in_format(spec, known.memory_format, known.memory_format_but)
+    return spec
+
+
+def _precisions(spec: StudySpec, device: str) -> list[str]:
+    """Return those to choose among: float32 first, unless only one is possible."""
+    named = spec.recipe.get("precision", "auto")
+    if named != "auto":
+        return [named]
+    best = precision_for("auto", device)
+    return [best] if device != "cpu" or best == "float32" else list(PRECISIONS_TIMED)
+
+
+def _without_auto(spec: StudySpec) -> StudySpec:
+    auto = spec.recipe.get("memory_format") == "auto"
+    return in_format(spec, MEMORY_FORMATS[0]) if auto else spec
+
+
+def _timed(candidates: dict[str, StudySpec], frames: np.ndarray) -> Times:
+    """Return the seconds of all training of each candidate; several are timed in turn."""
+    rounds = [
+        {name: train_seconds(candidate, frames) for name, candidate in candidates.items()}
+        for _ in range(ROUNDS if len(candidates) > 1 else 1)
+    ]
+    return {name: min(each[name] for each in rounds) for name in candidates}
+
+
+def _formatted(
+    candidates: dict[str, StudySpec], frames: np.ndarray
+) -> tuple[dict[str, StudySpec], list[FormatTimes]]:
+    """Return candidates in the memory formats that suit them, and what these were chosen by.
+
+    A policy of somebody else may not run with channels last: then all stay contiguous.
+    """
+    try:
+        rows = {name: format_times(each, frames) for name, each in candidates.items()}
+    except ExecutionError:
+        return candidates, []
+    chosen = {name: with_fastest(each, rows[name]) for name, each in candidates.items()}
+    return chosen, [row for each in rows.values() for row in each]
+
+
+def _departs(spec: StudySpec) -> bool:
+    return any(name.startswith("memory_format") for name in spec.recipe)
 
 
 def said_of(times: Times, chosen: str) -> str:

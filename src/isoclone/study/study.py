@@ -34,8 +34,9 @@ from isoclone.study.estimate import Plan, plan
 from isoclone.study.fit import compare_laws, fit_law, forecast_agents
 from isoclone.study.folder import HEAVY, STUDY_FILE, StudyFolder
 from isoclone.study.journal import Journal
+from isoclone.study.memory_format import FormatTimes, said_of_formats
 from isoclone.study.plan import Sweep, flops_spent, grid_flops, next_cells
-from isoclone.study.precision import said_of, settle_precision
+from isoclone.study.precision import keep_settled, said_of, settle
 from isoclone.study.spec import StudySpec, demos_path, spec_from_fields, with_identity
 
 if TYPE_CHECKING:
@@ -60,12 +61,26 @@ def _check_imports(spec: StudySpec, modules: Sequence[str]) -> None:
         raise SpecError(f"{error}; the study was made with {flags}: give that again") from error
 
 
+def _formats(path: Path, data: dict[str, Any]) -> list[FormatTimes]:
+    try:
+        return [FormatTimes.from_json(row) for row in data.get("sample_seconds", [])]
+    except TypeError as error:
+        raise StoreError(f"{path / STUDY_FILE} is damaged: sample_seconds: {error}") from error
+
+
 class Study:
     """A study in a directory. Make one with `create`, go on with one by `open`."""
 
-    def __init__(self, path: Path, spec: StudySpec, times: dict[str, float] | None = None):
+    def __init__(
+        self,
+        path: Path,
+        spec: StudySpec,
+        times: dict[str, float] | None = None,
+        formats: Sequence[FormatTimes] = (),
+    ):
         self.path, self.spec = path, spec
         self.times = times or {}  # seconds of all training by precision, if both were timed
+        self.formats = list(formats)  # what memory formats were chosen by, if they were timed
         self.folder = StudyFolder(path)
         self._vouched = True  # False if the specification comes from the directory alone
         self._fitted: tuple[Any, FittedLaw] | None = None  # the laws, and what they were fitted to
@@ -100,7 +115,7 @@ class Study:
         place, path = address_of(path) or path, local(path, but=HEAVY)
         if StudyFolder(path).holds_study():
             study = cls.open(path)
-            spec, _ = settle_precision(spec, device, study.spec)
+            spec = keep_settled(spec, study.spec)
             study.spec.refuse_other(with_identity(spec, study.spec), study.place)
             bring_clones(path, study.spec)  # if whoever made the study was killed before
             study._vouched = True
@@ -109,12 +124,16 @@ class Study:
             raise SpecError(f"{place} is not empty and holds no study; choose another directory")
         check_clones(spec)
         spec.check_expert()
-        spec, times = settle_precision(with_identity(spec), device)
-        more = {"train_seconds": times, "imports": list(trusted_modules())}
+        made = settle(with_identity(spec), device)
+        more = {
+            "train_seconds": made.times,
+            "sample_seconds": [row.to_json() for row in made.formats],
+            "imports": list(trusted_modules()),
+        }
         told = {name: value for name, value in more.items() if value}
-        StudyFolder(path).write_spec({"format": FORMAT, "spec": spec.to_json(), **told})
-        bring_clones(path, spec)
-        return cls(path, spec, times)
+        StudyFolder(path).write_spec({"format": FORMAT, "spec": made.spec.to_json(), **told})
+        bring_clones(path, made.spec)
+        return cls(path, made.spec, made.times, made.formats)
 
     @classmethod
     def open(cls, path: str | Path) -> Study:
@@ -137,7 +156,7 @@ class Study:
             raise StoreError(f"{place} has study format {number}; update isoclone to open it")
         spec = StudySpec.from_json(data["spec"], costs=False)
         _check_imports(spec, data.get("imports", []))
-        study = cls(path, spec, data.get("train_seconds", {}))
+        study = cls(path, spec, data.get("train_seconds", {}), _formats(path, data))
         study._vouched = False
         return study
 
@@ -305,9 +324,17 @@ class Study:
         sweep = self.sweep([point for point in points if point.role == "sweep"])
         finished = sweep.complete and any(point.role == "forecast" for point in points)
         planned = plan(self.spec, recorded, points, workers, finished)
-        if self.times:
-            planned.notes.append(said_of(self.times, self.spec.recipe["precision"]))
+        planned.notes.extend(self.chosen())
         return planned
+
+    def chosen(self) -> list[str]:
+        """Return in words what was chosen by measurement when the study was made, and by what."""
+        precision, said = self.spec.recipe["precision"], []
+        if self.times:
+            said.append(said_of(self.times, precision))
+        if self.formats:
+            said.append(said_of_formats(self.formats, precision))
+        return said
 
     def _recorded(self) -> Demonstrations | None:
         """Return the demonstrations, unless `run` has to record them, or their table, first."""

@@ -158,6 +158,7 @@ LEAN = Recipe(
     frames="standardise",
     betas=(0.9, 0.99),
     width_power=0.3,
+    memory_format="auto",
 )
 
 RECIPES.add("paper", lambda: PAPER)

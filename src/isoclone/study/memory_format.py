@@ -1,0 +1,132 @@
+"""Choose how the weights of a study's convolutions lie in memory: each of its sizes is timed.
+
+Channels last in memory halves a training step of some pictures and sizes, and lengthens that of
+others, by whether the processor's library has to rearrange what it is given. No rule was found
+that holds for two kinds of pictures, so each size takes a few steps either way (docs/log.md).
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from isoclone.base.records import Checked
+from isoclone.executors.serial import attempt
+from isoclone.policies.base import made_without_storage
+from isoclone.policies.compiler import without_compiler
+from isoclone.study.estimate import fresh_learner, one_thread
+from isoclone.study.spec import StudySpec
+from isoclone.training.recipes import MEMORY_FORMATS
+
+GAIN = 1.1  # by so much must one win over that which is taken otherwise
+LEAST_TURNS, TURN_SECONDS = 4, 0.2  # of timing a size: steps either way in turn
+SIZE_SECONDS = 0.4  # about what timing a size takes, the making of its networks included
+
+
+@dataclass(frozen=True)
+class FormatTimes(Checked):
+    """CPU seconds of a training sample at a width and precision, by memory format."""
+
+    width: int
+    precision: str
+    contiguous: float
+    channels_last: float
+
+    @property
+    def gain(self) -> float:
+        """How many times as fast channels last is."""
+        return self.contiguous / self.channels_last
+
+
+def has_formats(spec: StudySpec) -> bool:
+    """Return whether the weights of a study's policy may lie in memory in two ways."""
+    from isoclone.training.memory_format import has_choice
+
+    the_game = spec.make_game()
+    shape = (spec.policy, spec.widths[0], the_game.frame, the_game.n_actions)
+    return has_choice(made_without_storage(*shape, **spec.policy_options))
+
+
+def format_times(spec: StudySpec, frames: np.ndarray) -> list[FormatTimes]:
+    """Time training steps of every size of a study, either way, in the precision of its recipe.
+
+    Args:
+        frames: of its game (n, *shape).
+
+    Raises:
+        ExecutionError: the policy kept failing.
+    """
+    precision = spec.recipe["precision"]
+    return [
+        FormatTimes(width, precision, *attempt(_sample_seconds, spec, width, frames))
+        for width in spec.widths
+    ]
+
+
+def with_fastest(spec: StudySpec, times: Sequence[FormatTimes]) -> StudySpec:
+    """Return the specification with the format that is faster on the whole, and its exceptions.
+
+    A width takes the other format where that wins by `GAIN`; sizes that come later take the usual
+    one.
+    """
+    usual = sum(math.log(row.gain) for row in times) > len(times) * math.log(GAIN)
+    but = [row.width for row in times if (1 / row.gain if usual else row.gain) >= GAIN]
+    if not usual and not but:
+        return in_format(spec, MEMORY_FORMATS[0])
+    return in_format(spec, MEMORY_FORMATS[usual], but)
+
+
+def in_format(spec: StudySpec, name: str, but: Sequence[int] = ()) -> StudySpec:
+    """Return the specification in a memory format, some widths in the other.
+
+    Recipes leave out what is as it was before there was a choice: they keep their identity.
+    """
+    chosen = {"memory_format": name} if name != MEMORY_FORMATS[0] else {}
+    more = {"memory_format_but": list(but)} if but else {}
+    old = {k: v for k, v in spec.recipe.items() if not k.startswith("memory_format")}
+    return spec.replace(recipe={**old, **chosen, **more})
+
+
+def said_of_formats(times: Sequence[FormatTimes], precision: str) -> str:
+    """Return in words what the memory formats of a precision were chosen by.
+
+    >>> said_of_formats([FormatTimes(8, "float32", 4.1e-4, 5e-4)], "float32")
+    'memory format, us a sample contiguous / channels last: width 8 410 / 500'
+    """
+    each = ", ".join(
+        f"{row.width} {1e6 * row.contiguous:.0f} / {1e6 * row.channels_last:.0f}"
+        for row in times
+        if row.precision == precision
+    )
+    return f"memory format, us a sample contiguous / channels last: width {each}"
+
+
+def _sample_seconds(spec: StudySpec, width: int, frames: np.ndarray) -> list[float]:
+    """Return the CPU seconds of a training sample by format: of the fastest of several steps."""
+    with one_thread(), ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        return without_compiler(_in_turn, spec, width, frames, folder)
+
+
+def _in_turn(spec: StudySpec, width: int, frames: np.ndarray, folder: Path) -> list[float]:
+    learners = [
+        fresh_learner(in_format(spec, name), width, frames, folder) for name in MEMORY_FORMATS
+    ]
+    best, turns, begun = [math.inf] * len(learners), 0, time.process_time()
+    for learner in learners:
+        learner.train_until(1.0)  # the first step is slow
+    while turns < LEAST_TURNS or time.process_time() - begun < TURN_SECONDS:
+        for i, learner in enumerate(learners):
+            before, samples = time.process_time(), learner.progress.samples
+            learner.train_until(learner.flops + 1.0)
+            spent = time.process_time() - before
+            best[i] = min(best[i], spent / (learner.progress.samples - samples))
+        turns += 1
+    return best
