@@ -73,6 +73,12 @@ class Registry:
         own = name in self._makers and not name.endswith("/")
         return own or bool(rest and f"{family}/" in self._makers) or is_reference(name)
 
+    def reference(self, name: str) -> str | None:
+        """Return "package.module:Name" of a maker that is registered so; None for any other."""
+        load_plugins()
+        maker = self._makers.get(name)
+        return maker if isinstance(maker, str) else None
+
     def names(self) -> list[str]:
         """Return all registered names, sorted."""
         load_plugins()

@@ -51,6 +51,8 @@ from isoclone.base.errors import SpecError
 from isoclone.base.tables import POLICIES
 from isoclone.games import FrameSpec
 from isoclone.policies.compiler import without_compiler
+from isoclone.policies.flops import cnn_flops_per_sample, count_params, flops_per_sample
+from isoclone.policies.known import known_policy
 
 if TYPE_CHECKING:
     import torch
@@ -89,9 +91,18 @@ class _Cost(NamedTuple):
 
 
 @functools.cache
-def _measured(
+def _cost(
     name: str, width: int, frame: FrameSpec, n_actions: int, options: tuple[tuple[str, Any], ...]
 ) -> _Cost:
+    """Return a policy's cost: by its layers where they are known, else as `_measured` counts it."""
+    known = known_policy(name, width, frame, n_actions, **dict(options))
+    if known is None:
+        return _measured(name, width, frame, n_actions, **dict(options))
+    forward = float(sum(layer.forward_flops() for layer in known.layers))
+    return _Cost(count_params(known.layers), forward, flops_per_sample(known.layers), False)
+
+
+def _measured(name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any) -> _Cost:
     """Count a policy's cost on a module without storage, by torch's own counter."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -105,8 +116,7 @@ def _measured(
                 (out[0] if is_recurrent(module) else out).sum().backward()
         return forward / samples, counter.get_total_flops() / samples
 
-    with torch.device("meta"):
-        module = make_policy(name, width, frame, n_actions, **dict(options))
+    module = made_without_storage(name, width, frame, n_actions, **options)
     costs = without_compiler(counted, module)
     params = sum(p.numel() for p in module.parameters() if p.requires_grad)
     return _Cost(params, *costs, is_recurrent(module))
@@ -147,7 +157,10 @@ def layout_of(module: torch.nn.Module) -> str:
 
 
 def policy_layout(name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any) -> str:
-    """Return a policy's layout, read from a module without storage."""
+    """Return a policy's layout, read from a module without storage where it is not known."""
+    known = known_policy(name, width, frame, n_actions, **options)
+    if known is not None:
+        return known.layout
     return layout_of(made_without_storage(name, width, frame, n_actions, **options))
 
 
@@ -163,14 +176,14 @@ def made_without_storage(
 
 def policy_params(name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any) -> int:
     """Count a policy's trainable parameters, without storage for them."""
-    return _measured(name, width, frame, n_actions, tuple(sorted(options.items()))).params
+    return _cost(name, width, frame, n_actions, tuple(sorted(options.items()))).params
 
 
 def policy_remembers(
     name: str, width: int, frame: FrameSpec, n_actions: int, **options: Any
 ) -> bool:
-    """Return whether a policy is recurrent, read from a module without storage."""
-    return _measured(name, width, frame, n_actions, tuple(sorted(options.items()))).recurrent
+    """Return whether a policy is recurrent."""
+    return _cost(name, width, frame, n_actions, tuple(sorted(options.items()))).recurrent
 
 
 def policy_flops(
@@ -186,9 +199,7 @@ def policy_flops(
     Raises:
         SpecError: the convention is not defined for this policy.
     """
-    from isoclone.policies.flops import cnn_flops_per_sample
-
-    cost = _measured(name, width, frame, n_actions, tuple(sorted(options.items())))
+    cost = _cost(name, width, frame, n_actions, tuple(sorted(options.items())))
     if convention == "exact":
         return cost.trained
     if convention == "3x-forward":

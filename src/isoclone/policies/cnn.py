@@ -26,7 +26,8 @@ from torch import nn
 from isoclone.games import FrameSpec
 from isoclone.policies.convolutions import block_conv_relu, conv_relu, prepared_block_conv_relu
 from isoclone.policies.flops import Linear, cnn_layers
-from isoclone.policies.pictures import LEAST_SIDE, PictureCnn
+from isoclone.policies.known import in_blocks
+from isoclone.policies.pictures import PictureCnn
 
 
 def make_cnn(width: int, frame: FrameSpec, n_actions: int) -> Cnn | PictureCnn:
@@ -35,8 +36,7 @@ def make_cnn(width: int, frame: FrameSpec, n_actions: int) -> Cnn | PictureCnn:
     Raises:
         SpecError: the frame is no picture.
     """
-    grey = frame.dtype == "uint8" and len(frame.shape) == 2
-    if grey and min(frame.shape) >= LEAST_SIDE and not any(side % 4 for side in frame.shape):
+    if in_blocks(frame):
         return Cnn(width, frame, n_actions)
     return PictureCnn(width, frame, n_actions)
 

@@ -23,24 +23,27 @@ from dataclasses import dataclass
 
 from isoclone.base.errors import UnknownNameError
 
+LEAST_SIDE = 36  # of a picture that the kernels of the paper fit into
+SECOND, THIRD = 8, 20  # sides of smaller ones from which these layers have stride 2
 CONVENTIONS = ("exact", "3x-forward", "6nd", "tuyls2023-atari")
 
 
 @dataclass(frozen=True)
 class Conv2d:
-    """A square convolution without padding; sizes in channels and pixels."""
+    """A square convolution; sizes in channels and pixels, `padding` at each edge."""
 
     in_channels: int
     out_channels: int
     kernel: int
     stride: int
     in_size: tuple[int, int]
+    padding: int = 0
 
     @property
     def out_size(self) -> tuple[int, int]:
         """(height, width) of the output."""
-        h, w = self.in_size
-        return (h - self.kernel) // self.stride + 1, (w - self.kernel) // self.stride + 1
+        h, w = (side + 2 * self.padding - self.kernel for side in self.in_size)
+        return h // self.stride + 1, w // self.stride + 1
 
     @property
     def params(self) -> int:
@@ -104,6 +107,28 @@ def cnn_layers(
     third = Conv2d(2 * width, 2 * width, 3, 1, second.out_size)
     h, w = third.out_size
     return [first, second, third, Linear(2 * width * h * w, n_actions)]
+
+
+def picture_layers(
+    width: int, n_actions: int, picture: tuple[int, int, int], stack: int
+) -> list[Layer]:
+    """Return the layers of `cnn` on pictures (height, width, channels), see `policies.pictures`."""
+    h, w, channels = picture
+    if min(h, w) >= LEAST_SIDE:
+        return cnn_layers(width, n_actions, (h, w), stack * channels)
+    second, third = (1 + (min(h, w) >= side) for side in (SECOND, THIRD))
+    layers: list[Layer] = []
+    sizes, size = [stack * channels, width, 2 * width, 2 * width], (h, w)
+    for k, stride in enumerate((1, second, third)):
+        layer = Conv2d(sizes[k], sizes[k + 1], 3, stride, size, 1)
+        layers.append(layer)
+        size = layer.out_size
+    return [*layers, Linear(2 * width * size[0] * size[1], n_actions)]
+
+
+def mlp_layers(width: int, n_actions: int, size: int) -> list[Layer]:
+    """Return the layers of `mlp` on `size` numbers: two hidden ones of `width` units."""
+    return [Linear(size, width), Linear(width, width), Linear(width, n_actions)]
 
 
 def cnn_params(width: int, n_actions: int, stack: int = 4) -> int:

@@ -14,9 +14,7 @@ from torch.nn import functional
 
 from isoclone.base.errors import SpecError
 from isoclone.games import FrameSpec
-
-LEAST_SIDE = 36  # of a picture that the kernels of the paper fit into
-SECOND, THIRD = 8, 20  # sides from which these layers have stride 2
+from isoclone.policies.flops import Conv2d, Linear, picture_layers
 
 
 class PictureCnn(nn.Module):
@@ -30,20 +28,15 @@ class PictureCnn(nn.Module):
             raise SpecError(
                 f"policy 'cnn' needs pictures, not frames of shape {frame.shape}; 'mlp' takes any"
             )
-        h, w, channels = frame.picture
-        sizes = [frame.stack * channels, width, 2 * width, 2 * width]
-        layers = [(8, 4, 0), (4, 2, 0), (3, 1, 0)]  # kernel, stride, padding
-        if min(h, w) < LEAST_SIDE:
-            second, third = (1 + (min(h, w) >= side) for side in (SECOND, THIRD))
-            layers = [(3, 1, 1), (3, second, 1), (3, third, 1)]
+        *convolutions, last = picture_layers(width, n_actions, frame.picture, frame.stack)
+        assert isinstance(last, Linear)
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(sizes[k], sizes[k + 1], kernel, stride, padding)
-            for k, (kernel, stride, padding) in enumerate(layers)
+            nn.Conv2d(each.in_channels, each.out_channels, each.kernel, each.stride, each.padding)
+            for each in convolutions
+            if isinstance(each, Conv2d)
         )
-        for kernel, stride, padding in layers:
-            h, w = ((side + 2 * padding - kernel) // stride + 1 for side in (h, w))
         self._channels_last = len(frame.shape) == 3
-        self.size = 2 * width * h * w  # numbers in `features`
+        self.size = last.in_features  # numbers in `features`
         self.head: nn.Module = nn.Linear(self.size, n_actions)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
