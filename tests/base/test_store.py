@@ -11,11 +11,13 @@ import platform
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -40,6 +42,7 @@ from isoclone.base.store import (
     this_host,
     write_bytes,
     write_json,
+    write_parquet,
     write_rows,
 )
 from isoclone.demos import RecordRequest, record
@@ -218,6 +221,29 @@ def test_tables_hold_exact_numbers_and_keep_what_is_missing_missing(tmp_path):
     read = list(csv.DictReader((tmp_path / "t.csv").open()))
     assert float(read[0]["b"]) == 0.1 + 0.2
     assert (read[1]["b"], read[1]["c"]) == ("", "")
+    with pytest.raises(TypeError):
+        write_rows(tmp_path / "u", [{"a": 1.5}], {"a": int})
+
+
+KINDS = {"a": int, "b": float, "c": str}
+ROWS = st.fixed_dictionaries(
+    {
+        "a": st.none() | st.integers(-(2**63), 2**63 - 1),
+        "b": st.none() | st.floats() | st.integers(-(2**53), 2**53),
+        "c": st.none() | st.text('aé𝄞\0\n,"', max_size=8),
+    }
+)
+
+
+@given(st.lists(ROWS, max_size=20))
+def test_tables_are_what_arrow_makes_of_the_rows_to_the_byte(rows):
+    with tempfile.TemporaryDirectory() as folder:
+        ours, theirs = (Path(folder) / f"{name}.parquet" for name in ("ours", "theirs"))
+        write_parquet(ours, rows, KINDS)
+        schema = pa.schema([("a", pa.int64()), ("b", pa.float64()), ("c", pa.string())])
+        table = pa.Table.from_pylist(rows, schema)
+        pq.write_table(table, theirs, compression="zstd", write_page_checksum=True)
+        assert ours.read_bytes() == theirs.read_bytes()
 
 
 JSON = st.recursive(

@@ -21,15 +21,19 @@ import platform
 import re
 import shutil
 import time
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
-from itertools import takewhile
+from itertools import accumulate, takewhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from isoclone.base.errors import SpecError, SpecMismatchError, StoreError
 from isoclone.base.records import jsonable, shown
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LEFTOVER = ".*.tmp"
 SEAL, SEALED = "seal", "sealed"  # names in a JSON file: its digest, and a value that is no table
@@ -371,11 +375,35 @@ def write_parquet(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-    schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
-    table = pa.Table.from_pylist([{name: row[name] for name in columns} for row in rows], schema)
+    arrays = {name: _column([row[name] for row in rows], kind) for name, kind in columns.items()}
+    table = pa.table(arrays)
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+
+def _column(values: Sequence[Any], kind: type) -> pa.Array:
+    """Return values as an Arrow array.
+
+    `pyarrow.array` imports pandas where it is installed, which takes longer than the rest.
+
+    Raises:
+        TypeError: a value is not of the kind.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    present = [value is not None for value in values]
+    bits = None if all(present) else np.packbits(np.array(present, bool), bitorder="little")
+    known: list[Any]
+    if kind is str:
+        known = [b"" if value is None else value.encode() for value in values]
+        ends = array("i", accumulate(map(len, known), initial=0))
+        parts, of = [bits, ends, b"".join(known)], pa.string()
+    else:
+        of, code = (pa.int64(), "q") if kind is int else (pa.float64(), "d")
+        parts = [bits, array(code, [0 if value is None else value for value in values])]
+    buffers = [None if part is None else pa.py_buffer(part) for part in parts]
+    return pa.Array.from_buffers(of, len(values), buffers)
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, type]) -> None:
