@@ -166,7 +166,7 @@ def test_training_that_fails_ends_as_a_failure(call, study_copy, monkeypatch):
     def no_room(*args: object) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr("isoclone.study.jobs.train_to_budgets", no_room)
+    monkeypatch.setattr("isoclone.study.worker.train_to_budgets", no_room)
     code, out, err = call("train", study_copy, "--width", 4, "--flops", 1.5e6, "--json")
     point = json.loads(out)
     assert (code, point["status"]) == (1, "failed")
@@ -182,7 +182,7 @@ def test_a_study_whose_agent_failed_ends_as_a_failure(call, study_copy, monkeypa
     Study.open(study_copy).folder.run(agent.run_id).point(agent.budget_flops).unlink()
     failed = {**found["point"], "status": "failed", "reason": "no room"}
     write_json(study_copy / "forecast.json", {**found, "by_seed": [failed]})
-    monkeypatch.setattr("isoclone.study.jobs.train_to_budgets", no_room)
+    monkeypatch.setattr("isoclone.study.worker.train_to_budgets", no_room)
     code, out, err = call("run", study_copy, "--executor", "serial", "--json")
     assert (code, json.loads(out)["point"]["status"]) == (1, "failed")
     assert "isoclone: the forecast agent failed: MemoryError: no room" in err
@@ -203,14 +203,15 @@ LOADED = """
 import sys
 from isoclone.cli import main
 main(sys.argv[1:])
-print(*sorted({"torch", "pandas", "scipy.stats"} & set(sys.modules)), file=sys.stderr)
+print(*sorted({"torch", "pandas", "scipy.stats"} & set(sys.modules)), file=sys.stderr, end="")
 """
 
 
 def loaded_by(*words: object) -> str:
     """Run a verb; return which libraries that are slow to import it has loaded."""
     command = [sys.executable, "-c", LOADED, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stderr.strip()
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    return told.rpartition("\n")[2]
 
 
 def test_looking_at_a_study_loads_nothing_slow(tmp_path, study_copy):
@@ -218,7 +219,9 @@ def test_looking_at_a_study_loads_nothing_slow(tmp_path, study_copy):
 
     Study.create(tmp_path / "s", tiny_spec())
     assert loaded_by("status", tmp_path / "s") == ""
-    assert loaded_by("report", study_copy) == "torch"
+    assert loaded_by("report", study_copy) == ""
+    assert loaded_by("plan", study_copy) == ""
+    assert loaded_by("run", study_copy, "--executor", "serial") == ""  # nothing is left to do
 
 
 def test_status_tells_how_a_point_is_measured_again(call, study_copy):

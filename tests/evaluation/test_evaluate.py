@@ -15,7 +15,8 @@ from isoclone.base.records import Run
 from isoclone.demos import FrameDemonstrations
 from isoclone.demos.feed import dev_rows
 from isoclone.evaluation.dev_loss import dev_loss, mean_by_episode
-from isoclone.evaluation.rollout import random_returns, rollout, summary
+from isoclone.evaluation.rollout import random_returns, rollout
+from isoclone.evaluation.summary import summary
 from isoclone.games import FrameSpec, game
 from isoclone.games.base import slot_seeds
 from isoclone.policies.sampling import Sampling

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from isoclone.base.results import Baseline
-from isoclone.evaluation.rollout import summary
+from isoclone.evaluation.summary import summary
 from isoclone.report.baselines import baselines, went
 from isoclone.report.facts import Facts
 from isoclone.study.facts import gather

@@ -135,7 +135,7 @@ def test_an_agent_of_two_seeds_is_two_runs_and_one_mean(begun, monkeypatch):
         return tried(path, run_id, *rest)
 
     with monkeypatch.context() as patched:
-        patched.setattr("isoclone.study.jobs.train_to_budgets", second_fails)
+        patched.setattr("isoclone.study.worker.train_to_budgets", second_fails)
         pipeline.run(study)
     assert [p.status for p in study.tested().by_seed] == ["ok", "failed"]
     page = study.folder.report.read_text()

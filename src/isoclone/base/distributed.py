@@ -2,31 +2,42 @@
 
 Every process holds the whole policy, computes the gradient of its own share of each batch, and adds
 it to the others'; so all take the same steps. Process 0 leads: it alone writes files. A process
-without torchrun has number 0 of 1, and nothing is communicated.
+without torchrun has number 0 of 1, and nothing is communicated; torch is not imported for it, as a
+study with nothing left to do needs it for nothing else.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.distributed as dist
+if TYPE_CHECKING:
+    import torch
 
 PATIENCE = timedelta(days=2)  # of processes that wait while process 0 evaluates
 
 
 def size() -> int:
     """Return how many processes train together."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    group = _group()
+    return group.get_world_size() if group else 1
 
 
 def rank() -> int:
     """Return the number of this process, from 0."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    group = _group()
+    return group.get_rank() if group else 0
+
+
+def _group() -> Any:
+    """Return `torch.distributed` if this process is in a group; None if it never imported it."""
+    dist: Any = sys.modules.get("torch.distributed")
+    return dist if dist is not None and dist.is_initialized() else None
 
 
 def leads() -> bool:
@@ -44,15 +55,17 @@ def share(count: int) -> slice:
 def add_up(tensor: torch.Tensor) -> None:
     """Replace a tensor by its sum over all processes, the same bits on each."""
     if size() > 1:
-        dist.all_reduce(tensor)
+        _group().all_reduce(tensor)
 
 
 def total(value: float) -> float:
     """Return the sum of a number over all processes."""
     if size() == 1:
         return value
+    import torch
+
     summed = torch.tensor([value], dtype=torch.float64, device=_device())
-    dist.all_reduce(summed)
+    add_up(summed)
     return float(summed)
 
 
@@ -65,8 +78,10 @@ def gather(tensor: torch.Tensor) -> torch.Tensor:
     """Return all processes' tensors one after the other, along dimension 0."""
     if size() == 1:
         return tensor
+    import torch
+
     parts: list[torch.Tensor | None] = [None] * size()
-    dist.all_gather_object(parts, tensor.cpu())
+    _group().all_gather_object(parts, tensor.cpu())
     return torch.cat([part for part in parts if part is not None])
 
 
@@ -76,7 +91,7 @@ def wait() -> None:
 
 
 def _device() -> str:
-    return "cuda" if dist.get_backend() == "nccl" else "cpu"
+    return "cuda" if _group().get_backend() == "nccl" else "cpu"
 
 
 @contextmanager
@@ -91,6 +106,9 @@ def joined(device: str) -> Iterator[str]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield device
         return
+    import torch
+    import torch.distributed as dist
+
     cuda = device.startswith("cuda")
     if cuda:
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"

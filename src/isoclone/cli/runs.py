@@ -126,7 +126,8 @@ def evaluate(
     )
     from isoclone.cli.output import print_json
     from isoclone.evaluation.dev_loss import dev_loss
-    from isoclone.evaluation.rollout import rollout, summary
+    from isoclone.evaluation.rollout import rollout
+    from isoclone.evaluation.summary import summary
     from isoclone.games import is_playable
     from isoclone.study.checkpoints import checkpoint_in
     from isoclone.training.device import check_device

@@ -118,10 +118,11 @@ class Demonstrations(Protocol):
     """Recorded play of an expert in one game: immutable, split by episode, fingerprinted.
 
     A row of `episodes` has an `index`, a `length`, an `end` and an `episode_return`. Kinds may
-    also define `select(out, where)`, which makes demonstrations of some of the episodes; `copies`
-    and `unique_samples_in(split)`, which count copies of episodes; `unique_seen(samples)`, where
-    training does not see all samples equally often; `expert_identity`; and
-    `action_sizes`, where actions have several factors (`games.actions`).
+    also define `select(out, where)`, which makes demonstrations of some of the episodes;
+    `expand(frames, layout, progress)`, the part of `source` that takes long the first time;
+    `copies` and `unique_samples_in(split)`, which count copies of episodes; `unique_seen(samples)`,
+    where training does not see all samples equally often; `expert_identity`; and `action_sizes`,
+    where actions have several factors (`games.actions`).
     """
 
     @property

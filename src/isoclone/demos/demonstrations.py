@@ -444,6 +444,10 @@ class FrameDemonstrations(Finished):
             ),
         )
 
+    def expand(self, frames: str, layout: str, progress: Progress | None = None) -> None:
+        """Expand the frames for policies of a layout, unless they are; without torch."""
+        open_cache(self, frames, layout, progress)
+
     def source(self, frames: str, layout: str, progress: Progress | None = None) -> Source:
         """Expand the frames for policies of a layout, once; see `base.Demonstrations`."""
         from isoclone.demos.feed import FrameSource

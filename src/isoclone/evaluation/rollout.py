@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,31 +45,6 @@ class Returns:
         if len(self.returns) < 2:
             return None
         return float(self.returns.std(ddof=1) / np.sqrt(len(self.returns)))
-
-
-def summary(facts: Sequence[dict[str, Any]], names: Sequence[str] | None = None) -> dict[str, Any]:
-    """Summarise a game's facts about episodes: numbers have a mean, texts are counted.
-
-    Args:
-        facts: the game's facts about each episode; None is left out.
-        names: the facts to sum up; all that are there unless said.
-
-    Returns:
-        {number: {'mean', 'se'}, text with an 's': {value: count, the most frequent first}}.
-    """
-    told: dict[str, Any] = {}
-    for name in dict.fromkeys(key for row in facts for key in row) if names is None else names:
-        values = [row[name] for row in facts if row.get(name) is not None]
-        if values and all(type(value) in (int, float) for value in values):
-            told[name] = _mean_of(np.array(values, float))
-        else:
-            told[f"{name}s"] = dict(Counter(map(str, values)).most_common())
-    return told
-
-
-def _mean_of(values: np.ndarray) -> dict[str, float | None]:
-    se = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-    return {"mean": float(values.mean()), "se": se}
 
 
 Act = Callable[[np.ndarray, np.ndarray], np.ndarray]

@@ -18,7 +18,7 @@ from isoclone.base.store import read_json
 from isoclone.base.trace import read_spans
 from isoclone.demos import open_demos
 from isoclone.demos.base import unique_samples
-from isoclone.evaluation.rollout import summary
+from isoclone.evaluation.summary import summary
 from isoclone.games import is_playable
 from isoclone.laws import DEFAULT_LAW, FittedLaw
 from isoclone.report.facts import DemosFacts, Facts, SweepFacts, TrainingFacts

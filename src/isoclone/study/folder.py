@@ -323,6 +323,11 @@ class StudyFolder:
         return [run.point(record.budget_flops)] if record.checkpoint in (None, own) else []
 
 
+def is_there(point: Path, role: str) -> bool:
+    """Return whether a point is measured; an 'extra' one does not count as the sweep's."""
+    return point.exists() and (role == "extra" or read_json(point)["role"] == role)
+
+
 def is_suite(path: str | Path) -> bool:
     """Return whether a directory holds a suite of studies, see `study.suite`."""
     return (Path(path) / SUITE_FILE).exists()

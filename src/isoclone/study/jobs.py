@@ -16,12 +16,11 @@ from isoclone.base.store import read_json, write_json, write_rows
 from isoclone.demos.demonstrations import DONE
 from isoclone.executors import Files, Outcome, Task
 from isoclone.policies import policy_params
-from isoclone.study.folder import STUDY_FILE
+from isoclone.study.folder import STUDY_FILE, is_there
 from isoclone.study.session import Session
 from isoclone.study.spec import demos_path
 from isoclone.study.study import Study
 from isoclone.study.track import show_run
-from isoclone.study.worker import is_there, train_to_budgets
 
 SAID = 3  # runs that failed whose reasons are in one line
 
@@ -124,6 +123,8 @@ def check_made_by(study: Study, session: Session) -> None:
 
 def _task(job: Job, role: str, device: str, key: Any) -> Task:
     """Return the work of training a run to its budgets, with the files it reads and writes."""
+    from isoclone.study.worker import train_to_budgets
+
     study, run = job.study, job.run
     declare(study, run)
     demos, name = demos_path(study.path, study.spec), f"runs/{run.id}"

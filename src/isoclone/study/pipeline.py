@@ -7,7 +7,8 @@
       write_report
 
 Every step looks at the directory first and does what is missing, so that `run` may be stopped
-anywhere, by any means, and called again.
+anywhere, by any means, and called again. What only workers do is imported when there is work: torch
+takes as long to import as the steps take to find that there is none.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ from isoclone.study.session import Session
 from isoclone.study.study import Study
 from isoclone.study.track import show_run
 from isoclone.study.trial import fit_laws, try_forecast
-from isoclone.study.worker import train_to_budget
 
 
 def run(study: Study, session: Session | None = None) -> Study:
@@ -151,6 +151,8 @@ def _train_alone(study: Study, run: Run, budget: float, role: str, session: Sess
 
     An error on one process of a torchrun ends them all, and the same command goes on.
     """
+    from isoclone.study.worker import train_to_budget
+
     with driven(study, session):
         if distributed.size() == 1:
             train_all([Job(study, run, (budget,))], role, session)

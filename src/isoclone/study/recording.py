@@ -10,7 +10,6 @@ from isoclone.demos.base import Progress
 from isoclone.demos.cache import EXPAND_AGAIN
 from isoclone.policies import policy_layout
 from isoclone.study.driving import phase
-from isoclone.study.references import measure_references
 from isoclone.study.session import Session
 from isoclone.study.study import Study
 
@@ -31,6 +30,8 @@ def record(study: Study, session: Session) -> Demonstrations:
 def have_references(study: Study, demos: Demonstrations | None, session: Session) -> None:
     """Have both ends of the score measured, unless they are."""
     if not study.folder.references.exists():
+        from isoclone.study.references import measure_references
+
         asked = ", the expert asked" if study.spec.records else ""
         phase(study, session, "references", f"random play{asked}")
         measure_references(study, demos, session)
@@ -88,7 +89,8 @@ def expand(study: Study, demos: Demonstrations, session: Session) -> None:
     layout = policy_layout(
         spec.policy, spec.widths[0], the_game.frame, the_game.n_actions, **spec.policy_options
     )
-    demos.source(spec.recipe["frames"], layout, _told_of_repairs(study, session))
+    expanded = getattr(demos, "expand", demos.source)
+    expanded(spec.recipe["frames"], layout, _told_of_repairs(study, session))
 
 
 def _told_of_repairs(study: Study, session: Session) -> Progress:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from isoclone.agents.checkpoint import load_tensors
 from isoclone.base.errors import CheckpointError, DataError
 from isoclone.base.records import Point, Run
 from isoclone.base.results import Tested
@@ -230,6 +229,8 @@ class _Repair:
 
     def _run_called(self, run_id: str) -> Run | None:
         """Return the run of an id; the id is a hash of its fields, so no other run can have it."""
+        from isoclone.agents.checkpoint import load_tensors
+
         spec, origin = self.study.spec, self.study.origins()
         folder = self.study.folder.run(run_id).path
         for path in (*folder.glob("checkpoints/*.safetensors"), *folder.glob("*.safetensors")):

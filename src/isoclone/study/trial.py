@@ -20,7 +20,6 @@ from isoclone.study.folder import STUDY_FILE
 from isoclone.study.jobs import Job, train_all, train_beside, write_tables
 from isoclone.study.session import Session
 from isoclone.study.study import Study
-from isoclone.study.worker import film, play_baseline
 
 
 def fit_laws(study: Study) -> None:
@@ -66,6 +65,8 @@ def _film(study: Study, point: Point | None, session: Session) -> None:
         return
     if not is_playable(study.spec.make_game()):
         return
+    from isoclone.study.worker import film
+
     reads = {name: study.path / name for name in (STUDY_FILE, point.checkpoint)}
     files = Files(study.path, reads, (study.folder.video.name,))
     task = Task(film, (study.path, point.checkpoint), files=files)
@@ -139,6 +140,8 @@ def _baseline_tasks(study: Study, predicted: Forecast) -> list[Task]:
         return []
     if not is_playable(study.spec.make_game()):
         return []
+    from isoclone.study.worker import play_baseline
+
     here = {place.name: place for place in (study.folder.spec, study.folder.forecast)}
     args = list[tuple[str, Any]]()
     if study.spec.imitates:

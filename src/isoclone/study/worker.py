@@ -32,7 +32,7 @@ from isoclone.experts import expert
 from isoclone.experts.entropy import ask_in_episode, can_be_asked
 from isoclone.games import is_playable
 from isoclone.policies import policy_params
-from isoclone.study.folder import RunFolder, StudyFolder
+from isoclone.study.folder import RunFolder, StudyFolder, is_there
 from isoclone.study.lessons import lesson_of
 from isoclone.study.spec import StudySpec, read_spec
 from isoclone.training.learner import Diverged, Learner
@@ -92,11 +92,6 @@ def train_to_budgets(
         write_bytes(folder.failure, traceback.format_exc().encode())
         raise
     folder.failure.unlink(missing_ok=True)
-
-
-def is_there(path: Path, role: str) -> bool:
-    """Return whether a point is measured; an 'extra' one does not count as the sweep's."""
-    return path.exists() and (role == "extra" or read_json(path)["role"] == role)
 
 
 class _Job:

@@ -29,9 +29,11 @@ def check_device(device: str) -> str:
     Raises:
         SpecError: it does not.
     """
+    kind = device.partition(":")[0]
+    if kind == "cpu":
+        return device
     import torch
 
-    kind = device.partition(":")[0]
     there = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
