@@ -36,10 +36,14 @@ def stable_id(value: Any, length: int = 12) -> str:
 
 def jsonable(value: Any) -> Any:
     """Return the value with tuples as lists, records as dicts, and non-finite floats as None."""
-    if value is None or type(value) in (str, int, bool):  # most values are: a quick way out
+    kind = type(value)
+    if value is None or kind in (str, int, bool):  # most values are: a quick way out
         return value
+    if kind is float:
+        return value if math.isfinite(value) else None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        names = _field_names(value.__class__)
+        return {name: jsonable(getattr(value, name)) for name in names}
     if isinstance(value, dict):
         return {str(k): jsonable(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -49,6 +53,11 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+@functools.cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(kind))
 
 
 def conform(record: Any) -> None:

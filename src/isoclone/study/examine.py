@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -210,13 +210,12 @@ class _Examination:
 
     def _run(self, run: RunFolder) -> None:
         check = self.found.check
-        stems = sorted(
-            {p.stem for kind in OF_A_POINT for p in run.path.glob(f"{kind}/*") if _is_named(p)}
-        )
-        if stems or run.file.exists():
+        measured = any(name[0] != "." for kind in OF_A_POINT for name in _names(run.path / kind))
+        if measured or run.file.exists():
             check(run.file, lambda path: _run_in(path, run), REPAIR)
         trained = run.curve.exists()
-        for path in sorted(run.path.glob("points/*.json")):
+        home = run.path / "points"
+        for path in (home / name for name in _names(home) if name.endswith(".json")):
             point = check(path, self._point_in, REPAIR)
             if point is not None:
                 self.points[point.run_id, point.budget_flops] = point
@@ -224,8 +223,8 @@ class _Examination:
                 trained |= point.samples > 0
         if trained:
             check(run.curve, curve_table, REPAIR)
-        for path in run.path.glob("checkpoints/*"):
-            self.found.seen.add(path)  # of a point that is being measured: not complete
+        weights = run.path / "checkpoints"  # of a point that is being measured, too: not complete
+        self.found.seen |= {weights / name for name in _names(weights)}
         for path in (run.state, run.progress, run.restarted):
             if path.exists():
                 read: Callable[[Path], Any] = verified if path == run.state else read_json
@@ -416,10 +415,9 @@ class _Examination:
 
     def _rest(self) -> None:
         """Note files of no known kind that are empty, and JSON that is none."""
-        for path in sorted(self.folder.path.rglob("*")):
-            parts = path.relative_to(self.folder.path).parts
-            hidden = "cache" in parts or any(part.startswith(".") for part in parts)
-            if hidden or path in self.found.seen or not path.is_file():
+        seen = {str(path) for path in self.found.seen}
+        for path in sorted(Path(name) for name in _files(self.folder.path) if name not in seen):
+            if not path.is_file():
                 continue
             read = read_json if path.suffix == ".json" else Path.stat
             self.found.check(path, read, None, "restore it from a copy, or delete it")
@@ -567,8 +565,23 @@ def _agree(point: Point, row: Row) -> bool:
     return set(differing(point, row)) <= {MAY_CHANGE}
 
 
-def _is_named(path: Path) -> bool:
-    return not path.name.startswith(".")
+def _names(folder: Path) -> list[str]:
+    """Return the names in a folder, sorted; none if it is not there."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _files(home: Path) -> Iterator[str]:
+    """Yield the files below a directory, as text; hidden ones and caches aside."""
+    for folder, folders, names in os.walk(home):
+        folders[:] = [name for name in folders if _is_told_of(name)]
+        yield from (f"{folder}/{name}" for name in names if _is_told_of(name))
+
+
+def _is_told_of(name: str) -> bool:
+    return name != "cache" and name[0] != "."
 
 
 def _are_frames(demos: Path) -> bool:
