@@ -90,7 +90,7 @@ def _spec_of_game(name: str, out: Path | None, changes: Changes, workers: int) -
     A study that is there already is gone on with, with its own sizes and budgets.
     """
     from isoclone.cli.console import ConsoleObserver
-    from isoclone.games.data import NAME as DATA
+    from isoclone.games.base import DATA
     from isoclone.remote import local
     from isoclone.study.calibrate import MINUTES, calibrated, unsized
     from isoclone.study.calibrate_play import calibrated_play, unsized_play
@@ -147,7 +147,7 @@ def _is_directory(source: str, changes: Changes, out: Path | None) -> bool:
 
 
 def _holds_study(source: str, asked: bool) -> bool:
-    from isoclone.games.data import NAME as DATA
+    from isoclone.games.base import DATA
     from isoclone.remote import address_of
     from isoclone.study.builtins import builtin_names
     from isoclone.study.folder import StudyFolder

@@ -17,6 +17,7 @@ from isoclone.base.errors import FOREIGN, DataError, SpecError, words_of
 from isoclone.base.records import shown
 from isoclone.games.actions import one_action
 
+DATA = "data"  # the name of a game without an environment, see `games.data`
 SEEDS = 2**62  # seeds counted on from one still fit into 63 bits
 
 

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from isoclone.base.errors import SpecError
-from isoclone.games.base import Env, FrameSpec
+from isoclone.games.base import DATA, Env, FrameSpec
 from isoclone.games.described import space_of
 from isoclone.games.spaces import ReadSpaces, action_reader, observation_reader
 
-NAME = "data"
 NO_ENVIRONMENT = "the game 'data' has no environment: its returns cannot be measured"
 
 
@@ -37,7 +36,7 @@ class Data:
     random_score: float | None = None
     expert_score: float | None = None
     has_environment: bool = False
-    name: str = NAME
+    name: str = DATA
 
     @classmethod
     def named(

@@ -28,7 +28,7 @@ from isoclone.experts.identity import said as who
 from isoclone.experts.scripted import scripted_variants
 from isoclone.games import Game, check_seed, is_playable
 from isoclone.games import game as make_game
-from isoclone.games.data import NAME as DATA
+from isoclone.games.base import DATA
 from isoclone.laws import DEFAULT_LAW, LAWS
 from isoclone.policies import POLICIES
 from isoclone.policies.sampling import Sampling

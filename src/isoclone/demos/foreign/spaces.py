@@ -23,7 +23,8 @@ from isoclone.demos.foreign.read import (
 from isoclone.games import Game
 from isoclone.games import game as make_game
 from isoclone.games.actions import several
-from isoclone.games.data import NAME, Data
+from isoclone.games.base import DATA
+from isoclone.games.data import Data
 from isoclone.games.described import described, space_of
 
 ANY = {"discrete": 2}
@@ -71,7 +72,7 @@ class Spaces:
         if self.game is not None:
             return {"game": self.game.name, "game_options": jsonable(self.game.options())}
         spaces = {"observation_space": self.observations, "action_space": self.actions}
-        return {"game": NAME, **spaces, "bins": self.bins, "reading": self.reading}
+        return {"game": DATA, **spaces, "bins": self.bins, "reading": self.reading}
 
     def reader(self, first: Given) -> EpisodeReader:
         """Return the reader of episodes like the first one.
