@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from laws_truth import study
 from support import tiny_spec
 
 import isoclone.laws as laws
+from isoclone.base.records import Forecast, Interval
 from isoclone.study.fit import WIDER, forecast_agents
 
 
@@ -60,3 +61,23 @@ def test_fewer_are_played_than_at_a_point_where_no_more_are_allowed(allowed, eac
 def test_nothing_is_said_where_episodes_are_not_known_or_none_is_played(episodes, allowed):
     said = forecast_agents(fitted(4.0, episodes), spec(episodes=8, forecast_episodes=allowed))
     assert said.episodes is None
+
+
+@dataclass
+class LawOfMine:
+    """A user's law whose interval narrows with the episodes, from a low end that stays."""
+
+    low: float | None
+
+    def forecast(self, flops, agents=1, episodes=None):
+        any_size, high = Interval(1.0, 1.0, 1.0), 50 + 50 / np.sqrt(episodes or 8)
+        back = Interval(50.0, self.low, high)
+        return Forecast(
+            flops, any_size, any_size, any_size, back, 0.0, agents=agents, episodes=episodes
+        )
+
+
+@pytest.mark.parametrize(("low", "each"), [(0.001, 31), (0.0, 31), (-0.001, 31), (None, 8)])
+def test_an_end_at_zero_is_an_end_and_an_open_one_is_none(low, each):
+    asked = spec(episodes=8, forecast_episodes=64)
+    assert forecast_agents(LawOfMine(low), asked).episodes == each

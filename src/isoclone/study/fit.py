@@ -60,7 +60,8 @@ def forecast_agents(law: FittedLaw, spec: StudySpec, flops: float | None = None)
     def width(episodes: int) -> float:
         interval = ask(episodes).return_mean
         assert interval is not None
-        return (interval.high or math.inf) - (interval.low or -math.inf)
+        low, high = interval.low, interval.high
+        return math.inf if low is None or high is None else high - low
 
     said = ask(most or None)
     if said.episodes is None:
