@@ -81,3 +81,17 @@ class LawOfMine:
 def test_an_end_at_zero_is_an_end_and_an_open_one_is_none(low, each):
     asked = spec(episodes=8, forecast_episodes=64)
     assert forecast_agents(LawOfMine(low), asked).episodes == each
+
+
+@dataclass
+class LawOfLosses:
+    """A user's law that has a word for episodes and none for returns."""
+
+    def forecast(self, flops, agents=1, episodes=None):
+        any_size = Interval(1.0, 1.0, 1.0)
+        return Forecast(flops, any_size, any_size, any_size, None, 0.0, episodes=episodes)
+
+
+def test_a_law_without_returns_asks_for_no_fewer_episodes():
+    asked = spec(episodes=8, forecast_episodes=64)
+    assert forecast_agents(LawOfLosses(), asked).episodes == 64

@@ -42,8 +42,13 @@ class QuadraticSurface:
 
     @property
     def exponents_(self) -> tuple[float, float]:
-        """Return (a, b) of N_opt ~ C^a and D_opt ~ C^b under C = 6 N D."""
+        """Return (a, b) of N_opt ~ C^a and D_opt ~ C^b under C = 6 N D.
+
+        Raises FitError where the surface does not bend, as where all losses are equal.
+        """
         b = self.coef_
         bend = 2 * (b["bNN"] + b["bDD"] - b["bND"])
+        if not bend:
+            raise FitError("the quadratic surface has no minimum")
         a = (2 * b["bDD"] - b["bND"]) / bend
         return a, 1 - a

@@ -69,12 +69,15 @@ def forecast_text(forecast: dict[str, Any]) -> list[str]:
 
 
 def _return_text(told: dict[str, Any]) -> list[str]:
-    loss, played = told["share_of_loss"], told.get("share_of_episodes", 0.0)
-    r, rest = told["rank_correlation"], 1 - loss - played
+    loss, played, r = told["share_of_loss"], told.get("share_of_episodes"), told["rank_correlation"]
+    rest = f"{100 * (1 - loss):.0f} % from the agents' episodes and how returns follow losses"
+    if played is not None:  # forecasts of before November 28, 2026 do not tell it apart
+        rest = (
+            f"{100 * played:.0f} % from the agents' own episodes, "
+            f"{100 * (1 - loss - played):.0f} % from how returns follow losses"
+        )
     lines = [
-        f"of the variance of the return's forecast {100 * loss:.0f} % come from the loss's, "
-        f"{100 * played:.0f} % from the agents' own episodes, "
-        f"{100 * rest:.0f} % from how returns follow losses"
+        f"of the variance of the return's forecast {100 * loss:.0f} % come from the loss's, {rest}"
     ]
     if r:
         interval = f"{r['value']:.2f} [{r['low']:.2f}, {r['high']:.2f}]"

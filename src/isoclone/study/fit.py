@@ -59,12 +59,11 @@ def forecast_agents(law: FittedLaw, spec: StudySpec, flops: float | None = None)
 
     def width(episodes: int) -> float:
         interval = ask(episodes).return_mean
-        assert interval is not None
-        low, high = interval.low, interval.high
-        return math.inf if low is None or high is None else high - low
+        ends = (None, None) if interval is None else (interval.low, interval.high)
+        return math.inf if ends[0] is None or ends[1] is None else ends[1] - ends[0]
 
     said = ask(most or None)
-    if said.episodes is None:
+    if said.episodes is None or said.return_mean is None:
         return said
     enough = WIDER * width(most)
     allowed = range(min(spec.episodes or 1, most), most)
