@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from storage import object_store
 from support import SHARED, random_games, tiny_spec
 
@@ -39,6 +40,15 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (STUDY_FILE_VARIABLE, MODULES_VARIABLE, UNPACK_LIMIT_VARIABLE):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute with one thread, as a worker does: the order of sums is then fixed."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from isoclone.demos import open_demos
 from isoclone.games import close, game
@@ -80,3 +81,10 @@ def assert_holds(mixed: Any, parts: Sequence[tuple[Any, float]]) -> None:
     score = sum(weight * part.score()[0] for part, weight in parts)
     assert mixed.score()[0] == pytest.approx(score)
     assert open_demos(mixed.path).fingerprint == mixed.fingerprint
+
+
+def assert_identical(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    """Demand that two states have the same tensors, to the last bit."""
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name

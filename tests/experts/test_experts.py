@@ -11,9 +11,11 @@ import pytest
 from isoclone.base.errors import DataError, SpecError, UnknownNameError
 from isoclone.experts import EXPERTS, View, expert, expert_names, score_expert
 from isoclone.experts.base import RandomExpert
-from isoclone.experts.scripts.breakout import FIRE, LEFT, NOOP, RIGHT, between_walls
+from isoclone.experts.scripts.breakout import between_walls
 from isoclone.games import game
 from isoclone.games.random_scores import RANDOM_SCORES, random_score
+
+NOOP, FIRE, RIGHT, LEFT = range(4)  # Breakout's minimal action set
 
 
 def test_importing_experts_is_light():

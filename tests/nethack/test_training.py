@@ -9,14 +9,7 @@ from isoclone.base.records import Run
 from isoclone.training.loop import Trainer
 from isoclone.training.recipes import recipe
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """As in a worker: the order of sums is then fixed."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def nethack_trainer(demos, folder, **changes) -> Trainer:

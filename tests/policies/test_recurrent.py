@@ -32,13 +32,7 @@ LEAN = recipe("lean", precision="float32", batch_size=32)
 MADE = [("cnn-lstm", IMAGE), ("cnn-transformer", IMAGE), ("mlp-lstm", VECTOR)]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """As in a worker: the order of sums is then fixed."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def observations(module, frame, steps, lanes):

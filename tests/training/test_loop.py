@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support import assert_identical
 
 from isoclone.agents.checkpoint import load_checkpoint, load_tensors, save_tensors
 from isoclone.base.errors import CheckpointError, SpecError
@@ -20,13 +21,7 @@ from isoclone.training.recipes import Recipe, recipe
 LEAN = recipe("lean", precision="float32")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """As in a worker: the order of sums is then fixed."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_run(demos, policy="mlp", width=4, the_recipe=LEAN, **fields) -> Run:
@@ -45,12 +40,6 @@ def trainer(demos, folder, policy="mlp", **fields) -> Trainer:
 def everything(made: Trainer) -> dict[str, torch.Tensor]:
     made.save()
     return load_tensors(made.state_path)[0]
-
-
-def assert_identical(a, b):
-    assert a.keys() == b.keys()
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
 
 
 @pytest.mark.parametrize("policy", ["mlp", "cnn"])

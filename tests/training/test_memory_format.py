@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support import assert_identical
 from torch import nn
 
 from isoclone.agents.checkpoint import load_tensors, save_tensors
@@ -21,13 +22,7 @@ from isoclone.training.recipes import MEMORY_FORMATS, Recipe, recipe
 COLOUR, GREY = FrameSpec((48, 48, 3), "uint8", 4), FrameSpec((84, 84), "uint8", 4)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """As in a worker: the order of sums is then fixed."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def trainer(demos, folder, memory_format="contiguous", policy="cnn", **changes) -> Trainer:
@@ -45,12 +40,6 @@ def train(made: Trainer, steps: int) -> Trainer:
 def state(made: Trainer) -> dict[str, torch.Tensor]:
     made.save()
     return load_tensors(made.state_path)[0]
-
-
-def assert_identical(a, b):
-    assert a.keys() == b.keys()
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
 
 
 # ---------------------------------------------------------------------- the choice

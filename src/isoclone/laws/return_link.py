@@ -107,8 +107,9 @@ class ReturnLink:
 
     def _played_var(self, episodes: int | None) -> float:
         """Return the variance of an agent's mean return by its episodes, on the scale of z."""
-        known = episodes is not None and self.knows_episodes
-        return self.episode_var / episodes if known and episodes else self.new_se2
+        if episodes is None or not self.knows_episodes:
+            return self.new_se2
+        return self.episode_var / episodes
 
 
 def fit_link(

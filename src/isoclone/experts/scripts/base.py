@@ -61,6 +61,11 @@ def towards(gap: float, tolerance: float) -> int:
     return STAY if abs(gap) <= tolerance else RIGHT if gap > 0 else LEFT
 
 
+def towards_nearest(gaps: Sequence[float], tolerance: float) -> int:
+    """Return the side of the nearest of several gaps; `STAY` if there is none."""
+    return towards(min(gaps, key=abs), tolerance) if gaps else STAY
+
+
 class Falling(NamedTuple):
     """Something that falls: its place, and how far it moves in a step, in pixels."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from isoclone.experts.base import View
+from isoclone.experts.scripts.base import Script
 
-NOOP, FIRE, RIGHT, LEFT = range(4)  # Breakout's minimal action set
 BALL_X, BALL_Y, PADDLE_X = 99, 101, 72  # RAM addresses
 LEFT_WALL, RIGHT_WALL, PADDLE_Y = 57, 200, 177  # where the ball turns, in RAM's units
 HALF_PADDLE = 8
@@ -15,7 +14,7 @@ COAST = 11  # how far the paddle still travels after a step of RIGHT or LEFT
 
 
 @dataclass(frozen=True)
-class BreakoutTracker:
+class BreakoutTracker(Script):
     """A Breakout player that follows the ball with the paddle.
 
     It stands still while the ball is within `dead_band` of the paddle's middle. Its aim has a
@@ -29,30 +28,25 @@ class BreakoutTracker:
     jitter: float = 1.0
     lead: float = 1.0
     hold_fire: bool = True
-    name: str = "scripted"
-    lockstep: int = 1
 
-    def act(self, views: Sequence[View]) -> list[int]:
-        """Return one action for each view, from the console's memory."""
-        return [self._act(view) for view in views]
-
-    def _act(self, view: View) -> int:
+    def choose(self, view: View) -> str:
+        """Return where to move, from the console's memory."""
         ram = view.env.ale.getRAM()
         x, y = int(ram[BALL_X]), int(ram[BALL_Y])
         last_x, last_y = view.memory.get("ball", (x, 0))
         view.memory["ball"] = x, y
         if y == 0:  # no ball in play
-            return FIRE
+            return "FIRE"
         speed = x - last_x if last_y else 0
         target = between_walls(x + self.lead * speed)
         error = target - int(ram[PADDLE_X]) - HALF_PADDLE + view.rng.normal(0.0, self.jitter)
         if abs(error) <= self.dead_band:
-            return FIRE if self.hold_fire else NOOP
-        return RIGHT if error > 0 else LEFT
+            return "FIRE" * self.hold_fire
+        return "RIGHT" if error > 0 else "LEFT"
 
 
 @dataclass(frozen=True)
-class BreakoutAce:
+class BreakoutAce(Script):
     """A Breakout player that predicts where the ball comes down, better as the ball comes near.
 
     A step of RIGHT or LEFT moves the paddle by more than its own width, and one step late. So the
@@ -67,21 +61,16 @@ class BreakoutAce:
     lead: float = 8.0
     jitter: float = 1.0
     hold_fire: bool = False
-    name: str = "scripted"
-    lockstep: int = 1
 
-    def act(self, views: Sequence[View]) -> list[int]:
-        """Return one action for each view, from the console's memory."""
-        return [self._act(view) for view in views]
-
-    def _act(self, view: View) -> int:
+    def choose(self, view: View) -> str:
+        """Return where to move, from the console's memory."""
         ram, memory = view.env.ale.getRAM(), view.memory
         x, y = int(ram[BALL_X]), int(ram[BALL_Y])
         last_x, last_y = memory.get("ball", (x, 0))
         memory["ball"] = x, y
         if y == 0:  # no ball in play
             memory["heading"] = 0
-            return FIRE
+            return "FIRE"
         across, down = (x - last_x, y - last_y) if last_y else (0, 0)
         left = max(0.0, (PADDLE_Y - y) / down) if down > 0 else float("inf")
         target = between_walls(x + across * min(self.lead, left))
@@ -89,7 +78,7 @@ class BreakoutAce:
         error = target - paddle + view.rng.normal(0.0, self.jitter)
         near_enough = abs(error) <= min(self.wide, self.tight + self.slope * left)
         memory["heading"] = 0 if near_enough else 1 if error > 0 else -1
-        return (FIRE if self.hold_fire else NOOP, RIGHT, LEFT)[memory["heading"]]
+        return ("FIRE" * self.hold_fire, "RIGHT", "LEFT")[memory["heading"]]
 
 
 def between_walls(x: float) -> float:

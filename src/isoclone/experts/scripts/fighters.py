@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoclone.experts.base import View
-from isoclone.experts.scripts.base import SIDES, Script, ram_of, screen_of, towards
+from isoclone.experts.scripts.base import SIDES, Script, ram_of, screen_of, towards, towards_nearest
 
 TANKS = (162, 164, 166, 80)  # colours of what is shot at in Battle Zone
 GROUND = slice(92, 130)  # lines of the screen on which it stands
@@ -67,5 +67,5 @@ class BattleZone(Script):
         places = [float(group.mean()) for group in groups if len(group) > 1]
         if not places:
             return "RIGHT"
-        gap = min((place - SIGHT for place in places), key=abs)
-        return SIDES[towards(gap, self.tolerance)] or "UP" + "FIRE" * (view.step % 2)
+        side = towards_nearest([place - SIGHT for place in places], self.tolerance)
+        return SIDES[side] or "UP" + "FIRE" * (view.step % 2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
@@ -13,7 +12,6 @@ from isoclone.experts.scripts.base import Script, ram_of, screen_of
 
 Place = tuple[int, int]  # row and column
 Near = Callable[[Place], Iterable[tuple[str, Place]]]  # the places next to one, by action
-T = TypeVar("T")
 
 
 def way(start: Place, goals: Collection[Place], near: Near, shut: Collection[Place]) -> str:
@@ -51,9 +49,9 @@ CUBES = [(row, column) for row in range(ROWS) for column in range(row + 1)]
 COLOURS = [  # addresses of the cubes' colours
     21, 52, 54, 83, 85, 87, 98, 100, 102, 104, 1, 3, 5, 7, 9, 32, 34, 36, 38, 40, 42
 ]  # fmt: skip
-LEFT_ENDS = [  # columns of the screen at which the cubes begin
+LEFT_ENDS = dict(zip(CUBES, (  # columns of the screen at which the cubes begin
     68, 56, 84, 44, 68, 96, 32, 56, 84, 108, 20, 44, 68, 96, 120, 8, 32, 56, 84, 108, 132
-]  # fmt: skip
+), strict=True))  # fmt: skip
 TOP, HIGH = 34, 29  # line of the first cube's top, lines from one row to the next
 HOPS = {"DOWN": (1, 0), "RIGHT": (1, 1), "UP": (-1, 0), "LEFT": (-1, -1)}
 SNAKE, BALLS = 102, (44, 46, 48, 74, 76)  # colours: the snake hunts, balls only come down
@@ -96,7 +94,7 @@ class Qbert(Script):
     def _cube(self, row: int, left: float) -> Place:
         return min(
             (cube for cube in CUBES if cube[0] == row),
-            key=lambda cube: abs(LEFT_ENDS[CUBES.index(cube)] - left),
+            key=lambda cube: abs(LEFT_ENDS[cube] - left),
         )
 
     def _goals(self, view: View, ram: list[int]) -> list[Place]:
@@ -140,7 +138,7 @@ def _nearest(middle: float, bottom: int) -> Place:
     return min(
         CUBES,
         key=lambda cube: (
-            abs(LEFT_ENDS[CUBES.index(cube)] + 10 - middle) + abs(TOP + HIGH * cube[0] + 1 - bottom)
+            abs(LEFT_ENDS[cube] + 10 - middle) + abs(TOP + HIGH * cube[0] + 1 - bottom)
         ),
     )
 

@@ -15,6 +15,7 @@ from isoclone.experts.scripts.base import (
     moved,
     ram_of,
     towards,
+    towards_nearest,
 )
 
 FAST = 30  # pixels a step: nothing falls faster
@@ -48,7 +49,7 @@ class SpaceInvaders(Script):
         for line in ram[18:24]:  # a bit for each invader
             columns |= line
         gaps = [fleet + 3 + 16 * j + ahead - ship for j in range(6) if columns >> j & 1]
-        wanted = towards(min(gaps, key=abs), self.tolerance) if gaps else 0
+        wanted = towards_nearest(gaps, self.tolerance)
         row = Row(speed=2, left=37, right=120, top=182, bottom=198, half=4 + self.margin)
         side, _ = dodge(ship, wanted, list(self._bombs(view, ram)), row, self.steps)
         return SIDES[side] + "FIRE"
@@ -90,7 +91,7 @@ class Phoenix(Script):
             if y > 150 and dy > 0:
                 falling.append(Falling(x, y + 6, dx, dy))
         gaps = [x - ship for x in high]
-        wanted = towards(min(gaps, key=abs), self.tolerance) if gaps else 0
+        wanted = towards_nearest(gaps, self.tolerance)
         row = Row(speed=2, left=8, right=150, top=168, bottom=184, half=4 + self.margin)
         side, hit = dodge(ship, wanted, falling, row, self.steps)
         if hit <= self.shield:
