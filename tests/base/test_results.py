@@ -110,6 +110,7 @@ def test_a_forecast_of_one_seed_written_by_older_versions_is_read():
     old = {key: value for key, value in told.to_json().items() if key != "by_seed"}
     assert results.Tested.from_json(old) == told
     assert results.Tested.from_json({**old, "point": None}).by_seed == ()
+    assert results.Tested.from_json({**old, "points": told.to_json()["by_seed"]}) == told
 
 
 def test_an_interval_that_excludes_nothing_has_not_held():

@@ -125,6 +125,20 @@ def test_a_forecast_that_is_required_must_have_said_something(call, study_copy, 
     assert ("says nothing" in out) == (says is not None)
 
 
+def test_a_forecast_made_after_its_agent_is_no_test_anywhere(call, study_copy):
+    (study_copy / "forecast.json").unlink()
+    (study_copy / "seconds" / "forecast.json").unlink()
+    (study_copy / "report.html").unlink()
+    code, out, err = call("run", study_copy, "--executor", "serial", "--require-forecast")
+    assert code == 1
+    assert "dev_loss not a test" in err
+    assert "another forecast was lost" in out
+    page = (study_copy / "report.html").read_text()
+    assert "which does not test the forecast" in page
+    assert "It is not a test: another forecast was lost" in page
+    assert "It was written down on" not in page
+
+
 def test_a_study_file_with_changes_is_another_study(call, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from support import tiny_spec
 
 from isoclone.base.errors import ExecutionError
+from isoclone.base.results import NOT_A_TEST
 from isoclone.base.store import read_json
 from isoclone.study import pipeline
 from isoclone.study.jobs import Job, declare, forget_failures, train_all
@@ -150,6 +153,31 @@ def test_an_agent_of_two_seeds_is_two_runs_and_one_mean(begun, monkeypatch):
     assert tested.point.dev_loss == sum(p.dev_loss for p in tested.by_seed) / 2
     assert tested.by_seed == tuple(study.points("forecast"))
     assert all(p.run_id in study.folder.report.read_text() for p in tested.by_seed)
+
+
+def test_a_lost_forecast_is_a_test_again_only_if_it_is_the_same(study_copy, monkeypatch):
+    """Whoever knows the agent could make any forecast hold."""
+    study = Study.open(study_copy)
+    first = study.tested()
+    study.folder.forecast.unlink()
+    assert try_forecast(study, Session()) == first
+    study.folder.forecast.unlink()
+    fit, asked = Study.forecast, list[int | None]()
+
+    def later(study, flops=None, episodes=None):
+        asked.append(episodes)
+        predicted = fit(study, flops, episodes)
+        return replace(predicted, dev_loss=replace(predicted.dev_loss, low=0.0, high=9.0))
+
+    monkeypatch.setattr(Study, "forecast", later)
+    told = try_forecast(study, Session())
+    assert asked == [None, first.point.episodes]
+    assert told.after_agent
+    assert told.by_seed == first.by_seed
+    assert set(told.verdicts.values()) == {NOT_A_TEST}
+    assert set(told.holds.values()) == {None}
+    study.folder.forecast.unlink()  # and once more: what was made later is not what was lost
+    assert try_forecast(study, Session()).after_agent
 
 
 def test_agent_and_baselines_play_as_many_episodes_as_the_forecast_is_made_for(begun):

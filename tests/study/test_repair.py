@@ -29,7 +29,7 @@ from isoclone.study.session import Session
 from isoclone.study.study import Study
 
 IRRELEVANT = {  # when it is deleted, and why
-    "seconds/forecast.json": "tells people when a forecast was written down",
+    "seconds/forecast.json": "tells when a forecast was written, and if one made again is the same",
     "state.safetensors": "the run starts from its beginning if it goes on, to the same bits",
     "study.log": "tells people who did what, and when",
     "trace.jsonl": "tells people how long that took",

@@ -16,6 +16,8 @@ from isoclone.base.records import Checked, Forecast, Point, conformed
 TESTED = ("dev_loss", "return_mean")  # the figures of a forecast that training can contradict
 ERROR_OF = {"dev_loss": "dev_loss_se", "return_mean": "return_se"}  # figure -> its error
 UNDETERMINED = "not determined by these points"
+NOT_A_TEST = "not a test"  # the verdict on a forecast that was made after its agent was measured
+MADE_LATER = "another forecast was lost; this one was made when its agent was measured already"
 SAYS_SOMETHING = 0.1  # of what could come, that an interval must exclude to have held at all
 
 
@@ -87,12 +89,14 @@ class Tested(Checked):
     their mean. `holds` has a key for each of `TESTED`: False outside the interval, True inside one
     that could have been missed, None where there is no interval, where fewer seeds have the figure
     than the interval is of the mean of, or where it excludes too little to say anything. `verdicts`
-    says it in words.
+    says it in words. `after_agent` is true of a forecast that was lost, and made again when its
+    agent's figures were known: whatever it says, it is not a test.
     """
 
     forecast: Forecast
     by_seed: tuple[Point, ...]
     holds: dict[str, Any]
+    after_agent: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,17 +106,23 @@ class Tested(Checked):
             conformed(answer, bool | None, f"holds['{name}']")
 
     @classmethod
-    def of(cls, forecast: Forecast, points: Sequence[Point] = ()) -> Self:
+    def of(
+        cls, forecast: Forecast, points: Sequence[Point] = (), *, after_agent: bool = False
+    ) -> Self:
         """Return a forecast beside its agent's points, judged by the forecast's intervals."""
         point, holds = mean_point(points), dict[str, bool | None]()
         for name in TESTED:
             interval, value = getattr(forecast, name), getattr(point, name, None)
             measured = sum(getattr(p, name) is not None for p in points)
-            fit = interval is not None and measured >= forecast.agents
+            fit = interval is not None and measured >= forecast.agents and not after_agent
             holds[name] = interval.holds(value) if fit else None
             if holds[name] and says_nothing(forecast, name):
                 holds[name] = None
-        return cls(forecast, tuple(points), holds)
+        return cls(forecast, tuple(points), holds, after_agent)
+
+    def beside(self, points: Sequence[Point]) -> Self:
+        """Return the same forecast beside its agent's points, one for each seed."""
+        return self.of(self.forecast, points, after_agent=self.after_agent)
 
     @property
     def point(self) -> Point | None:
@@ -121,13 +131,21 @@ class Tested(Checked):
 
     @property
     def verdicts(self) -> dict[str, str | None]:
-        """Return 'inside', 'outside' or 'says nothing' for each of `TESTED`; None if untested."""
+        """Return what is to be said of each of `TESTED`; None of what was not measured.
+
+        The words are 'inside', 'outside', 'says nothing' and `NOT_A_TEST`.
+        """
         point, words = self.point, dict[str, str | None]()
         for name in TESTED:
             known = getattr(self.forecast, name) and getattr(point, name, None) is not None
-            vague = "says nothing" if known and says_nothing(self.forecast, name) else None
-            words[name] = {True: "inside", False: "outside", None: vague}[self.holds[name]]
+            words[name] = self._verdict(name) if known else None
         return words
+
+    def _verdict(self, name: str) -> str | None:
+        if self.after_agent:
+            return NOT_A_TEST
+        vague = "says nothing" if says_nothing(self.forecast, name) else None
+        return {True: "inside", False: "outside", None: vague}[self.holds[name]]
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, the mean over seeds and the verdicts as plain JSON values."""
@@ -141,11 +159,17 @@ class Tested(Checked):
         _check_table(cls, data)
         try:
             forecast = Forecast.from_json(data["forecast"])
-            rows = data["by_seed"] if "by_seed" in data else [data["point"]]  # older: one seed
-            points = tuple(Point.from_json(row) for row in rows if row is not None)
-            return cls(forecast, points, data["holds"])
+            points = tuple(Point.from_json(row) for row in _agents(data))
+            return cls(forecast, points, data["holds"], data.get("after_agent", False))
         except (AttributeError, KeyError) as error:
             raise TypeError(f"a field is missing or not a table: {error}") from error
+
+
+def _agents(data: dict[str, Any]) -> list[Any]:
+    """Return the agent's points in a tested forecast as JSON, of this version or an older one."""
+    several = [data[key] for key in ("by_seed", "points") if key in data]
+    rows = several[0] if several else [data["point"]]  # versions that trained one seed
+    return [row for row in rows if row is not None]
 
 
 def mean_point(points: Sequence[Point]) -> Point | None:

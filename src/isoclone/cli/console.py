@@ -19,7 +19,7 @@ from rich.text import Text
 
 from isoclone.base.formatting import duration, interval_text, plus_minus, si
 from isoclone.base.records import Point
-from isoclone.base.results import ERROR_OF
+from isoclone.base.results import ERROR_OF, MADE_LATER, NOT_A_TEST
 from isoclone.cli.output import print_plain
 from isoclone.cli.screen import STDERR, STDOUT, Screen, styled, table
 from isoclone.games.accounts import EpisodeAccount
@@ -283,7 +283,7 @@ def show_plan(plan: Plan, console: Screen = STDERR) -> None:
         console.say((note, "dim"))
 
 
-INSIDE = {"inside": "yes", "outside": "NO", "says nothing": "says nothing", None: "-"}
+INSIDE = {"inside": "yes", "outside": "NO", None: "-"}  # any other verdict is said as it is
 
 
 def law_text(law: dict[str, Any] | None, symbol: str) -> str:
@@ -321,11 +321,15 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
     losses = () if by_return else (("dev_loss", "dev loss, nats"),)
     for name, text in (*losses, ("return_mean", "mean return")):
         measured = plus_minus(point[name], point[ERROR_OF[name]])
-        inside = INSIDE[tested["verdicts"][name]]
+        verdict = tested["verdicts"][name]
         share = forecast["excludes"].get(name)
         excludes = "-" if share is None else f"{100 * share:.0f} %"
-        compared.add_row(text, interval_text(forecast[name]), excludes, measured, inside)
+        compared.add_row(
+            text, interval_text(forecast[name]), excludes, measured, INSIDE.get(verdict, verdict)
+        )
     STDOUT.print(compared)
+    if tested["after_agent"]:
+        STDOUT.say("  ", (NOT_A_TEST, "yellow"), f": {MADE_LATER}")
     scores = study.references()
     returned, expert = forecast["return_mean"], scores.get("expert")
     if returned and expert and returned["value"] > expert.mean:

@@ -141,14 +141,15 @@ def _of_study(facts: Facts) -> list[str]:
         parts.append("## Laws\n\n" + "\n".join([*head, *rows]))
     predicted = facts.forecast
     if predicted is not None:
-        held = {True: "inside", False: "outside", None: "not tested"}
-        lines = [f"At {predicted.flops:.3g} FLOPs, written down before the agent was trained:", ""]
+        later = facts.tested is not None and facts.tested.after_agent
+        when = "made after the agent was measured" if later else "made before the agent was trained"
+        lines = [f"At {predicted.flops:.3g} FLOPs, {when}:", ""]
         lines += ["| | forecast | measured |", "|---|---|---|"]
         for key, name in (("dev_loss", "dev loss"), ("return_mean", "mean return")):
             if getattr(predicted, key) is None:
                 continue
             value = getattr(facts.agent, key, None)
-            said = "-" if value is None else f"{value:.3g} ({held[facts.held[key]]})"
+            said = "-" if value is None else f"{value:.3g} ({facts.verdicts[key] or 'not tested'})"
             lines.append(f"| {name} | {interval_text(getattr(predicted, key))} | {said} |")
         parts.append("## Forecast\n\n" + "\n".join(lines))
     if {"random", "expert"} <= set(facts.references):

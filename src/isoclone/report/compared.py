@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from isoclone.base.records import Forecast, Interval, Point, Record, Status
-from isoclone.base.results import TESTED, Reference, Tested
+from isoclone.base.results import MADE_LATER, TESTED, Reference, Tested
 
 HOLDS, FAILS, NOT_SHOWN = "holds", "fails", "not shown"
 UNFINISHED, FAILED = "unfinished", "failed"
@@ -182,6 +182,8 @@ def _of_test(tested: Tested | None) -> list[Status]:
     """Return which figures of a tested forecast did not come as forecast."""
     if tested is None or tested.point is None:
         return []
+    if tested.after_agent:
+        return [Status("forecast_not_tested", MADE_LATER)]
     found = []
     if not any(tested.verdicts.values()):
         reason = tested.point.reason or "no interval was forecast, or too few seeds have a figure"

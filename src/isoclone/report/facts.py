@@ -136,6 +136,7 @@ class Facts:
         law_reason: why the default law is used instead; None where it is not.
         law_comparison: back-tests of that law and of the default; empty if it is the default.
         default_forecast: the default law's forecast, if the study's is by another law.
+        written: when the forecast was written down, as an ISO 8601 time in UTC; None if not known.
         builtin: whether the study is one that comes with isoclone.
     """
 
@@ -160,6 +161,7 @@ class Facts:
     law_reason: str | None = None
     law_comparison: tuple[LawComparison, ...] = ()
     default_forecast: Forecast | None = None
+    written: str | None = None
     builtin: bool = False
     missing: tuple[str, ...] = ()
 
@@ -233,14 +235,8 @@ class Facts:
         return known.mean if known else None
 
     @property
-    def held(self) -> dict[str, bool | None]:
-        """Return whether the agent's loss and return lie in the forecast's intervals."""
-        known = self.tested.holds if self.tested else {}
-        return {key: known.get(key) for key in ("dev_loss", "return_mean")}
-
-    @property
     def verdicts(self) -> dict[str, str | None]:
-        """Return 'inside', 'outside' or 'says nothing' of loss and return; None if untested."""
+        """Return the verdicts on loss and return, see `Tested.verdicts`; None if untested."""
         known = self.tested.verdicts if self.tested else {}
         return {key: known.get(key) for key in ("dev_loss", "return_mean")}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from isoclone.base.results import NOT_A_TEST
 from isoclone.report.facts import Facts
 from isoclone.report.templating import fill
 from isoclone.report.words import with_error
@@ -62,6 +63,8 @@ def _held_words(verdicts: dict[str, str | None]) -> str:
     told = {key: word for key, word in verdicts.items() if word is not None}
     if not told:
         return ""
+    if NOT_A_TEST in told.values():
+        return ", which does not test the forecast: it was made later"
     vague = [QUANTITY[key] for key, word in told.items() if word == "says nothing"]
     tested = {QUANTITY[key]: word for key, word in told.items() if word != "says nothing"}
     end = f"; the forecast of the {' and of the '.join(vague)} says nothing" if vague else ""

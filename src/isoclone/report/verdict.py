@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from isoclone.base.results import ERROR_OF
+from isoclone.base.results import ERROR_OF, MADE_LATER
 from isoclone.laws.words import forecast_text
 from isoclone.report.facts import Facts
 from isoclone.report.headline import above_the_expert
@@ -22,6 +22,7 @@ def forecast(facts: Facts) -> Section:
         names=quantities(facts),
         errors=ERROR_OF,
         video=video,
+        made_later=MADE_LATER,
         above=above_the_expert(facts),
         said=forecast_text(facts.forecast.to_json()) if facts.forecast else [],
     )

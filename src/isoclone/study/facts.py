@@ -56,6 +56,7 @@ def gather(study: Study) -> Facts:
         savings=study.savings(points),
         demos=_try(lambda: _demos(study), missing, "Demonstrations") if imitates else None,
         tested=tested,
+        written=_try(lambda: study.noted().get("written"), missing, "When the forecast was made"),
         baselines=_try(study.baselines, missing, "Baselines") or {},
         went=_try(lambda: _went(study, tested), missing, "Episodes") or {},
         episodes=_episodes(study, every, missing),

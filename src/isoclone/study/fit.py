@@ -42,7 +42,9 @@ def fit_law(name: str, points: Iterable[Point], references: References) -> Fitte
     return laws.fit_law(name, table, expert_return=expert, random_return=random)
 
 
-def forecast_agents(law: FittedLaw, spec: StudySpec, flops: float | None = None) -> Forecast:
+def forecast_agents(
+    law: FittedLaw, spec: StudySpec, flops: float | None = None, episodes: int | None = None
+) -> Forecast:
     """Return a law's forecast of a study's agents, of no more episodes than the return needs.
 
     They play as many as the specification allows, or the fewest, down to a point's, with which the
@@ -50,6 +52,7 @@ def forecast_agents(law: FittedLaw, spec: StudySpec, flops: float | None = None)
 
     Args:
         flops: the budget; the specification's if none is given.
+        episodes: that each agent has played, where it has; chosen if none is given.
     """
     most = spec.agent_episodes
     flops = flops or spec.forecast_budget
@@ -62,8 +65,8 @@ def forecast_agents(law: FittedLaw, spec: StudySpec, flops: float | None = None)
         ends = (None, None) if interval is None else (interval.low, interval.high)
         return math.inf if ends[0] is None or ends[1] is None else ends[1] - ends[0]
 
-    said = ask(most or None)
-    if said.episodes is None or said.return_mean is None:
+    said = ask(episodes or most or None)
+    if episodes or said.episodes is None or said.return_mean is None:
         return said
     enough = WIDER * width(most)
     allowed = range(min(spec.episodes or 1, most), most)

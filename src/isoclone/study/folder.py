@@ -22,7 +22,7 @@
   points.parquet, .csv   every point, one row each
   laws.json              the fitted laws with intervals
   forecast.json          forecast, the agent trained to test it, and how they compare
-  seconds/forecast.json  when the forecast was written down, before its agent was trained
+  seconds/forecast.json  when the forecast was written, and its digest
   baselines.json         returns of the players that the agent is compared with
   video.mp4              that agent playing
   report.html            everything, on one page
@@ -215,7 +215,7 @@ class StudyFolder:
 
     @property
     def forecast_seconds(self) -> Path:
-        """When the forecast was written down."""
+        """When the forecast was written down, and its digest."""
         return self.path / "seconds" / "forecast.json"
 
     @property

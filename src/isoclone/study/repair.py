@@ -12,7 +12,6 @@ from pathlib import Path
 
 from isoclone.base.errors import CheckpointError, DataError
 from isoclone.base.records import Point, Run
-from isoclone.base.results import Tested
 from isoclone.base.store import read_json, sweep_leftovers, write_json
 from isoclone.demos.demonstrations import REQUEST
 from isoclone.demos.manifest import restore_request, write_episode_table
@@ -259,7 +258,7 @@ class _Repair:
             keys = [(point.run_id, point.budget_flops) for point in tested.by_seed]
             if self.lost.keys() & set(keys) and agents.issuperset(keys):
                 points = [Point.from_json(read_json(folder.run(i).point(b))) for i, b in keys]
-                write_json(folder.forecast, Tested.of(tested.forecast, points).to_json())
+                write_json(folder.forecast, tested.beside(points).to_json())
             return True
         if not agents:
             return True
@@ -294,6 +293,9 @@ class _Repair:
         if not harm.path.exists():
             told = "no other file holds its contents"
             return Repaired(harm, False, f"{name} was not made again: {told}")
+        if harm.path == self.study.folder.forecast and self.study.tested().after_agent:
+            told = "it is not a test, for its agent was measured before"
+            return Repaired(harm, True, f"{name} was made again; {told}")
         key = self._key_of(harm.path)
         if key is None or key not in self.before:
             return Repaired(harm, True, f"{name} was made again")

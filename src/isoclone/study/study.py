@@ -291,8 +291,18 @@ class Study:
             return Tested.from_json(read_json(path))
         except TypeError as error:
             raise StoreError(
-                f"{path} is damaged ({error}); delete it to test the forecast again"
+                f"{path} is damaged ({error}); move it away, and the study makes another, which "
+                "is no test of an agent that is measured already"
             ) from error
+
+    def noted(self) -> dict[str, Any]:
+        """Return when the forecast was `written` and its `sha256`; nothing that is not known.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        path = self.folder.forecast_seconds
+        return (read_json(path) or {}) if path.exists() else {}
 
     def savings(self, points: Sequence[Point] | None = None) -> Savings:
         """Compare what a plain grid over the same sizes would have cost with what was spent.
@@ -375,10 +385,10 @@ class Study:
         """Compare the study's law with the default by back-tests; none if it is the default."""
         return compare_laws(self.spec.law, self.points(), self._bounds())
 
-    def forecast(self, flops: float | None = None) -> Forecast:
+    def forecast(self, flops: float | None = None, episodes: int | None = None) -> Forecast:
         """Forecast a budget (the study's own forecast budget if none is given).
 
-        The intervals are those of the mean of as many agents as the spec has train, and of as many
-        episodes as they need (see `fit.forecast_agents`).
+        The intervals are those of the mean of as many agents as the spec has train, each of so many
+        episodes; of as many as they need if none is given (see `fit.forecast_agents`).
         """
-        return forecast_agents(self.laws(), self.spec, flops)
+        return forecast_agents(self.laws(), self.spec, flops, episodes)

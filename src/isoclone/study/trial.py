@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from isoclone.base.errors import ExecutionError
-from isoclone.base.records import Forecast, Point, Run
+from isoclone.base.records import Forecast, Point, Run, stable_id
 from isoclone.base.results import Baseline, Tested, mean_point
 from isoclone.base.store import read_json, write_json
 from isoclone.evaluation.baselines import action_shares, smallest_of
@@ -39,7 +39,7 @@ def try_forecast(study: Study, session: Session) -> Tested:
     others = _baseline_tasks(study, tested.forecast)
     played = list(train_beside(jobs, "forecast", session, others))
     if jobs:
-        tested = Tested.of(tested.forecast, [point_of(job) for job in jobs])
+        tested = tested.beside([point_of(job) for job in jobs])
         write_json(study.folder.forecast, tested.to_json())
         write_tables(study)
     if played:
@@ -49,13 +49,23 @@ def try_forecast(study: Study, session: Session) -> Tested:
 
 
 def _forecast(study: Study) -> Tested:
-    """Return the content of `forecast.json`; it is written before its agent is trained."""
-    if study.folder.forecast.exists():
+    """Return the content of `forecast.json`; it is written before its agent is trained.
+
+    One that was lost is made again, for as many episodes as its agent has played. If the agent is
+    measured already, it is a test only where it is the same to the digit as the one before.
+    """
+    folder = study.folder
+    if folder.forecast.exists():
         return study.tested()
-    tested = Tested.of(study.forecast())
-    write_json(study.folder.forecast, tested.to_json())
-    written = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(study.folder.forecast_seconds, {"written": written})
+    predicted = study.forecast()
+    if known := known_agents(study, predicted):
+        predicted = study.forecast(episodes=min(p.episodes for p in known))
+    digest = stable_id(predicted.to_json(), 64)
+    if not known:
+        written = datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(folder.forecast_seconds, {"written": written, "sha256": digest})
+    tested = Tested.of(predicted, after_agent=study.noted().get("sha256") != digest)
+    write_json(folder.forecast, tested.to_json())
     return tested
 
 
@@ -105,6 +115,13 @@ def _forecast_jobs(study: Study, predicted: Forecast, session: Session) -> list[
     seeds = f", {len(agents)} seeds" if len(agents) > 1 else ""
     phase(study, session, "forecast", f"training width {width} to {flops:.3g} FLOPs{seeds}")
     return [Job(study, agent, (flops,)) for agent in agents]
+
+
+def known_agents(study: Study, predicted: Forecast) -> list[Point]:
+    """Return the points that are measured already of the agent that a forecast describes."""
+    asked = {run.id for run in forecast_runs(study, predicted)}
+    there = (p for p in study.points(None) if p.run_id in asked and p.status == "ok")
+    return [p for p in there if p.budget_flops == predicted.flops]
 
 
 def point_of(job: Job) -> Point:
