@@ -40,8 +40,9 @@ class Points:
 
     All rows have a loss, or none has: then all have a return, and laws are fitted by return.
     `run` holds integer codes (checkpoints of one run share a code and are correlated), `cell` such
-    of runs that differ in their seed alone, `budget` the nominal FLOPs that group rows into isoFLOP
-    curves, `flops` what was really spent.
+    of runs that differ in their seed alone, `flops` what was really spent, and `budget` the
+    median of that over the rows of one isoFLOP curve. The nominal budget of a table says which rows
+    these are, and nothing else.
     """
 
     run: Array
@@ -128,9 +129,9 @@ def clean_table(table: Mapping[str, Any]) -> dict[str, Array]:
     """Return the rows of a table that a law can use, as arrays of one length.
 
     `run_id` is text; `budget_flops`, `flops`, `params`, `samples` and `dev_loss` are positive
-    finite floats (budgets are inferred where the table has none; losses are all NaN where it has
-    returns only); `dev_loss_se`, `return_mean`, `return_se`, `episodes` and `unique_samples` are
-    floats, NaN where a figure is missing. Other columns are kept as they are.
+    finite floats (`budget_flops` is the median of what the rows of one budget spent; losses are all
+    NaN where the table has returns only); `dev_loss_se`, `return_mean`, `return_se`, `episodes` and
+    `unique_samples` are floats, NaN where a figure is missing. Other columns are kept as they are.
     Raises `DataError` when a column is missing, `FitError` when no usable row is left.
     """
     columns, keep, _ = _usable(table)
@@ -292,11 +293,16 @@ def _beyond_plateau(points: Points) -> Points:
 
 
 def _budgets(columns: dict[str, Array], status: list[Status]) -> Array:
-    """Return nominal budgets where given, else clusters of spent FLOPs; at most `MANY_BUDGETS`."""
+    """Return what was spent at each row's budget [n]; at most `MANY_BUDGETS` different ones.
+
+    Nominal budgets group the rows where every row has one, else how near their FLOPs lie.
+    """
     nominal = columns["budget_flops"]
     usable = np.isfinite(nominal) & (nominal > 0)
-    budget, width = nominal, SAME_BUDGET_DECADES
-    if not usable.all():
+    width = SAME_BUDGET_DECADES
+    if usable.all():
+        budget = _spent(columns["flops"], nominal)
+    else:
         budget = cluster_budgets(columns["flops"])
     count = len(np.unique(budget))
     if count <= MANY_BUDGETS:
@@ -361,7 +367,7 @@ def _thinned(points: Points) -> Points:
 
 
 def cluster_budgets(flops: Array, width: float = SAME_BUDGET_DECADES) -> Array:
-    """Return a nominal budget for each row: FLOPs without a gap share their geometric mean.
+    """Return a budget for each row: FLOPs without a gap share their median.
 
     Two neighbours in sorted log10 FLOPs belong together when they are closer than `width` decades
     and the cluster stays narrower than twice that (so that a dense cloud is cut, not swallowed).
@@ -369,18 +375,25 @@ def cluster_budgets(flops: Array, width: float = SAME_BUDGET_DECADES) -> Array:
     logs = np.log10(flops)
     order = np.argsort(logs, kind="stable")
     label = np.zeros(len(logs), dtype=int)
-    start = previous = logs[order[0]]
-    for position, index in enumerate(order[1:], start=1):
-        new = logs[index] - previous > width
-        new = new or logs[index] - start > 2 * width
-        start = logs[index] if new else start
-        label[position] = label[position - 1] + int(new)
-        previous = logs[index]
-    count = np.bincount(label)
-    mean = np.bincount(label, weights=logs[order]) / count
-    budget = np.empty(len(logs))
-    budget[order] = 10.0 ** mean[label]
-    return budget
+    start = previous = order[0]
+    for index in order[1:]:
+        new = logs[index] - logs[previous] > width or logs[index] - logs[start] > 2 * width
+        start = index if new else start
+        label[index] = label[previous] + int(new)
+        previous = index
+    return _spent(flops, label)
+
+
+def _spent(flops: Array, group: Array) -> Array:
+    """Return the median FLOPs of each row's group [n]: one run that overshot does not move it."""
+    order = np.lexsort([flops, group])
+    _, first, code, count = np.unique(
+        group[order], return_index=True, return_inverse=True, return_counts=True
+    )
+    known, out = flops[order], np.empty(len(flops))
+    middle = 0.5 * (known[first + (count - 1) // 2] + known[first + count // 2])
+    out[order] = middle[code.reshape(-1)]
+    return out
 
 
 def _sanity(columns: dict[str, Array]) -> list[Status]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from isoclone.base.errors import FitError
 from isoclone.laws.isoflop import IsoFlop, fit_isoflops
-from isoclone.laws.points import Points
+from isoclone.laws.points import SAME_BUDGET_DECADES, Points
 from isoclone.laws.power import OffsetPowerLaw, PowerLaw
 from isoclone.laws.quadratic import QuadraticSurface
 from isoclone.laws.surface import window
@@ -29,7 +29,7 @@ def published_way(points: Points, from_flops: float = 0.0) -> dict[str, Any]:
     the window is stated). `parabola` uses every run of a budget, `parabola_near` those within
     `loss_within` times its best loss. A law that cannot be fitted is None.
     """
-    late = points.keep(points.budget >= from_flops * (1 - 1e-9))
+    late = points.keep(points.budget >= from_flops * 10 ** (-SAME_BUDGET_DECADES / 2))
     if not len(late):
         raise FitError(f"no budget reaches {from_flops:.3g} FLOPs")
     curves = fit_isoflops(late, local=False)

@@ -56,7 +56,7 @@ def isoflop(facts: Facts) -> Figure:
         if not here:
             continue
         colour, group = place_of(place, len(facts.budgets)), f"b{place}"
-        fitted = _fitted_at(facts, budget)
+        fitted = _fitted_at(facts, here)
         traces.append(_curve(fitted, here, key, colour, group))
         points = _points(here, [p.params for p in here], [getattr(p, key) for p in here], facts)
         points["marker"] = {"color": colour, "size": 8, "symbol": SYMBOLS[place % len(SYMBOLS)]}
@@ -227,9 +227,10 @@ def _points(points: list[Point], x: list[Any], y: list[Any], facts: Facts | None
     }
 
 
-def _fitted_at(facts: Facts, budget: float) -> IsoFlopCurve | None:
-    """Return the isoFLOP fit of a budget, or None."""
-    return next((c for c in facts.isoflops if math.isclose(c.budget, budget)), None)
+def _fitted_at(facts: Facts, here: list[Point]) -> IsoFlopCurve | None:
+    """Return the isoFLOP fit of the points of a budget, or None."""
+    spent = [p.flops for p in here]
+    return next((c for c in facts.isoflops if spent and min(spent) <= c.budget <= max(spent)), None)
 
 
 def _curve(

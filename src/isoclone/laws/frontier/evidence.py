@@ -35,8 +35,7 @@ class Evidence:
     minimum, and the others say more. Runs that differ in their seed alone count as one with
     their mean log loss: the luckiest of them is no forecast of the next. `x` [b] is log10 of
     the FLOPs that the best run of each such budget really cost, `y` [b] the log of the
-    frontier's loss there, `budgets` [b] their nominal FLOPs, which only group, `sizes` [s] the
-    sampled N.
+    frontier's loss there, `budgets` [b] the median FLOPs of its runs, `sizes` [s] the sampled N.
     """
 
     points: Points
@@ -85,7 +84,7 @@ class Evidence:
 
     @cached_property
     def budgets(self) -> Array:
-        """Return the nominal FLOPs of the frontier's budgets, ascending."""
+        """Return the median FLOPs of the runs of each frontier budget, ascending."""
         return self.points.budget[self._best_rows]
 
     @cached_property
