@@ -7,6 +7,7 @@ import importlib
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import torch
 import isoclone as ic
 from isoclone import laws
 from isoclone.base.errors import SpecError, UnknownNameError
-from isoclone.base.records import Interval
+from isoclone.base.records import Forecast, Interval
 from isoclone.base.registry import MODULES_VARIABLE
 from isoclone.demos import FrameDemonstrations
 from isoclone.experts import CallableExpert
@@ -417,22 +418,21 @@ def raising(*args):
 
 
 def test_a_broken_law_is_found():
-    class Law:
-        def __init__(self, loss, params=1.0):
-            self.dev_loss = Interval(loss, None, None)
-            self.params, self.samples = Interval(params, 2.0, 3.0), Interval(1.0, None, None)
+    def law(loss, params=1.0, **more):
+        size, samples = Interval(params, 2.0, 3.0), Interval(1.0, None, None)
+        said = Forecast(1e15, size, samples, Interval(loss, None, None), None, 0.0, **more)
+        return lambda table: SimpleNamespace(forecast=lambda flops: said)
 
-        def forecast(self, flops):
-            return self
-
-    with pytest.raises(SpecError, match=r"law: `params`: value 1\.0 lies outside"):
-        check_law(lambda table: Law(0.1))
+    with pytest.raises(SpecError, match=r"law: its params is 1\.0, outside its own interval"):
+        check_law(law(0.1))
     with pytest.raises(
         SpecError, match=r"law: on the check.s own table, .* it says dev loss 9\.0000"
     ):
-        check_law(lambda table: Law(9.0, params=2.5))
-    with pytest.raises(SpecError, match="law: its forecast has no `params`"):
-        check_law(lambda table: type("Bare", (), {"forecast": lambda s, f: object()})())
+        check_law(law(9.0, params=2.5))
+    with pytest.raises(SpecError, match="law: its episodes is -4, not at least 1"):
+        check_law(law(0.1, params=2.5, episodes=-4))
+    with pytest.raises(SpecError, match=r"law: its forecast is a object, not an ic\.Forecast"):
+        check_law(lambda table: SimpleNamespace(forecast=lambda flops: object()))
 
 
 class Lstm(torch.nn.Module):

@@ -34,6 +34,7 @@ from isoclone.executors.serial import attempt
 from isoclone.experts import Expert, View, shaped
 from isoclone.games import Env, FrameSpec, Game, action_sizes
 from isoclone.games.actions import chosen, one_action, random_actions
+from isoclone.laws.plugged import forecast_fault
 
 if TYPE_CHECKING:
     import torch
@@ -445,19 +446,16 @@ def check_law(fit: Callable[..., Any], name: str = "") -> None:
     table = laws.clean_table(_known_surface())
     with _naming(who, "its fit, or forecast(1e15), on the check's own table"):
         forecast = fit(table).forecast(1e15)
-    for part in ("params", "samples", "dev_loss"):
-        interval: Any = getattr(forecast, part, None)
-        _demand(interval is not None, who, f"its forecast has no `{part}`")
-        ordered = (interval.low or 0) <= interval.value <= (interval.high or np.inf)
-        _demand(ordered, who, f"`{part}`: value {interval.value} lies outside its own interval")
+    is_record = isinstance(forecast, Forecast)
+    _demand(is_record, who, f"its forecast is a {type(forecast).__name__}, not an ic.Forecast")
+    fault = forecast_fault(forecast)
+    _demand(fault is None, who, fault or "")
     truth = _truth(1e15)
     miss = abs(np.log(forecast.dev_loss.value / truth))
     said = f"dev loss {forecast.dev_loss.value:.4f} at 1e15 FLOPs, where it is {truth:.4f}"
     _demand(
         miss < 0.1, who, f"on the check's own table, L = .1 + 40/N^.4 + 60/D^.4, it says {said}"
     )
-    is_record = isinstance(forecast, Forecast)
-    _demand(is_record, who, f"its forecast is a {type(forecast).__name__}, not an ic.Forecast")
 
 
 def _surface(params: Any, samples: Any) -> Any:

@@ -143,7 +143,7 @@ def test_the_default_stands_for_a_law_that_cannot_be_fitted(name, said):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("no-loss", "its dev_loss at 2e+21 FLOPs is -1"), ("words", "gave str"), ("near", "too far")],
+    [("no-loss", "at 2e+21 FLOPs its dev_loss is -1"), ("words", "gave str"), ("near", "too far")],
 )
 def test_the_default_answers_where_a_forecast_fails(name, said):
     fitted, default = laws.fit_law(name, TABLE), laws.fit(TABLE)
@@ -192,3 +192,62 @@ def test_a_law_is_asked_for_the_mean_of_several_agents_if_it_can_say():
         laws.LAWS.remove("of-means")
     assert [f.agents for f in said] == [3, 1]
     assert laws.fit_law("near", TABLE).forecast(1e22, agents=3).agents == 3  # the default answers
+
+
+WRONG = [
+    ({"episodes": "x"}, "episodes must be a whole number or nothing, not 'x'"),
+    ({"episodes": 2.5}, "episodes must be a whole number or nothing, not 2.5"),
+    ({"episodes": -4}, "its episodes is -4, not at least 1"),
+    ({"agents": float("nan")}, "agents must be a whole number, not nan"),
+    ({"agents": None}, "agents must be a whole number, not None"),
+    ({"agents": 0}, "its agents is 0, not at least 1"),
+    ({"decades_beyond": np.inf}, "its decades_beyond is inf, not a finite number"),
+    ({"params": None}, "params must be"),
+    ({"params": (float("nan"), None, None)}, "its params is nan, not positive and finite"),
+    ({"samples": (5.0, 7.0, 6.0)}, r"its samples is 5.0, outside its own interval [7.0, 6.0]"),
+    ({"dev_loss": (1.0, float("nan"), 2.0)}, "its dev_loss has low = nan; an open end is None"),
+    ({"dev_loss": (1.0, 0.5, np.inf)}, "its dev_loss has high = inf; an open end is None"),
+    ({"dev_loss": (1.0, -0.5, 2.0)}, "its dev_loss has low = -0.5, below zero"),
+    ({"dev_loss": (1.0, 0.5, 2.0, 95)}, "its dev_loss has level = 95, not between 0 and 1"),
+    ({"return_mean": (3.0, 4.0, 2.0)}, r"its return_mean is 3.0, outside its own interval"),
+    ({"return_mean": (-np.inf, None, None)}, "its return_mean is -inf, not finite"),
+    ({"status": "odd"}, "status must be"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "said"), WRONG)
+def test_each_field_of_a_forecast_is_checked_and_named(wrong, said):
+    class Wrong(HoffmannSlope):
+        def forecast(self, flops, agents=1, episodes=None):
+            fields = {k: Interval(*v) if isinstance(v, tuple) else v for k, v in wrong.items()}
+            return Forecast(**vars(super().forecast(flops)) | fields)
+
+    laws.LAWS.add("mine", Wrong)
+    status = laws.fit_law("mine", TABLE).forecast(2e21, agents=2, episodes=8).status[0]
+    assert status.code == "law_failed"
+    assert status.message.startswith("law 'mine' failed: ")
+    assert said in status.message
+    assert "\n" not in status.message
+
+
+def test_a_return_below_zero_and_open_ends_are_sound():
+    class Sound(HoffmannSlope):
+        def forecast(self, flops, agents=1, episodes=None):
+            back = {"return_mean": Interval(-3.0, -4, None), "episodes": episodes}
+            return Forecast(**vars(super().forecast(flops)) | back | {"agents": agents})
+
+    laws.LAWS.add("mine", Sound)
+    said = laws.fit_law("mine", TABLE).forecast(2e21, agents=2, episodes=8)
+    assert (said.method["law"], said.agents, said.episodes) == ("mine", 2, 8)
+
+
+NO_COUNTS = [{"agents": 2.5}, {"agents": np.inf}, {"agents": "2"}, {"episodes": 0.5}, {"agents": 0}]
+
+
+@pytest.mark.parametrize("asked", NO_COUNTS)
+def test_numbers_of_agents_and_episodes_are_whole_ones(asked):
+    for fitted in (laws.fit(TABLE), laws.fit_law("mine", TABLE)):
+        with pytest.raises(SpecError, match=f"^{next(iter(asked))} must be"):
+            fitted.forecast(1e21, **asked)
+    with pytest.raises(SpecError, match=r"^expert_return must be a number or nothing, not 'high'"):
+        laws.fit(TABLE, expert_return="high")

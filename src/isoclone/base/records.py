@@ -332,7 +332,7 @@ class Status(Checked):
 
 
 @dataclass(frozen=True)
-class Forecast(Record):
+class Forecast(Checked):
     """A law's forecast at a compute budget.
 
     `decades_beyond` is log10 of the budget over the largest budget with evidence (0 inside it).

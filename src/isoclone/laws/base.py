@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from isoclone.base.errors import SpecError
-from isoclone.base.records import Forecast, Interval, Record, Status, jsonable
+from isoclone.base.records import Forecast, Interval, Record, Status, conformed, jsonable
 from isoclone.base.tables import LAWS
 
 Array = np.ndarray
@@ -92,20 +92,30 @@ def check_settings(seed: int, **returns: float | None) -> None:
     """Check the settings that laws share: a seed, and returns by the names of their settings.
 
     Raises:
-        SpecError: the seed is negative, or a return is not a finite number.
+        SpecError: the seed is no whole number or negative, or a return is not a finite number.
     """
     for name, value in returns.items():
-        if value is not None and not np.isfinite(value):
+        if not np.isfinite(_typed(value, float | None, name) or 0.0):
             raise SpecError(f"{name} must be a finite number, not {value}")
-    if seed < 0:
+    if _typed(seed, int, "seed") < 0:
         raise SpecError(f"seed must not be negative, not {seed}")
 
 
 def check_agents(agents: int, episodes: int | None = None) -> None:
     """Raise SpecError unless a forecast can be of so many agents, with so many episodes each."""
-    for name, number in (("agents", agents), ("episodes", episodes)):
-        if number is not None and number < 1:
+    counts = {"agents": (agents, int), "episodes": (episodes, int | None)}
+    for name, (number, hint) in counts.items():
+        count = _typed(number, hint, name)
+        if count is not None and count < 1:
             raise SpecError(f"{name} must be at least 1, not {number}")
+
+
+def _typed(value: Any, hint: Any, name: str) -> Any:
+    """Return a setting as its type has it; raise SpecError if it is of another."""
+    try:
+        return conformed(value, hint, name)
+    except TypeError as error:
+        raise SpecError(str(error)) from None
 
 
 class CanForecast(Protocol):

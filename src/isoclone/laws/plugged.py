@@ -26,6 +26,7 @@ from isoclone.laws.base import (
     Exponents,
     FittedLaw,
     IsoFlopCurve,
+    check_agents,
 )
 from isoclone.laws.chosen import fit
 from isoclone.laws.isoflop import fit_isoflops
@@ -113,13 +114,50 @@ def forecast_strictly(
     said = _called(name, lambda: ask(flops, **_accepted(ask, asked)))
     if not isinstance(said, Forecast):
         raise FitError(f"law '{name}' failed: forecast() gave {type(said).__name__}, no Forecast")
-    for figure in (*FIGURES, measure):
-        interval = getattr(said, figure)
-        value: Any = getattr(interval, "value", None)
-        sane = isinstance(value, int | float) and np.isfinite(value)
-        if not sane or (value <= 0 and figure != "return_mean"):
-            raise FitError(f"law '{name}' failed: its {figure} at {flops:.3g} FLOPs is {value}")
+    fault = forecast_fault(said, measure)
+    if fault is not None:
+        raise FitError(f"law '{name}' failed: at {flops:.3g} FLOPs {fault}")
     return said
+
+
+def forecast_fault(said: Forecast, measure: str = "dev_loss") -> str | None:
+    """Return what is wrong with a forecast, the first field only; None where nothing is.
+
+    Args:
+        measure: what it must forecast beside size and samples, 'dev_loss' or 'return_mean'.
+    """
+    for figure in (*FIGURES, *MEASURED):
+        interval = getattr(said, figure)
+        if interval is None and figure in MEASURED and figure != measure:
+            continue
+        fault = "is missing" if interval is None else _interval_fault(interval, figure)
+        if fault is not None:
+            return f"its {figure} {fault}"
+    if not np.isfinite(said.decades_beyond):
+        return f"its decades_beyond is {said.decades_beyond}, not a finite number"
+    for name in ("agents", "episodes"):
+        count = getattr(said, name)
+        if count is not None and count < 1:
+            return f"its {name} is {count}, not at least 1"
+    return None
+
+
+def _interval_fault(interval: Interval, figure: str) -> str | None:
+    """Return what is wrong with an interval; only a return may be below zero."""
+    value, low, high = interval.value, interval.low, interval.high
+    positive = figure != "return_mean"
+    if not np.isfinite(value) or (positive and value <= 0):
+        return f"is {value}, not {'positive and ' if positive else ''}finite"
+    for name, end in (("low", low), ("high", high)):
+        if end is not None and not np.isfinite(end):
+            return f"has {name} = {end}; an open end is None"
+    if positive and low is not None and low < 0:
+        return f"has low = {low}, below zero; an open end is None"
+    if not (value if low is None else low) <= value <= (value if high is None else high):
+        return f"is {value}, outside its own interval [{low}, {high}]"
+    if not 0 < interval.level < 1:
+        return f"has level = {interval.level}, not between 0 and 1"
+    return None
 
 
 class PluggedLaw:
@@ -156,6 +194,7 @@ class PluggedLaw:
         """Return the law's forecast, or the default's with a status that says why."""
         if not 0 < flops < np.inf:
             raise SpecError(f"flops must be positive and finite; got {flops!r}")
+        check_agents(agents, episodes)
         try:
             asked = (flops, self._measure, agents, episodes)
             said = forecast_strictly(self.name, self.fitted, *asked)
