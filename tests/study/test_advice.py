@@ -58,7 +58,7 @@ def test_following_an_error_leads_to_the_same_study(finished_study, tmp_path, ca
         path = study / first.relative_to(finished_study)
         path.write_bytes(ruin(path.read_bytes()))
         for _ in range(TRIES):
-            if main(["run", str(study)]) == 0:
+            if main(["run", str(study), "--executor", "serial"]) == 0:
                 break
             follow(capsys.readouterr().err.strip().splitlines()[-1])
         else:
@@ -72,5 +72,5 @@ def test_following_an_error_leads_to_the_same_study(finished_study, tmp_path, ca
 @pytest.mark.parametrize("text", ["[]", "null", '{"wobble": [1]}', "{", ""])
 def test_a_ruined_table_of_demonstrations_is_made_again(text, study_copy):
     (study_copy / "demos" / "demonstrations.json").write_text(text)
-    assert main(["run", str(study_copy)]) == 0
+    assert main(["run", str(study_copy), "--executor", "serial"]) == 0
     assert not examine(study_copy)

@@ -291,7 +291,7 @@ class Study:
             return Tested.from_json(read_json(path))
         except TypeError as error:
             raise StoreError(
-                f"{path} is damaged ({error}); move it away, and the study makes another, which "
+                f"{path} is damaged ({error}); delete it, and the study makes another, which "
                 "is no test of an agent that is measured already"
             ) from error
 
