@@ -30,3 +30,19 @@ from isoclone.base.records import Interval
 )
 def test_intervals_that_say_nothing_are_named_so(interval, said):
     assert interval_text(interval) == said
+
+
+@pytest.mark.parametrize(
+    ("interval", "excludes", "said"),
+    [
+        (Interval(0.0001, -2.0, 3.0), 0.9, "0.0001 [-2, 3]"),
+        (Interval(0.5, 0.001, 3.0), 0.9, "0.5 [0.001, 3]"),
+        (Interval(0.5, 1e-9, 3.0), 0.9, "0.5 [1e-09, 3]"),
+        (Interval(0.0001, -2.0, 3.0), 0.05, "0.0001 [not determined]"),
+        (Interval(0.0001, -2.0, 3.0), None, "0.0001 [not determined]"),
+        (Interval(0.5, 0.4, 0.6), 0.05, "0.5 [0.4, 0.6]"),
+        (Interval(0.5, None, None), 0.0, "0.5 [not determined]"),
+    ],
+)
+def test_near_zero_what_could_come_decides_and_not_the_value(interval, excludes, said):
+    assert interval_text(interval, excludes=excludes) == said

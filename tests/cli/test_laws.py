@@ -274,3 +274,20 @@ def test_every_setting_of_a_plan_has_a_flag(tmp_path, capsys):
     assert "--most-runs must not be negative" in capsys.readouterr().err
     assert main([*map(str, words)]) == 0
     assert "hours on cpu-core" in capsys.readouterr().out
+
+
+def test_a_good_interval_around_a_return_near_zero_is_printed(tmp_path, capsys):
+    path, rng = tmp_path / "runs.csv", np.random.default_rng(0)
+    lines = []
+    for i, n in enumerate(np.logspace(4, 6, 5)):
+        for c in np.logspace(12, 14, 7):
+            loss = 0.2 + 30 / n**0.4 + 20 / (c / 6 / n) ** 0.3
+            back = np.log10(c) - 15 + rng.normal(0, 0.01)  # -1 at the last budget, 0 a decade on
+            lines.append(f"r{i},{c},{n},{c / 6 / n},{loss},{back},0.01")
+    head = "run_id,flops,params,samples,dev_loss,return_mean,return_se"
+    path.write_text("\n".join([head, *lines]))
+    flags = ["--flops", "1e15", "--random-return", "-20", "--expert-return", "20"]
+    assert main(["laws", "forecast", str(path), *flags]) == 0
+    told = next(x for x in capsys.readouterr().out.splitlines() if "mean return" in x)
+    assert "not determined" not in told
+    assert "[" in told

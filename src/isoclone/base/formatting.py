@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from isoclone.base.records import Interval
-from isoclone.base.results import UNDETERMINED, undetermined
+from isoclone.base.results import SAYS_SOMETHING, UNDETERMINED, undetermined
 
 WIDEST = 1e3  # an interval whose ends are further apart, as a factor, excludes nothing
 NO_ENDS, UNBOUNDED = "not determined", "unbounded"
@@ -73,35 +73,55 @@ def plus_minus(value: float | None, error: float | None, digits: int = 3) -> str
     return text if error is None else f"{text} ± {error:{spec}}"
 
 
-def interval_text(interval: Interval | dict[str, Any] | None, spec: str = ".3g") -> str:
-    """Return '0.51 [0.47, 0.55]', or in words where the ends say nothing; '-' for none."""
+def interval_text(
+    interval: Interval | dict[str, Any] | None, spec: str = ".3g", excludes: float | None = None
+) -> str:
+    """Return '0.51 [0.47, 0.55]', or in words where the ends say nothing; '-' for none.
+
+    Args:
+        spec: how numbers are written.
+        excludes: which share of what could come lies outside, where that is known (`ends_text`).
+    """
     if interval is None:
         return "-"
     row = interval if isinstance(interval, dict) else interval.to_json()
-    if undetermined(row):
+    if not _tells(excludes) and undetermined(row):
         return UNDETERMINED
     value = row["value"]
-    return f"{value:{spec}} {ends_text(row['low'], row['high'], value, lambda x: f'{x:{spec}}')}"
+    ends = ends_text(row["low"], row["high"], value, lambda x: f"{x:{spec}}", excludes)
+    return f"{value:{spec}} {ends}"
 
 
 def ends_text(
-    low: float | None, high: float | None, value: float | None, text: Callable[[float], str]
+    low: float | None,
+    high: float | None,
+    value: float | None,
+    text: Callable[[float], str],
+    excludes: float | None = None,
 ) -> str:
     """Return the ends of an interval: '[0.47, 0.55]', '[0.47, unbounded]', '[not determined]'.
 
-    Ends so far apart that nothing is excluded are not printed: a factor of more than `WIDEST`, or,
-    where an end is not positive, a distance of more than that many times the value.
+    Ends so far apart that nothing is excluded are not printed. Where it is known how much of what
+    could come they exclude, that decides; near a value of 0 nothing else can. Else a factor of more
+    than `WIDEST`, or, where an end is not positive, a distance of more than that many times the
+    value.
 
     Args:
         low: None, or not finite, where there is no such end.
         value: what the interval is about; None where it is not known.
         text: turns a number into text.
+        excludes: which share of what could come lies outside (`Forecast.excludes`), or None.
     """
     left, right = (None if x is None or not math.isfinite(x) else x for x in (low, high))
-    if (left is None and right is None) or _says_nothing(left, right, value):
+    wide = not _tells(excludes) and _says_nothing(left, right, value)
+    if (left is None and right is None) or wide:
         return f"[{NO_ENDS}]"
     shown = (UNBOUNDED if x is None else text(x) for x in (left, right))
     return f"[{', '.join(shown)}]"
+
+
+def _tells(excludes: float | None) -> bool:
+    return excludes is not None and excludes >= SAYS_SOMETHING
 
 
 def _says_nothing(low: float | None, high: float | None, value: float | None) -> bool:

@@ -325,7 +325,11 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
         share = forecast["excludes"].get(name)
         excludes = "-" if share is None else f"{100 * share:.0f} %"
         compared.add_row(
-            text, interval_text(forecast[name]), excludes, measured, INSIDE.get(verdict, verdict)
+            text,
+            interval_text(forecast[name], excludes=share),
+            excludes,
+            measured,
+            INSIDE.get(verdict, verdict),
         )
     STDOUT.print(compared)
     if tested["after_agent"]:

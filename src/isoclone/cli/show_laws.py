@@ -22,6 +22,11 @@ def _interval(row: dict[str, Any] | None, spec: str = ".3g") -> str:
     return interval_text(row, spec)
 
 
+def _forecast_of(row: dict[str, Any], key: str) -> str:
+    """Return one quantity of a forecast with its interval."""
+    return interval_text(row[key], excludes=row["excludes"].get(key))
+
+
 def _show_status(status: list[dict[str, str]]) -> None:
     for row in status:
         STDOUT.say("  ", (row["code"], "yellow"), f": {row['message']}")
@@ -71,7 +76,7 @@ def show_forecast(name: str, row: dict[str, Any]) -> None:
         STDOUT.print(styled((name or "forecast", "bold"), f" at {row['flops']:.3g} FLOPs"))
         table = _table(["", "value [95 % interval]", "excludes"])
         for key, label in _quantities(row).items():
-            table.add_row(label, _interval(row[key]), _excludes(row, key))
+            table.add_row(label, _forecast_of(row, key), _excludes(row, key))
         STDOUT.print(table)
         for line in forecast_text(row):
             STDOUT.say(f"  {line}")
@@ -183,7 +188,7 @@ def show_plan(body: dict[str, Any]) -> None:
     table = _table(["", "value [95 % interval]"])
     table.add_row("FLOPs", _interval(body["flops"]))
     for key, label in _quantities(forecast_row).items():
-        table.add_row(label, _interval(forecast_row[key]))
+        table.add_row(label, _forecast_of(forecast_row, key))
     table.add_row(f"hours on {device['name']}", _interval(device["hours"]))
     table.add_row("dollars", _interval(device["dollars"]))
     STDOUT.print(table)

@@ -150,7 +150,8 @@ def _of_study(facts: Facts) -> list[str]:
                 continue
             value = getattr(facts.agent, key, None)
             said = "-" if value is None else f"{value:.3g} ({facts.verdicts[key] or 'not tested'})"
-            lines.append(f"| {name} | {interval_text(getattr(predicted, key))} | {said} |")
+            ends = interval_text(getattr(predicted, key), excludes=predicted.excludes.get(key))
+            lines.append(f"| {name} | {ends} | {said} |")
         parts.append("## Forecast\n\n" + "\n".join(lines))
     if {"random", "expert"} <= set(facts.references):
         scores = (f"{who} {plus_minus(r.mean, r.se, 2)}" for who, r in facts.references.items())

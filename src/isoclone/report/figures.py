@@ -12,7 +12,7 @@ from typing import Any
 
 from markupsafe import escape
 
-from isoclone.base.records import Interval, Point
+from isoclone.base.records import Forecast, Interval, Point
 from isoclone.base.results import ERROR_OF
 from isoclone.laws import Band, IsoFlopCurve
 from isoclone.report.facts import Facts
@@ -82,7 +82,7 @@ def frontier(facts: Facts, key: str) -> Figure:
     else:
         traces += _optima(facts, key)
     if facts.forecast and (interval := getattr(facts.forecast, key)) is not None:
-        traces.append(_forecast(facts.forecast.flops, interval, key))
+        traces.append(_forecast(facts.forecast, interval, key))
     traces += _star(facts, "flops", key)
     title = STEPS if key == "samples" and facts.by_return else QUANTITIES[key]
     y = linear_axis(title) if key == "return_mean" else log_axis(title)
@@ -354,11 +354,13 @@ def _optima(facts: Facts, key: str) -> list[Trace]:
     return traces
 
 
-def _forecast(flops: float, interval: Interval, key: str) -> Trace:
+def _forecast(predicted: Forecast, interval: Interval, key: str) -> Trace:
     """Return the forecast with its interval."""
+    flops, excludes = predicted.flops, predicted.excludes.get(key)
+    ends = bounds(interval.low, interval.high, interval.value, excludes=excludes)
     text = (
         f"<b>forecast at {power(flops)} FLOPs</b><br>{QUANTITIES[key]}: {number(interval.value)}"
-        f"<br>{100 * interval.level:.0f} % {bounds(interval.low, interval.high, interval.value)}"
+        f"<br>{100 * interval.level:.0f} % {ends}"
     )
     marker = {"symbol": "line-ew-open", "size": 16, "color": "@forecast", "line": {"width": 3}}
     trace = _one(flops, interval.value, marker, text)

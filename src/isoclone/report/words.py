@@ -60,10 +60,14 @@ def whole(value: float | None) -> str:
 
 
 def bounds(
-    low: float | None, high: float | None, value: float | None = None, digits: int = 3
+    low: float | None,
+    high: float | None,
+    value: float | None = None,
+    digits: int = 3,
+    excludes: float | None = None,
 ) -> Markup:
     """Return [low, high], or in words where the ends say nothing, see `formatting.ends_text`."""
-    return Markup(ends_text(low, high, value, lambda x: str(escape(number(x, digits)))))
+    return Markup(ends_text(low, high, value, lambda x: str(escape(number(x, digits))), excludes))
 
 
 def with_error(value: float | None, error: float | None, digits: int = 3) -> str:
