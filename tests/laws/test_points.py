@@ -8,7 +8,7 @@ from laws_truth import codes, study
 
 import isoclone.laws as laws
 from isoclone.base.errors import DataError, FitError
-from isoclone.laws.points import Points, clean_table, cluster_budgets
+from isoclone.laws.points import Points, clean_table, cluster_budgets, condensed
 
 
 def test_dropped_rows_are_counted_with_their_reason():
@@ -103,3 +103,17 @@ def test_a_table_with_neither_loss_nor_return_is_refused():
     del table["return_mean"]
     with pytest.raises(DataError, match="lacks the column dev_loss or return_mean"):
         Points.from_table(table)
+
+
+def test_rows_that_are_averaged_keep_what_their_returns_are_known_by():
+    rows = study(returns=True, budgets=2, sizes=2)
+    four = {name: [v for v in column for _ in range(3)] for name, column in rows.items()}
+    four["return_mean"] = [1.0, 2.0, 6.0, *[5.0] * 3, None, 4.0, 8.0, *[None] * 3]
+    four["return_se"] = [3.0, 4.0, 12.0, *[None, 1.0, 1.0], 9.0, 0.6, 0.8, *[1.0] * 3]
+    four["episodes"] = [10, 20, 30, 4, 4, 4, 7, 5, 5, 1, 1, 1]
+    four["run_id"] = range(12)
+    found = condensed(Points.from_table(four))
+    order = np.lexsort([found.budget, found.params])
+    np.testing.assert_allclose(found.returns[order], [3, 5, 6, np.nan])
+    np.testing.assert_allclose(found.returns_se[order], [13 / 3, np.nan, 0.5, np.nan])
+    np.testing.assert_allclose(found.episodes[order], [60, 12, 10, np.nan])

@@ -317,7 +317,8 @@ def _budgets(columns: dict[str, Array], status: list[Status]) -> Array:
 def condensed(points: Points) -> Points:
     """Average to one row per size and budget, thinned to `MANY_ROWS` if still more.
 
-    The status says so; no row is dropped silently.
+    The SE of a mean return is that of independent runs, of all their episodes together; both are
+    missing where one of the runs lacks it. The status says so; no row is dropped silently.
     """
     pairs = np.column_stack([points.params, points.budget])
     _, first, group = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
@@ -329,11 +330,14 @@ def condensed(points: Points) -> Points:
 
     loss = mean(np.log(points.loss))
     spread = np.sqrt(np.maximum(mean(np.log(points.loss) ** 2) - loss**2, 0.0) / count)
-    known = np.isfinite(points.returns)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        total = np.bincount(group, np.where(known, points.returns, 0.0))
-        returns = np.where(known, 1.0, 0.0)
-        returns = total / np.bincount(group, returns)
+    played = np.isfinite(points.returns)
+    of = group[played]
+
+    def total(values: Array) -> Array:
+        return np.bincount(of, values[played], minlength=len(count))
+
+    runs = total(np.ones(len(points)))
+    runs[runs == 0] = np.nan  # none was played: its figures stay missing
     text = f"{len(points)} rows were averaged by size and budget into {len(count)}"
     merged = Points(
         run=np.unique(points.params[first], return_inverse=True)[1],
@@ -344,10 +348,10 @@ def condensed(points: Points) -> Points:
         samples=np.exp(mean(np.log(points.samples))),
         loss=np.exp(loss),
         loss_se=np.exp(loss) * spread,
-        returns=returns,
-        returns_se=np.full(len(count), np.nan),
+        returns=total(points.returns) / runs,
+        returns_se=np.sqrt(total(points.returns_se**2)) / runs,
         unique=mean(points.unique),
-        episodes=np.full(len(count), np.nan),
+        episodes=np.where(np.isfinite(runs), total(points.episodes), np.nan),
         dropped=points.dropped,
         status=(*points.status, Status("rows_averaged", text)),
     )
