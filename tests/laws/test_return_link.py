@@ -10,6 +10,7 @@ import isoclone.laws as laws
 from isoclone.base.errors import SpecError
 from isoclone.laws.points import Points
 from isoclone.laws.return_link import fit_link, rank_correlation
+from isoclone.laws.words import forecast_text
 
 
 def table(seed=0, noise=1.0, follows=True):
@@ -125,3 +126,24 @@ def test_episodes_change_nothing_where_nothing_tells_of_them(unknown):
 def test_an_agent_plays_one_episode_at_least():
     with pytest.raises(SpecError, match="episodes must be at least 1"):
         laws.fit(table()[0]).forecast(1e21, episodes=0)
+
+
+@pytest.mark.parametrize(("ahead", "scores"), [(3.0, {}), (0.5, {"expert_return": 100.0})])
+def test_no_sources_are_told_of_an_interval_that_is_not_the_links(ahead, scores):
+    rows, _ = table(noise=3.0)
+    fitted = laws.fit(rows, random_return=1.0, **scores)
+    said = fitted.forecast(ahead * fitted.last_budget_, agents=3, episodes=50)
+    assert said.episodes is None
+    assert set(said.method["return_by_loss"]) == {"rank_correlation"}
+    told = "\n".join(forecast_text(said.to_json()))
+    assert "of the variance" not in told
+    assert "that of the return is one agent's" in told
+
+
+@pytest.mark.parametrize(("episodes", "said"), [(1, "1 episode of an"), (2, "2 episodes of an")])
+def test_episodes_are_counted_in_words(episodes, said):
+    rows, _ = table(noise=3.0)
+    rows["episodes"] = np.full(len(rows["flops"]), 10)
+    fitted = laws.fit(rows, expert_return=100.0, random_return=1.0)
+    forecast = fitted.forecast(3 * fitted.last_budget_, episodes=episodes)
+    assert said in "\n".join(forecast_text(forecast.to_json()))

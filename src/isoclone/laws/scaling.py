@@ -209,11 +209,17 @@ class ScalingLaws:
             high[beyond] = np.clip(link.back(z + reach), link.floor, cap)
         return middle, np.minimum(low, middle), np.maximum(high, middle)
 
-    @property
-    def _counts_episodes(self) -> bool:
-        """Whether the return's interval depends on how many episodes the agents play."""
-        link = self._link
-        return link is not None and link.ceiling is not None and link.knows_episodes
+    def _link_beyond(self, flops: float) -> ReturnLink | None:
+        """Return the link if the return's interval at C is the link's: beyond, with a ceiling."""
+        link, measured = self._link, self.replay_.series
+        if link is None or link.ceiling is None or measured is None:
+            return None
+        return link if np.log10(flops) > measured.x[-1] else None
+
+    def _counts_episodes(self, flops: float) -> bool:
+        """Whether the return's interval at C depends on how many episodes the agents play."""
+        link = self._link_beyond(flops)
+        return link is not None and link.knows_episodes
 
     def _log_loss(self, x: Array) -> tuple[Array, Array]:
         """Return the forecast log loss and its SD at log10 C [m]."""
@@ -227,14 +233,17 @@ class ScalingLaws:
 
         `rank_correlation` of the two over all points, with its interval; of the variance of the
         return forecast at C, `share_of_loss` comes from not knowing the loss and
-        `share_of_episodes` from the agents' episodes; the rest comes from the link.
+        `share_of_episodes` from the agents' episodes; the rest comes from the link. There are no
+        shares where the return's interval is not the link's, as without a ceiling.
         """
         link = self._link
         if link is None:
             return None
-        shares = link.shares(*self._log_loss(np.log10([flops])), agents, episodes)
-        told = {f"share_of_{name}": float(share[0]) for name, share in shares.items()}
-        return {"rank_correlation": rank_correlation(self.points_), **told}
+        told: dict[str, Any] = {"rank_correlation": rank_correlation(self.points_)}
+        if self._link_beyond(flops) is not None:
+            shares = link.shares(*self._log_loss(np.log10([flops])), agents, episodes)
+            told |= {f"share_of_{name}": float(share[0]) for name, share in shares.items()}
+        return told
 
     @property
     def _link(self) -> ReturnLink | None:
@@ -293,7 +302,7 @@ class ScalingLaws:
                 self.points_, flops, dev_loss, return_mean, self.random_return, self.ceiling_
             ),
             agents=agents,
-            episodes=episodes if back and self._counts_episodes else None,
+            episodes=episodes if back and self._counts_episodes(flops) else None,
         )
 
     def _given(

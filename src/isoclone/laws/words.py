@@ -58,28 +58,36 @@ def window_text(window: dict[str, Any]) -> str:
 
 def forecast_text(forecast: dict[str, Any]) -> list[str]:
     """Return in words what a forecast's intervals are of, and how well loss foretells return."""
-    agents, episodes = forecast["agents"], forecast["episodes"]
-    told, lines = forecast["method"].get("return_by_loss"), []
+    agents, episodes, method = forecast["agents"], forecast["episodes"], forecast["method"]
+    told, lines = method.get("return_by_loss") or {}, []
+    alone = "return_by_loss" in method and "share_of_loss" not in told and forecast["return_mean"]
     if agents > 1:
-        lines.append(f"intervals are those of the mean of {agents} agents of different seeds")
+        but = ", but that of the return is one agent's" if alone else ""
+        lines.append(f"intervals are those of the mean of {agents} agents of different seeds{but}")
     if episodes:
         each = "each agent" if agents > 1 else "an agent"
-        lines.append(f"the return's interval is that of {episodes} episodes of {each}")
-    return [*lines, *(_return_text(told) if told else [])]
+        many = f"{episodes} episode{'s' if episodes > 1 else ''}"
+        lines.append(f"the return's interval is that of {many} of {each}")
+    return [*lines, *_return_text(told)]
 
 
 def _return_text(told: dict[str, Any]) -> list[str]:
-    loss, played, r = told["share_of_loss"], told.get("share_of_episodes"), told["rank_correlation"]
+    lines = _shares_text(told) if "share_of_loss" in told else []
+    r = told.get("rank_correlation")
+    if r:
+        interval = f"{r['value']:.2f} [{r['low']:.2f}, {r['high']:.2f}]"
+        lines.append(f"rank correlation of dev loss and return over all points: {interval}")
+    return lines
+
+
+def _shares_text(told: dict[str, Any]) -> list[str]:
+    loss, played = told["share_of_loss"], told.get("share_of_episodes")
     rest = f"{100 * (1 - loss):.0f} % from the agents' episodes and how returns follow losses"
     if played is not None:  # forecasts of before November 28, 2026 do not tell it apart
         rest = (
             f"{100 * played:.0f} % from the agents' own episodes, "
             f"{100 * (1 - loss - played):.0f} % from how returns follow losses"
         )
-    lines = [
+    return [
         f"of the variance of the return's forecast {100 * loss:.0f} % come from the loss's, {rest}"
     ]
-    if r:
-        interval = f"{r['value']:.2f} [{r['low']:.2f}, {r['high']:.2f}]"
-        lines.append(f"rank correlation of dev loss and return over all points: {interval}")
-    return lines
