@@ -14,7 +14,7 @@ import isoclone as ic
 from isoclone.study.builtins import for_atari
 
 GAMES = (
-    "SpaceInvaders", "Boxing", "Qbert", "BattleZone", "Phoenix", "BankHeist", "NameThisGame",
+    "Qbert", "BattleZone", "Phoenix", "BankHeist", "NameThisGame", "Boxing", "SpaceInvaders",
     "Breakout",
 )  # fmt: skip
 
@@ -24,7 +24,8 @@ suite = ic.Suite(
     studies=[
         for_atari(f"atari/{game}").replace(
             name=game.lower(),
-            samples=100_000,
+            samples=300_000,  # a scripted player's minute or two
+            dev_samples=12_000,
             widths=(1, 2, 3, 5, 8, 13),
             budgets_flops=(2e10, 5e10, 1e11, 2e11, 5e11),
         )
