@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from laws_truth import study
 from runs_tables import HEAD, repeated, row, write
 
 from isoclone import laws
@@ -274,6 +275,26 @@ def test_every_setting_of_a_plan_has_a_flag(tmp_path, capsys):
     assert "--most-runs must not be negative" in capsys.readouterr().err
     assert main([*map(str, words)]) == 0
     assert "hours on cpu-core" in capsys.readouterr().out
+
+
+def test_beside_an_exponent_with_a_prior_stands_least_squares_alone(tmp_path, capsys):
+    path, count = tmp_path / "runs.csv", {}
+    for budgets in (3, 8):
+        table = study(noise=0.005, budgets=budgets)
+        rows = zip(*table.values(), strict=True)
+        path.write_text("\n".join(",".join(map(str, row)) for row in (table, *rows)))
+        assert main(["laws", "fit", str(path), "--json"]) == 0
+        body = json.loads(capsys.readouterr().out)["groups"][""]
+        assert main(["laws", "fit", str(path)]) == 0
+        out = " ".join(capsys.readouterr().out.split())
+        plain = body["exponents"].get("isoflop_optima_plain")
+        assert body["laws"]["params"]["plain"] == plain
+        count[budgets] = plain is not None, "least squares alone" in out, "with a prior" in out
+        optima = [c for c in body["isoflops"] if c["interior"]]
+        if plain:
+            x, n = np.log10([[c["budget"], c["params"]] for c in optima]).T
+            assert plain["params"]["value"] == pytest.approx(np.polyfit(x, n, 1)[0])
+    assert count == {3: (True, True, True), 8: (False, False, False)}
 
 
 def test_a_good_interval_around_a_return_near_zero_is_printed(tmp_path, capsys):

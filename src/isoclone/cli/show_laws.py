@@ -34,12 +34,14 @@ def _show_status(status: list[dict[str, str]]) -> None:
 
 ROADS = {
     "isoflop_optima": "isoFLOP optima, least squares",
+    "isoflop_optima_plain": "least squares alone",
     "best_return": "best-scoring sizes",
     "surface_6nd": "surface (6ND)",
     "forecasts": "a decade of its forecasts",
     "intrinsic": "intrinsic performance",
 }
 BY_RETURN = {"isoflop_optima": "optima by return"}
+WITH_PRIOR = {"isoflop_optima": "isoFLOP optima, with a prior"}
 
 
 def samples_word(by_return: bool) -> str:
@@ -52,7 +54,9 @@ def show_laws(name: str, body: dict[str, Any]) -> None:
     STDOUT.print(styled((name or "all runs", "bold")))
     if "exponents" in body:
         by_road = body["exponents"]
-        roads = ROADS | (BY_RETURN if body.get("measure") == "return_mean" else {})
+        prior = (body["laws"].get("params") or {}).get("prior")
+        by_return = BY_RETURN if body.get("measure") == "return_mean" else {}
+        roads = ROADS | by_return | (WITH_PRIOR if prior else {})
         table = _table(["exponent against C", *(roads.get(road, road) for road in by_road)])
         for key, label in (("params", "N_opt"), ("samples", "D_opt")):
             table.add_row(label, *(_interval(road[key]) for road in by_road.values()))

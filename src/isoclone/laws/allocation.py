@@ -202,6 +202,15 @@ def _blend(a: Array, a_sd: Array, b: Array, b_sd: Array) -> tuple[Array, Array]:
     return share * a + (1 - share) * b, np.hypot(within, between)
 
 
+def plain_law(isoflops: list[IsoFlop]) -> PowerLaw | None:
+    """Fit N_opt ~ C^a to the interior optima by least squares alone; None with fewer than two."""
+    inner = [c for c in isoflops if c.interior]
+    if len(inner) < 2:
+        return None
+    budget, params = [c.budget for c in inner], [c.params for c in inner]
+    return PowerLaw().fit(budget, params, noise_sd=EXPONENT_SD)
+
+
 def exponent_law(points: Points, isoflops: list[IsoFlop], luck: Luck | None) -> PowerLaw | None:
     """Fit N_opt ~ C^a to the interior optima by plain least squares; None where they are no guide.
 
@@ -209,13 +218,9 @@ def exponent_law(points: Points, isoflops: list[IsoFlop], luck: Luck | None) -> 
     size does. The interval adds that luck, which moves the optima of all budgets together, to the
     scatter of the optima about the line.
     """
-    inner = [c for c in isoflops if c.interior]
-    if len(inner) < EXPONENT_OPTIMA:
-        return None
-    law = PowerLaw()
-    law.fit([c.budget for c in inner], [c.params for c in inner], noise_sd=EXPONENT_SD)
-    if luck is None:
-        return law
+    inner, law = [c for c in isoflops if c.interior], plain_law(isoflops)
+    if law is None or len(inner) < EXPONENT_OPTIMA or luck is None:
+        return law if len(inner) >= EXPONENT_OPTIMA else None
     moved, bent, variance = _moved_by_runs(points, inner, luck)
     bent_sd = np.sqrt(luck.chance @ variance @ bent.mean(0) ** 2)
     if np.mean([c.curvature for c in inner if c.curvature is not None]) < CURVED * bent_sd:

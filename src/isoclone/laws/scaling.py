@@ -12,7 +12,7 @@ import numpy as np
 from isoclone.base.errors import FitError, SpecError
 from isoclone.base.records import Forecast, Interval, Status, jsonable
 from isoclone.laws import diagnostics
-from isoclone.laws.allocation import PRIOR_EXPONENT, PRIOR_SD, Allocation
+from isoclone.laws.allocation import PRIOR_EXPONENT, PRIOR_SD, Allocation, plain_law
 from isoclone.laws.base import DEFAULT_LAW, Band, Curves, Exponents, check_agents, check_settings
 from isoclone.laws.by_return import exponents_by_return, saturating
 from isoclone.laws.frontier.backtest import BacktestRow, backtest, chosen
@@ -349,12 +349,15 @@ class ScalingLaws:
 
         `isoflop_optima` is the least-squares line through the optima inside the sampled sizes, with
         an interval that holds the luck of runs too (see `luck`; with fewer than 4 optima, or where
-        that luck hides them, pulled to a prior of .5 +- .25); `surface_6nd`
+        that luck hides them, pulled to a prior of .5 +- .25; then `isoflop_optima_plain` is the
+        line alone, absent with fewer than 2 optima); `surface_6nd`
         the parametric surface at C = 6ND, absent where none could be fitted; `best_return` a line
         through the best-scoring sizes, absent with fewer than 4 budgets that were played.
         """
-        law = self.allocation_.exponent_law_
-        out = {"isoflop_optima": Exponents(law.exponent_interval(), _local_exponent(self))}
+        plain = plain_law(self.isoflops_) if self.allocation_.prior_ else None
+        out = {"isoflop_optima": self._exponents_of(self.allocation_.exponent_law_)}
+        if plain is not None:
+            out["isoflop_optima_plain"] = self._exponents_of(plain)
         by_return = exponents_by_return(self.points_)
         if by_return is not None:
             out["best_return"] = by_return
@@ -366,6 +369,16 @@ class ScalingLaws:
             params, samples = Interval(value, low, high), Interval(1 - value, 1 - high, 1 - low)
             out["surface_6nd"] = Exponents(params, samples)
         return out
+
+    def _exponents_of(self, law: PowerLaw) -> Exponents:
+        """Return a law's exponent of N, and that of D, 1 - a (d log f / d log N), f per sample."""
+        n = law.predict(self.last_budget_) * np.array([0.8, 1.25])
+        per_sample = self.evidence_.rule.per_sample(n)
+        rise = float(np.diff(np.log(per_sample))[0] / np.diff(np.log(n))[0])
+        a = law.exponent_interval()
+        assert a.low is not None
+        assert a.high is not None
+        return Exponents(a, Interval(1 - rise * a.value, 1 - rise * a.high, 1 - rise * a.low))
 
     def loss_exponent(self, flops: float) -> float:
         """Return d log L / d log C of the forecast loss at C: the exponent there."""
@@ -408,6 +421,7 @@ class ScalingLaws:
                     "params": {
                         **self.allocation_.exponent_law_.to_json(),
                         "prior": _PRIOR if self.allocation_.prior_ else None,
+                        "plain": exponents.get("isoflop_optima_plain"),
                     },
                     "samples": {"exponent": exponents["isoflop_optima"]["samples"]},
                     "dev_loss": {**self.loss_law_.to_json(), "local": self.local_exponents()},
@@ -430,17 +444,6 @@ def _check_flops(flops: float) -> float:
     if not 0 < flops < 1e40:
         raise SpecError(f"flops must be positive and below 1e40; got {flops!r}")
     return float(flops)
-
-
-def _local_exponent(laws: ScalingLaws) -> Interval:
-    """Return d log D / d log C along N_opt: 1 - a (d log f / d log N), f FLOPs per sample."""
-    law, rule = laws.allocation_.exponent_law_, laws.evidence_.rule
-    n = law.predict(laws.last_budget_) * np.array([0.8, 1.25])
-    rise = float(np.diff(np.log(rule.per_sample(n)))[0] / np.diff(np.log(n))[0])
-    a = law.exponent_interval()
-    assert a.low is not None
-    assert a.high is not None
-    return Interval(1 - rise * a.value, 1 - rise * a.high, 1 - rise * a.low)
 
 
 def _surface_exponent(surface: Surface, theta: Array) -> Array:

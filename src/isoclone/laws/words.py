@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from isoclone.base.formatting import interval_text
+
 
 def laws_text(laws: dict[str, Any]) -> list[str]:
     """Return in words what the exponents are: least squares or with a prior; and how L bends."""
     lines = []
-    prior = (laws.get("params") or {}).get("prior")
+    params = laws.get("params") or {}
+    prior, plain = params.get("prior"), params.get("plain")
     if prior:
+        alone = "least squares alone needs two optima inside the sampled sizes"
+        if plain:
+            n, d = (interval_text(plain[key], ".2f") for key in ("params", "samples"))
+            alone = f"least squares alone gives N_opt ~ C^{n}, D_opt ~ C^{d}"
         lines.append(
             "too little is known of the optima: exponents lean on a prior "
-            f"{prior['exponent']} ± {prior['sd']}"
+            f"{prior['exponent']} ± {prior['sd']}; {alone}"
         )
     local = (laws.get("dev_loss") or {}).get("local")
     if local:

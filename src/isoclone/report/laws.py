@@ -13,6 +13,7 @@ from isoclone.report.words import MISSING, spaced
 
 ROADS = {
     "isoflop_optima": "least squares through the isoFLOP optima",
+    "isoflop_optima_plain": "least squares alone through the same optima",
     "best_return": "least squares through the best-scoring sizes",
     "surface_6nd": "the parametric surface, at C = 6ND",
     "forecasts": "the law's own forecasts, a decade beyond the sweep",
@@ -21,6 +22,7 @@ BY_RETURN = {
     "isoflop_optima": "least squares through the optima by return",
     "intrinsic": "intrinsic performance (Hilton et al. 2023)",
 }
+WITH_PRIOR = {"isoflop_optima": "the isoFLOP optima, with a prior"}
 LAWS = (
     ("params", "N", "size: parameters of the best policy"),
     ("samples", "D", "data: training samples of the best policy"),
@@ -93,7 +95,9 @@ def _law(facts: Facts, key: str, letter: str, what: str) -> dict[str, Any]:
 def _roads(found: dict[str, Any]) -> dict[str, list[dict[str, Any] | None]]:
     """Return the exponents of N and D by each way of fitting them, for comparison."""
     roads = dict(found.get("exponents") or {})
-    names = ROADS | (BY_RETURN if found.get("measure") == "return_mean" else {})
+    prior = ((found.get("laws") or {}).get("params") or {}).get("prior")
+    by_return = BY_RETURN if found.get("measure") == "return_mean" else {}
+    names = ROADS | by_return | (WITH_PRIOR if prior else {})
     published = (found.get("paper") or {}).get("parabola") or {}
     if published:
         roads["published way: parabolas over all sizes"] = {

@@ -11,6 +11,7 @@ from scipy import special
 
 from isoclone.base.records import Interval
 from isoclone.laws.flop_rule import FlopRule
+from isoclone.laws.power import PowerLaw
 from isoclone.laws.reinforcement.optima import Optima
 
 Array = np.ndarray
@@ -27,7 +28,8 @@ class ReturnAllocation:
     one run of each (too cautious). Either alone held 83 to 97 % of synthetic exponents.
 
     After `fit`: `exponent_`, `exponent_sd_`, `level_`, `x_ref_`, `used_` (how many optima),
-    `prior_` (whether the exponent leans on the prior), `dof_`.
+    `prior_` (whether the exponent leans on the prior), `plain_` (the exponent by least squares
+    alone, where it does; None with fewer than two optima), `dof_`.
     """
 
     def fit(self, optima: Optima, telling: Array) -> ReturnAllocation:
@@ -43,6 +45,7 @@ class ReturnAllocation:
         n = np.where(interior, optima.n, np.log10([c.params for c in optima.curves]))[use]
         self.used_ = int((interior & telling).sum())
         self.prior_ = self.used_ < OPTIMA
+        self.plain_ = self._plain(optima, interior & telling) if self.prior_ else None
         self.dof_ = max(optima.dof, 2)
         self.x_ref_ = float(np.average(x, weights=weight))
         pull = 1.0 / PRIOR_SD**2 if self.prior_ else 0.0
@@ -59,6 +62,14 @@ class ReturnAllocation:
         self._more_sd = prior_sd
         self.exponent_sd_ = float(np.hypot(_spread(exponents) * more, prior_sd))
         return self
+
+    @staticmethod
+    def _plain(optima: Optima, use: Array) -> Interval | None:
+        """Return the exponent by least squares through the optima `use` [b] alone."""
+        if use.sum() < 2:
+            return None
+        line = PowerLaw().fit(10 ** optima.x[use], 10 ** optima.n[use], noise_sd=FLOOR_SD)
+        return line.exponent_interval()
 
     def without_each(self, others: Array) -> None:
         """Take in the exponents [k] that come out with one run, or size, left out in turn."""
@@ -85,12 +96,11 @@ class ReturnAllocation:
         half = self._t(level) * np.sqrt(sd**2 + (self._more_sd * dx) ** 2 + FLOOR_SD**2)
         return 10**middle, 10 ** (middle - half), 10 ** (middle + half)
 
-    def samples_exponent(self, rule: FlopRule, flops: float) -> Interval:
+    def samples_exponent(self, rule: FlopRule, flops: float, a: Interval) -> Interval:
         """Return the exponent of D_opt: 1 - a d log f / d log N, f the FLOPs per sample there."""
         n = 10.0 ** (self.level_ + self.exponent_ * (np.log10(flops) - self.x_ref_))
         near = n * np.array([0.8, 1.25])
         rise = float(np.diff(np.log(rule.per_sample(near)))[0] / np.diff(np.log(near))[0])
-        a = self.exponent()
         assert a.low is not None
         assert a.high is not None
         ends = sorted((1 - rise * a.low, 1 - rise * a.high))

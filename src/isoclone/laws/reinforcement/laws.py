@@ -238,18 +238,20 @@ class ReturnLaws:
     def exponents(self) -> dict[str, Exponents]:
         """Return the exponents of N_opt and D_opt against C, by each way of fitting them.
 
-        `isoflop_optima` is the line through the optima by return; `intrinsic` the law of intrinsic
+        `isoflop_optima` is the line through the optima by return, `isoflop_optima_plain` the same
+        without a prior where it leans on one; `intrinsic` the law of intrinsic
         performance (Hilton et al. 2023), absent where too few cells have one.
         """
         a = self.allocation_
-        out = {"isoflop_optima": Exponents(a.exponent(), self._samples_exponent)}
+        roads = {"isoflop_optima": a.exponent(), "isoflop_optima_plain": a.plain_}
+        out = {
+            road: Exponents(found, a.samples_exponent(self.rule_, self.last_budget_, found))
+            for road, found in roads.items()
+            if found is not None
+        }
         if self.intrinsic_ is not None:
             out["intrinsic"] = self.intrinsic_.exponents()
         return out
-
-    @property
-    def _samples_exponent(self) -> Interval:
-        return self.allocation_.samples_exponent(self.rule_, self.last_budget_)
 
     @cached_property
     def intrinsic_(self) -> Intrinsic | None:
@@ -282,6 +284,7 @@ class ReturnLaws:
                         "log10_factor": level,
                         "points": a.used_,
                         "prior": prior if a.prior_ else None,
+                        "plain": exponents.get("isoflop_optima_plain"),
                     },
                     "samples": {"exponent": exponents["isoflop_optima"]["samples"]},
                     "return_mean": self._return_law(flops, best),
