@@ -3,8 +3,8 @@
     isoclone demos import nld PATH --out demos/aa --expert AutoAscend
     isoclone run studies/nethack_far.py --demos demos/aa     # an hour of two cores
 
-The forecast is 3.3 times beyond the largest budget, as elsewhere. The 144 shared games of AutoAscend
-(6.6 million samples) are gone over about twice by the agent.
+The forecast is 3.3 times beyond the largest budget, as elsewhere. Of 144 games of
+AutoAscend (6.6 million samples) the agent sees each about twice.
 """
 
 from isoclone.nethack.study import NETHACK
