@@ -37,5 +37,5 @@ def fit(
     points = Points.from_table(table)
     if not points.by_return:
         return by_loss.fit(points)
-    top = by_loss.ceiling_
+    top = by_loss.given_ceiling_
     return ReturnLaws(expert_return=top, random_return=random_return, seed=seed).fit(points)

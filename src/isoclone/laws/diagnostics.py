@@ -18,6 +18,9 @@ no_returns            nothing to forecast returns from
 repeats_ignored       some runs saw samples again: `fit` counts them as new ones, `needed` does not
 loss_no_guide         dev loss hardly predicts the return: no loss forecast tells what comes
 returns_not_positive  a log law would be wrong: returns are followed on the linear scale
+ceiling_ignored       the ceiling given is not above random play
+above_ceiling         some returns are higher than the ceiling given
+figures_ignored       figures that cannot be (infinite, a negative error) were taken as missing
 far_extrapolation     more than a decade beyond the largest budget with evidence
 below_evidence        under the smallest budget
 size_not_sampled      the size to train lies outside the sampled sizes
@@ -113,6 +116,20 @@ def of_returns(returns: Array, random_return: float | None) -> list[Status]:
         text = "some returns are zero or negative: no power law is fitted where they are, and "
         return [Status("returns_not_positive", text + "their trend may be taken on a linear scale")]
     return []
+
+
+def of_ceiling(returns: Array, ceiling: float | None, random_return: float | None) -> list[Status]:
+    """Return whether the ceiling, the expert's return mostly, cannot be one for returns [n]."""
+    known = returns[np.isfinite(returns)]
+    if ceiling is None or not len(known):
+        return []
+    if random_return is not None and ceiling <= random_return:
+        text = f"the ceiling {ceiling:g} is not above random play, {random_return:g}: ignored"
+        return [Status("ceiling_ignored", text)]
+    if known.max() <= ceiling:
+        return []
+    text = f"a return of {known.max():g} is higher than the ceiling {ceiling:g}"
+    return [Status("above_ceiling", f"{text}: the highest return stands in its place")]
 
 
 def of_luck(allocation: Allocation) -> list[Status]:

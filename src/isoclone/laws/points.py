@@ -125,6 +125,36 @@ def measure_of(table: Mapping[str, Any]) -> str:
     return (*known, *named, MEASURED[0])[0]
 
 
+def _checked(
+    columns: dict[str, Array], keep: Array, status: list[Status]
+) -> dict[str, Array]:
+    """Return the usable rows' columns; figures that cannot be become missing, and are counted.
+
+    `keep` is the mask of these rows in the table.
+
+    Raises:
+        DataError: a row has seen no unique samples, or not a finite number of them.
+    """
+    unique = columns["unique_samples"]
+    for row in np.flatnonzero(~np.isnan(unique) & ~((unique > 0) & (unique <= PLAUSIBLE[1])))[:1]:
+        raise DataError(
+            f"unique_samples of row {np.flatnonzero(keep)[row] + 1} is {unique[row]:g}: how many "
+            "different samples a run saw is positive; leave the cell empty where it is not known"
+        )
+    least = {"dev_loss_se": 0.0, "return_mean": -PLAUSIBLE[1], "return_se": 0.0, "episodes": 1.0}
+    out, said = dict(columns), []
+    for name, low in least.items():
+        values = columns[name]
+        odd = ~np.isnan(values) & ~((values >= low) & (values <= PLAUSIBLE[1]))
+        if odd.any():
+            out[name] = np.where(odd, np.nan, values)
+            said.append(f"{int(odd.sum())} of {name}, such as {values[odd][0]:g}")
+    if said:
+        text = f"figures that cannot be were taken as missing: {'; '.join(said)}"
+        status.append(Status("figures_ignored", text))
+    return out
+
+
 def clean_table(table: Mapping[str, Any]) -> dict[str, Array]:
     """Return the rows of a table that a law can use, as arrays of one length.
 
@@ -135,6 +165,7 @@ def clean_table(table: Mapping[str, Any]) -> dict[str, Array]:
     Raises `DataError` when a column is missing, `FitError` when no usable row is left.
     """
     columns, keep, _ = _usable(table)
+    columns = _checked(columns, keep, [])
     columns["budget_flops"] = _budgets(columns, [])
     ids = table.get("run_id", [None] * len(keep))
     names = [f"row {i}" if value is None else str(value) for i, value in enumerate(ids)]
@@ -246,14 +277,11 @@ def _assemble(
     table: Mapping[str, Any], columns: dict[str, Array], keep: Array, dropped: dict[str, int]
 ) -> Points:
     status = _sanity(columns)
+    columns = _checked(columns, keep, status)
     budget = _budgets(columns, status)
     if dropped:
         said = "; ".join(f"{count} ({reason})" for reason, count in dropped.items())
         status.append(Status("rows_dropped", f"rows left out: {said}"))
-    loss_se = np.where(columns["dev_loss_se"] >= 0, columns["dev_loss_se"], np.nan)
-    returns = columns["return_mean"]
-    returns = np.where(np.abs(returns) <= PLAUSIBLE[1], returns, np.nan)
-    returns_se = np.where(columns["return_se"] >= 0, columns["return_se"], np.nan)
     points = Points(
         run=_codes(table.get("run_id"), len(keep))[keep],
         cell=_cells(table, keep, np.column_stack([columns["params"], budget])),
@@ -262,11 +290,11 @@ def _assemble(
         params=columns["params"],
         samples=columns["samples"],
         loss=columns["dev_loss"],
-        loss_se=loss_se,
-        returns=returns,
-        returns_se=returns_se,
+        loss_se=columns["dev_loss_se"],
+        returns=columns["return_mean"],
+        returns_se=columns["return_se"],
         unique=columns["unique_samples"],
-        episodes=np.where(columns["episodes"] >= 1, columns["episodes"], np.nan),
+        episodes=columns["episodes"],
         dropped=dropped,
         status=tuple(status),
     )

@@ -95,6 +95,7 @@ class ScalingLaws:
             *diagnostics.of_repeats(self.points_),
             *diagnostics.of_surface(self.allocation_, self.last_budget_, self.points_.loss),
             *diagnostics.of_returns(self.points_.returns, self.random_return),
+            *diagnostics.of_ceiling(self.points_.returns, self.given_ceiling_, self.random_return),
             *diagnostics.of_link(rank_correlation(self.points_)),
         ]
 
@@ -112,7 +113,13 @@ class ScalingLaws:
 
     @property
     def ceiling_(self) -> float | None:
-        """Return the score that no forecast exceeds, or None."""
+        """Return the score that no forecast exceeds; None where it is not above random play."""
+        given, floor = self.given_ceiling_, self.random_return
+        return None if given is None or (floor is not None and given <= floor) else given
+
+    @property
+    def given_ceiling_(self) -> float | None:
+        """Return the ceiling as it was given, whether it can be one or not."""
         return self.expert_return if self.ceiling == "expert" else self.ceiling  # type: ignore[return-value]
 
     @property

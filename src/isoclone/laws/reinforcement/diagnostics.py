@@ -22,6 +22,7 @@ from typing import Protocol
 import numpy as np
 
 from isoclone.base.records import Status
+from isoclone.laws import diagnostics
 from isoclone.laws.points import Points
 from isoclone.laws.reinforcement.allocation import OPTIMA, ReturnAllocation
 from isoclone.laws.reinforcement.cells import Cells
@@ -83,13 +84,8 @@ def _of_table(laws: Fitted) -> list[Status]:
 
 
 def _of_ceiling(laws: Fitted) -> list[Status]:
-    found, given = [], laws.expert_return
-    if given is not None and laws.random_return is not None and given <= laws.random_return:
-        text = f"the ceiling {given:g} is not above random play, {laws.random_return:g}: ignored"
-        found.append(Status("ceiling_ignored", text))
-    elif given is not None and laws.points_.returns.max() > given:
-        text = f"a return of {laws.points_.returns.max():g} is higher than the ceiling {given:g}"
-        found.append(Status("above_ceiling", f"{text}: the highest return stands in its place"))
+    given, floor = laws.expert_return, laws.random_return
+    found = diagnostics.of_ceiling(laws.points_.returns, given, floor)
     at = laws.saturated_
     if at.any():
         known = laws.scale_.ceiling
