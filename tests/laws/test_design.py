@@ -44,3 +44,14 @@ def test_no_run_is_proposed_far_outside_the_sampled_ratios_of_size_to_samples():
     for run in next_runs(fitted, 10 * last, 10 * last, most=20).runs:
         ratio = np.log10(run.params / run.samples)
         assert seen.min() - 1.001 <= ratio <= seen.max() + 1.001
+
+
+def test_no_run_is_proposed_twice():
+    """Of so many rows one run tells so little that the same one would stay the best."""
+    rows = study(noise=0.01, budgets=8)
+    many = {name: np.repeat(np.asarray(column, object), 40) for name, column in rows.items()}
+    many["run_id"] = np.arange(len(many["flops"]))
+    fitted = laws.fit(many)
+    runs = next_runs(fitted, 10 * fitted.last_budget_, 10 * fitted.last_budget_, most=8).runs
+    assert len(runs) > 3
+    assert len({(run.params, run.samples) for run in runs}) == len(runs)

@@ -29,3 +29,11 @@ def test_a_return_is_inverted_and_one_target_is_needed(fitted):
         flops_for(fitted, loss=-1.0)
     with pytest.raises(FitError, match="no returns"):
         flops_for(laws.fit(study()), mean_return=1.0)
+
+
+@pytest.mark.parametrize("target", [np.nan, np.inf, -np.inf])
+def test_a_target_that_is_no_number_is_refused(fitted, target):
+    with pytest.raises(SpecError, match="the target return must be a finite number; got"):
+        flops_for(fitted, mean_return=target)
+    with pytest.raises(SpecError, match="the target loss must be positive; got"):
+        flops_for(fitted, loss=target)

@@ -223,7 +223,7 @@ def plan(
     body |= {"flops": asdict(flops), "forecast": laws.forecast(flops.value).to_json()}
     body["device"] = _costs(chosen, asdict(flops))
     try:
-        budget = sharpen_flops or flops.value / 10
+        budget = flops.value / 10 if sharpen_flops is None else sharpen_flops
         body["next_runs"] = asdict(next_runs(laws, flops.value, budget, most_runs))
     except FitError as error:
         body["next_runs"] = None

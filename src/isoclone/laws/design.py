@@ -7,8 +7,8 @@ update (Sherman & Morrison 1950):
 
     gain(N, D) = (g^T V J)^2 / (sigma^2 + J^T V J).
 
-Runs are added greedily by gain per FLOP (c-optimal design). A constant-rate run to D also gives
-checkpoints on the way; only the last one is counted here, so real gains are larger.
+Runs are added greedily by gain per FLOP (c-optimal design), each of them once. A constant-rate run
+to D also gives checkpoints on the way; only the last one is counted here, so real gains are larger.
 """
 
 from __future__ import annotations
@@ -118,6 +118,7 @@ def _greedy(
     now: Array,
 ) -> list[NextRun]:
     params, samples, flops = candidates
+    fresh = np.ones(len(flops), dtype=bool)
     gradients = run_gradients(surface, params, samples)
     noise, left = surface.sd_**2, budget
     runs: list[NextRun] = []
@@ -126,12 +127,12 @@ def _greedy(
         spread = gradients @ covariance
         variance = noise + (spread * gradients).sum(1)
         gain = importance @ ((goals @ spread.T) ** 2 / variance)
-        rate = np.where(flops <= left, gain / flops, 0.0)
+        rate = np.where(fresh & (flops <= left), gain / flops, 0.0)
         best = int(np.argmax(rate))
         if rate[best] <= 0:
             break
         covariance = covariance - np.outer(spread[best], spread[best]) / variance[best]
-        left -= float(flops[best])
+        left, fresh[best] = left - float(flops[best]), False
         after = np.sqrt(np.maximum(np.diag(goals @ covariance @ goals.T), 0.0))
         n, d, c = (float(v[best]) for v in (params, samples, flops))
         runs.append(NextRun(n, d, c, float(after[0]), float(after[1])))

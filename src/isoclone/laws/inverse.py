@@ -38,6 +38,8 @@ def flops_for(
     """
     if (loss is None) == (mean_return is None):
         raise SpecError("give exactly one target: a loss or a return")
+    if mean_return is not None and not np.isfinite(mean_return):
+        raise SpecError(f"the target return must be a finite number; got {mean_return!r}")
     first, last = (np.log10(b) for b in (laws.points_.budgets[0], laws.last_budget_))
     flops = np.logspace(first, last + REACH_DECADES, STEPS)
     if loss is not None:
