@@ -8,6 +8,7 @@ from laws_truth import CHINCHILLA, best_size, loss, study
 
 from isoclone.base.errors import FitError
 from isoclone.laws.flop_rule import FlopRule
+from isoclone.laws.power import PowerLaw
 from isoclone.laws.surface import FORMS, Surface, bootstrap_weights
 
 
@@ -86,3 +87,11 @@ def test_influence_foretells_what_a_changed_loss_does_to_the_fit():
     moved = before.theta_ + 1e-4 * before.influence()[:, 7]
     told = (before.log_loss(n, d, moved[None])[0] - before.log_loss(n, d)) / 1e-4
     assert told == pytest.approx(shift, abs=0.02)
+
+
+def test_what_too_few_points_lack_is_counted():
+    many, same = np.geomspace(1e6, 1e8, 12), np.full(12, 1e9)
+    with pytest.raises(FitError, match=r"it has 12 points, of 12 and 1$"):
+        Surface().fit(many, same, np.linspace(3, 2, 12))
+    with pytest.raises(FitError, match="3 points have 1 that can be used"):
+        PowerLaw().fit([1.0, 1.0, -1.0], [1.0, 2.0, 3.0])

@@ -40,11 +40,16 @@ class PowerLaw:
 
         Raises `FitError` with fewer than two distinct x (one, with a prior).
         """
-        lx, ly = np.log10(np.asarray(x, float)), np.log10(np.asarray(y, float))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            lx, ly = np.log10(np.asarray(x, float)), np.log10(np.asarray(y, float))
         w = np.ones_like(lx) if weights is None else np.asarray(weights, float)
         needed = 2 if self.prior_exponent is None else 1
         if len(np.unique(lx)) < needed or not np.isfinite(lx).all() or not np.isfinite(ly).all():
-            raise FitError(f"a power law needs {needed} distinct positive x; got {lx.size} points")
+            known = len(np.unique(lx[np.isfinite(lx) & np.isfinite(ly)]))
+            raise FitError(
+                f"a power law needs {needed} different x, and positive x and y; {lx.size} points "
+                f"have {known} that can be used"
+            )
         self.x_ref_ = float(np.average(lx, weights=w))
         dx, y_ref = lx - self.x_ref_, float(np.average(ly, weights=w))
         sxx, sxy = float(np.sum(w * dx**2)), float(np.sum(w * dx * (ly - y_ref)))

@@ -30,7 +30,10 @@ class QuadraticSurface:
         n, d, y = (np.log(np.asarray(v, float)) for v in (params, samples, loss))
         design = self._design(n, d)
         if len(y) < 7 or np.linalg.matrix_rank(design) < 6:
-            raise FitError(f"a quadratic surface needs 7 points of several N and D; got {len(y)}")
+            raise FitError(
+                "a quadratic surface needs 7 points, and three sizes and sample counts that vary "
+                f"apart; it has {len(y)} points, of {len(np.unique(n))} and {len(np.unique(d))}"
+            )
         coef, *_ = np.linalg.lstsq(design, y, rcond=None)
         self.coef_ = dict(zip(NAMES, coef.tolist(), strict=True))
         self.sd_ = float(np.sqrt(((design @ coef - y) ** 2).sum() / (len(y) - 6)))

@@ -207,9 +207,10 @@ class Surface:
         shape = FORMS[self.form]
         n, d, y = (np.log(np.asarray(v, float)) for v in (params, samples, loss))
         if len(y) < len(shape.parameters) or np.ptp(n) < 1e-6 or np.ptp(d) < 1e-6:
+            sizes, counts = len(np.unique(n)), len(np.unique(d))
             raise FitError(
-                f"the surface {self.form} needs {len(shape.parameters)} points of several sizes "
-                f"and sample counts; got {len(y)}"
+                f"the surface {self.form} needs {len(shape.parameters)} points, of two sizes and "
+                f"two sample counts at least; it has {len(y)} points, of {sizes} and {counts}"
             )
         self.centre_ = (float(n.mean()), float(d.mean()))
         model = LogSumExp(shape, n - self.centre_[0], d - self.centre_[1])
