@@ -99,3 +99,10 @@ def test_torn_files_are_named(study_copy: Path) -> None:
     facts = gather(Study.open(study_copy))
     assert any("references.json is damaged" in text for text in facts.missing)
     assert facts.references == {}
+
+
+@pytest.mark.usefixtures("laws")
+def test_the_default_beside_a_users_law_has_the_same_ends(study_copy, monkeypatch) -> None:
+    monkeypatch.setattr(Study, "bounds", lambda self: {})  # as if no score were known
+    default = Study.open(study_copy).forecast()
+    assert gather(with_law(study_copy, "flat")).default_forecast == default

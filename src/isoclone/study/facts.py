@@ -136,7 +136,7 @@ def _chosen_law(study: Study, fitted: FittedLaw | None, missing: list[str]) -> d
         return {**found, "law_reason": failed[0]}
 
     def usual() -> Forecast:
-        laws = fit_law(DEFAULT_LAW, study.points(), study.references())
+        laws = fit_law(DEFAULT_LAW, study.points(), study.bounds())
         return forecast_agents(laws, study.spec)
 
     return {**found, "default_forecast": _try(usual, missing, "Default law")}

@@ -369,12 +369,12 @@ class Study:
         Raises:
             FitError: too few usable points.
         """
-        fitted_to = self.spec.law, self.points(), self._bounds()
+        fitted_to = self.spec.law, self.points(), self.bounds()
         if self._fitted is None or self._fitted[0] != fitted_to:
             self._fitted = fitted_to, fit_law(*fitted_to)
         return self._fitted[1]
 
-    def _bounds(self) -> dict[str, Reference]:
+    def bounds(self) -> dict[str, Reference]:
         """Return the references, with the highest return there can be in the expert's place."""
         references = self.references()
         if self.spec.ceiling is None:
@@ -383,7 +383,7 @@ class Study:
 
     def compare_laws(self) -> list[LawComparison]:
         """Compare the study's law with the default by back-tests; none if it is the default."""
-        return compare_laws(self.spec.law, self.points(), self._bounds())
+        return compare_laws(self.spec.law, self.points(), self.bounds())
 
     def forecast(self, flops: float | None = None, episodes: int | None = None) -> Forecast:
         """Forecast a budget (the study's own forecast budget if none is given).
