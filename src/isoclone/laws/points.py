@@ -125,9 +125,7 @@ def measure_of(table: Mapping[str, Any]) -> str:
     return (*known, *named, MEASURED[0])[0]
 
 
-def _checked(
-    columns: dict[str, Array], keep: Array, status: list[Status]
-) -> dict[str, Array]:
+def _checked(columns: dict[str, Array], keep: Array, status: list[Status]) -> dict[str, Array]:
     """Return the usable rows' columns; figures that cannot be become missing, and are counted.
 
     `keep` is the mask of these rows in the table.
