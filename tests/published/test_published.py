@@ -141,9 +141,12 @@ def test_a_game_whose_losses_are_empty_keeps_its_returns(tmp_path):
     two = [i for i, group in enumerate(found.points["group"]) if group == "Two"]
     assert len(two) == 48
     assert all(found.points["return_mean"][i] > 0 for i in two)
-    assert {found.points["reason"][i] for i in two} == {"no loss in the files"}
+    assert {found.points["reason"][i] for i in two} == {"eval_loss_Two.tar has no loss of it"}
     assert "eval_loss_Two.tar is empty" in found.notices
-    assert [row["code"] for row in build(found, True)["status"]] == ["not_fitted"]
+    (said,) = build(found, True)["status"]
+    assert said["code"] == "not_fitted"
+    assert said["message"].startswith("Two: no usable row in the table")
+    assert said["message"].endswith("eval_loss_Two.tar has no loss of it")
 
 
 def test_a_return_is_the_mean_over_seeds_with_the_error_of_that_mean(tmp_path):

@@ -67,7 +67,8 @@ def _numbers(tree: Any, path: Path) -> Iterable[tuple[tuple[str, int], float]]:
 
 
 def _read_game(folder: Path, game: str, found: Tuyls2023) -> None:
-    losses = _nested(folder / f"eval_loss/eval_loss_{game}.tar", found)
+    judged = f"eval_loss_{game}.tar"
+    losses = _nested(folder / "eval_loss" / judged, found)
     name = f"flop_params_to_samples/flop_params_to_samples_{game}.tar"
     samples = _nested(folder / name, found)
     returns = _read_seeds(folder, game, found)
@@ -82,7 +83,7 @@ def _read_game(folder: Path, game: str, found: Tuyls2023) -> None:
         flops = per_sample * count if per_sample and count else float(budget)
         append(
             found.points,
-            **_judged(losses.get((budget, params))),
+            **_judged(losses.get((budget, params)), judged),
             **_mean(returns.get((budget, params), [])),
             group=game,
             run_id=f"{game}-{params}",
@@ -102,9 +103,11 @@ def _read_game(folder: Path, game: str, found: Tuyls2023) -> None:
         )
 
 
-def _judged(loss: float | None) -> dict[str, Any]:
-    """Return the columns of a loss, or the reason why there is none."""
-    return {"status": "failed", "reason": "no loss in the files"} if loss is None else checked(loss)
+def _judged(loss: float | None, file: str) -> dict[str, Any]:
+    """Return the columns of a loss, or the reason why there is none: its file does not have it."""
+    if loss is None:
+        return {"status": "failed", "reason": f"{file} has no loss of it"}
+    return checked(loss)
 
 
 def _mean(values: list[float]) -> dict[str, Any]:

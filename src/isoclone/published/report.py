@@ -34,7 +34,9 @@ def build(found: Tuyls2023, cap_returns: bool) -> dict[str, Any]:
         try:
             group, tested, laws = _group(name, table, found.families[name], cap_returns)
         except DataError as error:
-            body["status"].append({"code": "not_fitted", "message": f"{name}: {error}"})
+            reasons = set(table.get("reason", [])) - {None}
+            why = f": {reasons.pop()}" if len(reasons) == 1 else ""
+            body["status"].append({"code": "not_fitted", "message": f"{name}: {error}{why}"})
             continue
         body["groups"][name], body["chosen"][name] = group, group.pop("chosen")
         body["exponents"] += _exponent_rows(name, group, found.families[name])
