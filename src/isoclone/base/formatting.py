@@ -61,6 +61,11 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
+def plural(count: int, noun: str) -> str:
+    """Return '1 run', '2 runs'."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 HUGE = 1e7  # from where a number's digits are counted from its front
 
 

@@ -11,6 +11,7 @@ import tyro
 from tyro.conf import Positional
 
 from isoclone.base.errors import SpecError, nothing_kept
+from isoclone.base.formatting import plural
 from isoclone.cli.flags import parse_options, typed_expert, with_frames
 
 OUT = Path("experts-out")
@@ -114,7 +115,7 @@ def train(
     score = done["score"]
     STDOUT.print(
         f"{algorithm} in {game} after {done['steps_taken']:,} steps: "
-        f"{plus_minus(score['mean'], score['se'], 1)} over {score['episodes']} episodes"
+        f"{plus_minus(score['mean'], score['se'], 1)} over {plural(score['episodes'], 'episode')}"
     )
     STDOUT.print(f"play it with: --expert {path}{'' if own else ' --trust'}")
 
@@ -187,8 +188,8 @@ def score(
     how = f", {manner}" if manner else ""
     STDOUT.print(f"{result.expert} in {game}: {plus_minus(result.mean, result.se, 1)}{how}")
     STDOUT.print(
-        f"{result.episodes} episodes, {result.steps:,} steps ({result.truncated} truncated), "
-        f"{result.steps_per_second:.0f} steps/s; "
+        f"{plural(result.episodes, 'episode')}, {result.steps:,} steps "
+        f"({result.truncated} truncated), {result.steps_per_second:.0f} steps/s; "
         f"random play: {plus_minus(chance, chance_se, 1)}"
     )
     if uncertain:
@@ -225,7 +226,7 @@ class _SoFar:
         from isoclone.cli.console import plus_minus
 
         words = plus_minus(score.mean, score.se, 1)
-        self._last = f"{score.episodes} of {episodes} episodes: {words}"
+        self._last = f"{score.episodes} of {plural(episodes, 'episode')}: {words}"
         self._bar.show(score.episodes, words)
 
     def __enter__(self) -> _SoFar:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from isoclone.base.errors import ExecutionError, SpecError
+from isoclone.base.formatting import plural
 from isoclone.cli.flags import parse_options
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def evaluate(
     account: EpisodeAccount | None = None
     if is_playable(the_game):
         with ConsoleObserver() as observer:
-            observer.phase("play", f"{episodes} episodes of {the_game.name}")
+            observer.phase("play", f"{plural(episodes, 'episode')} of {the_game.name}")
             played = rollout(
                 policy,
                 the_game,
@@ -174,7 +175,8 @@ def evaluate(
         return
     print_plain(f"{policy.run.label}, {file}")
     if played:
-        STDOUT.say(f"return {plus_minus(played.mean, played.se, 2)} over {episodes} episodes")
+        many = plural(episodes, "episode")
+        STDOUT.say(f"return {plus_minus(played.mean, played.se, 2)} over {many}")
     if played and played.facts:
         show_episodes(figures["summary"])
     if account:

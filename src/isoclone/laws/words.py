@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from isoclone.base.formatting import interval_text
+from isoclone.base.formatting import interval_text, plural
 
 
 def laws_text(laws: dict[str, Any]) -> list[str]:
@@ -73,8 +73,7 @@ def forecast_text(forecast: dict[str, Any]) -> list[str]:
         lines.append(f"intervals are those of the mean of {agents} agents of different seeds{but}")
     if episodes:
         each = "each agent" if agents > 1 else "an agent"
-        many = f"{episodes} episode{'s' if episodes > 1 else ''}"
-        lines.append(f"the return's interval is that of {many} of {each}")
+        lines.append(f"the return's interval is that of {plural(episodes, 'episode')} of {each}")
     return [*lines, *_return_text(told)]
 
 

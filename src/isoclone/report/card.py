@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from isoclone.base.formatting import interval_text, plus_minus
+from isoclone.base.formatting import interval_text, plural, plus_minus
 from isoclone.base.records import Point, Run
 from isoclone.report.facts import Facts
 from isoclone.training.recipes import imitates
@@ -111,7 +111,7 @@ def _measured(point: Point | None) -> str:
         rows.append(("dev loss, nats per action", loss))
     if point.return_mean is not None:
         score = plus_minus(point.return_mean, point.return_se, 2)
-        rows.append((f"mean return, {point.episodes} episodes", score))
+        rows.append((f"mean return, {plural(point.episodes, 'episode')}", score))
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from markupsafe import escape
 
+from isoclone.base.formatting import plural
 from isoclone.base.records import Forecast, Interval, Point
 from isoclone.base.results import ERROR_OF
 from isoclone.laws import Band, IsoFlopCurve
@@ -201,7 +202,7 @@ def describe(point: Point) -> str:
         lines.append(f"dev loss {with_error(point.dev_loss, point.dev_loss_se)} nats")
     if point.return_mean is not None:
         played = f"return {with_error(point.return_mean, point.return_se)}"
-        lines.append(f"{played} over {point.episodes} episodes")
+        lines.append(f"{played} over {plural(point.episodes, 'episode')}")
     if point.checkpoint:
         lines.append(f"<i>{escape(point.checkpoint)}</i>")
     return "<br>".join(lines)

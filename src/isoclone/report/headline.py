@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from isoclone.base.formatting import plural
 from isoclone.base.results import NOT_A_TEST
 from isoclone.report.facts import Facts
 from isoclone.report.templating import fill
@@ -53,8 +54,8 @@ def above_the_expert(facts: Facts) -> str | None:
         return None
     return (
         f"The forecast return is higher than what was measured of the expert, "
-        f"{with_error(expert.mean, expert.se)} over {expert.episodes:,} episodes: imitation has no "
-        "evidence for that."
+        f"{with_error(expert.mean, expert.se)} over {plural(expert.episodes, 'episode')}: "
+        "imitation has no evidence for that."
     )
 
 

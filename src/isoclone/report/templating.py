@@ -10,10 +10,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from isoclone.base.formatting import plural
 from isoclone.report import words
 
 FILTERS = (
-    words.number, words.power, words.whole, words.percent, words.plural, words.decimals,
+    words.number, words.power, words.whole, words.percent, plural, words.decimals,
     words.exponents, words.spaced, words.flat, words.short,
 )  # fmt: skip
 GLOBALS = {"MISSING": words.MISSING, "bounds": words.bounds, "with_error": words.with_error}

@@ -85,11 +85,6 @@ def percent(share: float | None, decimals: int = 0) -> str:
     return MISSING if share is None else minus(f"{100 * share:.{decimals}f} %")
 
 
-def plural(count: int, noun: str) -> str:
-    """Return '1 run', '2 runs'."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def decimals(value: float | None, digits: int = 2) -> str:
     """Return a number with that many decimals."""
     return MISSING if value is None else minus(f"{value:.{digits}f}")
