@@ -66,6 +66,7 @@ def test_a_ceiling_that_cannot_be_one_is_said(by_return):
     assert f"{top:g} is higher than the ceiling {0.5 * top:g}" in said["above_ceiling"]
     assert "above_ceiling" in codes(high.forecast(10 * high.last_budget_).status)
     assert "above_ceiling" not in codes(low.status)
+    assert high.forecast(2 * high.last_budget_).excludes["return_mean"] < 1.0
     ignored = laws.fit(table, expert_return=2 * top, random_return=3 * top)
     assert "ceiling_ignored" in codes(ignored.status)
 

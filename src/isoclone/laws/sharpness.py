@@ -1,8 +1,9 @@
 """How much an interval excludes of what could come: one that excludes nothing says nothing.
 
-Attainable are, for a return, what lies between random play and the expert; without one of these
-scores, between the lowest return measured and the last budget's best plus twice the change over as
-many decades as the forecast looks ahead. For a loss, in logs: what lies between the last budget's
+Attainable are, for a return, what lies between random play and the expert, or the highest return
+measured where that is more; without one of these scores, between the lowest return measured and the
+last budget's best plus twice the change over as many decades as the forecast looks ahead. For a
+loss, in logs: what lies between the last budget's
 best (more compute does no harm) and that minus twice the change over as many decades before, at
 least `LEAST_CHANGE`.
 """
@@ -61,6 +62,8 @@ def _of_return(
         floor = float(known.returns.min())
     if ceiling is None:
         ceiling = float(best[-1] + FASTER * max(_change(known, best, flops), 0.0))
+    elif ceiling > floor:  # else nothing can be told
+        ceiling = max(ceiling, float(best[-1]))
     if ceiling <= floor:
         return None
     return _share(interval.low, interval.high, floor, ceiling)
