@@ -1,7 +1,7 @@
 """The eight Atari games of Tuyls et al. 2023, one study each, on one page.
 
     isoclone plan studies/atari8.py
-    isoclone run studies/atari8.py                           # scripted players play first: minutes
+    isoclone run studies/atari8.py                           # scripted players: 10 minutes a game
     isoclone run studies/atari8.py --expert lookahead        # stronger, and hardly to be imitated
     isoclone run studies/atari8.py --demos demos/atari8      # of folders named after the studies
     isoclone run studies-out/atari8                          # go on with it

@@ -18,7 +18,7 @@ from isoclone.base.results import Tested as Trial  # pytest would take the name 
 from isoclone.base.store import read_json
 from isoclone.cli import main
 from isoclone.executors.setup import run_file
-from isoclone.report.compared import DOUBTS, Compared, compared, failings_of, share_of
+from isoclone.report.compared import DOUBTS, Compared, _of_share, compared, failings_of, share_of
 from isoclone.study.session import Observer, Session
 from isoclone.study.study import Study
 from isoclone.study.suite import Suite, SuiteFolder
@@ -155,7 +155,7 @@ def test_changes_are_made_to_every_study_and_demonstrations_found_by_name(
 def test_the_papers_eight_games_are_a_suite():
     eight = run_file(ROOT / "studies" / "atari8.py")["suite"]
     assert len(eight.studies) == 8
-    assert {spec.samples for spec in eight.studies} == {100_000}
+    assert {spec.samples for spec in eight.studies} == {300_000}
     assert {spec.expert for spec in eight.studies} == {"scripted"}
 
 
@@ -187,6 +187,23 @@ def test_a_law_fails_by_a_code_for_each_of_its_failings():
     assert codes(blind, dev_loss=FALLS) == ["loss_no_guide"]
 
 
+@pytest.mark.parametrize(
+    ("share", "error", "code"),
+    [
+        (-0.2, 0.16, "agent_is_no_better"),
+        (0.0, None, "agent_is_no_better"),
+        (0.1, 0.06, "agent_may_be_no_better"),
+        (0.04, 0.013, None),
+        (0.5, None, None),
+        (None, None, None),
+    ],
+)
+def test_an_agent_no_better_than_random_play_is_said(share, error, code):
+    assert [status.code for status in _of_share(share, error)] == ([code] if code else [])
+    assert "agent_may_be_no_better" in DOUBTS
+    assert "agent_is_no_better" not in DOUBTS
+
+
 def with_loss(study: Study, loss: float | None, excludes: float) -> Trial:
     found = study.tested()
     forecast = replace(found.forecast, excludes={"dev_loss": excludes}, return_mean=None, status=())
@@ -208,7 +225,7 @@ def test_a_forecast_fails_if_it_is_missed_or_could_not_have_been(finished_study:
 def row_of(study: Study, phase: str = "finished", reason: str | None = None) -> Compared:
     told = with_loss(study, study.tested().forecast.dev_loss.value, 1.0)
     laws = {**GOOD, "laws": {"dev_loss": {"exponent": FALLS.to_json()}}}
-    return compared("x", "toy", phase, study.points(), laws, told, study.references(), reason)
+    return compared("x", "toy", phase, study.points(), laws, told, {}, reason)
 
 
 def test_a_law_holds_only_of_a_study_that_is_finished(finished_study: Path):

@@ -18,7 +18,8 @@ PASSED_ON = ("loss_no_guide", "saturated", "no_returns", "law_failed")  # from t
 # What only says that the study cannot tell; a wider sweep, or more of its games, might.
 DOUBTS = (
     "no_interior_optima", "few_optima", "loss_may_not_fall", "return_may_not_rise",
-    "forecast_says_nothing", "forecast_not_tested", "no_returns", "points_failed",
+    "forecast_says_nothing", "forecast_not_tested", "agent_may_be_no_better", "no_returns",
+    "points_failed",
 )  # fmt: skip
 
 
@@ -79,14 +80,15 @@ def compared(
     if bad:
         said = f"{len(bad)} points failed ({bad[0].reason})"
         failings = (*failings, Status("points_failed", said))
+    low, high = references.get("random"), references.get("expert")
+    agent = tested.point if tested else None
+    share, error = share_of(agent, low, high)
+    failings = (*failings, *_of_share(share, error))
     verdict = _verdict(failings)
     if reason is not None:
         verdict = FAILED
     elif not finished:
         verdict = UNFINISHED
-    agent = tested.point if tested else None
-    low, high = references.get("random"), references.get("expert")
-    share, error = share_of(agent, low, high)
     return Compared(
         name=name,
         game=game,
@@ -128,7 +130,7 @@ def exponents_of(laws: dict[str, Any]) -> dict[str, Interval | None]:
 def failings_of(
     laws: dict[str, Any] | None, exponents: dict[str, Interval | None], tested: Tested | None
 ) -> tuple[Status, ...]:
-    """Return what the law does not do in a game, each by a code of its own.
+    """Return what the law does not do in a game, each by a code of its own; see `_of_share` too.
 
     no_law                no law could be fitted
     no_interior_optima    at no budget the best size lies inside the sampled ones
@@ -198,6 +200,16 @@ def _of_test(tested: Tested | None) -> list[Status]:
             text = f"the interval of the {WORDS[key]} excludes {share:.0f} % of what could come"
             found.append(Status("forecast_says_nothing", text))
     return found
+
+
+def _of_share(share: float | None, error: float | None) -> list[Status]:
+    """Return whether the forecast agent is not, or may not be, better than random play."""
+    if share is None or share > CLEARLY * (error or 0.0):
+        return []
+    code, word = ("agent_may_be", "may be") if share > 0 else ("agent_is", "is")
+    off = f" ± {100 * error:.0f}" if error else ""
+    text = f"the agent {word} no better than random play: {100 * share:.0f}{off} % of the way"
+    return [Status(f"{code}_no_better", text)]
 
 
 def share_of(
