@@ -10,3 +10,27 @@ from __future__ import annotations
 import torch
 
 State = dict[str, torch.Tensor]
+
+
+def last_starts(starts: torch.Tensor) -> torch.Tensor:
+    """Return for every step the row of the last start up to it, -1 where there is none yet.
+
+    Args:
+        starts: (steps, lanes) bool.
+    """
+    rows = torch.arange(len(starts), device=starts.device)[:, None]
+    begun = torch.where(starts, rows, -1)
+    # Of a single step nothing is to be found; ONNX has no cummax.
+    return begun.cummax(0).values if len(starts) > 1 else begun
+
+
+def places(starts: torch.Tensor, played: torch.Tensor) -> torch.Tensor:
+    """Return each step's number in its game, (steps, lanes) int64, from 0.
+
+    Args:
+        starts: (steps, lanes) bool.
+        played: (lanes,) int64, steps of the present game before the first row.
+    """
+    rows = torch.arange(len(starts), device=starts.device)[:, None]
+    begun = last_starts(starts)
+    return torch.where(begun >= 0, rows - begun, rows + played)
