@@ -1,9 +1,10 @@
 """The `mamba` core: selective state spaces (Gu and Dao 2023), residual and pre-norm.
 
 h_t = exp(dt_t A) h_(t-1) + dt_t B_t x_t, y_t = C_t h_t + D x_t, with dt, B and C made from x_t.
-The scan is a plain loop over steps here, right on every device. On CUDA `mamba-ssm`'s kernel does
-it where that package is installed; it knows neither a state to begin with nor games that start
-within an unroll, so both are told to it as steps of their own (`scan_by_kernel`).
+The scan is a loop over steps here, right on every device; in training it keeps the state at every
+few steps only, and the backward pass goes over those between once more. On CUDA `mamba-ssm`'s
+kernel does it where that package is installed; it knows neither a state to begin with nor games
+that start within an unroll, so both are told to it as steps of their own (`scan_by_kernel`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,6 +22,7 @@ from isoclone.policies.cores.base import State
 
 STATE = 16  # numbers of state for each channel
 TAPS = 4  # steps the convolution before the scan looks at, the present one included
+PIECE = 256  # samples whose states are in memory together, in training
 FORGET = 1e4  # exp(-FORGET |A|) is 0: a step that clears the state
 CARRY = 0.01  # dt of the steps that put a state in: exp(CARRY |A| STATE) stays near 1
 
@@ -140,6 +143,80 @@ def scan(
     return torch.stack(outputs), h
 
 
+def scan_in_training(
+    u: torch.Tensor,
+    dt: torch.Tensor,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    c: torch.Tensor,
+    starts: torch.Tensor,
+    h: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute `scan`, whose gradients then take less memory and time."""
+    y, last = _Scan.apply(u, dt, a, b, c, starts, h)
+    return y, last
+
+
+class _Scan(torch.autograd.Function):
+    """`scan` with a backward pass of its own, one multiplication and addition a step both ways.
+
+    What has 16 numbers for each channel is in memory for one piece of the steps at a time.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        *read, h = given
+        outputs, borders = [], []
+        for rows in _pieces(read[0]):
+            borders.append(h)
+            hs = _forward(rows, read, h)[1]
+            outputs.append((hs * read[4][rows, :, None]).sum(3))
+            h = hs[-1]
+        ctx.save_for_backward(*read, *borders)
+        return torch.cat(outputs), h.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        read, borders = list(ctx.saved_tensors[:6]), ctx.saved_tensors[6:]
+        u, dt, a, b, c, _ = read
+        of_y, of_h = grads
+        found = [torch.zeros_like(x) for x in read[:5]]
+        for rows, h in reversed(list(zip(_pieces(u), borders, strict=True))):
+            decay, hs = _forward(rows, read, h)
+            g = of_y[rows, ..., None] * c[rows, :, None]
+            g[-1] += of_h
+            for t in range(len(g) - 1, 0, -1):
+                g[t - 1].addcmul_(decay[t], g[t])
+            of_h = decay[0] * g[0]
+            found[4][rows] = (of_y[rows, ..., None] * hs).sum(2)
+            put = dt[rows] * u[rows]
+            found[3][rows] = (g * put[..., None]).sum(2)
+            of_put = (g * b[rows, :, None]).sum(3)
+            g *= decay.mul_(torch.cat([h[None], hs[:-1]]))  # now of dt x a
+            found[0][rows] = of_put * dt[rows]
+            found[1][rows] = of_put * u[rows] + (g * a).sum(3)
+            found[2] += (g * dt[rows, ..., None]).sum((0, 1))
+        return (*found, None, of_h)
+
+
+def _pieces(u: torch.Tensor) -> list[slice]:
+    """Return the steps of (steps, lanes, channels), cut into pieces of about `PIECE` samples."""
+    size = max(1, PIECE // u.shape[1])
+    return [slice(first, min(first + size, len(u))) for first in range(0, len(u), size)]
+
+
+def _forward(
+    rows: slice, read: list[torch.Tensor], h: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return decay and state of some steps, (steps, lanes, channels, 16) each; `h` before them."""
+    u, dt, a, b, _, starts = (x if i == 2 else x[rows] for i, x in enumerate(read))
+    decay = (dt[..., None] * a).exp_().mul_(~starts[..., None, None])
+    hs = (dt * u)[..., None] * b[:, :, None]
+    for t in range(len(hs)):
+        h = hs[t].addcmul_(decay[t], h)
+    return decay, hs
+
+
 def scan_by_kernel(
     kernel: Callable[..., tuple[torch.Tensor, torch.Tensor]],
     u: torch.Tensor,
@@ -182,11 +259,11 @@ def _before_each(before: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 def scan_for(x: torch.Tensor) -> Scan:
-    """Return mamba-ssm's kernel for data on CUDA if it is installed, else the plain scan."""
+    """Return mamba-ssm's kernel for data on CUDA if it is installed, else the loop over steps."""
     if x.is_cuda and importlib.util.find_spec("mamba_ssm") is not None:
         from functools import partial
 
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
         return partial(scan_by_kernel, selective_scan_fn)
-    return scan
+    return scan_in_training if torch.is_grad_enabled() and len(x) > 1 else scan
