@@ -32,6 +32,7 @@ class TtyPolicy(nn.Module):
         encoder: 'lean' or 'paper'.
         layers, aspect: depth of the core, see `make_core`.
         context: screens a transformer sees; the other cores ignore it.
+        forget: screens after which an LSTM or Mamba forgets everything; None: never.
         unroll: steps trained in one piece; FLOPs are counted for this length.
         options: options of the encoder (see `LeanEncoder`).
     """
@@ -49,6 +50,7 @@ class TtyPolicy(nn.Module):
         context: int = 64,
         unroll: int = 16,
         aspect: float | None = None,
+        forget: int | None = None,
         **options: Any,
     ):
         super().__init__()
@@ -61,7 +63,7 @@ class TtyPolicy(nn.Module):
         check_lengths(unroll=unroll)
         self.unroll, self.n_actions = unroll, n_actions
         self.encoder = ENCODERS[encoder](width, n_actions, **options)
-        self.core = make_core(core, width, layers, context, aspect)
+        self.core = make_core(core, width, layers, context, aspect, forget)
         self.norm, self.size = nn.LayerNorm(width), width
         self.head = nn.Linear(width, n_actions)
         with torch.no_grad():
