@@ -27,4 +27,7 @@ ablation = Ablation(
     seeds=(0, 1, 2),
     episodes=0,
     against="lstm 64",
+    axis="context, screens",
+    along={f"{core} {n}": (core, n) for core in LIMITS for n in LENGTHS},
+    costs=True,
 )

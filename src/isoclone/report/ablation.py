@@ -10,25 +10,40 @@ from isoclone.base.records import Point
 from isoclone.base.schema import Column, figures
 from isoclone.base.store import write_bytes
 from isoclone.laws.saved import WORDS, Worth
-from isoclone.report.figures import against_cost, by_variant
-from isoclone.report.measured import Measured
+from isoclone.report.figures import against_cost, along, by_variant
+from isoclone.report.measured import Along, Costs, Measured
 from isoclone.report.page import whole_page
 from isoclone.report.sections import Section
 from isoclone.report.templating import environment
 
 
 def write_ablation(
-    path: Path, name: str, question: str, rows: Sequence[Measured], worths: Sequence[Worth] = ()
+    path: Path,
+    name: str,
+    question: str,
+    rows: Sequence[Measured],
+    worths: Sequence[Worth] = (),
+    by: Along | None = None,
+    costs: Sequence[Costs] = (),
 ) -> Path:
     """Write the page of variants, their measured points and compute multipliers; return its path.
 
     Variants without any dev loss, as those of reinforcement learning, are shown by their return.
+
+    Args:
+        by: a number that the variants differ by.
+        costs: of each variant, beside FLOPs.
     """
     parts: Any = environment().get_template("ablation.html.j2").module  # its macros
     lost = any(m.point.dev_loss is not None for m in rows)
     played = any(m.point.return_mean is not None for m in rows)
     measure = "return_mean" if played and not lost else "dev_loss"
-    sections = {}
+    sections, best = {}, _extremes(rows, measure)
+    if by is not None and best[0] is not None:
+        drawn = {"along": along([m for m in rows if m.point.budget_flops == best[0]], by, measure)}
+        what = WORDS[measure].capitalize()
+        html = parts.along(what, by.axis, best[0])
+        sections["along"] = Section(f"{what} against {by.axis}", html=html, figures=drawn)
     if measure == "dev_loss":
         drawn = {"variants": by_variant(rows, measure)}
         what = "What it does to the dev loss"
@@ -39,12 +54,14 @@ def write_ablation(
     drawn = {cost: against_cost(rows, cost, measure) for cost in ("flops", "train_seconds")}
     html = parts.cost(WORDS[measure].capitalize())
     sections["cost"] = Section("What it costs", html=html, figures=drawn)
+    if costs:
+        sections["costs"] = Section("What training and play cost", html=parts.costs(costs))
     if played:
         drawn = {"returns": by_variant(rows, "return_mean")}
         html = parts.returns()
         sections["returns"] = Section("What it does to the score", html=html, figures=drawn)
     sections["points"] = Section("Every point", html=parts.points(rows, _more()))
-    header = parts.header(name, question, measure, *_extremes(rows, measure))
+    header = parts.header(name, question, measure, *best)
     page = whole_page(f"{name}: an isoclone ablation", header, sections)
     write_bytes(path, page.encode())
     return path

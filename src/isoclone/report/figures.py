@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import mean, stdev
 from typing import Any
 
 from markupsafe import escape
@@ -17,7 +18,7 @@ from isoclone.base.records import Forecast, Interval, Point
 from isoclone.base.results import ERROR_OF
 from isoclone.laws import Band, IsoFlopCurve
 from isoclone.report.facts import Facts
-from isoclone.report.measured import Measured
+from isoclone.report.measured import Along, Measured
 from isoclone.report.sections import Figure
 from isoclone.report.words import bounds, number, power, whole, with_error
 
@@ -133,6 +134,32 @@ def by_variant(rows: Sequence[Measured], key: str) -> Figure:
     x = {**_axis(""), "type": "category", "categoryarray": labels, "categoryorder": "array"}
     layout = layout_of(x, linear_axis(QUANTITIES[key]))
     layout["legend"]["title"] = {"text": "budget C, FLOPs", "side": "top", "font": {"size": 13}}
+    return {"data": traces, "layout": layout}
+
+
+def along(rows: Sequence[Measured], by: Along, key: str) -> Figure:
+    """Draw dev loss or return of variants along a number that they differ by.
+
+    Lines go through means over seeds; bars are one SD over seeds.
+    """
+    traces, names = [], list(dict.fromkeys(line for line, _ in by.places.values()))
+    for place, name in enumerate(names):
+        colour, found = place_of(place, len(names)), dict[float, list[float]]()
+        for m in rows:
+            line, x = by.places.get(m.label, (None, 0.0))
+            value = getattr(m.point, key)
+            if line == name and value is not None:
+                found.setdefault(x, []).append(value)
+        xs = sorted(found)
+        trace = _line(xs, [mean(found[x]) for x in xs], {"color": colour, "width": 2})
+        spread = [stdev(found[x]) if len(found[x]) > 1 else None for x in xs]
+        marker = {"color": colour, "size": 9, "symbol": SYMBOLS[place % len(SYMBOLS)]}
+        shown = {"mode": "lines+markers", "marker": marker, "name": escape(name)}
+        told = {"hoverinfo": "x+y+name", "showlegend": True}
+        traces.append({**trace, **shown, **told, "error_y": _errors(spread, f"{colour}/0.6")})
+    layout = layout_of(log_axis(by.axis), linear_axis(QUANTITIES[key]))
+    ticks = sorted({x for _, x in by.places.values()})
+    layout["xaxis"] |= {"tickvals": ticks, "ticktext": [f"{x:,.4g}" for x in ticks]}
     return {"data": traces, "layout": layout}
 
 

@@ -16,15 +16,15 @@ from typing import Any
 from isoclone.base.errors import ExecutionError, SpecError, UsageError
 from isoclone.base.records import Point, Run, conform, shown
 from isoclone.base.schema import kinds
-from isoclone.base.store import write_rows
+from isoclone.base.store import read_json, write_json, write_rows
 from isoclone.demos import open_demos
 from isoclone.laws.points import SWEEP
 from isoclone.laws.saved import Worth, worth
 from isoclone.remote import address_of
 from isoclone.report.ablation import write_ablation
-from isoclone.report.measured import Measured
+from isoclone.report.measured import Along, Costs, Measured
 from isoclone.study.driving import driven
-from isoclone.study.jobs import Job, train_all
+from isoclone.study.jobs import Job, costs_task, train_all
 from isoclone.study.pipeline import run_of
 from isoclone.study.recording import expand, record
 from isoclone.study.session import Session
@@ -32,6 +32,7 @@ from isoclone.study.spec import StudySpec
 from isoclone.study.study import Study
 
 TABLE = {"variant": str, **kinds(Point), "train_seconds": float}
+COSTS = "costs.json"  # of one run of each variant, by its id
 OURS = {  # what a variant may set besides fields of its study
     "width": ((int,), "a whole number"),
     "where": ((str,), "a condition"),
@@ -53,6 +54,9 @@ class Ablation:
         budgets_flops: of variants that do not set them; under the base's convention, ascending.
         seeds: training seeds of each variant.
         episodes: episodes each policy plays at each budget; 0 for none.
+        axis, along: a number that the variants differ by, and for each label the line of the chart
+            that it belongs to and its place on the axis, which is logarithmic.
+        costs: whether to measure the memory of each variant's training and the time of its play.
         against: label of the variant whose compute the others' is compared with; the one that
             changes nothing unless given, else the first.
     """
@@ -66,6 +70,9 @@ class Ablation:
     seeds: tuple[int, ...] = (0,)
     episodes: int = 64
     against: str | None = None
+    axis: str = ""
+    along: dict[str, tuple[str, float]] = field(default_factory=dict)
+    costs: bool = False
 
     def __post_init__(self) -> None:
         try:
@@ -103,18 +110,23 @@ class Ablation:
             }
             if home is not None:
                 session.observer.phase("expand", "frames, once for all runs")
-            jobs: list[Job] = []
+            jobs: list[tuple[str, Job]] = []
             for label, study in studies.items():
                 stack.enter_context(driven(study, session))
                 if home is not None:
                     expand(study, study.demos(), session)
-                jobs += self._jobs(label, study)
+                jobs += [(label, job) for job in self._jobs(label, study)]
             session.observer.phase("train", f"{len(studies)} variants")
-            total = sum(max(job.budgets_flops) for job in jobs)
+            total = sum(max(job.budgets_flops) for _, job in jobs)
             session.observer.runs([study.path for study in studies.values()], total)
-            train_all(jobs, "extra", session)
+            train_all([job for _, job in jobs], "extra", session)
+            if self.costs:
+                session.observer.phase("costs", "memory of training, time of play")
+                self._measure_costs(out, jobs, session)
         rows = [row for label, study in studies.items() for row in self._measured(label, study)]
-        write_ablation(out / "ablation.html", self.name, self.question, rows, self.worths(rows))
+        by = Along(self.axis, self.along) if self.along else None
+        told = (self.name, self.question, rows, self.worths(rows), by, self._costs(out, rows))
+        write_ablation(out / "ablation.html", *told)
         table = [
             {**m.point.to_json(), "variant": m.label, "train_seconds": m.train_seconds}
             for m in rows
@@ -152,6 +164,8 @@ class Ablation:
         if self._against() not in self.variants:
             labels = ", ".join(map(repr, self.variants))
             raise SpecError(f"ablation '{self.name}': against must be one of {labels}")
+        if unknown := self.along.keys() - self.variants.keys():
+            raise SpecError(f"ablation '{self.name}': along names no variant {min(unknown)!r}")
         for label, changes in self.variants.items():
             with self._named(label):
                 _check_variant(changes)
@@ -226,6 +240,30 @@ class Ablation:
                 runs.setdefault(run.id, (run, []))[1].append(budget)
         return [Job(study, run, tuple(budgets)) for run, budgets in runs.values()]
 
+    def _measure_costs(self, out: Path, jobs: Sequence[tuple[str, Job]], session: Session) -> None:
+        """Measure what one run of each variant costs beside FLOPs, where that is not there yet."""
+        known = _known_costs(out)
+        first = dict(reversed(jobs)).values()  # by label
+        missing = [job for job in first if job.run.id not in known]
+        tasks = [costs_task(job.study, job.run, session.device, job.run.id) for job in missing]
+        for outcome in session.executor.run(tasks):
+            if outcome.error:
+                session.observer.trouble(f"{outcome.task.name}: {outcome.error}")
+                continue
+            known[outcome.task.key] = outcome.result
+            write_json(out / COSTS, known)
+
+    def _costs(self, out: Path, rows: Sequence[Measured]) -> list[Costs]:
+        """Return what each variant costs beside FLOPs; none where that was not to be measured."""
+        if not self.costs:
+            return []
+        known, found = _known_costs(out), []
+        for label in self.variants:
+            mine = [m for m in rows if m.label == label]
+            measured = next((known[m.point.run_id] for m in mine if m.point.run_id in known), {})
+            found.append(Costs(label, *_rates(mine), **measured))
+        return found
+
     def _width(self, label: str) -> int:
         return self.variants[label].get("width", self.width)
 
@@ -240,6 +278,25 @@ class Ablation:
             if p.budget_flops in self._budgets(label)
             and (p.width, p.seed in self.seeds) == (self._width(label), True)
         ]
+
+
+def _known_costs(out: Path) -> dict[str, dict[str, float | None]]:
+    """Return what was measured of the costs of runs so far, by their ids."""
+    return read_json(out / COSTS) if (out / COSTS).exists() else {}
+
+
+def _rates(rows: Sequence[Measured]) -> tuple[float | None, float | None]:
+    """Return FLOPs of a sample and samples of a core-second, of a variant's last points."""
+    last = max((m.point.budget_flops for m in rows), default=0.0)
+    done = [
+        (m.point.flops or 0.0, m.point.samples, m.train_seconds)
+        for m in rows
+        if m.point.budget_flops == last and m.point.samples and m.train_seconds
+    ]
+    if not done:
+        return None, None
+    flops, samples, seconds = map(sum, zip(*done, strict=True))
+    return flops / samples, samples / seconds
 
 
 def _table(points: Iterable[Point]) -> dict[str, list[Any]]:

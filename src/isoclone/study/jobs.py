@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from isoclone.base.errors import SpecMismatchError
@@ -127,6 +128,23 @@ def _task(job: Job, role: str, device: str, key: Any) -> Task:
 
     study, run = job.study, job.run
     declare(study, run)
+    files = Files(study.path, _reads(study, run, role), (f"runs/{run.id}",))
+    args = (study.path, run.id, job.budgets_flops, role, device)
+    name = f"{run.label} to {job.budgets_flops[-1]:.3g} FLOPs"
+    return Task(train_to_budgets, args, key, device != "cpu", files, name=name)
+
+
+def costs_task(study: Study, run: Run, device: str, key: Any) -> Task:
+    """Return the work of measuring what a run costs beside FLOPs."""
+    from isoclone.study.costs import measure_costs
+
+    files = Files(study.path, _reads(study, run, "extra"))
+    args = (study.path, run.id, device)
+    return Task(measure_costs, args, key, device != "cpu", files, name=f"costs of {run.label}")
+
+
+def _reads(study: Study, run: Run, role: str) -> dict[str, Path]:
+    """Return the files that the training of a run reads, by their names in the study."""
     demos, name = demos_path(study.path, study.spec), f"runs/{run.id}"
     reads = {STUDY_FILE: study.folder.spec, name: study.folder.run(run.id).path}
     parts = (DONE, "episodes", "games")
@@ -138,10 +156,7 @@ def _task(job: Job, role: str, device: str, key: Any) -> Task:
         reads[study.folder.references.name] = study.folder.references
     if role == "forecast" and study.folder.forecast.exists():  # says how many episodes to play
         reads[study.folder.forecast.name] = study.folder.forecast
-    files = Files(study.path, reads, (name,))
-    args = (study.path, run.id, job.budgets_flops, role, device)
-    name = f"{run.label} to {job.budgets_flops[-1]:.3g} FLOPs"
-    return Task(train_to_budgets, args, key, device != "cpu", files, name=name)
+    return reads
 
 
 def declare(study: Study, run: Run) -> None:
