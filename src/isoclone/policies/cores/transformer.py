@@ -137,10 +137,11 @@ class _Plan(NamedTuple):
             lanes = torch.arange(len(old), device=old.device)
             old[lanes, :, self.number[:, 0] % self.back] = fresh[:, :, 0]
             return old
-        held = self.held(self.number[:, -1] + 1)[:, None, :, None]
-        row = held + (steps - 1 - self.number[:, -1])[:, None, None, None]
-        new = fresh.gather(2, row.clamp(min=0).expand_as(old))
-        return torch.where(row >= 0, new, old).masked_fill(held < 0, 0)
+        held = self.held(self.number[:, -1] + 1)
+        row = held + (steps - 1 - self.number[:, -1])[:, None]
+        new = take(fresh, row.clamp(min=0))
+        row, held = row[:, None, :, None], held[:, None, :, None]
+        return torch.where(row >= 0, new, old).masked_fill_(held < 0, 0)
 
 
 class _Layer(nn.Module):
@@ -190,8 +191,7 @@ def attend(q: torch.Tensor, keys: Pair, values: Pair, plan: _Plan) -> torch.Tens
         rows = slice(0, steps)
         return _read(q, keys, values, (plan.sees_cached(rows, held), plan.sees_new(rows, 0)))
     order = held.argsort(1)  # oldest first, so that a block takes what it sees as one piece
-    index = order[:, None, :, None].expand_as(keys[0])
-    old_k, old_v = (x.gather(2, index) for x in (keys[0], values[0]))
+    old_k, old_v = (take(x, order) for x in (keys[0], values[0]))
     held, parts = held.gather(1, order), []
     for start in range(0, steps, BLOCK):
         rows = slice(start, min(start + BLOCK, steps))
@@ -219,6 +219,17 @@ def _read(q: torch.Tensor, keys: Pair, values: Pair, sees: Pair) -> torch.Tensor
     totals = [part.sum(-1, keepdim=True) for part in shares]
     read = [part @ v for part, v in zip(shares, values[-len(shares) :], strict=True)]
     return sum(read[1:], read[0]) / sum(totals[1:], totals[0])
+
+
+def take(x: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Return rows of x (lanes, parts, steps, numbers), the same (lanes, rows) for all parts.
+
+    It is `gather`, which looks up each number for itself, in a fraction of the time.
+    """
+    lanes, parts, steps, numbers = x.shape
+    first = torch.arange(lanes * parts, device=x.device).view(lanes, parts, 1) * steps
+    index = (first + rows[:, None]).flatten()
+    return x.reshape(-1, numbers).index_select(0, index).view(lanes, parts, -1, numbers)
 
 
 def turns(number: torch.Tensor, head: int) -> Pair:
