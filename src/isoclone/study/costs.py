@@ -22,7 +22,6 @@ from isoclone.games.actions import action_shape
 from isoclone.study.folder import StudyFolder
 from isoclone.study.lessons import lesson_of
 from isoclone.study.spec import read_spec
-from isoclone.training.learner import Learner
 
 BATCHES = 3  # trained on, of whose memory the peak is taken
 SLOTS, SECONDS = 16, 1.0  # of play: games side by side, and how long they are played
@@ -39,16 +38,18 @@ def measure_costs(study: Path, run_id: str, device: str) -> dict[str, float | No
     torch.set_num_threads(1)
     spec = read_spec(study)
     run = Run.from_json(read_json(StudyFolder(study).run(run_id).file))
-    lesson, made = lesson_of(study, spec, run), list[Learner]()
+    lesson = lesson_of(study, spec, run)
 
     def train() -> None:
-        made.append(lesson.learner(Path(folder), device))
-        made[0].train_until(BATCHES * spec.batch_flops(run.width))
+        with closing(lesson.learner(Path(folder), device)) as learner:
+            learner.train_until(BATCHES * spec.batch_flops(run.width))
+            made.append(learner.trained())
 
+    made = list[TrainedPolicy]()
     with tempfile.TemporaryDirectory() as folder:
+        train()  # what a process loads when it first trains is not the run's
         peak = peak_bytes(train)
-        with closing(made[0]):
-            policy, game = made[0].trained(), spec.make_game()
+    policy, game = made.pop(), spec.make_game()
     step = step_seconds(policy, game) * 1e6 if is_playable(game) else None
     return {"memory_bytes": peak if device == "cpu" else None, "step_us": step}
 
