@@ -15,7 +15,7 @@ from isoclone.nethack.policy.paper import OneHotLine
 from isoclone.nethack.policy.screen import Screens
 from isoclone.policies import make_policy, policy_flops, policy_params
 from isoclone.policies.cores import make_core
-from isoclone.policies.cores.mamba import scan, scan_by_kernel, scan_in_training
+from isoclone.policies.cores.mamba import ScanInTraining, scan, scan_by_kernel
 from isoclone.policies.cores.transformer import BLOCK
 
 ACTIONS = 121
@@ -192,7 +192,7 @@ def test_memory_of_a_step_does_not_grow_with_the_square_of_the_context(core):
 
 def test_gradients_of_a_scan_with_a_backward_pass_of_its_own():
     found = []
-    for way in (scan, scan_in_training):
+    for way in (scan, ScanInTraining.apply):
         torch.manual_seed(0)
         steps, lanes, channels = 300, 3, 5  # more than one piece
         u, dt = torch.randn(steps, lanes, channels), torch.rand(steps, lanes, channels) * 0.2

@@ -14,13 +14,13 @@ from typing import Any
 from markupsafe import escape
 
 from isoclone.base.formatting import plural
-from isoclone.base.records import Forecast, Interval, Point
+from isoclone.base.records import Forecast, Point
 from isoclone.base.results import ERROR_OF
 from isoclone.laws import Band, IsoFlopCurve
 from isoclone.report.facts import Facts
 from isoclone.report.measured import Along, Measured
 from isoclone.report.sections import Figure
-from isoclone.report.words import bounds, number, power, whole, with_error
+from isoclone.report.words import bounds_of, number, power, whole, with_error
 
 Trace = dict[str, Any]
 
@@ -83,8 +83,8 @@ def frontier(facts: Facts, key: str) -> Figure:
         traces.append(_best(facts, key))
     else:
         traces += _optima(facts, key)
-    if facts.forecast and (interval := getattr(facts.forecast, key)) is not None:
-        traces.append(_forecast(facts.forecast, interval, key))
+    if facts.forecast and getattr(facts.forecast, key) is not None:
+        traces.append(_forecast(facts.forecast, key))
     traces += _star(facts, "flops", key)
     title = STEPS if key == "samples" and facts.by_return else QUANTITIES[key]
     y = linear_axis(title) if key == "return_mean" else log_axis(title)
@@ -382,13 +382,12 @@ def _optima(facts: Facts, key: str) -> list[Trace]:
     return traces
 
 
-def _forecast(predicted: Forecast, interval: Interval, key: str) -> Trace:
-    """Return the forecast with its interval."""
-    flops, excludes = predicted.flops, predicted.excludes.get(key)
-    ends = bounds(interval.low, interval.high, interval.value, excludes=excludes)
+def _forecast(predicted: Forecast, key: str) -> Trace:
+    """Return the forecast of a quantity with its interval."""
+    flops, interval = predicted.flops, getattr(predicted, key)
     text = (
         f"<b>forecast at {power(flops)} FLOPs</b><br>{QUANTITIES[key]}: {number(interval.value)}"
-        f"<br>{100 * interval.level:.0f} % {ends}"
+        f"<br>{100 * interval.level:.0f} % {bounds_of(predicted, key)}"
     )
     marker = {"symbol": "line-ew-open", "size": 16, "color": "@forecast", "line": {"width": 3}}
     trace = _one(flops, interval.value, marker, text)

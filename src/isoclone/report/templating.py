@@ -17,7 +17,10 @@ FILTERS = (
     words.number, words.power, words.whole, words.percent, plural, words.decimals,
     words.exponents, words.spaced, words.flat, words.short,
 )  # fmt: skip
-GLOBALS = {"MISSING": words.MISSING, "bounds": words.bounds, "with_error": words.with_error}
+GLOBALS = {
+    "MISSING": words.MISSING, "bounds": words.bounds, "bounds_of": words.bounds_of,
+    "with_error": words.with_error,
+}  # fmt: skip
 
 
 @functools.cache

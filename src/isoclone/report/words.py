@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from isoclone.base.formatting import ends_text, interval_text
+from isoclone.base.records import Forecast
 
 MISSING = "–"
 
@@ -68,6 +69,12 @@ def bounds(
 ) -> Markup:
     """Return [low, high], or in words where the ends say nothing, see `formatting.ends_text`."""
     return Markup(ends_text(low, high, value, lambda x: str(escape(number(x, digits))), excludes))
+
+
+def bounds_of(forecast: Forecast, key: str) -> str:
+    """Return the ends of a quantity's interval, judged by what they exclude of what could come."""
+    said = getattr(forecast, key)
+    return bounds(said.low, said.high, said.value, excludes=forecast.excludes.get(key))
 
 
 def with_error(value: float | None, error: float | None, digits: int = 3) -> str:

@@ -58,7 +58,7 @@ def _forecast(study: Study) -> Tested:
     if folder.forecast.exists():
         return study.tested()
     predicted = study.forecast()
-    if known := known_agents(study, predicted):
+    if known := _known_agents(study, predicted):
         predicted = study.forecast(episodes=min(p.episodes for p in known))
     digest = stable_id(predicted.to_json(), 64)
     if not known:
@@ -117,7 +117,7 @@ def _forecast_jobs(study: Study, predicted: Forecast, session: Session) -> list[
     return [Job(study, agent, (flops,)) for agent in agents]
 
 
-def known_agents(study: Study, predicted: Forecast) -> list[Point]:
+def _known_agents(study: Study, predicted: Forecast) -> list[Point]:
     """Return the points that are measured already of the agent that a forecast describes."""
     asked = {run.id for run in forecast_runs(study, predicted)}
     there = (p for p in study.points(None) if p.run_id in asked and p.status == "ok")

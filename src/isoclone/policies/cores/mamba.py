@@ -143,24 +143,11 @@ def scan(
     return torch.stack(outputs), h
 
 
-def scan_in_training(
-    u: torch.Tensor,
-    dt: torch.Tensor,
-    a: torch.Tensor,
-    b: torch.Tensor,
-    c: torch.Tensor,
-    starts: torch.Tensor,
-    h: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute `scan`, whose gradients then take less memory and time."""
-    y, last = _Scan.apply(u, dt, a, b, c, starts, h)
-    return y, last
-
-
-class _Scan(torch.autograd.Function):
+class ScanInTraining(torch.autograd.Function):
     """`scan` with a backward pass of its own, one multiplication and addition a step both ways.
 
-    What has 16 numbers for each channel is in memory for one piece of the steps at a time.
+    It takes less memory and time: what has 16 numbers for each channel is in memory for one piece
+    of the steps at a time.
     """
 
     @staticmethod
@@ -266,4 +253,5 @@ def scan_for(x: torch.Tensor) -> Scan:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
         return partial(scan_by_kernel, selective_scan_fn)
-    return scan_in_training if torch.is_grad_enabled() and len(x) > 1 else scan
+    trains: Scan = ScanInTraining.apply
+    return trains if torch.is_grad_enabled() and len(x) > 1 else scan
