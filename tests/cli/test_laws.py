@@ -38,7 +38,7 @@ def document(capsys, *words):
 def test_words_in_number_columns_are_counted(tmp_path):
     path = write(tmp_path / "runs.csv", extra="r9,1e13,soon,1e8,0.4,1,red\n")
     table = tables.read(path)
-    assert any("1 cells are not numbers, such as 'soon'" in n for n in table.notices)
+    assert any("1 cell is not a number, such as 'soon'" in n for n in table.notices)
     body, err = run(verbs.fit, path)
     assert body["groups"][""]["dropped"] == {"params is missing or not a finite number": 1}
     assert "soon" in err
@@ -118,6 +118,18 @@ def test_demonstrations_needed_say_what_the_table_lacks(tmp_path):
     path = repeated(tmp_path / "again.csv")
     with pytest.raises(FitError, match="no number of samples reaches"):
         run(verbs.needed, path, flops=1e10, target_loss=0.1)
+
+
+@pytest.mark.parametrize(
+    "words", [["fit"], ["forecast", "--flops", "1e9"], ["needed", "--flops", "1e9"]]
+)
+def test_a_figure_that_cannot_be_names_file_and_row(tmp_path, capsys, words):
+    path = repeated(tmp_path / "again.csv")
+    lines = path.read_text().splitlines()
+    lines[3] = lines[3].rpartition(",")[0] + ",0"
+    path.write_text("\n".join(lines) + "\n")
+    assert main(["laws", words[0], str(path), *words[1:]]) == 1
+    assert f"{path}: unique_samples of row 3 is 0" in capsys.readouterr().err
 
 
 def test_a_table_that_fails_is_said_once(tmp_path, capsys):

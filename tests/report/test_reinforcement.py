@@ -9,8 +9,9 @@ import pytest
 from rl_truth import CEILING, rl_study
 
 from isoclone import laws
+from isoclone.base import results
 from isoclone.base.records import Forecast, Point
-from isoclone.base.results import Reference, Savings, Tested
+from isoclone.base.results import Reference, Savings
 from isoclone.base.schema import unmeasured
 from isoclone.report.facts import Facts, SweepFacts
 from isoclone.report.headline import headline
@@ -40,7 +41,7 @@ def facts_of(table: dict[str, list[Any]], forecast_flops: float) -> Facts:
         laws=fitted.to_json(),
         isoflops=fitted.isoflop_curves(),
         curves=fitted.curves(grid),
-        tested=Tested.of(said, [_agent(said)]),
+        tested=results.Tested.of(said, [_agent(said)]),
     )
 
 

@@ -229,10 +229,12 @@ def test_without_forecast_the_law_still_tells_one(study: Path) -> None:
     (study / "forecast.json").unlink()
     (study / "video.mp4").unlink()
     page = page_of(study)
-    assert "has not been trained yet" in page
+    assert "the file of the forecast is lost" in page
+    assert "It has not been tested yet" in page
     assert "not filmed" in page
     assert "<video" not in page
-    assert "not trained yet" in page
+    assert "not tested yet" in page
+    assert "trained yet" not in page
 
 
 def test_without_returns(study: Path) -> None:

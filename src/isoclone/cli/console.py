@@ -21,7 +21,7 @@ from isoclone.base.formatting import duration, interval_text, plus_minus, si
 from isoclone.base.records import Point
 from isoclone.base.results import ERROR_OF, MADE_LATER, NOT_A_TEST
 from isoclone.cli.output import print_plain
-from isoclone.cli.screen import STDERR, STDOUT, Screen, styled, table
+from isoclone.cli.screen import STDERR, STDOUT, Pace, Screen, styled, table
 from isoclone.games.accounts import EpisodeAccount
 from isoclone.laws.saved import WORDS, Worth
 from isoclone.laws.words import forecast_text, laws_text
@@ -33,7 +33,6 @@ from isoclone.study.study import Study
 
 __all__ = ["STDERR", "STDOUT", "ConsoleObserver", "plus_minus", "point_line", "print_plain"]
 POLL_SECONDS = 1.0
-LINE_SECONDS = 20.0  # between progress lines where there is no terminal
 STILL_SECONDS = 30.0  # after which no time left is told, but for how long nothing was heard
 STALE_SECONDS = 60.0  # a dev loss is measured without a word in between
 PROGRESS = {"phase": str, "label": str, "budget_flops": float, "flops": float, "samples": float}
@@ -54,7 +53,7 @@ class ConsoleObserver(Observer):
             disable=not STDERR.is_terminal,
         )
         self._task: TaskID | None = None
-        self._name, self._begun, self._said = "", time.monotonic(), 0.0
+        self._name, self._begun, self._pace = "", time.monotonic(), Pace(STDERR)
         self._detail, self._moved = "", self._begun  # what was seen last, and when
         self._seen: tuple[Any, ...] = ()
         self._look: Callable[[], tuple[float, float, str, str]] | None = None
@@ -76,8 +75,8 @@ class ConsoleObserver(Observer):
             self._bar.remove_task(self._task)
         elapsed = duration(time.monotonic() - self._begun)
         STDERR.print(styled((name, "bold"), f" {detail}  ", (f"after {elapsed}", "dim")))
-        self._name, self._said = name, time.monotonic()
-        self._phase_begun = self._moved = time.monotonic()
+        self._name, self._phase_begun = name, time.monotonic()
+        self._pace, self._moved = Pace(STDERR, self._phase_begun), self._phase_begun
         self._detail = ""
         self._first_seen: tuple[float, float] | None = None  # of the agent: when, and its FLOPs
         self._task = self._bar.add_task(name, total=None, detail="")
@@ -110,8 +109,7 @@ class ConsoleObserver(Observer):
         return f", {duration(passed * (1 - share) / share)} left"
 
     def _line(self, detail: str) -> None:
-        if not STDERR.is_terminal and time.monotonic() - self._said > LINE_SECONDS:
-            self._said = time.monotonic()
+        if self._pace.due():
             STDERR.say(f"  {self._name}: {detail}")
 
     def _poll(self) -> None:

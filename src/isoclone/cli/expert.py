@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,6 @@ from isoclone.base.formatting import plural
 from isoclone.cli.flags import parse_options, typed_expert, with_frames
 
 OUT = Path("experts-out")
-LINE_SECONDS = 10.0  # between lines of progress where there is no terminal
 
 
 def train(
@@ -246,7 +244,7 @@ class _Bar:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.progress import TimeRemainingColumn as Remaining
 
-        from isoclone.cli.screen import STDERR
+        from isoclone.cli.screen import STDERR, Pace
 
         words = TextColumn("{task.fields[words]}", markup=False)
         self._progress = Progress(
@@ -259,7 +257,7 @@ class _Bar:
             disable=not STDERR.is_terminal,
         )
         self._task = self._progress.add_task(title, total=total, words="")
-        self._title, self._of, self._said = title, f"of {total:,} {unit}", 0.0
+        self._title, self._of, self._pace = title, f"of {total:,} {unit}", Pace(STDERR)
 
     def __enter__(self) -> _Bar:
         self._progress.start()
@@ -273,8 +271,7 @@ class _Bar:
         from isoclone.cli.screen import STDERR
 
         self._progress.update(self._task, completed=done, words=words)
-        if not STDERR.is_terminal and time.monotonic() - self._said > LINE_SECONDS:
-            self._said = time.monotonic()
+        if self._pace.due():
             told = f": {words}" if words else ""
             STDERR.say(f"  {self._title}: {done:,} {self._of}{told}")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -352,8 +353,9 @@ def needed(
         raise DataError(
             f"{runs}: lacks the column unique_samples: how many different samples a run saw"
         )
-    points = Points.from_table(columns)
-    law = fit_points(points, seed=seed)
+    with _naming(runs):
+        points = Points.from_table(columns)
+        law = fit_points(points, seed=seed)
     found = law.demos_needed(flops, Evidence(points).rule, target_loss, within)
     body = found.to_json()
     body["status"] = [s.to_json() for s in points.status] + body["status"]
@@ -473,23 +475,33 @@ def _trust(law: str | None) -> None:
         trust_modules([law.partition(":")[0]])
 
 
+@contextmanager
+def _naming(runs: Path) -> Iterator[None]:
+    """Have an error in the block say which table it is about."""
+    try:
+        yield
+    except DataError as error:
+        raise type(error)(f"{runs}: {error}") from error
+
+
 def _fitted(
     runs: Path, groups: dict[str, Columns], law: Callable[[Columns], T]
 ) -> dict[str, T | FitError]:
     """Return fitted laws by group; a group that cannot be fitted is its `FitError`.
 
     Raises:
-        FitError: no group can be fitted.
+        DataError: no group can be fitted, or a row has a figure that cannot be.
     """
     found: dict[str, T | FitError] = {}
-    for name, columns in groups.items():
-        try:
-            found[name] = law(columns)
-        except FitError as error:
-            found[name] = error
-    errors = {name: f for name, f in found.items() if isinstance(f, FitError)}
-    if len(errors) == len(found):
-        raise FitError(f"{runs}: {next(iter(errors.values()))}")
+    with _naming(runs):
+        for name, columns in groups.items():
+            try:
+                found[name] = law(columns)
+            except FitError as error:
+                found[name] = error
+        errors = {name: f for name, f in found.items() if isinstance(f, FitError)}
+        if len(errors) == len(found):
+            raise next(iter(errors.values()))
     for name, why in errors.items():
         note(f"{name or 'runs without a group'}: {why}")
     return found

@@ -6,6 +6,7 @@ markup, and what a terminal would obey is written out (see `output`).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from isoclone.base.formatting import visible
+
+LINE_SECONDS = 20.0  # between lines of progress where there is no terminal
 
 
 class Screen(Console):
@@ -36,6 +39,21 @@ class Screen(Console):
     def say(self, *parts: str | Text | tuple[str, str]) -> None:
         """Print a line that is not wrapped, of texts and of (text, style)."""
         self.print(styled(*parts), soft_wrap=True)
+
+
+class Pace:
+    """Tells when the next line of progress is due, where no bar can be shown."""
+
+    def __init__(self, screen: Console, begun: float = 0.0) -> None:
+        self._screen, self._said = screen, begun
+
+    def due(self) -> bool:
+        """Return whether to say a line now; the next one is then due `LINE_SECONDS` later."""
+        now = time.monotonic()
+        if self._screen.is_terminal or now - self._said <= LINE_SECONDS:
+            return False
+        self._said = now
+        return True
 
 
 def styled(*parts: str | Text | tuple[str, str]) -> Text:

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from isoclone.base.errors import DataError, StoreError
-from isoclone.base.formatting import plus_minus
+from isoclone.base.formatting import plural, plus_minus
 from isoclone.base.receipts import Receipts, stamp
 from isoclone.base.records import jsonable, stable_id
 from isoclone.base.store import read_json, sha256_file
@@ -76,7 +76,7 @@ class Finished:
     mixed_as: ClassVar[str] = ""  # the class that mixes such ones, "module:Name"; '' if none does
 
     def __repr__(self) -> str:
-        count = f"{len(self.episodes):,} episodes, {self.samples:,} samples"
+        count = f"{plural(len(self.episodes), 'episode')}, {plural(self.samples, 'sample')}"
         kind, who = type(self).__name__, f"{self.expert_name} in {self.game_name}"
         return f"{kind}({who}: {count}, {self.fingerprint}, '{self.path}')"
 
@@ -333,7 +333,7 @@ class Finished:
         rest = f"{self.unique_samples_in('train'):,} different train samples"
         if copies + 1 == count:
             rest += "; nothing can be held out: let the game or the expert depend on its seed"
-        return [f"{copies} of {count} episodes are copies of others: {rest}"]
+        return [f"{copies} of {plural(count, 'episode')} are copies of others: {rest}"]
 
     def _lines_of_kind(self, said: dict[str, Any]) -> list[str]:
         """Return the summary's middle, samples and episodes, as lines for people."""
@@ -493,7 +493,7 @@ class FrameDemonstrations(Finished):
         return [
             *self._lines_of_import(),
             f"{said['samples']:,} samples ({said['train_samples']:,} train, "
-            f"{said['dev_samples']:,} dev) in {len(self.episodes)} episodes "
+            f"{said['dev_samples']:,} dev) in {plural(len(self.episodes), 'episode')} "
             f"({ends}), {said['bytes_per_sample']:.1f} bytes a sample",
             *self.remarks(),
         ]

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from isoclone.base.errors import DataError, SpecError
+from isoclone.base.formatting import plural
 from isoclone.base.records import conform, jsonable, shown, stable_id
 from isoclone.base.registry import resolved
 from isoclone.base.store import claim, link_or_copy
@@ -147,8 +148,8 @@ class Mixed(Finished):
             mean, _ = each.score()
             score = "returns unknown" if math.isnan(mean) else f"mean return {mean:.4g}"
             lines.append(
-                f"- {part.weight:.4g} {part.name}: {part.expert}, {score}, {part.episodes} "
-                f"episodes, {train:,} train samples, {dev:,} dev"
+                f"- {part.weight:.4g} {part.name}: {part.expert}, {score}, "
+                f"{plural(part.episodes, 'episode')}, {train:,} train samples, {dev:,} dev"
             )
         return lines
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from isoclone.base.errors import SpecError
+from isoclone.base.formatting import plural
 
 
 class Piece(NamedTuple):
@@ -52,7 +53,8 @@ class LaneOrder:
         if min(lanes, unroll) < 1 or lanes * unroll > self.steps:
             raise SpecError(
                 f"{lanes} lanes x {unroll} frames cannot be cut from the {self.steps:,} frames of "
-                f"{len(self._lengths)} training episodes; use fewer lanes or shorter unrolls"
+                f"{plural(len(self._lengths), 'training episode')}; use fewer lanes or "
+                "shorter unrolls"
             )
         self.lanes, self.unroll, self._seed = lanes, unroll, seed
         self._edges = self.steps * np.arange(lanes + 1, dtype=np.int64) // lanes

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from isoclone.base.errors import DataError, FitError
+from isoclone.base.formatting import plural
 from isoclone.base.records import Status
 from isoclone.laws.plateau import on_plateau
 
@@ -203,7 +204,7 @@ def _usable(table: Mapping[str, Any]) -> tuple[dict[str, Array], Array, dict[str
     keep = reasons == ""
     dropped = {str(r): int((reasons == r).sum()) for r in np.unique(reasons[~keep])}
     if not keep.any():
-        why = "; ".join(f"{count} rows: {reason}" for reason, count in dropped.items())
+        why = "; ".join(f"{plural(count, 'row')}: {reason}" for reason, count in dropped.items())
         raise FitError(f"no usable row in the table ({why or 'it is empty'})")
     return {name: values[keep] for name, values in columns.items()}, keep, dropped
 

@@ -203,7 +203,8 @@ def from_columns(raw: Mapping[str, Any], where: str = "table") -> RunsTable:
                     "decimal point, and nothing between thousands"
                 )
             if bad:
-                notices.append(f"{name}: {len(bad)} cells are not numbers, such as {bad[0]!r:.40}")
+                are = "cell is not a number" if len(bad) == 1 else "cells are not numbers"
+                notices.append(f"{name}: {len(bad)} {are}, such as {bad[0]!r:.40}")
     if not len(next(iter(kept.values()), [])):
         raise DataError(f"{where}: the table has a header but no rows")
     return RunsTable(kept, notices)

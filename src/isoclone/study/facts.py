@@ -45,7 +45,8 @@ def gather(study: Study) -> Facts:
     left, imitates = len(sweep.cells), study.spec.imitates
     missing += _sweep_gaps(points, left, is_playable(study.spec.make_game()))
     fitted = _try(study.laws, missing, "Laws")
-    tested = _tested(study, fitted, missing)
+    noted: dict[str, Any] = _try(study.noted, missing, "When the forecast was made") or {}
+    tested = _tested(study, fitted, bool(noted), missing)
     video = study.folder.video
     facts = Facts(
         folder=study.path.resolve().name,
@@ -56,7 +57,7 @@ def gather(study: Study) -> Facts:
         savings=study.savings(points),
         demos=_try(lambda: _demos(study), missing, "Demonstrations") if imitates else None,
         tested=tested,
-        written=_try(lambda: study.noted().get("written"), missing, "When the forecast was made"),
+        written=noted.get("written"),
         baselines=_try(study.baselines, missing, "Baselines") or {},
         went=_try(lambda: _went(study, tested), missing, "Episodes") or {},
         episodes=_episodes(study, every, missing),
@@ -163,14 +164,21 @@ def _demos(study: Study) -> DemosFacts:
     )
 
 
-def _tested(study: Study, fitted: FittedLaw | None, missing: list[str]) -> Tested | None:
-    """Return the forecast and its test; the forecast alone while the test is still to come."""
+def _tested(
+    study: Study, fitted: FittedLaw | None, noted: bool, missing: list[str]
+) -> Tested | None:
+    """Return the forecast and its test; the forecast alone while the test is still to come.
+
+    `noted` says that a forecast was made, even if its file is lost.
+    """
     written = study.folder.forecast.exists()
     told: Tested | None = _try(study.tested, missing, "Forecast") if written else None
     for point in told.by_seed if told else ():
         if point.status != "ok":
             missing.append(f"Forecast agent, seed {point.seed}: {point.status} ({point.reason}).")
-    if not (told and told.by_seed) and (told or not written):  # a damaged one is reported
+    if noted and not written:
+        missing.append("Test: the file of the forecast is lost; the same run writes it anew.")
+    elif not (told and told.by_seed) and (told or not written):  # a damaged one is reported
         missing.append("Test: the forecast agent has not been trained yet.")
     if told or fitted is None:
         return told
