@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from isoclone.laws.frontier.backtest import BacktestRow, backtest, summary
+from isoclone.laws.frontier.ensemble import quantile
 from isoclone.laws.frontier.evidence import Evidence
 from isoclone.laws.frontier.replay import Replay, replay
 from isoclone.laws.points import Points
@@ -21,6 +22,7 @@ from isoclone.laws.tables import from_columns
 from isoclone.published import tuyls2023
 
 METHODS = ("default", "paper", "last-slope", "persistence")
+FIRST = 5  # budgets, of the return's intervals
 HOLDOUT_FROM = 1.5e17  # NetHack: forecast the budgets beyond 1e17
 
 
@@ -45,6 +47,46 @@ def log_rows(rows: list[BacktestRow]) -> None:
         base = {r.group: r.rmse_log for r in pick if r.method == "paper"}
         ours = [r.rmse_log / base[r.group] for r in pick if r.method == "default"]
         print(f"log loss, {horizon} ahead: ratio {np.exp(np.mean(np.log(ours))):.3f}")
+
+
+def return_widths(found: dict[str, Points]) -> None:
+    """Print width, as a share of the highest return, and coverage of the return's forecast.
+
+    Its interval is the link's, as `ScalingLaws.returns` has it where a ceiling is known: that of
+    one agent, from the fifth budget on. The ceiling is the game's highest return.
+    """
+    by_horizon: dict[int, list[tuple[float, float]]] = {1: [], 2: [], 3: []}
+    for name, points in found.items():
+        known = points.returns[np.isfinite(points.returns)]
+        if not len(known):
+            continue
+        top = float(known.max())
+        played = replay(Evidence(points), None, top, baselines=False)
+        told = []
+        for horizon, out in by_horizon.items():
+            spans = np.array(_intervals(played, horizon))
+            width = np.mean(spans[:, 1] - spans[:, 0]) / top
+            held = np.mean((spans[:, 0] <= spans[:, 2]) & (spans[:, 2] <= spans[:, 1]))
+            out.append((float(width), float(held)))
+            told.append(f"{width:.2f}, held {held:.2f}")
+        print(f"  {name:14s} {'   '.join(told)}")
+    means = [np.mean(out, axis=0) for out in by_horizon.values()]
+    print(f"  {'mean':14s} {'   '.join(f'{w:.2f}, held {c:.2f}' for w, c in means)}")
+
+
+def _intervals(played: Replay, horizon: int) -> list[tuple[float, float, float]]:
+    """Return (low, high, what came) of each forecast so many budgets ahead."""
+    series, out = played.series, []
+    assert series is not None
+    for seen in range(FIRST, len(series.x) - horizon + 1):
+        if seen not in played.links:
+            continue
+        z, sd, came = played.blended(seen, seen - 1 + horizon)
+        reach = quantile(0.95) * played.link_stretch(seen) * sd
+        link = played.links[seen]
+        low, high, truth = link.back(np.array([z - reach, z + reach, came]))
+        out.append((max(low, link.floor), min(high, series.top), truth))
+    return out
 
 
 def nethack_holdout(points: Points) -> None:
@@ -78,6 +120,8 @@ def main(folder: Path) -> None:
         if capped:
             log_rows(atari)
             show("all groups, every method", rows)
+    print("\nReturns with a ceiling, forecast 1, 2 and 3 budgets ahead: width, held")
+    return_widths(found)
     if "nethack" in found:
         nethack_holdout(found["nethack"])
 
