@@ -18,8 +18,8 @@ GAMES = (
     "Breakout",
 )  # fmt: skip
 
-# Drawn from its policy, a ship hesitates under a bomb. On the sweep's four best points the likeliest
-# action scored 377 instead of 330; in the other games it made no difference, or did harm.
+# A ship whose actions are drawn hesitates under a bomb: on the four best points of a sweep the
+# likeliest action scored 377 instead of 330. In the other games it made no difference, or did harm.
 SETTINGS = {"SpaceInvaders": {"sampling": "argmax"}}
 
 suite = ic.Suite(
