@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from isoclone.base.errors import SpecError, UnknownNameError
-from isoclone.training.recipes import LEAN, RECIPES, Recipe, recipe
+from isoclone.games import game
+from isoclone.training.recipes import LEAN, RECIPES, Recipe, recipe, suited_to_play
 
 
 def test_a_recipe_with_a_field_changed():
@@ -30,3 +31,15 @@ def test_a_recipe_of_somebody_else(mine, made):
     assert recipe("mine") == mine
     with pytest.raises(UnknownNameError, match=r"nonsense.*lean, mine, .*paper"):
         recipe("nonsense")
+
+
+def test_from_a_clone_one_learns_more_slowly_and_is_taught():
+    atari = game("atari/Breakout")
+    alone, taught = suited_to_play(atari), suited_to_play(atari, taught=True)
+    assert taught.learning_rate == alone.learning_rate / 4
+    assert alone.teaches(0) == 0 < taught.teaches(0)
+    assert taught.teaches(taught.teacher_samples) == 0
+    own = suited_to_play(game("nethack/NetHackScore-v0"), taught=True)
+    assert own == suited_to_play(
+        game("nethack/NetHackScore-v0")
+    )  # a recipe with a teacher of its own

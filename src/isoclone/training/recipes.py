@@ -163,9 +163,10 @@ LEAN = Recipe(
 
 RECIPES.add("paper", lambda: PAPER)
 RECIPES.add("lean", lambda: LEAN)
-# From a clone: the teacher's part is as large as the gain's, and fades over 200,000 steps; the
-# entropy's part, which would pull the clone apart, is left out.
-TAUGHT: dict[str, Any] = {"teacher_coef": 1.0, "teacher_samples": 200_000, "entropy_coef": 0.0}
+# From a clone: the teacher's part is as large as the gain's, and fades over 200,000 steps. A rate
+# that suits a start from nothing destroys what a clone can do once the teacher is silent.
+TAUGHT: dict[str, Any] = {"teacher_coef": 1.0, "teacher_samples": 200_000}
+TAUGHT_RATE = 0.25  # of the recipe's learning rate
 
 RECIPES.add("ppo", lambda: PPO)
 RECIPES.add("ppo-atari", lambda: PPO_ATARI)
@@ -207,7 +208,8 @@ def suited_to_play(game: Game, taught: bool = False) -> PpoRecipe:
         raise SpecError(f"play_recipe of {game.name}: '{named}' is no recipe of reinforcement")
     if not taught or chosen.teacher_coef:
         return chosen
-    return dataclasses.replace(chosen, name=f"{chosen.name}-taught", **TAUGHT)
+    rate = TAUGHT_RATE * chosen.learning_rate
+    return dataclasses.replace(chosen, name=f"{chosen.name}-taught", learning_rate=rate, **TAUGHT)
 
 
 def recipe(name: str, **changes: Any) -> Recipe | PpoRecipe:
