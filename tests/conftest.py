@@ -19,19 +19,32 @@ from isoclone.nethack.recordings import NldDemonstrations
 from isoclone.study import pipeline
 from isoclone.study.study import Study
 
-# `make test` runs two files at a time (pytest-xdist, `--dist loadgroup`). These are cut into single
-# tests, and begin first, so that no core waits for the other at the end.
+# `make test` runs two files at a time (pytest-xdist), each in one process, so that its tests share
+# their fixtures. These are cut into single tests, and begin first, so that no core waits for the
+# other at the end.
 SPREAD = ("test_docs_code.py",)
 ON_RAY = ("test_ray.py", "test_plugin.py")  # one after the other: each starts a cluster of its own
+LONG = ("test_faults.py", "test_fuzz.py", "test_advice.py", "test_cli.py")  # begin early, too
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests of a file, so that they share its fixtures in one process."""
-    for item in items:
-        name = item.path.name
-        group = item.nodeid if name in SPREAD else "ray" if name in ON_RAY else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.path.name not in SPREAD + ON_RAY)
+    """Let what takes long begin first."""
+    items.sort(key=lambda item: item.path.name not in SPREAD + ON_RAY + LONG)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Group tests by file ourselves: marks of groups are ignored from pytest 9.2 on."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            name = file.rpartition("/")[2]
+            return nodeid if name in SPREAD else "ray" if name in ON_RAY else file
+
+    config.option.loadscopereorder = False  # in the order of the items
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)
