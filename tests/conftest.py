@@ -24,12 +24,11 @@ from isoclone.study.study import Study
 # other at the end.
 SPREAD = ("test_docs_code.py",)
 ON_RAY = ("test_ray.py", "test_plugin.py")  # one after the other: each starts a cluster of its own
-LONG = ("test_faults.py", "test_fuzz.py", "test_advice.py", "test_cli.py")  # begin early, too
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let what takes long begin first."""
-    items.sort(key=lambda item: item.path.name not in SPREAD + ON_RAY + LONG)
+    items.sort(key=lambda item: item.path.name not in SPREAD + ON_RAY)
 
 
 @pytest.hookimpl(optionalhook=True)
