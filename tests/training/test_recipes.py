@@ -39,7 +39,5 @@ def test_from_a_clone_one_learns_more_slowly_and_is_taught():
     assert taught.learning_rate == alone.learning_rate / 4
     assert alone.teaches(0) == 0 < taught.teaches(0)
     assert taught.teaches(taught.teacher_samples) == 0
-    own = suited_to_play(game("nethack/NetHackScore-v0"), taught=True)
-    assert own == suited_to_play(
-        game("nethack/NetHackScore-v0")
-    )  # a recipe with a teacher of its own
+    score = game("nethack/NetHackScore-v0")  # its recipe has a teacher of its own
+    assert suited_to_play(score, taught=True) == suited_to_play(score)

@@ -349,11 +349,9 @@ def needed(
     from isoclone.laws.points import Points
 
     columns, notices = _one_table(runs, group)
-    if "unique_samples" not in columns:
-        raise DataError(
-            f"{runs}: lacks the column unique_samples: how many different samples a run saw"
-        )
     with _naming(runs):
+        if "unique_samples" not in columns:
+            raise DataError("lacks the column unique_samples: how many different samples a run saw")
         points = Points.from_table(columns)
         law = fit_points(points, seed=seed)
     found = law.demos_needed(flops, Evidence(points).rule, target_loss, within)
