@@ -14,6 +14,7 @@ from isoclone.agents.checkpoint import load_checkpoint, load_tensors, save_tenso
 from isoclone.base.errors import CheckpointError, SpecError
 from isoclone.base.records import Run
 from isoclone.policies import make_policy, policy_layout
+from isoclone.policies.kernels import compiler
 from isoclone.training.device import check_device
 from isoclone.training.loop import Diverged, Trainer
 from isoclone.training.recipes import Recipe, recipe
@@ -57,6 +58,30 @@ def test_resumed_training_is_bit_identical(toy_demos, breakout_demos, tmp_path, 
     assert resumed.progress == whole.progress
     assert resumed.progress.step == 60
     assert_identical(everything(resumed), everything(whole))
+
+
+@pytest.mark.skipif(compiler() is None, reason="no C++ compiler here")
+def test_training_by_kernels_goes_on_and_plays_to_the_same_bits(breakout_demos, tmp_path):
+    kernels = {"policy": "cnn", "the_recipe": replace(LEAN, compiled_to=4)}
+    whole = trainer(breakout_demos, tmp_path / "whole", **kernels)
+    assert whole.module.kernels
+    step = whole.flops_per_sample * whole.recipe.batch_size
+    whole.train_until(20 * step)
+    for stop in (7, 20):
+        part = trainer(breakout_demos, tmp_path / "parts", **kernels)
+        part.train_until(stop * step)
+        part.save()
+    assert_identical(everything(part), everything(whole))
+    whole.save_checkpoint(tmp_path / "checkpoint.safetensors")
+    loaded = load_checkpoint(tmp_path / "checkpoint.safetensors")
+    x = torch.randint(-128, 128, (5, 21, 21, 64)).float()
+    assert torch.equal(loaded.logits(x), whole.trained().logits(x))
+
+
+@pytest.mark.parametrize("compiled_to", [0, 3])
+def test_other_sizes_take_torchs_convolutions(breakout_demos, tmp_path, compiled_to):
+    made = replace(LEAN, compiled_to=compiled_to)
+    assert trainer(breakout_demos, tmp_path, "cnn", the_recipe=made).module.kernels is None
 
 
 def as_saved_formerly(made: Trainer) -> None:

@@ -26,6 +26,7 @@ from torch import nn
 from isoclone.games import FrameSpec
 from isoclone.policies.convolutions import block_conv_relu, conv_relu, prepared_block_conv_relu
 from isoclone.policies.flops import Linear, cnn_layers
+from isoclone.policies.kernels import Kernels
 from isoclone.policies.known import in_blocks
 from isoclone.policies.pictures import PictureCnn
 
@@ -46,6 +47,7 @@ class Cnn(nn.Module):
 
     layout = "blocks4"
     input_scale = 1.0
+    kernels: Kernels | None = None  # that compute in torch's place, see `kernels.take_kernels`
 
     def __init__(self, width: int, frame: FrameSpec, n_actions: int):
         super().__init__()
@@ -55,6 +57,7 @@ class Cnn(nn.Module):
         self.conv2 = nn.Conv2d(width, 2 * width, 4, 2)
         self.conv3 = nn.Conv2d(2 * width, 2 * width, 3, 1)
         self.size = last.in_features  # numbers in `features`
+        self._sides = frame.shape[0] // 4, frame.shape[1] // 4
         self.head: nn.Module = nn.Linear(last.in_features, n_actions)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -64,6 +67,9 @@ class Cnn(nn.Module):
 
     def features(self, blocks: torch.Tensor) -> torch.Tensor:
         """Return the last activations (b, size) for codes (b, h/4, w/4, stack x 16)."""
+        if self.kernels and _suits_kernels(blocks):
+            layers = self.conv1, self.conv2, self.conv3
+            return self.kernels.features(blocks, self.input_scale, *layers)
         x = block_conv_relu(blocks, self.conv1, self.input_scale)
         x = conv_relu(x, self.conv2)
         x = conv_relu(x, self.conv3)
@@ -75,6 +81,8 @@ class Cnn(nn.Module):
 
         Bits are those of `forward`, under autocast where `dtype` is bfloat16.
         """
+        if self.kernels and dtype == torch.float32:
+            return self.forward
         conv1 = prepared_block_conv_relu(self.conv1, self.input_scale, dtype)
         conv2, conv3, head = (deepcopy(x).to(dtype) for x in (self.conv2, self.conv3, self.head))
 
@@ -84,7 +92,17 @@ class Cnn(nn.Module):
 
         return logits
 
+    def own_kernels(self) -> Kernels:
+        """Return the kernels, not compiled yet, that can compute these convolutions."""
+        return Kernels(self.conv1.out_channels, self.conv1.in_channels, *self._sides)
+
     def without_head(self) -> Cnn:
         """Drop the last layer, for a module that reads `features` alone."""
         self.head = nn.Identity()
         return self
+
+
+def _suits_kernels(blocks: torch.Tensor) -> bool:
+    """Return whether kernels can take a batch: float32 in this machine's memory, not traced."""
+    plain = blocks.device.type == "cpu" and blocks.dtype == torch.float32
+    return plain and not torch.compiler.is_compiling() and not torch.jit.is_tracing()

@@ -8,26 +8,16 @@ that holds for two kinds of pictures, so each size takes a few steps either way 
 from __future__ import annotations
 
 import math
-import tempfile
-import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from isoclone.base.records import Checked
-from isoclone.executors.serial import attempt
 from isoclone.policies.base import made_without_storage
-from isoclone.policies.compiler import without_compiler
-from isoclone.study.estimate import fresh_learner, one_thread
 from isoclone.study.spec import StudySpec
+from isoclone.study.timing import GAIN, sample_seconds
 from isoclone.training.recipes import MEMORY_FORMATS
-
-GAIN = 1.1  # by so much must one win over that which is taken otherwise
-LEAST_TURNS, TURN_SECONDS = 4, 0.2  # of timing a size: steps either way in turn
-SIZE_SECONDS = 0.4  # about what timing a size takes, the making of its networks included
 
 
 @dataclass(frozen=True)
@@ -64,9 +54,9 @@ def format_times(spec: StudySpec, frames: np.ndarray) -> list[FormatTimes]:
         ExecutionError: the policy kept failing.
     """
     precision = spec.recipe["precision"]
+    ways = [in_format(spec, name) for name in MEMORY_FORMATS]
     return [
-        FormatTimes(width, precision, *attempt(_sample_seconds, spec, width, frames))
-        for width in spec.widths
+        FormatTimes(width, precision, *sample_seconds(ways, width, frames)) for width in spec.widths
     ]
 
 
@@ -106,27 +96,3 @@ def said_of_formats(times: Sequence[FormatTimes], precision: str) -> str:
         if row.precision == precision
     )
     return f"memory format, us a sample contiguous / channels last: width {each}"
-
-
-def _sample_seconds(spec: StudySpec, width: int, frames: np.ndarray) -> list[float]:
-    """Return the CPU seconds of a training sample by format: of the fastest of several steps."""
-    with one_thread(), ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        return without_compiler(_in_turn, spec, width, frames, folder)
-
-
-def _in_turn(spec: StudySpec, width: int, frames: np.ndarray, folder: Path) -> list[float]:
-    learners = [
-        fresh_learner(in_format(spec, name), width, frames, folder) for name in MEMORY_FORMATS
-    ]
-    best, turns, begun = [math.inf] * len(learners), 0, time.process_time()
-    for learner in learners:
-        learner.train_until(1.0)  # the first step is slow
-    while turns < LEAST_TURNS or time.process_time() - begun < TURN_SECONDS:
-        for i, learner in enumerate(learners):
-            before, samples = time.process_time(), learner.progress.samples
-            learner.train_until(learner.flops + 1.0)
-            spent = time.process_time() - before
-            best[i] = min(best[i], spent / (learner.progress.samples - samples))
-        turns += 1
-    return best

@@ -2,9 +2,9 @@
 
 Many processors have instructions for bfloat16, and on some they are slower than those of float32;
 and a small network loses more to casting than it gains. So the recipe's 'auto' is settled by the
-time that the study's own sizes take, and with it how weights lie in memory, on which it depends
-which precision is faster. The choice is written into the study with these times, and every machine
-that goes on with it trains alike.
+time that the study's own sizes take, and with it how weights lie in memory and who computes
+convolutions, on which it depends which precision is faster. The choice is written into the study
+with these times, and every machine that goes on with it trains alike.
 """
 
 from __future__ import annotations
@@ -15,9 +15,16 @@ import numpy as np
 
 from isoclone.base.errors import ExecutionError
 from isoclone.base.formatting import duration
+from isoclone.study.compiled import (
+    COMPILED_SECONDS,
+    KernelTimes,
+    compiled_to,
+    has_kernels,
+    kernel_times,
+    with_kernels,
+)
 from isoclone.study.estimate import some_frames, train_seconds
 from isoclone.study.memory_format import (
-    SIZE_SECONDS,
     FormatTimes,
     format_times,
     has_formats,
@@ -25,50 +32,59 @@ from isoclone.study.memory_format import (
     with_fastest,
 )
 from isoclone.study.spec import StudySpec
+from isoclone.study.timing import SIZE_SECONDS
 from isoclone.training.device import PRECISIONS_TIMED, precision_for
 from isoclone.training.recipes import MEMORY_FORMATS, Recipe
 
 Times = dict[str, float]
 GAIN = 1.1  # by so much must the faster one win over float32, which is the more exact
 ROUNDS = 2  # of timing, in turn; the faster time counts, as other work on the machine only slows
-SHARE = 0.02  # of all training that timing memory formats may take
+SHARE = 0.02  # of all training that timing sizes may take
 
 
 @dataclass(frozen=True)
 class Settled:
     """A specification without 'auto', and what it was chosen by.
 
-    `times` are the seconds of all training on one core by precision, each in the memory formats
-    that suit it; none where there was nothing to choose, or the policy or the game kept failing.
+    `times` are the seconds of all training on one core by precision, each with the memory formats
+    and kernels that suit it; none where there was nothing to choose, or the policy or the game kept
+    failing.
     """
 
     spec: StudySpec
     times: Times = field(default_factory=dict)
     formats: list[FormatTimes] = field(default_factory=list)
+    kernels: list[KernelTimes] = field(default_factory=list)
 
 
 def settle(spec: StudySpec, device: str) -> Settled:
-    """Replace 'auto' for precision and memory format by what is faster here.
+    """Replace what the recipe leaves to a study by what is faster here.
 
-    Where nothing can be timed it is float32 and contiguous.
+    Where nothing can be timed it is float32, contiguous and torch's own convolutions.
     """
     names, plain = _precisions(spec, device), _without_auto(spec)
-    timed = device == "cpu" and spec.recipe.get("memory_format") == "auto" and has_formats(spec)
-    if len(names) == 1 and not timed:
+    in_formats = device == "cpu" and spec.recipe.get("memory_format") == "auto"
+    compiled = device == "cpu" and _leaves_kernels(spec) and names[0] == "float32"
+    in_formats, compiled = in_formats and has_formats(spec), compiled and has_kernels(spec)
+    if len(names) == 1 and not in_formats and not compiled:
         return Settled(_with(plain, names[0]))
-    candidates = {name: _with(plain, name) for name in names}
+    plain_ones = {name: _with(plain, name) for name in names}
     try:
         frames = some_frames(spec.make_game())
-        times = _timed(candidates, frames)
+        times = _timed(plain_ones, frames)
     except ExecutionError:  # a plan, or the runs, will say what is wrong
-        return Settled(candidates[names[0]])
-    formats = list[FormatTimes]()
-    if timed and SIZE_SECONDS * len(names) * len(spec.widths) < SHARE * min(times.values()):
+        return Settled(plain_ones[names[0]])
+    sizes, may_take = len(spec.widths), SHARE * min(times.values())
+    candidates, formats, kernels = plain_ones, list[FormatTimes](), list[KernelTimes]()
+    if in_formats and SIZE_SECONDS * len(names) * sizes < may_take:
         candidates, formats = _formatted(candidates, frames)
-        if len(names) > 1:
-            times |= _timed({k: v for k, v in candidates.items() if _departs(v)}, frames)
+    if compiled and COMPILED_SECONDS * sizes < may_take:
+        candidates, kernels = _compiled(candidates, frames)
+    if len(names) > 1:
+        changed = {name: each for name, each in candidates.items() if each != plain_ones[name]}
+        times |= _timed(changed, frames)
     fastest = min(times, key=lambda name: times[name] * (1.0 if name == names[0] else GAIN))
-    return Settled(candidates[fastest], times if len(names) > 1 else {}, formats)
+    return Settled(candidates[fastest], times if len(names) > 1 else {}, formats, kernels)
 
 
 def keep_settled(spec: StudySpec, there: StudySpec) -> StudySpec:
@@ -78,6 +94,8 @@ def keep_settled(spec: StudySpec, there: StudySpec) -> StudySpec:
     if spec.recipe.get("memory_format") == "auto" and there.imitates:
         known = Recipe.from_json(there.recipe)
         spec = in_format(spec, known.memory_format, known.memory_format_but)
+    if _leaves_kernels(spec):
+        spec = compiled_to(spec, there.recipe.get("compiled_to", 0))
     return spec
 
 
@@ -86,13 +104,21 @@ def _precisions(spec: StudySpec, device: str) -> list[str]:
     named = spec.recipe.get("precision", "auto")
     if named != "auto":
         return [named]
+    if spec.recipe.get("compiled_to"):
+        return ["float32"]  # in which kernels compute
     best = precision_for("auto", device)
     return [best] if device != "cpu" or best == "float32" else list(PRECISIONS_TIMED)
 
 
 def _without_auto(spec: StudySpec) -> StudySpec:
-    auto = spec.recipe.get("memory_format") == "auto"
-    return in_format(spec, MEMORY_FORMATS[0]) if auto else spec
+    if spec.recipe.get("memory_format") == "auto":
+        spec = in_format(spec, MEMORY_FORMATS[0])
+    return compiled_to(spec, 0) if _leaves_kernels(spec) else spec
+
+
+def _leaves_kernels(spec: StudySpec) -> bool:
+    """Return whether a recipe leaves it to its study up to which width kernels are compiled."""
+    return spec.recipe.get("compiled_to", 0) is None
 
 
 def _timed(candidates: dict[str, StudySpec], frames: np.ndarray) -> Times:
@@ -119,8 +145,18 @@ def _formatted(
     return chosen, [row for each in rows.values() for row in each]
 
 
-def _departs(spec: StudySpec) -> bool:
-    return any(name.startswith("memory_format") for name in spec.recipe)
+def _compiled(
+    candidates: dict[str, StudySpec], frames: np.ndarray
+) -> tuple[dict[str, StudySpec], list[KernelTimes]]:
+    """Return candidates, the one in float32 with the kernels that it gains by, and their times.
+
+    A compiler that fails leaves torch's own convolutions.
+    """
+    try:
+        rows = kernel_times(candidates["float32"], frames)
+    except ExecutionError:
+        return candidates, []
+    return {**candidates, "float32": with_kernels(candidates["float32"], rows)}, rows
 
 
 def said_of(times: Times, chosen: str) -> str:

@@ -30,6 +30,7 @@ from isoclone.demos.demonstrations import DONE
 from isoclone.games import Game
 from isoclone.remote import Remote, address_of, local, name_of, remote_of
 from isoclone.study.clones import bring_clones, check_clones, clone_fingerprint, settled
+from isoclone.study.compiled import KernelTimes, said_of_kernels
 from isoclone.study.estimate import Plan, plan
 from isoclone.study.fit import compare_laws, fit_law, forecast_agents
 from isoclone.study.folder import HEAVY, STUDY_FILE, StudyFolder
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 R = TypeVar("R", Reference, Baseline)
+T = TypeVar("T", FormatTimes, KernelTimes)
 
 
 def _check_imports(spec: StudySpec, modules: Sequence[str]) -> None:
@@ -61,11 +63,12 @@ def _check_imports(spec: StudySpec, modules: Sequence[str]) -> None:
         raise SpecError(f"{error}; the study was made with {flags}: give that again") from error
 
 
-def _formats(path: Path, data: dict[str, Any]) -> list[FormatTimes]:
+def _rows(path: Path, data: dict[str, Any], name: str, kind: type[T]) -> list[T]:
+    """Return what a study's file holds by a name, as records of a kind."""
     try:
-        return [FormatTimes.from_json(row) for row in data.get("sample_seconds", [])]
+        return [kind.from_json(row) for row in data.get(name, [])]
     except TypeError as error:
-        raise StoreError(f"{path / STUDY_FILE} is damaged: sample_seconds: {error}") from error
+        raise StoreError(f"{path / STUDY_FILE} is damaged: {name}: {error}") from error
 
 
 class Study:
@@ -77,10 +80,12 @@ class Study:
         spec: StudySpec,
         times: dict[str, float] | None = None,
         formats: Sequence[FormatTimes] = (),
+        kernels: Sequence[KernelTimes] = (),
     ):
         self.path, self.spec = path, spec
         self.times = times or {}  # seconds of all training by precision, if both were timed
         self.formats = list(formats)  # what memory formats were chosen by, if they were timed
+        self.kernels = list(kernels)  # what kernels were chosen by, if they were timed
         self.folder = StudyFolder(path)
         self._vouched = True  # False if the specification comes from the directory alone
         self._fitted: tuple[Any, FittedLaw] | None = None  # the laws, and what they were fitted to
@@ -128,12 +133,13 @@ class Study:
         more = {
             "train_seconds": made.times,
             "sample_seconds": [row.to_json() for row in made.formats],
+            "kernel_seconds": [row.to_json() for row in made.kernels],
             "imports": list(trusted_modules()),
         }
         told = {name: value for name, value in more.items() if value}
         StudyFolder(path).write_spec({"format": FORMAT, "spec": made.spec.to_json(), **told})
         bring_clones(path, made.spec)
-        return cls(path, made.spec, made.times, made.formats)
+        return cls(path, made.spec, made.times, made.formats, made.kernels)
 
     @classmethod
     def open(cls, path: str | Path) -> Study:
@@ -156,7 +162,9 @@ class Study:
             raise StoreError(f"{place} has study format {number}; update isoclone to open it")
         spec = StudySpec.from_json(data["spec"], costs=False)
         _check_imports(spec, data.get("imports", []))
-        study = cls(path, spec, data.get("train_seconds", {}), _formats(path, data))
+        formats = _rows(path, data, "sample_seconds", FormatTimes)
+        kernels = _rows(path, data, "kernel_seconds", KernelTimes)
+        study = cls(path, spec, data.get("train_seconds", {}), formats, kernels)
         study._vouched = False
         return study
 
@@ -344,6 +352,8 @@ class Study:
             said.append(said_of(self.times, precision))
         if self.formats:
             said.append(said_of_formats(self.formats, precision))
+        if self.kernels:
+            said.append(said_of_kernels(self.kernels, self.spec.recipe.get("compiled_to", 0)))
         return said
 
     def _recorded(self) -> Demonstrations | None:

@@ -34,6 +34,7 @@ from isoclone.demos.base import MASKED, Batch
 from isoclone.executors.setup import keep_freed_memory
 from isoclone.policies import policy_flops
 from isoclone.policies.factors import total_nats
+from isoclone.policies.kernels import take_kernels
 from isoclone.training.curve import Curve
 from isoclone.training.device import precision_for
 from isoclone.training.flat import FlatParameters, State
@@ -90,7 +91,8 @@ class Trainer:
                 f"{distributed.size()} processes"
             )
         self.device = torch.device(device)
-        self.dtype = getattr(torch, precision_for(recipe.precision, self.device.type))
+        precision = "float32" if recipe.compiled_to else recipe.precision
+        self.dtype = getattr(torch, precision_for(precision, self.device.type))
         self.encoder = source.encoder
         self.flops_per_sample = policy_flops(
             run.policy,
@@ -123,6 +125,8 @@ class Trainer:
             module = policy_for(
                 self.encoder, run.policy, run.width, self.n_actions, **run.policy_options
             )
+        if self.device.type == "cpu" and self.recipe.compiles_at(run.width):
+            take_kernels(module)
         return module.to(self.device)
 
     def _initial_state(self) -> list[State]:

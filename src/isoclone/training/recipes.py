@@ -22,6 +22,7 @@ LATER = {
     "accumulate": 1,
     "memory_format": "contiguous",
     "memory_format_but": (),
+    "compiled_to": 0,
 }
 
 
@@ -43,6 +44,9 @@ class Recipe:
     `memory_format` is how the weights of convolutions lie in memory, 'contiguous' (as the policy is
     made) or 'channels_last'; widths in `memory_format_but` take the other one. For 'auto' a study
     measures which is faster. The results are the same except for rounding.
+    `compiled_to` is the largest width whose convolutions are computed by kernels compiled for it,
+    in float32 (see `policies.kernels`); for None a study measures up to where they are faster. The
+    results are the same except for rounding.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Recipe:
     accumulate: int = 1
     memory_format: str = "contiguous"
     memory_format_but: tuple[int, ...] = ()
+    compiled_to: int | None = 0
 
     def __post_init__(self) -> None:
         try:
@@ -87,10 +92,14 @@ class Recipe:
             "precision": self.precision in PRECISIONS,
             "memory_format": self.memory_format in ("auto", *MEMORY_FORMATS),
             "memory_format_but": self.memory_format != "auto" or not self.memory_format_but,
+            "compiled_to": self.compiled_to is None or self._may_compile(self.compiled_to),
         }
         for field, fine in checks.items():
             if not fine:
                 raise SpecError(f"recipe '{self.name}': {field} cannot be {getattr(self, field)!r}")
+
+    def _may_compile(self, to: int) -> bool:
+        return to == 0 or (to > 0 and self.precision in ("auto", "float32"))
 
     def rate_at(self, width: int) -> float:
         """Return the peak learning rate for a width."""
@@ -105,6 +114,13 @@ class Recipe:
         if width not in self.memory_format_but:
             return usual
         return next(name for name in MEMORY_FORMATS if name != usual)
+
+    def compiles_at(self, width: int) -> bool:
+        """Return whether kernels compiled for a width compute its convolutions on a CPU.
+
+        Without a study that measures it, None is 0.
+        """
+        return width <= (self.compiled_to or 0)
 
     def sample_flops(self, *policy: Any, **options: Any) -> float:
         """Return the FLOPs of training on one sample; arguments as `policy_flops`."""
@@ -159,6 +175,7 @@ LEAN = Recipe(
     betas=(0.9, 0.99),
     width_power=0.3,
     memory_format="auto",
+    compiled_to=None,
 )
 
 RECIPES.add("paper", lambda: PAPER)

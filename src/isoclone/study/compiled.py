@@ -1,0 +1,88 @@
+"""Choose up to which width kernels compute a study's convolutions: its sizes are timed.
+
+Kernels compiled for a size take a quarter of the time of torch's convolutions where those are of a
+few channels, and lose where they are wide; where the one becomes the other depends on the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from isoclone.base.records import Checked
+from isoclone.policies.base import made_without_storage
+from isoclone.study.spec import StudySpec
+from isoclone.study.timing import GAIN, SIZE_SECONDS, sample_seconds
+
+COMPILED_SECONDS = SIZE_SECONDS + 1.0  # about what timing a size takes, compiling included
+
+
+@dataclass(frozen=True)
+class KernelTimes(Checked):
+    """CPU seconds of a training sample in float32 at a width, by who computes convolutions."""
+
+    width: int
+    torch: float
+    compiled: float
+
+    @property
+    def gain(self) -> float:
+        """How many times as fast kernels are."""
+        return self.torch / self.compiled
+
+
+def has_kernels(spec: StudySpec) -> bool:
+    """Return whether kernels can compute the convolutions of a study's policy, on this machine."""
+    from isoclone.policies.kernels import compiler, parts_with_kernels
+
+    the_game = spec.make_game()
+    shape = (spec.policy, spec.widths[0], the_game.frame, the_game.n_actions)
+    module = made_without_storage(*shape, **spec.policy_options)
+    return bool(compiler() and parts_with_kernels(module))
+
+
+def kernel_times(spec: StudySpec, frames: np.ndarray) -> list[KernelTimes]:
+    """Time training steps of a study's sizes both ways, up to the first that gains nothing.
+
+    Args:
+        frames: of its game (n, *shape).
+
+    Raises:
+        ExecutionError: the policy, or the compiler, kept failing.
+    """
+    rows: list[KernelTimes] = []
+    for width in spec.widths:
+        ways = compiled_to(spec, 0), compiled_to(spec, width)
+        rows.append(KernelTimes(width, *sample_seconds(ways, width, frames)))
+        if rows[-1].gain < GAIN:
+            break
+    return rows
+
+
+def with_kernels(spec: StudySpec, times: Sequence[KernelTimes]) -> StudySpec:
+    """Return the specification with kernels up to the last width that gains by them."""
+    return compiled_to(spec, max((row.width for row in times if row.gain >= GAIN), default=0))
+
+
+def compiled_to(spec: StudySpec, width: int) -> StudySpec:
+    """Return the specification with kernels up to a width.
+
+    Recipes leave out what is as it was before there was a choice: they keep their identity.
+    """
+    old = {name: value for name, value in spec.recipe.items() if name != "compiled_to"}
+    return spec.replace(recipe={**old, **({"compiled_to": width} if width else {})})
+
+
+def said_of_kernels(times: Sequence[KernelTimes], to: int) -> str:
+    """Return in words what was chosen, and by what.
+
+    >>> said_of_kernels([KernelTimes(2, 9e-5, 3e-5), KernelTimes(64, 1e-3, 1e-3)], 2)
+    'kernels up to width 2; us a sample torch / compiled: width 2 90 / 30, 64 1000 / 1000'
+    """
+    each = ", ".join(
+        f"{row.width} {1e6 * row.torch:.0f} / {1e6 * row.compiled:.0f}" for row in times
+    )
+    begin = f"kernels up to width {to}" if to else "no kernels"
+    return f"{begin}; us a sample torch / compiled: width {each}"

@@ -1,0 +1,111 @@
+"""Who computes a study's convolutions: chosen by the time it takes here, by size, and kept."""
+
+from __future__ import annotations
+
+import pytest
+from support import tiny_spec
+
+from isoclone.base.errors import ExecutionError, SpecError
+from isoclone.policies.kernels import compiler
+from isoclone.study import compiled, precision
+from isoclone.study.compiled import KernelTimes, has_kernels, kernel_times, with_kernels
+from isoclone.study.estimate import some_frames
+from isoclone.study.study import Study
+from isoclone.training.recipes import recipe
+
+needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C++ compiler here")
+
+# Microseconds a sample by width, torch's convolutions and kernels, measured in float32.
+MEASURED = {2: (78, 22), 8: (120, 65), 23: (387, 347), 50: (1161, 1160)}
+
+
+def rows(measured=None):
+    return [KernelTimes(w, a * 1e-6, b * 1e-6) for w, (a, b) in (measured or MEASURED).items()]
+
+
+def spec(**changes):
+    settings = recipe("lean", **changes).to_json()
+    budgets = (1e10, 2e10, 4e10)
+    sizes = {"widths": (2, 8, 23, 50), "budgets_flops": budgets, "forecast_flops": 1e11}
+    return tiny_spec(game="atari/Breakout", policy="cnn", recipe=settings, **sizes)
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """A processor that has both precisions, and is sooner done in bfloat16 without kernels."""
+    seconds = {"float32": 4000.0, "bfloat16": 3000.0}
+
+    def train_seconds(spec, _):
+        gained = 0.5 if spec.recipe.get("compiled_to") else 1.0
+        return seconds[spec.recipe["precision"]] * gained
+
+    monkeypatch.setattr(precision, "precision_for", lambda name, device: "bfloat16")
+    monkeypatch.setattr(precision, "train_seconds", train_seconds)
+    monkeypatch.setattr(precision, "has_kernels", lambda _: True)
+    monkeypatch.setattr(precision, "kernel_times", lambda spec, _: rows())
+    return seconds
+
+
+def test_kernels_are_taken_up_to_the_last_width_that_gains():
+    assert with_kernels(spec(), rows()).recipe["compiled_to"] == 23
+    assert "compiled_to" not in with_kernels(spec(), rows({2: (50, 49)})).recipe
+
+
+def test_the_choice_decides_which_precision_is_faster_and_is_kept(timed, tmp_path):
+    study = Study.create(tmp_path, spec())
+    assert study.spec.recipe["precision"] == "float32"
+    assert study.spec.recipe["compiled_to"] == 23
+    assert study.times == {"float32": 2000.0, "bfloat16": 3000.0}
+    again = Study.open(tmp_path)
+    assert (again.spec, again.kernels) == (study.spec, study.kernels)
+    assert again.chosen()[-1] == (
+        "kernels up to width 23; us a sample torch / compiled: "
+        "width 2 78 / 22, 8 120 / 65, 23 387 / 347, 50 1161 / 1160"
+    )
+    timed["float32"] = 9000.0
+    assert Study.create(tmp_path, spec()).spec == study.spec
+
+
+def test_bfloat16_has_none(timed, tmp_path):
+    timed["bfloat16"] = 1000.0
+    assert "compiled_to" not in Study.create(tmp_path, spec()).spec.recipe
+
+
+def test_what_a_user_names_is_not_timed(timed, monkeypatch, tmp_path):
+    monkeypatch.setattr(precision, "kernel_times", lambda *_: pytest.fail("timed"))
+    named = Study.create(tmp_path / "a", spec(compiled_to=8)).spec.recipe
+    assert (named["compiled_to"], named["precision"]) == (8, "float32")
+    assert "compiled_to" not in Study.create(tmp_path / "b", spec(compiled_to=0)).spec.recipe
+
+
+def test_a_compiler_that_fails_leaves_torchs_convolutions(timed, monkeypatch, tmp_path):
+    def fail(*_):
+        raise ExecutionError("c++ does not compile kernels.cpp")
+
+    monkeypatch.setattr(precision, "kernel_times", fail)
+    made = Study.create(tmp_path, spec())
+    assert "compiled_to" not in made.spec.recipe
+    assert made.kernels == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"compiled_to": -1}, {"compiled_to": 8, "precision": "bfloat16"}]
+)
+def test_values_it_cannot_have_are_refused(changes):
+    with pytest.raises(SpecError, match="compiled_to cannot be"):
+        recipe("lean", **changes)
+
+
+def test_policies_without_convolutions_have_none():
+    assert not has_kernels(tiny_spec())
+
+
+@needs_compiler
+def test_sizes_are_timed_up_to_the_first_that_gains_nothing(monkeypatch):
+    float32 = spec(precision="float32", memory_format="contiguous")
+    measured = kernel_times(float32.replace(widths=(2, 3, 4)), some_frames(float32.make_game()))
+    assert [row.width for row in measured] == [2, 3, 4]
+    assert min(row.gain for row in measured) > 1.1
+    gains = iter([(2.0, 1.0), (1.0, 1.0), (1.0, 2.0)])
+    monkeypatch.setattr(compiled, "sample_seconds", lambda *_: next(gains))
+    assert [row.width for row in kernel_times(float32, None)] == [2, 8]
