@@ -19,6 +19,7 @@ from isoclone.evaluation.rollout import rollout
 from isoclone.executors import executor
 from isoclone.executors.setup import keep_freed_memory
 from isoclone.policies import make_policy
+from isoclone.policies.kernels import take_kernels
 from isoclone.study.builtins import BREAKOUT
 from isoclone.study.estimate import _made_up
 
@@ -90,6 +91,14 @@ def recording(samples: int = 60_000) -> tuple[float, float]:
     return demos.samples / wall, (before + after) / 2
 
 
+def trained(width: int, dtype: torch.dtype) -> TrainedPolicy:
+    """Return a policy of a width as training would leave it, its weights as they begin."""
+    run = BREAKOUT.run_for(width, 0, "benchmark", 1e12)
+    module = make_policy("cnn", width, ic.game("atari/Breakout").frame, 4).eval()
+    encoder = _made_up(BREAKOUT).encoder
+    return TrainedPolicy(module, encoder, run, 4, 0, dtype, torch.device("cpu"))
+
+
 def main() -> None:
     torch.set_num_threads(1)
     speed, raw = recording()
@@ -98,19 +107,17 @@ def main() -> None:
     keep_freed_memory()  # as every worker does
     rows = []
     game = ic.game("atari/Breakout", max_steps=400)
-    for width in (2, 8, 23):
-        cache = _made_up(BREAKOUT)
-        run = BREAKOUT.run_for(width, 0, "benchmark", 1e12)
-        module = make_policy("cnn", width, game.frame, 4)
-        policy = TrainedPolicy(
-            module.eval(), cache.encoder, run, 4, 0, torch.bfloat16, torch.device("cpu")
-        )
+    for way, dtype in (("bfloat16", torch.bfloat16), ("kernels", torch.float32)):
+        for width in (2, 8, 23):
+            policy = trained(width, dtype)
+            if way == "kernels":
+                take_kernels(policy.module)
 
-        def ours(policy: TrainedPolicy = policy) -> int:
-            return int(rollout(policy, game, 2 * SLOTS, slots=SLOTS).lengths.sum())
+            def ours(policy: TrainedPolicy = policy) -> int:
+                return int(rollout(policy, game, 2 * SLOTS, slots=SLOTS).lengths.sum())
 
-        theirs, mine = alternating(raw_vector(), ours, rounds=3)  # type: ignore[arg-type]
-        rows.append((f"rollouts, width {width}", theirs, mine, played))
+            theirs, mine = alternating(raw_vector(), ours, rounds=3)  # type: ignore[arg-type]
+            rows.append((f"rollouts, width {width}, {way}", theirs, mine, played))
     show("rollouts, 1 process", rows)
 
 

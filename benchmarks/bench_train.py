@@ -2,7 +2,8 @@
 
 Reference: float32, channels-last, batch 64, bytes over 255, Adam. Ours: the same network
 by `isoclone.training.loop.Trainer` with the recipe `lean` (batch 32), from gathering the batch to
-the averaged weights, in both precisions: a study takes the one that is faster for its sizes.
+the averaged weights, in both precisions and by kernels compiled here: a study takes what is faster
+for its sizes.
 Then a step of the smallest policy, beside what its training curve takes of it.
 """
 
@@ -22,7 +23,7 @@ from isoclone.training.device import PRECISIONS_TIMED
 from isoclone.training.loop import Trainer
 
 BATCH = 64  # of the reference
-WANTED = {1: 2.0, 2: 2.0, 8: 2.0, 23: 1.4, 50: 1.2}  # width -> ratio, in the faster precision
+WANTED = {1: 2.0, 2: 2.0, 8: 2.0, 23: 1.4, 50: 1.2}  # width -> ratio, the fastest way
 
 
 def reference(width: int) -> object:
@@ -71,11 +72,17 @@ def curve() -> tuple[float, float]:
         return alternating(whole, alone)
 
 
+WAYS = {
+    **{precision: {"precision": precision, "compiled_to": 0} for precision in PRECISIONS_TIMED},
+    "kernels": {"precision": "float32", "compiled_to": max(WANTED)},
+}
+
+
 def main() -> None:
     torch.set_num_threads(1)
     rows = []
-    for precision in PRECISIONS_TIMED:
-        spec = BREAKOUT.replace(recipe=ic.recipe("lean", precision=precision).to_json())
+    for way, settings in WAYS.items():
+        spec = BREAKOUT.replace(recipe=ic.recipe("lean", **settings).to_json())
         for width, wanted in WANTED.items():
             with tempfile.TemporaryDirectory() as folder:
                 run = spec.run_for(width, 0, "benchmark", 1e12)
@@ -87,7 +94,7 @@ def main() -> None:
 
                 theirs, mine = alternating(reference(width), ours)  # type: ignore[arg-type]
                 rate = mine * trainer.flops_per_sample / 1e9
-            said = f"width {width}, {precision}, {rate:.0f} GFLOP/s"
+            said = f"width {width}, {way}, {rate:.0f} GFLOP/s"
             rows.append((said, theirs, mine, f">= {wanted}"))
     show("training samples per CPU second, 1 thread", rows)
     show("steps per CPU second; ours: the curve's part alone", [("toy", *curve(), ">= 100")])

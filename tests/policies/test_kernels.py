@@ -104,6 +104,7 @@ def test_a_policy_with_memory_takes_them_for_what_it_sees():
 
 
 @needs_compiler
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_other_precisions_and_exporters_take_torchs_own(monkeypatch):
     net, x = take_kernels(network(2)), batch()
     monkeypatch.setattr(Kernels, "features", lambda *_: pytest.fail("kernels computed"))
