@@ -26,7 +26,7 @@ from torch import nn
 from isoclone.games import FrameSpec
 from isoclone.policies.convolutions import block_conv_relu, conv_relu, prepared_block_conv_relu
 from isoclone.policies.flops import Linear, cnn_layers
-from isoclone.policies.kernels import Kernels
+from isoclone.policies.kernels import KINDS, Kernels
 from isoclone.policies.known import in_blocks
 from isoclone.policies.pictures import PictureCnn
 
@@ -61,6 +61,11 @@ class Cnn(nn.Module):
         self.head: nn.Module = nn.Linear(last.in_features, n_actions)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    @property
+    def takes_codes(self) -> bool:
+        """Whether codes need not be made floats first."""
+        return self.kernels is not None
+
     def forward(self, blocks: torch.Tensor) -> torch.Tensor:
         """Return logits (b, n_actions) of codes (b, h/4, w/4, stack x 16) as floats."""
         return self.head(self.features(blocks))
@@ -70,6 +75,7 @@ class Cnn(nn.Module):
         if self.kernels and _suits_kernels(blocks):
             layers = self.conv1, self.conv2, self.conv3
             return self.kernels.features(blocks, self.input_scale, *layers)
+        blocks = blocks if blocks.is_floating_point() else blocks.float()
         x = block_conv_relu(blocks, self.conv1, self.input_scale)
         x = conv_relu(x, self.conv2)
         x = conv_relu(x, self.conv3)
@@ -103,6 +109,6 @@ class Cnn(nn.Module):
 
 
 def _suits_kernels(blocks: torch.Tensor) -> bool:
-    """Return whether kernels can take a batch: float32 in this machine's memory, not traced."""
-    plain = blocks.device.type == "cpu" and blocks.dtype == torch.float32
+    """Return whether kernels can take a batch: in this machine's memory, and not traced."""
+    plain = blocks.device.type == "cpu" and blocks.dtype in KINDS
     return plain and not torch.compiler.is_compiling() and not torch.jit.is_tracing()

@@ -298,32 +298,50 @@ static thread_local Later<WIDTH, TWICE, 4, 2, COLS1, ROWS2, COLS2> second;
 static thread_local Later<TWICE, TWICE, 3, 1, COLS2, ROWS3, COLS3> third;
 static thread_local float d1[SIZE1 + SLACK], d2[SIZE2 + SLACK];
 
-// Pictures (n, ROWS, COLS, INPUTS). Weights, and their gradients, lie channels last. y1 and y2 are
-// what the first two layers give, of the whole batch if `keep`, else of one picture.
+// Pictures (n, ROWS, COLS, INPUTS) as floats, or as codes of one byte, signed or not.
+enum Kind { FLOATS, SIGNED, UNSIGNED };
+constexpr int PICTURE = ROWS * COLS * INPUTS;
+static thread_local float picture[PICTURE];
 
-extern "C" void forward(int n, const float *x, float scale, const float *w1, const float *b1,
-                        const float *w2, const float *b2, const float *w3, const float *b3,
-                        float *y1, float *y2, float *y3, int keep) {
+template <typename Code> static const float *converted(const void *x, ptrdiff_t i) {
+    const Code *codes = (const Code *)x + i * PICTURE;
+    for (int k = 0; k < PICTURE; k++) picture[k] = codes[k];
+    return picture;
+}
+
+static const float *picture_at(const void *x, Kind kind, ptrdiff_t i) {
+    if (kind == SIGNED) return converted<signed char>(x, i);
+    if (kind == UNSIGNED) return converted<unsigned char>(x, i);
+    return (const float *)x + i * PICTURE;
+}
+
+// Weights, and their gradients, lie channels last. y1 and y2 are what the first two layers give, of
+// the whole batch if `keep`, else of one picture.
+
+extern "C" void forward(int n, const void *x, Kind kind, float scale, const float *w1,
+                        const float *b1, const float *w2, const float *b2, const float *w3,
+                        const float *b3, float *y1, float *y2, float *y3, int keep) {
     first.load(w1, scale), second.load(w2), third.load(w3);
-    for (ptrdiff_t i = 0; i < n; i++, x += ROWS * COLS * INPUTS) {
+    for (ptrdiff_t i = 0; i < n; i++) {
         float *mine1 = y1 + keep * i * SIZE1, *mine2 = y2 + keep * i * SIZE2;
-        first.forward(x, b1, mine1);
+        first.forward(picture_at(x, kind, i), b1, mine1);
         second.forward(mine1, b2, mine2);
         third.forward(mine2, b3, y3 + i * SIZE3);
     }
 }
 
-extern "C" void backward(int n, const float *x, float scale, const float *w2, const float *w3,
-                         const float *y1, const float *y2, const float *y3, const float *dy3,
-                         float *dw1, float *db1, float *dw2, float *db2, float *dw3, float *db3) {
+extern "C" void backward(int n, const void *x, Kind kind, float scale, const float *w2,
+                         const float *w3, const float *y1, const float *y2, const float *y3,
+                         const float *dy3, float *dw1, float *db1, float *dw2, float *db2,
+                         float *dw3, float *db3) {
     second.load(w2), third.load(w3);
     first.clear(), second.clear(), third.clear();
-    for (ptrdiff_t i = 0; i < n; i++, x += ROWS * COLS * INPUTS) {
+    for (ptrdiff_t i = 0; i < n; i++) {
         for (float &value : d1) value = 0;
         for (float &value : d2) value = 0;
         third.backward(y2 + i * SIZE2, y3 + i * SIZE3, dy3 + i * SIZE3, d2);
         second.backward(y1 + i * SIZE1, y2 + i * SIZE2, d2, d1);
-        first.backward(x, y1 + i * SIZE1, d1);
+        first.backward(picture_at(x, kind, i), y1 + i * SIZE1, d1);
     }
     first.unload(scale, dw1, db1), second.unload(dw2, db2), third.unload(dw3, db3);
 }

@@ -31,6 +31,7 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 # Fused multiply-adds are wanted wherever the processor has them; nothing else may change sums.
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC", "-w")
 COMPILE_SECONDS = 120.0
+KINDS = {torch.float32: 0, torch.int8: 1, torch.uint8: 2}  # of pictures, as kernels.cpp has them
 
 Ctx = Any  # torch's context of a function, whose attributes are free
 
@@ -71,7 +72,8 @@ class Kernels:
         """Return what the last of three layers gives, after ReLU, place by place.
 
         Args:
-            blocks: (b, rows, columns, stack x 16) float32, on the CPU; they get no gradient.
+            blocks: (b, rows, columns, stack x 16) of a dtype in `KINDS`, on the CPU; they get no
+                gradient.
             scale: by which they are multiplied.
 
         Returns:
@@ -90,11 +92,10 @@ class _Features(torch.autograd.Function):
         weights = tuple(_dense(weight) for weight in weights)
         blocks, n = blocks.contiguous(), len(blocks)
         keep = any(ctx.needs_input_grad)
-        y1, y2 = (blocks.new_empty(n if keep else 1, size) for size in kernels.sizes[:2])
-        y3 = blocks.new_empty(n, kernels.sizes[2])
-        _library(kernels).forward(
-            n, _at(blocks), ctypes.c_float(scale), *map(_at, (*weights, y1, y2, y3)), int(keep)
-        )
+        rows = (n, n, n) if keep else (1, 1, n)
+        y1, y2, y3 = (torch.empty(r, size) for r, size in zip(rows, kernels.sizes, strict=True))
+        given = n, _at(blocks), KINDS[blocks.dtype], ctypes.c_float(scale)
+        _library(kernels).forward(*given, *map(_at, (*weights, y1, y2, y3)), int(keep))
         if keep:
             ctx.save_for_backward(blocks, y1, y2, y3, *weights)
             ctx.kernels, ctx.scale = kernels, scale
@@ -106,9 +107,8 @@ class _Features(torch.autograd.Function):
         blocks, y1, y2, y3, *weights = ctx.saved_tensors
         gradients = [torch.empty_like(weight) for weight in weights]
         arrays = (weights[2], weights[4], y1, y2, y3, grad.contiguous(), *gradients)
-        _library(ctx.kernels).backward(
-            len(blocks), _at(blocks), ctypes.c_float(ctx.scale), *map(_at, arrays)
-        )
+        given = len(blocks), _at(blocks), KINDS[blocks.dtype], ctypes.c_float(ctx.scale)
+        _library(ctx.kernels).backward(*given, *map(_at, arrays))
         return None, None, None, *gradients
 
 

@@ -19,10 +19,13 @@ def observe(
 
     Returns:
         Floats (..., stack, *shape) for layout 'rows' and (..., h/4, w/4, stack x 16) for
-        'blocks4'; for 'raw' what the policy's own `observe(codes)` makes of them.
+        'blocks4', or its codes where the module `takes_codes`; for 'raw' what the policy's own
+        `observe(codes)` makes of them.
     """
     if encoder.layout == "raw":
         return module.observe(codes)  # type: ignore[operator]
+    if getattr(module, "takes_codes", False):
+        return arrange(codes, encoder)
     return to_input(arrange(codes, encoder), encoder, dtype)
 
 
