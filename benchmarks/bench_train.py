@@ -72,9 +72,10 @@ def curve() -> tuple[float, float]:
         return alternating(whole, alone)
 
 
-WAYS = {
-    **{precision: {"precision": precision, "compiled_to": 0} for precision in PRECISIONS_TIMED},
-    "kernels": {"precision": "float32", "compiled_to": max(WANTED)},
+WAYS = {  # how a study may train a width: the precision, and kernels or torch's convolutions
+    f"{precision}{', kernels' * bool(to)}": {"precision": precision, "compiled_to": to}
+    for to in (0, max(WANTED))
+    for precision in PRECISIONS_TIMED
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,9 +12,12 @@ from isoclone.base.errors import ExecutionError, SpecError
 from isoclone.games import FrameSpec
 from isoclone.policies import kernels, make_policy
 from isoclone.policies.cnn import Cnn
-from isoclone.policies.kernels import Kernels, compiler, take_kernels
+from isoclone.policies.kernels import Kernels, compiler, multiplies_bfloat16, take_kernels
 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C++ compiler here")
+needs_bfloat16 = pytest.mark.skipif(
+    compiler() is None or not multiplies_bfloat16(), reason="no products of bfloat16 here"
+)
 
 ATARI = FrameSpec((84, 84), "uint8", 4)
 ACTIONS = 5
@@ -32,8 +36,8 @@ def forget():
         cached.cache_clear()
 
 
-def network(width, frame=ATARI):
-    torch.manual_seed(width)
+def network(width, frame=ATARI, seed=0):
+    torch.manual_seed(seed)
     net = Cnn(width, frame, ACTIONS)
     net.input_scale = 0.01
     return net
@@ -51,16 +55,16 @@ def gradients(net, x):
     return [p.grad.double() for p in net.parameters()]
 
 
+SIZES = [
+    *((width, ATARI) for width in (1, 2, 3, 5, 8, 13, 20)),
+    (4, FrameSpec((48, 64), "uint8", 1)),
+    (7, FrameSpec((36, 40), "uint8", 3)),
+    (6, FrameSpec((100, 44), "uint8", 2)),
+]
+
+
 @needs_compiler
-@pytest.mark.parametrize(
-    ("width", "frame"),
-    [
-        *((width, ATARI) for width in (1, 2, 3, 5, 8, 13, 20)),
-        (4, FrameSpec((48, 64), "uint8", 1)),
-        (7, FrameSpec((36, 40), "uint8", 3)),
-        (6, FrameSpec((100, 44), "uint8", 2)),
-    ],
-)
+@pytest.mark.parametrize(("width", "frame"), SIZES)
 def test_values_and_gradients_are_those_of_torch_in_float64(width, frame):
     net, x = network(width, frame), batch(frame)
     exact = copy.deepcopy(net).double()
@@ -68,6 +72,48 @@ def test_values_and_gradients_are_those_of_torch_in_float64(width, frame):
     torch.testing.assert_close(net(x).double(), exact(x.double()), rtol=1e-5, atol=1e-6)
     for ours, theirs in zip(gradients(net, x), gradients(exact, x.double()), strict=True):
         assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+
+
+@needs_bfloat16
+@pytest.mark.parametrize(("width", "frame"), SIZES)
+def test_in_bfloat16_errors_are_those_of_torch_or_less(width, frame):
+    """In the median network: a sum that nearly cancels is off by chance, whoever computes it."""
+    theirs, ours = [], []
+    for seed in range(7):
+        net, x = network(width, frame, seed), batch(frame, n=32)
+        exact = copy.deepcopy(net).double()
+        theirs.append(off(net, exact, x))
+        take_kernels(net, torch.bfloat16)
+        ours.append(off(net, exact, x.to(torch.int8)))
+    assert np.median(ours) < 1.4 * np.median(theirs) < 0.5
+
+
+def off(net, exact, x):
+    """Return how far features and their gradients are from exact ones, as a share of them."""
+    found = []
+    for each, seen in ((net, x), (exact, x.double())):
+        each.zero_grad()
+        if each is net and seen.is_floating_point():
+            seen = seen.bfloat16()
+        with torch.autocast("cpu", torch.bfloat16, each is net):
+            features = each.features(seen)
+        wanted = torch.sin(torch.arange(features.numel())).view_as(features).to(features.dtype)
+        features.backward(wanted)
+        convolutions = (each.conv1, each.conv2, each.conv3)
+        parts = [p.grad for conv in convolutions for p in conv.parameters()]
+        found.append([part.double() for part in (features.detach(), *parts)])
+    errors = [((a - b).norm() / b.norm()).item() for a, b in zip(*found, strict=True)]
+    return sum(errors) / len(errors)
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8])
+def test_codes_of_one_byte_need_not_be_made_floats(dtype):
+    net = take_kernels(network(3))
+    codes = batch().abs().clamp(max=127).to(dtype)
+    assert torch.equal(net(codes), net(codes.float()))
+    net.kernels = None
+    assert torch.equal(net(codes), net(codes.float()))
 
 
 @needs_compiler
@@ -140,6 +186,22 @@ def test_a_cache_folder_that_cannot_be_written_is_done_without(tmp_path, monkeyp
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     take_kernels(network(2))(batch())
+
+
+@needs_compiler
+def test_a_processor_without_bfloat16_is_named(monkeypatch):
+    monkeypatch.setattr(kernels, "multiplies_bfloat16", lambda: False)
+    with pytest.raises(SpecError, match=r"does not multiply \(AVX512_BF16\)"):
+        take_kernels(network(2), torch.bfloat16)
+
+
+@needs_bfloat16
+def test_play_in_bfloat16_gives_the_bits_of_training():
+    net, codes = take_kernels(network(3), torch.bfloat16), batch().to(torch.int8)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        forward = net(codes)
+    with torch.inference_mode():
+        assert torch.equal(net.prepared(torch.bfloat16)(codes), forward)
 
 
 def test_without_a_compiler_the_error_says_what_to_install(monkeypatch):

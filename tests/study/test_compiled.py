@@ -6,6 +6,7 @@ import pytest
 from support import tiny_spec
 
 from isoclone.base.errors import ExecutionError, SpecError
+from isoclone.policies import kernels
 from isoclone.policies.kernels import compiler
 from isoclone.study import compiled, precision
 from isoclone.study.compiled import KernelTimes, has_kernels, kernel_times, with_kernels
@@ -19,8 +20,8 @@ needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C++ compiler 
 MEASURED = {2: (78, 22), 8: (120, 65), 23: (387, 347), 50: (1161, 1160)}
 
 
-def rows(measured=None):
-    return [KernelTimes(w, a * 1e-6, b * 1e-6) for w, (a, b) in (measured or MEASURED).items()]
+def rows(measured=MEASURED, precision="float32"):
+    return [KernelTimes(w, precision, a * 1e-6, b * 1e-6) for w, (a, b) in measured.items()]
 
 
 def spec(**changes):
@@ -42,7 +43,10 @@ def timed(monkeypatch):
     monkeypatch.setattr(precision, "precision_for", lambda name, device: "bfloat16")
     monkeypatch.setattr(precision, "train_seconds", train_seconds)
     monkeypatch.setattr(precision, "has_kernels", lambda _: True)
-    monkeypatch.setattr(precision, "kernel_times", lambda spec, _: rows())
+    measured = {"float32": rows(), "bfloat16": []}
+    monkeypatch.setattr(
+        precision, "kernel_times", lambda spec, _: measured[spec.recipe["precision"]]
+    )
     return seconds
 
 
@@ -66,15 +70,22 @@ def test_the_choice_decides_which_precision_is_faster_and_is_kept(timed, tmp_pat
     assert Study.create(tmp_path, spec()).spec == study.spec
 
 
-def test_bfloat16_has_none(timed, tmp_path):
+def test_a_precision_is_taken_without_them_if_it_is_faster_still(timed, tmp_path):
     timed["bfloat16"] = 1000.0
-    assert "compiled_to" not in Study.create(tmp_path, spec()).spec.recipe
+    made = Study.create(tmp_path, spec())
+    assert "compiled_to" not in made.spec.recipe
+    assert made.chosen()[-1] == "no kernels"
+
+
+def test_a_precision_that_the_processor_does_not_multiply_is_not_timed(monkeypatch):
+    monkeypatch.setattr(kernels, "multiplies_bfloat16", lambda: False)
+    monkeypatch.setattr(compiled, "sample_seconds", lambda *_: pytest.fail("timed"))
+    assert kernel_times(spec(precision="bfloat16"), None) == []
 
 
 def test_what_a_user_names_is_not_timed(timed, monkeypatch, tmp_path):
     monkeypatch.setattr(precision, "kernel_times", lambda *_: pytest.fail("timed"))
-    named = Study.create(tmp_path / "a", spec(compiled_to=8)).spec.recipe
-    assert (named["compiled_to"], named["precision"]) == (8, "float32")
+    assert Study.create(tmp_path / "a", spec(compiled_to=8)).spec.recipe["compiled_to"] == 8
     assert "compiled_to" not in Study.create(tmp_path / "b", spec(compiled_to=0)).spec.recipe
 
 
@@ -88,12 +99,9 @@ def test_a_compiler_that_fails_leaves_torchs_convolutions(timed, monkeypatch, tm
     assert made.kernels == []
 
 
-@pytest.mark.parametrize(
-    "changes", [{"compiled_to": -1}, {"compiled_to": 8, "precision": "bfloat16"}]
-)
-def test_values_it_cannot_have_are_refused(changes):
-    with pytest.raises(SpecError, match="compiled_to cannot be"):
-        recipe("lean", **changes)
+def test_values_it_cannot_have_are_refused():
+    with pytest.raises(SpecError, match="compiled_to cannot be -1"):
+        recipe("lean", compiled_to=-1)
 
 
 def test_policies_without_convolutions_have_none():

@@ -200,7 +200,7 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> TrainedPolicy:
         raise CheckpointError(f"{path} does not hold the policy it says it is ({why})") from error
     where = torch.device(device)
     if where.type == "cpu" and run.width <= (run.recipe.get("compiled_to") or 0):
-        take_kernels_if_here(module)
+        take_kernels_if_here(module, dtype)
     samples = int(metadata["samples"])
     return TrainedPolicy(
         module.to(where).eval(),

@@ -87,8 +87,9 @@ class Cnn(nn.Module):
 
         Bits are those of `forward`, under autocast where `dtype` is bfloat16.
         """
-        if self.kernels and dtype == torch.float32:
-            return self.forward
+        if self.kernels and self.kernels.dtype == dtype:
+            last = deepcopy(self.head).to(dtype)
+            return lambda blocks: last(self.features(blocks).to(dtype))
         conv1 = prepared_block_conv_relu(self.conv1, self.input_scale, dtype)
         conv2, conv3, head = (deepcopy(x).to(dtype) for x in (self.conv2, self.conv3, self.head))
 
@@ -98,9 +99,9 @@ class Cnn(nn.Module):
 
         return logits
 
-    def own_kernels(self) -> Kernels:
+    def own_kernels(self, dtype: torch.dtype) -> Kernels:
         """Return the kernels, not compiled yet, that can compute these convolutions."""
-        return Kernels(self.conv1.out_channels, self.conv1.in_channels, *self._sides)
+        return Kernels(self.conv1.out_channels, self.conv1.in_channels, *self._sides, dtype)
 
     def without_head(self) -> Cnn:
         """Drop the last layer, for a module that reads `features` alone."""

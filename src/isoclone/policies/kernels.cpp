@@ -1,13 +1,18 @@
-// The convolutions of a narrow `cnn`, forward and backward, in float32, for one set of sizes.
+// The convolutions of a narrow `cnn`, forward and backward, for one set of sizes.
 //
 // policies/kernels.py has them compiled on the machine that runs them, with the sizes WIDTH, STACK,
-// ROWS and COLS: of pictures in 4x4 blocks. The lanes of a vector are output channels of one place,
-// and sums run over the inputs, always in the same order.
+// ROWS and COLS (of pictures in 4x4 blocks), and HALF: 1 for products of bfloat16, where processors
+// multiply two pairs and add them up in float32 at once; 0 for float32. The lanes of a vector are
+// output channels of one place, and sums run over the inputs, always in the same order.
 //
 // The 8x8 kernels of the first layer are cut into four pieces of 4x4, each an output of its own, so
 // that vectors are full where a layer has few outputs; sums take their pieces from neighbours.
 
 #include <cstddef>
+#include <cstring>
+#if HALF
+#include <immintrin.h>
+#endif
 
 #if defined(__AVX512F__)
 constexpr int NATIVE = 16, REGISTERS = 26;  // lanes of a vector; vectors that sums may take
@@ -32,6 +37,48 @@ template <int L> struct Lanes {
     typedef float vector __attribute__((vector_size(4 * L), aligned(4), may_alias));
 };
 template <int N> using Vector = typename Lanes<lanes(N)>::vector;  // that suits N outputs
+template <int N> static inline Vector<N> &at(float *x) { return *(Vector<N> *)x; }
+template <int N> static inline Vector<N> at(const float *x) { return *(const Vector<N> *)x; }
+
+// Numbers are what products are of, as they lie in memory; an operand is as many of them, which lie
+// side by side in the direction that is summed over, as one product takes.
+#if HALF
+typedef unsigned short Number;
+typedef unsigned Operand __attribute__((aligned(2), may_alias));
+constexpr int PAIR = 2;
+
+static inline Number number(float x) {  // the nearest one, to even
+    unsigned bits;
+    std::memcpy(&bits, &x, 4);
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+// sum + the products of one operand and those of a vector
+template <int L>
+static inline typename Lanes<L>::vector plus(typename Lanes<L>::vector sum, Operand x,
+                                             const Operand *w) {
+    if constexpr (L == 16)
+        return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32(x),
+                                (__m512bh)_mm512_loadu_si512(w));
+    else if constexpr (L == 8)
+        return _mm256_dpbf16_ps(sum, (__m256bh)_mm256_set1_epi32(x),
+                                (__m256bh)_mm256_loadu_si256((const __m256i *)w));
+    else
+        return _mm_dpbf16_ps(sum, (__m128bh)_mm_set1_epi32(x),
+                             (__m128bh)_mm_loadu_si128((const __m128i *)w));
+}
+#else
+typedef float Number;
+typedef float Operand;
+constexpr int PAIR = 1;
+
+static inline Number number(float x) { return x; }
+template <int L>
+static inline typename Lanes<L>::vector plus(typename Lanes<L>::vector sum, Operand x,
+                                             const Operand *w) {
+    return sum + x * *(const typename Lanes<L>::vector *)w;
+}
+#endif
+constexpr int pairs(int n) { return (n + PAIR - 1) / PAIR; }
 
 constexpr int INPUTS = STACK * 16, PIECES = 4 * WIDTH, TWICE = 2 * WIDTH;
 constexpr int ROWS1 = ROWS - 1, COLS1 = COLS - 1;  // places of each layer's output
@@ -46,26 +93,24 @@ constexpr int SLACK = 16;  // floats beyond an array, as whole vectors may read 
 // Each comes in three functions: a tile whose sums stay in registers, all rows of so many vectors,
 // and all vectors, up to four at once so that there is room for several rows.
 
-// y[m, :] += the sum over k of x[m, k] w[k, :]
+// y[m, :] += the sum over k of x[m, k] w[k, :], for `depth` operands
 template <int M, int NV, int L>
-static inline void product_tile(int depth, const float *x, ptrdiff_t x_row, const float *w,
+static inline void product_tile(int depth, const Operand *x, ptrdiff_t x_row, const Operand *w,
                                 ptrdiff_t w_row, float *y) {
     using V = typename Lanes<L>::vector;
     V sum[M][NV];
     UNROLL for (int m = 0; m < M; m++)
         UNROLL for (int n = 0; n < NV; n++) sum[m][n] = *(const V *)(y + m * w_row + n * L);
-    for (int k = 0; k < depth; k++) {
-        V row[NV];
-        UNROLL for (int n = 0; n < NV; n++) row[n] = *(const V *)(w + k * w_row + n * L);
+    for (int k = 0; k < depth; k++)
         UNROLL for (int m = 0; m < M; m++)
-            UNROLL for (int n = 0; n < NV; n++) sum[m][n] += x[m * x_row + k] * row[n];
-    }
+            UNROLL for (int n = 0; n < NV; n++)
+                sum[m][n] = plus<L>(sum[m][n], x[m * x_row + k], w + k * w_row + n * L);
     UNROLL for (int m = 0; m < M; m++)
         UNROLL for (int n = 0; n < NV; n++) *(V *)(y + m * w_row + n * L) = sum[m][n];
 }
 
 template <int M_ALL, int NV, int L>
-static inline void product_rows(int depth, const float *x, ptrdiff_t x_row, const float *w,
+static inline void product_rows(int depth, const Operand *x, ptrdiff_t x_row, const Operand *w,
                                 ptrdiff_t w_row, float *y) {
     constexpr int MOST = least(12, REGISTERS / NV), TILES = (M_ALL + MOST - 1) / MOST;
     constexpr int M = (M_ALL + TILES - 1) / TILES, WHOLE = M_ALL / M, REST = M_ALL % M;
@@ -76,17 +121,21 @@ static inline void product_rows(int depth, const float *x, ptrdiff_t x_row, cons
                                   y + WHOLE * M * w_row);
 }
 
+// Of inputs (M_ALL, depth), whose rows begin `x_row` numbers apart, and N outputs.
 template <int M_ALL, int N>
-static inline void product(int depth, const float *x, ptrdiff_t x_row, const float *w, float *y) {
+static inline void product(int depth, const Number *x, ptrdiff_t x_row, const Number *w, float *y) {
     constexpr int L = lanes(N), ALL = vectors(N), NV = least(ALL, 4), REST = ALL % NV;
+    const Operand *from = (const Operand *)x, *by = (const Operand *)w;
+    depth /= PAIR, x_row /= PAIR;
     for (int v = 0; v + NV <= ALL; v += NV)
-        product_rows<M_ALL, NV, L>(depth, x, x_row, w + v * L, ALL * L, y + v * L);
+        product_rows<M_ALL, NV, L>(depth, from, x_row, by + v * L, ALL * L, y + v * L);
     if constexpr (REST > 0)
-        product_rows<M_ALL, REST, L>(depth, x, x_row, w + (ALL - REST) * L, ALL * L,
+        product_rows<M_ALL, REST, L>(depth, from, x_row, by + (ALL - REST) * L, ALL * L,
                                      y + (ALL - REST) * L);
 }
 
-// The places of an output, and how far apart in floats the inputs of neighbours begin.
+// The places of an output, side by side in operands, and how far apart in operands the inputs of
+// neighbours begin.
 struct Places {
     int rows, cols;
     ptrdiff_t down, right;
@@ -94,26 +143,25 @@ struct Places {
 
 // dw[k, :] += the sum over places of x[place, k] g[place, :]
 template <int M, int NV, int L>
-static inline void outer_tile(Places at, const float *x, const float *g, ptrdiff_t row, float *dw) {
+static inline void outer_tile(Places at, const Operand *x, const Operand *g, ptrdiff_t row,
+                              float *dw) {
     using V = typename Lanes<L>::vector;
     V sum[M][NV];
     UNROLL for (int m = 0; m < M; m++)
         UNROLL for (int n = 0; n < NV; n++) sum[m][n] = *(const V *)(dw + m * row + n * L);
     for (int i = 0; i < at.rows; i++)
         for (int j = 0; j < at.cols; j++) {
-            const float *from = x + i * at.down + j * at.right;
-            V now[NV];
-            UNROLL for (int n = 0; n < NV; n++)
-                now[n] = *(const V *)(g + (i * at.cols + j) * row + n * L);
+            const Operand *from = x + i * at.down + j * at.right, *by = g + (i * at.cols + j) * row;
             UNROLL for (int m = 0; m < M; m++)
-                UNROLL for (int n = 0; n < NV; n++) sum[m][n] += from[m] * now[n];
+                UNROLL for (int n = 0; n < NV; n++) sum[m][n] = plus<L>(sum[m][n], from[m], by + n * L);
         }
     UNROLL for (int m = 0; m < M; m++)
         UNROLL for (int n = 0; n < NV; n++) *(V *)(dw + m * row + n * L) = sum[m][n];
 }
 
 template <int K, int NV, int L>
-static inline void outer_rows(Places at, const float *x, const float *g, ptrdiff_t row, float *dw) {
+static inline void outer_rows(Places at, const Operand *x, const Operand *g, ptrdiff_t row,
+                              float *dw) {
     constexpr int M = least(K, least(16, REGISTERS / NV)), WHOLE = K / M, REST = K % M;
     for (int t = 0; t < WHOLE; t++)
         outer_tile<M, NV, L>(at, x + t * M, g, row, dw + t * M * row);
@@ -122,7 +170,7 @@ static inline void outer_rows(Places at, const float *x, const float *g, ptrdiff
 }
 
 template <int K, int N>
-static inline void outer(Places at, const float *x, const float *g, float *dw) {
+static inline void outer(Places at, const Operand *x, const Operand *g, float *dw) {
     constexpr int L = lanes(N), ALL = vectors(N), NV = least(ALL, 4), REST = ALL % NV;
     for (int v = 0; v + NV <= ALL; v += NV)
         outer_rows<K, NV, L>(at, x, g + v * L, ALL * L, dw + v * L);
@@ -131,35 +179,58 @@ static inline void outer(Places at, const float *x, const float *g, float *dw) {
 }
 
 // dx[:K] += the sum over n of g[n] w[n, :K]
-template <int K, int N> static inline void spread(const float *g, const float *w, float *dx) {
+template <int K, int N> static inline void spread(const Number *g, const Number *w, float *dx) {
     constexpr int L = lanes(K), ALL = vectors(K), AT_ONCE = least(ALL, 8);
+    const Operand *from = (const Operand *)g, *by = (const Operand *)w;
     for (int first = 0; first < ALL; first += AT_ONCE) {
         Vector<K> sum[AT_ONCE] = {};
         UNROLL for (int v = 0; v < AT_ONCE; v++)
-            if (first + v < ALL) sum[v] = *(const Vector<K> *)(dx + (first + v) * L);
-        for (int n = 0; n < N; n++)
+            if (first + v < ALL) sum[v] = at<K>(dx + (first + v) * L);
+        for (int n = 0; n < N / PAIR; n++)
             UNROLL for (int v = 0; v < AT_ONCE; v++)
                 if (first + v < ALL)
-                    sum[v] += g[n] * *(const Vector<K> *)(w + (n * ALL + first + v) * L);
+                    sum[v] = plus<L>(sum[v], from[n], by + (n * ALL + first + v) * L);
         UNROLL for (int v = 0; v < AT_ONCE; v++)
-            if (first + v < ALL) *(Vector<K> *)(dx + (first + v) * L) = sum[v];
+            if (first + v < ALL) at<K>(dx + (first + v) * L) = sum[v];
     }
 }
 
 // -------------------------------------------------------------------------- rows of numbers
 
-template <int N> static inline void relu(const float *x, float *to) {
-    for (int c = 0; c < N; c++) to[c] = x[c] > 0 ? x[c] : 0;
+template <int N, typename To> static inline void relu(const float *x, To *to) {
+    for (int c = 0; c < N; c++) {
+        float y = x[c] > 0 ? x[c] : 0;
+        if constexpr (sizeof(To) == sizeof(float)) to[c] = y;
+        else to[c] = number(y);
+    }
 }
 
-// The gradient of relu, where it gave `out`.
-template <int N> static inline void masked(const float *out, const float *dout, float *to) {
+// The gradient of relu, where it gave `out`, which is never below 0.
+template <int N, typename Out>
+static inline void masked(const Out *out, const float *dout, float *to) {
     for (int c = 0; c < N; c++) to[c] = out[c] > 0 ? dout[c] : 0;
 }
 
+#if HALF
+static inline Number as_number(float x) { return number(x); }
+static inline Number as_number(Number x) { return x; }
+
+// Rows of N numbers or floats, which begin `apart`, as operands of neighbours: one row for each pair.
+template <int N, typename From>
+static inline void side_by_side(const From *x, int rows, ptrdiff_t apart, ptrdiff_t to_row,
+                                Operand *to) {
+    static const From none[N] = {};
+    for (int i = 0; i < rows; i += PAIR, x += PAIR * apart, to += to_row) {
+        const From *next = i + 1 < rows ? x + apart : none;
+        for (int c = 0; c < N; c++)
+            to[c] = as_number(x[c]) | (unsigned)as_number(next[c]) << 16;
+    }
+}
+#endif
+
 // Copy N numbers in whole vectors: what lies behind them is overwritten.
 template <int N> static inline void copy(const float *from, float *to) {
-    for (int c = 0; c < N; c += lanes(N)) *(Vector<N> *)(to + c) = *(const Vector<N> *)(from + c);
+    for (int c = 0; c < N; c += lanes(N)) at<N>(to + c) = at<N>(from + c);
 }
 
 // total[:N] += the sum of so many rows of N.
@@ -167,17 +238,19 @@ template <int N> static inline void add_rows(int rows, const float *x, float *to
     Vector<N> sum[vectors(N)] = {};
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors(N); v++)
-            sum[v] += *(const Vector<N> *)(x + i * N + v * lanes(N));
+            sum[v] += at<N>(x + i * N + v * lanes(N));
     for (int c = 0; c < N; c++) total[c] += ((const float *)sum)[c];
 }
 
 // -------------------------------------------------------------------------- the first layer
 
 struct First {
-    static constexpr int ROW = padded(PIECES), GRID = COLS1 + 2;
-    float w[INPUTS * ROW], dw[INPUTS * ROW], db[WIDTH];
-    float pieces[ROWS * COLS * ROW + SLACK];
+    static constexpr int ROW = padded(PIECES), GRID = COLS1 + 2, PLACES = ROWS * COLS;
+    Number w[INPUTS * ROW];
+    float dw[INPUTS * ROW], db[WIDTH];
+    float pieces[PLACES * ROW + SLACK], start[padded(WIDTH)], line[COLS1 * WIDTH + SLACK];
     float g[(ROWS1 + 2) * GRID * WIDTH + SLACK];  // with a border of zeros
+    Operand x_pairs[HALF ? pairs(PLACES) * INPUTS : 1], g_pairs[HALF ? pairs(PLACES) * ROW : 1];
 
     // Where weights (WIDTH, 8, 8, STACK) have that of an input of a piece.
     static ptrdiff_t place(int piece, int input) {
@@ -188,7 +261,8 @@ struct First {
     void load(const float *from, float scale) {
         for (int k = 0; k < INPUTS; k++)
             for (int p = 0; p < ROW; p++)
-                w[k * ROW + p] = p < PIECES ? scale * from[place(p, k)] : 0;
+                w[(k / PAIR * ROW + p) * PAIR + k % PAIR] =
+                    number(p < PIECES ? scale * from[place(p, k)] : 0);
     }
     void clear() {
         for (float &x : dw) x = 0;
@@ -199,22 +273,25 @@ struct First {
             for (int p = 0; p < PIECES; p++) weights[place(p, k)] = scale * dw[k * ROW + p];
         for (int c = 0; c < WIDTH; c++) bias[c] = db[c];
     }
-    void forward(const float *x, const float *bias, float *out) {
+    void forward(const Number *x, const float *bias, Number *out) {
         for (float &piece : pieces) piece = 0;
+        for (int c = 0; c < WIDTH; c++) start[c] = bias[c];
         for (int i = 0; i < ROWS; i++)
             product<COLS, PIECES>(INPUTS, x + i * COLS * INPUTS, INPUTS, w,
                                   pieces + i * COLS * ROW);
-        for (int i = 0; i < ROWS1; i++)
-            for (int j = 0; j < COLS1; j++, out += WIDTH) {
+        for (int i = 0; i < ROWS1; i++, out += COLS1 * WIDTH) {
+            for (int j = 0; j < COLS1; j++) {
                 const float *here = pieces + (i * COLS + j) * ROW, *below = here + COLS * ROW;
-                float sum[WIDTH];
-                for (int c = 0; c < WIDTH; c++)
-                    sum[c] = bias[c] + here[c] + here[ROW + WIDTH + c] + below[2 * WIDTH + c] +
-                             below[ROW + 3 * WIDTH + c];
-                relu<WIDTH>(sum, out);
+                for (int c = 0; c < WIDTH; c += lanes(WIDTH))  // in whole vectors, as `copy`
+                    at<WIDTH>(line + j * WIDTH + c) =
+                        at<WIDTH>(start + c) + at<WIDTH>(here + c) +
+                        at<WIDTH>(here + ROW + WIDTH + c) + at<WIDTH>(below + 2 * WIDTH + c) +
+                        at<WIDTH>(below + ROW + 3 * WIDTH + c);
             }
+            relu<COLS1 * WIDTH>(line, out);
+        }
     }
-    void backward(const float *x, const float *out, const float *dout) {
+    void backward(const Number *x, const Number *out, const float *dout) {
         for (int i = 0; i < ROWS1; i++) {
             float *row = g + ((i + 1) * GRID + 1) * WIDTH;
             masked<COLS1 * WIDTH>(out + i * COLS1 * WIDTH, dout + i * COLS1 * WIDTH, row);
@@ -229,10 +306,17 @@ struct First {
                 copy<WIDTH>(above + WIDTH, to + 2 * WIDTH);
                 copy<WIDTH>(above, to + 3 * WIDTH);
             }
-        constexpr int STRIP = 3;  // rows at a time, which stay in the nearest cache
-        for (int i = 0; i < ROWS; i += STRIP)
-            outer<INPUTS, PIECES>({least(STRIP, ROWS - i), COLS, COLS * INPUTS, INPUTS},
-                                  x + i * COLS * INPUTS, pieces + i * COLS * ROW, dw);
+#if HALF
+        side_by_side<INPUTS>(x, PLACES, INPUTS, INPUTS, x_pairs);
+        side_by_side<ROW>(pieces, PLACES, ROW, ROW, g_pairs);
+        const Operand *from = x_pairs, *by = g_pairs;
+#else
+        const Operand *from = x, *by = pieces;
+#endif
+        constexpr int STRIP = 64 / PAIR, ALL = pairs(PLACES);  // which stays in the nearest cache
+        for (int i = 0; i < ALL; i += STRIP)
+            outer<INPUTS, PIECES>({1, least(STRIP, ALL - i), 0, INPUTS}, from + i * INPUTS,
+                                  by + i * ROW, dw);
     }
 };
 
@@ -242,19 +326,27 @@ template <int IN, int OUT, int SIDE, int STEP, int COLS_IN, int ROWS_OUT, int CO
 struct Later {
     static constexpr int DEPTH = SIDE * IN;  // inputs in a row of a kernel, side by side
     static constexpr int ROW = padded(OUT), ROW_IN = padded(DEPTH), PLACES = ROWS_OUT * COLS_OUT;
+    static constexpr int ROWS_IN = STEP * (ROWS_OUT - 1) + SIDE, ACROSS = pairs(COLS_OUT);
     static constexpr ptrdiff_t RIGHT = STEP * IN, DOWN = COLS_IN * IN;
-    float w[SIDE][DEPTH * ROW], turned[SIDE][OUT * ROW_IN], dw[SIDE][DEPTH * ROW], db[OUT];
-    float sums[PLACES * ROW], tight[PLACES * OUT + SLACK], g[PLACES * ROW + SLACK];
+    static_assert(DEPTH % PAIR == 0 && RIGHT % PAIR == 0 && OUT % PAIR == 0);
+    Number w[SIDE][DEPTH * ROW], turned[SIDE][OUT * ROW_IN];
+    float dw[SIDE][DEPTH * ROW], db[OUT];
+    float sums[PLACES * ROW], tight[PLACES * OUT + SLACK];
+    Operand g[ROWS_OUT * ACROSS * ROW + SLACK];
+    Operand x_pairs[HALF ? ROWS_IN * ACROSS * DEPTH : 1];
+    Number g_numbers[HALF ? PLACES * OUT : 1];
 
     // Of weights (OUT, SIDE, SIDE, IN).
     void load(const float *from) {
         for (int r = 0; r < SIDE; r++) {
             for (int k = 0; k < DEPTH; k++)
                 for (int c = 0; c < ROW; c++)
-                    w[r][k * ROW + c] = c < OUT ? from[(c * SIDE + r) * DEPTH + k] : 0;
+                    w[r][(k / PAIR * ROW + c) * PAIR + k % PAIR] =
+                        number(c < OUT ? from[(c * SIDE + r) * DEPTH + k] : 0);
             for (int c = 0; c < OUT; c++)
                 for (int k = 0; k < ROW_IN; k++)
-                    turned[r][c * ROW_IN + k] = k < DEPTH ? from[(c * SIDE + r) * DEPTH + k] : 0;
+                    turned[r][(c / PAIR * ROW_IN + k) * PAIR + c % PAIR] =
+                        number(k < DEPTH ? from[(c * SIDE + r) * DEPTH + k] : 0);
         }
     }
     void clear() {
@@ -269,26 +361,42 @@ struct Later {
                     weights[(c * SIDE + r) * DEPTH + k] = dw[r][k * ROW + c];
         for (int c = 0; c < OUT; c++) bias[c] = db[c];
     }
-    void forward(const float *x, const float *bias, float *out) {
+    template <typename Out> void forward(const Number *x, const float *bias, Out *out) {
         for (int p = 0; p < PLACES; p++)
             for (int c = 0; c < ROW; c++) sums[p * ROW + c] = c < OUT ? bias[c] : 0;
         for (int i = 0; i < ROWS_OUT; i++)
             for (int r = 0; r < SIDE; r++)
                 product<COLS_OUT, OUT>(DEPTH, x + (i * STEP + r) * DOWN, RIGHT, w[r],
                                        sums + i * COLS_OUT * ROW);
-        for (int p = 0; p < PLACES; p++) relu<OUT>(sums + p * ROW, out + p * OUT);
+        for (int p = 0; p < PLACES; p++) copy<OUT>(sums + p * ROW, tight + p * OUT);
+        relu<PLACES * OUT>(tight, out);
     }
     // dx (of the input) is added to.
-    void backward(const float *x, const float *out, const float *dout, float *dx) {
+    template <typename Out>
+    void backward(const Number *x, const Out *out, const float *dout, float *dx) {
         masked<PLACES * OUT>(out, dout, tight);
         add_rows<OUT>(PLACES, tight, db);
+#if HALF
+        for (int i = 0; i < ROWS_OUT; i++)
+            side_by_side<OUT>(tight + i * COLS_OUT * OUT, COLS_OUT, OUT, ROW, g + i * ACROSS * ROW);
+        for (int i = 0; i < ROWS_IN; i++)
+            side_by_side<DEPTH>(x + i * DOWN, COLS_OUT, RIGHT, DEPTH, x_pairs + i * ACROSS * DEPTH);
+        for (int k = 0; k < PLACES * OUT; k++) g_numbers[k] = number(tight[k]);
+        const Number *each = g_numbers;
+        const Operand *from = x_pairs;
+        constexpr ptrdiff_t down = ACROSS * DEPTH, right = DEPTH;
+#else
         for (int p = 0; p < PLACES; p++) copy<OUT>(tight + p * OUT, g + p * ROW);
+        const Number *each = tight;
+        const Operand *from = x;
+        constexpr ptrdiff_t down = DOWN, right = RIGHT;
+#endif
         for (int r = 0; r < SIDE; r++)
-            outer<DEPTH, OUT>({ROWS_OUT, COLS_OUT, STEP * DOWN, RIGHT}, x + r * DOWN, g, dw[r]);
+            outer<DEPTH, OUT>({ROWS_OUT, ACROSS, STEP * down, right}, from + r * down, g, dw[r]);
         for (int i = 0; i < ROWS_OUT; i++)
             for (int j = 0; j < COLS_OUT; j++)
                 for (int r = 0; r < SIDE; r++)
-                    spread<DEPTH, OUT>(g + (i * COLS_OUT + j) * ROW, turned[r],
+                    spread<DEPTH, OUT>(each + (i * COLS_OUT + j) * OUT, turned[r],
                                        dx + (i * STEP + r) * DOWN + j * RIGHT);
     }
 };
@@ -301,18 +409,18 @@ static thread_local float d1[SIZE1 + SLACK], d2[SIZE2 + SLACK];
 // Pictures (n, ROWS, COLS, INPUTS) as floats, or as codes of one byte, signed or not.
 enum Kind { FLOATS, SIGNED, UNSIGNED };
 constexpr int PICTURE = ROWS * COLS * INPUTS;
-static thread_local float picture[PICTURE];
+static thread_local Number picture[PICTURE];
 
-template <typename Code> static const float *converted(const void *x, ptrdiff_t i) {
+template <typename Code> static const Number *converted(const void *x, ptrdiff_t i) {
     const Code *codes = (const Code *)x + i * PICTURE;
-    for (int k = 0; k < PICTURE; k++) picture[k] = codes[k];
+    for (int k = 0; k < PICTURE; k++) picture[k] = number(codes[k]);
     return picture;
 }
 
-static const float *picture_at(const void *x, Kind kind, ptrdiff_t i) {
+static const Number *picture_at(const void *x, Kind kind, ptrdiff_t i) {
     if (kind == SIGNED) return converted<signed char>(x, i);
     if (kind == UNSIGNED) return converted<unsigned char>(x, i);
-    return (const float *)x + i * PICTURE;
+    return converted<float>(x, i);
 }
 
 // Weights, and their gradients, lie channels last. y1 and y2 are what the first two layers give, of
@@ -320,10 +428,10 @@ static const float *picture_at(const void *x, Kind kind, ptrdiff_t i) {
 
 extern "C" void forward(int n, const void *x, Kind kind, float scale, const float *w1,
                         const float *b1, const float *w2, const float *b2, const float *w3,
-                        const float *b3, float *y1, float *y2, float *y3, int keep) {
+                        const float *b3, Number *y1, Number *y2, float *y3, int keep) {
     first.load(w1, scale), second.load(w2), third.load(w3);
     for (ptrdiff_t i = 0; i < n; i++) {
-        float *mine1 = y1 + keep * i * SIZE1, *mine2 = y2 + keep * i * SIZE2;
+        Number *mine1 = y1 + keep * i * SIZE1, *mine2 = y2 + keep * i * SIZE2;
         first.forward(picture_at(x, kind, i), b1, mine1);
         second.forward(mine1, b2, mine2);
         third.forward(mine2, b3, y3 + i * SIZE3);
@@ -331,7 +439,7 @@ extern "C" void forward(int n, const void *x, Kind kind, float scale, const floa
 }
 
 extern "C" void backward(int n, const void *x, Kind kind, float scale, const float *w2,
-                         const float *w3, const float *y1, const float *y2, const float *y3,
+                         const float *w3, const Number *y1, const Number *y2, const float *y3,
                          const float *dy3, float *dw1, float *db1, float *dw2, float *db2,
                          float *dw3, float *db3) {
     second.load(w2), third.load(w3);

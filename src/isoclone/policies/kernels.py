@@ -32,6 +32,7 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC", "-w")
 COMPILE_SECONDS = 120.0
 KINDS = {torch.float32: 0, torch.int8: 1, torch.uint8: 2}  # of pictures, as kernels.cpp has them
+HALF_NEEDS = b"__AVX512BF16__"  # what a compiler defines where processors multiply bfloat16
 
 Ctx = Any  # torch's context of a function, whose attributes are free
 
@@ -44,12 +45,14 @@ class Kernels:
         width: of the network.
         stack: frames in an observation.
         rows, columns: of a frame in 4x4 blocks.
+        dtype: of what is multiplied, float32 or bfloat16; sums are of float32 in both.
     """
 
     width: int
     stack: int
     rows: int
     columns: int
+    dtype: torch.dtype = torch.float32
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -92,8 +95,9 @@ class _Features(torch.autograd.Function):
         weights = tuple(_dense(weight) for weight in weights)
         blocks, n = blocks.contiguous(), len(blocks)
         keep = any(ctx.needs_input_grad)
-        rows = (n, n, n) if keep else (1, 1, n)
-        y1, y2, y3 = (torch.empty(r, size) for r, size in zip(rows, kernels.sizes, strict=True))
+        first, second, third = kernels.sizes
+        y1, y2 = (torch.empty(n if keep else 1, k, dtype=kernels.dtype) for k in (first, second))
+        y3 = torch.empty(n, third)
         given = n, _at(blocks), KINDS[blocks.dtype], ctypes.c_float(scale)
         _library(kernels).forward(*given, *map(_at, (*weights, y1, y2, y3)), int(keep))
         if keep:
@@ -123,24 +127,24 @@ def _at(tensor: torch.Tensor) -> ctypes.c_void_p:
     return ctypes.c_void_p(tensor.data_ptr())
 
 
-def take_kernels(module: nn.Module) -> nn.Module:
+def take_kernels(module: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """Return the module, its convolutions computed by kernels from now on; done in place.
 
     Parts that have none, and devices other than CPUs, compute as before.
 
     Raises:
-        SpecError: there is no C++ compiler.
-        ExecutionError: it does not compile them.
+        SpecError: there is no C++ compiler, or the processor does not multiply the dtype.
+        ExecutionError: the compiler does not compile them.
     """
     for part in parts_with_kernels(module):
-        part.kernels = part.own_kernels().ready()
+        part.kernels = part.own_kernels(dtype).ready()
     return module
 
 
-def take_kernels_if_here(module: nn.Module) -> nn.Module:
+def take_kernels_if_here(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Return the module, with kernels where this machine can compile them; done in place."""
     with suppress(SpecError, ExecutionError):  # torch computes the same, except for rounding
-        take_kernels(module)
+        take_kernels(module, dtype)
     return module
 
 
@@ -160,6 +164,11 @@ def compiler() -> str | None:
 @functools.cache
 def _library(kernels: Kernels) -> ctypes.CDLL:
     """Return the compiled kernels, from the user's cache folder if they are there."""
+    if kernels.dtype == torch.bfloat16 and not multiplies_bfloat16():
+        raise SpecError(
+            "recipe: compiled_to asks for kernels in bfloat16, which this processor does not "
+            "multiply (AVX512_BF16); begin a study of precision float32"
+        )
     command = [_needed(), *FLAGS, *_sizes_said(kernels), str(SOURCE)]
     name = hashlib.sha256(
         b"\0".join([SOURCE.read_bytes(), _target(), *map(str.encode, command)])
@@ -181,7 +190,18 @@ def _sizes_said(kernels: Kernels) -> list[str]:
         f"-DSTACK={kernels.stack}",
         f"-DROWS={rows}",
         f"-DCOLS={columns}",
+        f"-DHALF={int(kernels.dtype == torch.bfloat16)}",
     ]
+
+
+def multiplies_bfloat16() -> bool:
+    """Return whether the compiler says that this processor multiplies bfloat16.
+
+    Raises:
+        SpecError: there is no C++ compiler.
+        ExecutionError: it does not run.
+    """
+    return HALF_NEEDS in _target()
 
 
 @functools.cache

@@ -21,9 +21,10 @@ COMPILED_SECONDS = SIZE_SECONDS + 1.0  # about what timing a size takes, compili
 
 @dataclass(frozen=True)
 class KernelTimes(Checked):
-    """CPU seconds of a training sample in float32 at a width, by who computes convolutions."""
+    """CPU seconds of a training sample at a width and precision, by who computes convolutions."""
 
     width: int
+    precision: str
     torch: float
     compiled: float
 
@@ -46,16 +47,23 @@ def has_kernels(spec: StudySpec) -> bool:
 def kernel_times(spec: StudySpec, frames: np.ndarray) -> list[KernelTimes]:
     """Time training steps of a study's sizes both ways, up to the first that gains nothing.
 
+    All is in the precision of its recipe; there is nothing to time where the processor does not
+    multiply it.
+
     Args:
         frames: of its game (n, *shape).
 
     Raises:
         ExecutionError: the policy, or the compiler, kept failing.
     """
-    rows: list[KernelTimes] = []
+    from isoclone.policies.kernels import multiplies_bfloat16
+
+    rows, precision = list[KernelTimes](), spec.recipe["precision"]
+    if precision == "bfloat16" and not multiplies_bfloat16():
+        return rows
     for width in spec.widths:
         ways = compiled_to(spec, 0), compiled_to(spec, width)
-        rows.append(KernelTimes(width, *sample_seconds(ways, width, frames)))
+        rows.append(KernelTimes(width, precision, *sample_seconds(ways, width, frames)))
         if rows[-1].gain < GAIN:
             break
     return rows
@@ -75,14 +83,17 @@ def compiled_to(spec: StudySpec, width: int) -> StudySpec:
     return spec.replace(recipe={**old, **({"compiled_to": width} if width else {})})
 
 
-def said_of_kernels(times: Sequence[KernelTimes], to: int) -> str:
-    """Return in words what was chosen, and by what.
+def said_of_kernels(times: Sequence[KernelTimes], precision: str, to: int) -> str:
+    """Return in words what was chosen for a precision, and by what.
 
-    >>> said_of_kernels([KernelTimes(2, 9e-5, 3e-5), KernelTimes(64, 1e-3, 1e-3)], 2)
+    >>> times = [KernelTimes(2, "float32", 9e-5, 3e-5), KernelTimes(64, "float32", 1e-3, 1e-3)]
+    >>> said_of_kernels(times, "float32", 2)
     'kernels up to width 2; us a sample torch / compiled: width 2 90 / 30, 64 1000 / 1000'
     """
     each = ", ".join(
-        f"{row.width} {1e6 * row.torch:.0f} / {1e6 * row.compiled:.0f}" for row in times
+        f"{row.width} {1e6 * row.torch:.0f} / {1e6 * row.compiled:.0f}"
+        for row in times
+        if row.precision == precision
     )
     begin = f"kernels up to width {to}" if to else "no kernels"
-    return f"{begin}; us a sample torch / compiled: width {each}"
+    return f"{begin}; us a sample torch / compiled: width {each}" if each else begin

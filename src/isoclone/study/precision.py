@@ -64,7 +64,7 @@ def settle(spec: StudySpec, device: str) -> Settled:
     """
     names, plain = _precisions(spec, device), _without_auto(spec)
     in_formats = device == "cpu" and spec.recipe.get("memory_format") == "auto"
-    compiled = device == "cpu" and _leaves_kernels(spec) and names[0] == "float32"
+    compiled = device == "cpu" and _leaves_kernels(spec)
     in_formats, compiled = in_formats and has_formats(spec), compiled and has_kernels(spec)
     if len(names) == 1 and not in_formats and not compiled:
         return Settled(_with(plain, names[0]))
@@ -78,7 +78,7 @@ def settle(spec: StudySpec, device: str) -> Settled:
     candidates, formats, kernels = plain_ones, list[FormatTimes](), list[KernelTimes]()
     if in_formats and SIZE_SECONDS * len(names) * sizes < may_take:
         candidates, formats = _formatted(candidates, frames)
-    if compiled and COMPILED_SECONDS * sizes < may_take:
+    if compiled and COMPILED_SECONDS * len(names) * sizes < may_take:
         candidates, kernels = _compiled(candidates, frames)
     if len(names) > 1:
         changed = {name: each for name, each in candidates.items() if each != plain_ones[name]}
@@ -104,8 +104,6 @@ def _precisions(spec: StudySpec, device: str) -> list[str]:
     named = spec.recipe.get("precision", "auto")
     if named != "auto":
         return [named]
-    if spec.recipe.get("compiled_to"):
-        return ["float32"]  # in which kernels compute
     best = precision_for("auto", device)
     return [best] if device != "cpu" or best == "float32" else list(PRECISIONS_TIMED)
 
@@ -148,15 +146,16 @@ def _formatted(
 def _compiled(
     candidates: dict[str, StudySpec], frames: np.ndarray
 ) -> tuple[dict[str, StudySpec], list[KernelTimes]]:
-    """Return candidates, the one in float32 with the kernels that it gains by, and their times.
+    """Return candidates with the kernels that they gain by, and what these were chosen by.
 
     A compiler that fails leaves torch's own convolutions.
     """
     try:
-        rows = kernel_times(candidates["float32"], frames)
+        rows = {name: kernel_times(each, frames) for name, each in candidates.items()}
     except ExecutionError:
         return candidates, []
-    return {**candidates, "float32": with_kernels(candidates["float32"], rows)}, rows
+    chosen = {name: with_kernels(each, rows[name]) for name, each in candidates.items()}
+    return chosen, [row for each in rows.values() for row in each]
 
 
 def said_of(times: Times, chosen: str) -> str:

@@ -353,7 +353,8 @@ class Study:
         if self.formats:
             said.append(said_of_formats(self.formats, precision))
         if self.kernels:
-            said.append(said_of_kernels(self.kernels, self.spec.recipe.get("compiled_to", 0)))
+            to = self.spec.recipe.get("compiled_to", 0)
+            said.append(said_of_kernels(self.kernels, precision, to))
         return said
 
     def _recorded(self) -> Demonstrations | None:

@@ -91,8 +91,7 @@ class Trainer:
                 f"{distributed.size()} processes"
             )
         self.device = torch.device(device)
-        precision = "float32" if recipe.compiled_to else recipe.precision
-        self.dtype = getattr(torch, precision_for(precision, self.device.type))
+        self.dtype = getattr(torch, precision_for(recipe.precision, self.device.type))
         self.encoder = source.encoder
         self.flops_per_sample = policy_flops(
             run.policy,
@@ -126,7 +125,7 @@ class Trainer:
                 self.encoder, run.policy, run.width, self.n_actions, **run.policy_options
             )
         if self.device.type == "cpu" and self.recipe.compiles_at(run.width):
-            take_kernels(module)
+            take_kernels(module, self.dtype)
         return module.to(self.device)
 
     def _initial_state(self) -> list[State]:

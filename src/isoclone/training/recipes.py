@@ -44,9 +44,9 @@ class Recipe:
     `memory_format` is how the weights of convolutions lie in memory, 'contiguous' (as the policy is
     made) or 'channels_last'; widths in `memory_format_but` take the other one. For 'auto' a study
     measures which is faster. The results are the same except for rounding.
-    `compiled_to` is the largest width whose convolutions are computed by kernels compiled for it,
-    in float32 (see `policies.kernels`); for None a study measures up to where they are faster. The
-    results are the same except for rounding.
+    `compiled_to` is the largest width whose convolutions are computed by kernels compiled for it
+    (see `policies.kernels`); for None a study measures up to where they are faster. The results are
+    the same except for rounding.
     """
 
     name: str
@@ -92,14 +92,11 @@ class Recipe:
             "precision": self.precision in PRECISIONS,
             "memory_format": self.memory_format in ("auto", *MEMORY_FORMATS),
             "memory_format_but": self.memory_format != "auto" or not self.memory_format_but,
-            "compiled_to": self.compiled_to is None or self._may_compile(self.compiled_to),
+            "compiled_to": self.compiled_to is None or self.compiled_to >= 0,
         }
         for field, fine in checks.items():
             if not fine:
                 raise SpecError(f"recipe '{self.name}': {field} cannot be {getattr(self, field)!r}")
-
-    def _may_compile(self, to: int) -> bool:
-        return to == 0 or (to > 0 and self.precision in ("auto", "float32"))
 
     def rate_at(self, width: int) -> float:
         """Return the peak learning rate for a width."""
