@@ -108,12 +108,21 @@ def test_policies_without_convolutions_have_none():
     assert not has_kernels(tiny_spec())
 
 
+@pytest.mark.parametrize(
+    ("up_to", "timed"),
+    [(50, [50]), (23, [8, 23, 50]), (8, [8, 23, 50]), (2, [2, 8, 50]), (0, [2, 8, 50])],
+)
+def test_few_sizes_tell_where_kernels_stop_to_gain(monkeypatch, up_to, timed):
+    gain = lambda ways, width, _: (2.0, 1.0) if width <= up_to else (1.0, 1.0)  # noqa: E731
+    monkeypatch.setattr(compiled, "sample_seconds", gain)
+    found = kernel_times(spec(precision="float32"), None)
+    assert [row.width for row in found] == timed
+    assert with_kernels(spec(), found).recipe.get("compiled_to", 0) == up_to
+
+
 @needs_compiler
-def test_sizes_are_timed_up_to_the_first_that_gains_nothing(monkeypatch):
-    float32 = spec(precision="float32", memory_format="contiguous")
-    measured = kernel_times(float32.replace(widths=(2, 3, 4)), some_frames(float32.make_game()))
-    assert [row.width for row in measured] == [2, 3, 4]
-    assert min(row.gain for row in measured) > 1.1
-    gains = iter([(2.0, 1.0), (1.0, 1.0), (1.0, 2.0)])
-    monkeypatch.setattr(compiled, "sample_seconds", lambda *_: next(gains))
-    assert [row.width for row in kernel_times(float32, None)] == [2, 8]
+def test_narrow_sizes_gain_on_this_machine():
+    narrow = spec(precision="float32", memory_format="contiguous").replace(widths=(1, 2, 3))
+    (measured,) = kernel_times(narrow, some_frames(narrow.make_game()))
+    assert measured.width == 3
+    assert measured.gain > 1.1

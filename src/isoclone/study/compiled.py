@@ -1,4 +1,4 @@
-"""Choose up to which width kernels compute a study's convolutions: its sizes are timed.
+"""Choose up to which width kernels compute a study's convolutions: some of its sizes are timed.
 
 Kernels compiled for a size take a quarter of the time of torch's convolutions where those are of a
 few channels, and lose where they are wide; where the one becomes the other depends on the machine.
@@ -6,6 +6,7 @@ few channels, and lose where they are wide; where the one becomes the other depe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from isoclone.policies.base import made_without_storage
 from isoclone.study.spec import StudySpec
 from isoclone.study.timing import GAIN, SIZE_SECONDS, sample_seconds
 
-COMPILED_SECONDS = SIZE_SECONDS + 1.0  # about what timing a size takes, compiling included
+SIZE_SECONDS_COMPILED = SIZE_SECONDS + 0.8  # about what timing a size takes, compiling included
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,17 @@ def has_kernels(spec: StudySpec) -> bool:
     return bool(compiler() and parts_with_kernels(module))
 
 
-def kernel_times(spec: StudySpec, frames: np.ndarray) -> list[KernelTimes]:
-    """Time training steps of a study's sizes both ways, up to the first that gains nothing.
+def timing_seconds(spec: StudySpec) -> float:
+    """Return about how long `kernel_times` takes at most, in seconds."""
+    return SIZE_SECONDS_COMPILED * (1 + math.ceil(math.log2(len(spec.widths))))
 
-    All is in the precision of its recipe; there is nothing to time where the processor does not
-    multiply it.
+
+def kernel_times(spec: StudySpec, frames: np.ndarray) -> list[KernelTimes]:
+    """Time training steps both ways at those sizes that tell where kernels stop to gain.
+
+    The wider a network, the less it gains by them: the largest size is timed first, and if it
+    gains nothing, halves of what is left. All is in the precision of the recipe; there is nothing
+    to time where the processor does not multiply it.
 
     Args:
         frames: of its game (n, *shape).
@@ -61,12 +68,14 @@ def kernel_times(spec: StudySpec, frames: np.ndarray) -> list[KernelTimes]:
     rows, precision = list[KernelTimes](), spec.recipe["precision"]
     if precision == "bfloat16" and not multiplies_bfloat16():
         return rows
-    for width in spec.widths:
+    gaining, end = 0, len(spec.widths)  # so many of the smallest gain, and from `end` on none does
+    while gaining < end:
+        i = (gaining + end) // 2 if rows else end - 1
+        width = spec.widths[i]
         ways = compiled_to(spec, 0), compiled_to(spec, width)
         rows.append(KernelTimes(width, precision, *sample_seconds(ways, width, frames)))
-        if rows[-1].gain < GAIN:
-            break
-    return rows
+        gaining, end = (i + 1, end) if rows[-1].gain >= GAIN else (gaining, i)
+    return sorted(rows, key=lambda row: row.width)
 
 
 def with_kernels(spec: StudySpec, times: Sequence[KernelTimes]) -> StudySpec:

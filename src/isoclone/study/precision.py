@@ -16,11 +16,11 @@ import numpy as np
 from isoclone.base.errors import ExecutionError
 from isoclone.base.formatting import duration
 from isoclone.study.compiled import (
-    COMPILED_SECONDS,
     KernelTimes,
     compiled_to,
     has_kernels,
     kernel_times,
+    timing_seconds,
     with_kernels,
 )
 from isoclone.study.estimate import some_frames, train_seconds
@@ -78,7 +78,7 @@ def settle(spec: StudySpec, device: str) -> Settled:
     candidates, formats, kernels = plain_ones, list[FormatTimes](), list[KernelTimes]()
     if in_formats and SIZE_SECONDS * len(names) * sizes < may_take:
         candidates, formats = _formatted(candidates, frames)
-    if compiled and COMPILED_SECONDS * len(names) * sizes < may_take:
+    if compiled and timing_seconds(spec) * len(names) < may_take:
         candidates, kernels = _compiled(candidates, frames)
     if len(names) > 1:
         changed = {name: each for name, each in candidates.items() if each != plain_ones[name]}
