@@ -107,11 +107,12 @@ def main() -> None:
     keep_freed_memory()  # as every worker does
     rows = []
     game = ic.game("atari/Breakout", max_steps=400)
-    for way, dtype in (("bfloat16", torch.bfloat16), ("kernels", torch.float32)):
+    for dtype, kernels in ((torch.bfloat16, False), (torch.float32, True), (torch.bfloat16, True)):
+        way = str(dtype).removeprefix("torch.") + ", kernels" * kernels
         for width in (2, 8, 23):
             policy = trained(width, dtype)
-            if way == "kernels":
-                take_kernels(policy.module)
+            if kernels:
+                take_kernels(policy.module, dtype)
 
             def ours(policy: TrainedPolicy = policy) -> int:
                 return int(rollout(policy, game, 2 * SLOTS, slots=SLOTS).lengths.sum())

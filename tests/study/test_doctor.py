@@ -34,6 +34,13 @@ def found(findings, what):
     return [f for f in findings if f.what == what]
 
 
+def test_a_machine_without_a_compiler_is_told_what_it_misses(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    (kernels,) = found(examine(), "kernels")
+    assert (kernels.level, kernels.found) == ("note", "no C++ compiler")
+    assert "install g++ or clang" in kernels.remedy
+
+
 def test_this_machine():
     findings = list(examine())
     assert {f.what for f in findings if f.level == PROBLEM} <= {"disk"}  # which may be full

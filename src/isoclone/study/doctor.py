@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from isoclone.base.errors import ExecutionError
 from isoclone.base.formatting import duration
 from isoclone.base.records import Record
 from isoclone.base.registry import BROKEN_PLUGINS, load_plugins
@@ -158,6 +159,7 @@ def _devices() -> Iterator[Finding]:
     rate = _rates("cpu")
     found = f"{check_workers(None)} cores ({model}), on one: {rate}"
     yield Finding(OK, "cpu", found)
+    yield _compiler()
     for i in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(i)
         name = torch.cuda.get_device_name(i)
@@ -171,6 +173,21 @@ def _devices() -> Iterator[Finding]:
         yield Finding(PROBLEM, "cuda", f"a GPU, but PyTorch (built for {built})", remedy)
     elif not torch.cuda.is_available():
         yield Finding(NOTE, "cuda", "no GPU here", "runs use --device cpu")
+
+
+def _compiler() -> Finding:
+    """Return whether kernels of narrow networks can be compiled here, and for which products."""
+    from isoclone.policies.kernels import compiler, multiplies_bfloat16
+
+    found = compiler()
+    if found is None:
+        remedy = "if you want narrow convolutions two to three times as fast: install g++ or clang"
+        return Finding(NOTE, "kernels", "no C++ compiler", remedy)
+    try:
+        precisions = "float32" + " and bfloat16" * multiplies_bfloat16()
+    except ExecutionError as error:
+        return Finding(NOTE, "kernels", str(error), "runs use torch's convolutions")
+    return Finding(OK, "kernels", f"{found} compiles them, in {precisions}")
 
 
 def _rates(device: str) -> str:
