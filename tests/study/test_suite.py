@@ -18,7 +18,15 @@ from isoclone.base.results import Tested as Trial  # pytest would take the name 
 from isoclone.base.store import read_json
 from isoclone.cli import main
 from isoclone.executors.setup import run_file
-from isoclone.report.compared import DOUBTS, Compared, _of_share, compared, failings_of, share_of
+from isoclone.report.compared import (
+    DOUBTS,
+    Compared,
+    _of_share,
+    above_floor,
+    compared,
+    failings_of,
+    share_of,
+)
 from isoclone.study.session import Observer, Session
 from isoclone.study.study import Study
 from isoclone.study.suite import Suite, SuiteFolder
@@ -257,6 +265,13 @@ def test_a_point_that_failed_is_told(finished_study: Path):
     points = [replace(study.points()[0], status="failed", reason="killed", dev_loss=None)]
     found = compared("x", "toy", "finished", points, GOOD, study.tested(), {})
     assert Status("points_failed", "1 points failed (killed)") in found.failings
+
+
+def test_losses_are_compared_above_the_experts_own_entropy(finished_study: Path):
+    agent = replace(Study.open(finished_study).tested().point, dev_loss=0.75, dev_loss_se=0.03)
+    asked = Reference(10.0, 0.4, 9, entropy_nats=0.5, entropy_se=0.04)
+    assert above_floor(agent, asked) == (0.25, 0.05)
+    assert above_floor(agent, Reference(10.0, 0.4, 9)) == above_floor(None, asked) == (None, None)
 
 
 def test_the_share_of_the_way_has_the_error_of_three_means(finished_study: Path):

@@ -36,6 +36,8 @@ class Compared(Record):
         exponents: of 'params', 'samples', 'dev_loss' and 'return_mean' against compute.
         share: of the way from random play to the expert that the forecast agent's mean return is.
         share_se: its standard error, from those of the three returns; None if one is unknown.
+        above_floor: nats by which the agent's dev loss exceeds the expert's own entropy.
+        above_floor_se: its standard error.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Compared(Record):
     expert: Reference | None
     share: float | None
     share_se: float | None
+    above_floor: float | None
+    above_floor_se: float | None
 
 
 def compared(
@@ -83,6 +87,7 @@ def compared(
     low, high = references.get("random"), references.get("expert")
     agent = tested.point if tested else None
     share, error = share_of(agent, low, high)
+    above, above_se = above_floor(agent, high)
     failings = (*failings, *_of_share(share, error))
     verdict = _verdict(failings)
     if reason is not None:
@@ -106,6 +111,8 @@ def compared(
         expert=high,
         share=share,
         share_se=error,
+        above_floor=above,
+        above_floor_se=above_se,
     )
 
 
@@ -231,3 +238,14 @@ def share_of(
         return share, None
     parts = (agent.return_se, (1 - share) * random.se, share * expert.se)
     return share, math.hypot(*parts) / span
+
+
+def above_floor(agent: Point | None, expert: Reference | None) -> tuple[float | None, float | None]:
+    """Return by how many nats an agent's dev loss exceeds its expert's own entropy, with its SE.
+
+    None where the expert was not asked what else it might do, or the agent has no dev loss.
+    """
+    if expert is None or expert.entropy_nats is None or agent is None or agent.dev_loss is None:
+        return None, None
+    error = math.hypot(expert.entropy_se or 0.0, agent.dev_loss_se or 0.0)
+    return agent.dev_loss - expert.entropy_nats, error

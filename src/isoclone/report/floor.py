@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
+from isoclone.report.compared import above_floor
 from isoclone.report.facts import Facts
 from isoclone.report.sections import Section
 from isoclone.report.words import with_error
@@ -18,13 +17,10 @@ def floor(facts: Facts) -> Section | None:
     rows: list[list[str]] = [
         ["the expert's own entropy", with_error(measured, expert.entropy_se), ""]
     ]
-    agent = facts.agent
-    if agent is not None and agent.dev_loss is not None:
-        above = math.hypot(expert.entropy_se or 0.0, agent.dev_loss_se or 0.0)
-        lead = with_error(agent.dev_loss - measured, above)
-        rows.append(
-            ["the forecast agent's dev loss", with_error(agent.dev_loss, agent.dev_loss_se), lead]
-        )
+    agent, (above, error) = facts.agent, above_floor(facts.agent, expert)
+    if agent is not None and above is not None:
+        loss = with_error(agent.dev_loss, agent.dev_loss_se)
+        rows.append(["the forecast agent's dev loss", loss, with_error(above, error)])
     fitted = ((facts.laws or {}).get("surface") or {}).get("coefficients", {}).get("E")
     if fitted:
         words = f"{fitted['value']:.3g} [{fitted['low']:.3g}, {fitted['high']:.3g}]"

@@ -21,19 +21,27 @@ def write_suite(path: Path, name: str, question: str, rows: Sequence[Compared]) 
     """Write the page that compares the studies of a suite; return its path."""
     parts: Any = environment().get_template("suite.html.j2").module  # its macros
     several = len({row.game for row in rows}) > 1
-    sections = {
+    sections: dict[str, Section | None] = {
         "games": Section("Game by game" if several else "Study by study", html=parts.games(rows)),
         "failings": Section("Where the law fails, or is not shown", html=parts.failings(rows)),
         "exponents": Section("Exponents", html=parts.exponents(rows, PARTS), figures=_drawn(rows)),
         "forecast": Section("Forecast against measurement", html=parts.forecasts(rows)),
+        "floor": _floors(parts, rows),
         "share": Section(
             "From random play to the expert", html=parts.shares(rows), figures=_shares(rows)
         ),
     }
     header = parts.header(name, question, rows)
-    page = whole_page(f"{name}: an isoclone suite", header, sections)
+    shown = {key: section for key, section in sections.items() if section}
+    page = whole_page(f"{name}: an isoclone suite", header, shown)
     write_bytes(path, page.encode())
     return path
+
+
+def _floors(parts: Any, rows: Sequence[Compared]) -> Section | None:
+    """Return how far above their experts' own entropy the agents are, where that is known."""
+    known = [row for row in rows if row.above_floor is not None]
+    return Section("How far the loss can fall", html=parts.floors(known)) if known else None
 
 
 def _span(row: Compared) -> tuple[float, float | None, float | None]:
