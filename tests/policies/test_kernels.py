@@ -204,6 +204,30 @@ def test_play_in_bfloat16_gives_the_bits_of_training():
         assert torch.equal(net.prepared(torch.bfloat16)(codes), forward)
 
 
+@needs_compiler
+def test_a_compiler_may_be_named_with_options(monkeypatch):
+    monkeypatch.setenv("CXX", f"{compiler()[0]} -g0")
+    assert compiler()[1:] == ["-g0"]
+    take_kernels(network(2))(batch())
+
+
+@needs_compiler
+def test_a_folder_from_which_nothing_may_be_run_is_an_error_of_ours(monkeypatch):
+    def refuse(path):
+        raise OSError(f"{path}: failed to map segment from shared object")
+
+    monkeypatch.setattr(kernels.ctypes, "CDLL", refuse)
+    with pytest.raises(ExecutionError, match=r"cannot be loaded: .* failed to map"):
+        take_kernels(network(2))
+
+
+@needs_compiler
+def test_kernels_are_left_again():
+    net, x = network(2), batch()
+    before = net(x)
+    assert torch.equal(kernels.leave_kernels(take_kernels(net))(x), before)
+
+
 def test_without_a_compiler_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(SpecError, match=r"compiled_to .* install g\+\+ or clang"):

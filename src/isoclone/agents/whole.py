@@ -22,6 +22,7 @@ from torch import nn
 from isoclone.agents.checkpoint import TrainedPolicy
 from isoclone.games.actions import several
 from isoclone.policies.encode import CLIP, STEPS
+from isoclone.policies.kernels import leave_kernels
 
 
 class WholePolicy(nn.Module):
@@ -38,7 +39,8 @@ class WholePolicy(nn.Module):
         self.n_actions, self.factors = policy.n_actions, len(several(policy))
         self.register_buffer("mean", torch.from_numpy(encoder.mean.copy()))
         self.register_buffer("inverse_sd", torch.from_numpy(encoder.inverse_sd.copy()))
-        self.policy = copy.deepcopy(policy.module).cpu().float().eval().requires_grad_(False)
+        module = leave_kernels(copy.deepcopy(policy.module))  # which may be of another precision
+        self.policy = module.cpu().float().eval().requires_grad_(False)
         self.state_names: tuple[str, ...] = ()
         if policy.is_recurrent:
             self.state_names = tuple(sorted(self.policy.initial_state(1)))  # type: ignore[operator]

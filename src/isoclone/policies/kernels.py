@@ -13,6 +13,8 @@ import ctypes
 import functools
 import hashlib
 import os
+import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -28,8 +30,10 @@ from torch.autograd.function import once_differentiable
 from isoclone.base.errors import ExecutionError, SpecError
 
 SOURCE = Path(__file__).with_suffix(".cpp")
+# What this processor has is named otherwise for ARM's.
+NATIVE = "-mcpu=native" if platform.machine() in ("arm64", "aarch64") else "-march=native"
 # Fused multiply-adds are wanted wherever the processor has them; nothing else may change sums.
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC", "-w")
+FLAGS = ("-std=c++17", "-O3", NATIVE, "-ffp-contract=fast", "-shared", "-fPIC", "-w")
 COMPILE_SECONDS = 120.0
 KINDS = {torch.float32: 0, torch.int8: 1, torch.uint8: 2}  # of pictures, as kernels.cpp has them
 HALF_NEEDS = b"__AVX512BF16__"  # what a compiler defines where processors multiply bfloat16
@@ -148,6 +152,13 @@ def take_kernels_if_here(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     return module
 
 
+def leave_kernels(module: nn.Module) -> nn.Module:
+    """Return the module, its convolutions computed by torch again; done in place."""
+    for part in parts_with_kernels(module):
+        part.kernels = None
+    return module
+
+
 def parts_with_kernels(module: nn.Module) -> list[Any]:
     """Return those parts of a module whose convolutions may be computed by kernels."""
     return [part for part in module.modules() if hasattr(part, "own_kernels")]
@@ -156,9 +167,11 @@ def parts_with_kernels(module: nn.Module) -> list[Any]:
 # ---------------------------------------------------------------------- compiling
 
 
-def compiler() -> str | None:
-    """Return the machine's C++ compiler, that of `CXX` if it is set; None if there is none."""
-    return shutil.which(os.environ.get("CXX", "c++"))
+def compiler() -> list[str] | None:
+    """Return the command of the machine's C++ compiler, `CXX` if set; None if there is none."""
+    program, *options = shlex.split(os.environ.get("CXX", "")) or ["c++"]
+    found = shutil.which(program)
+    return [found, *options] if found else None
 
 
 @functools.cache
@@ -169,7 +182,7 @@ def _library(kernels: Kernels) -> ctypes.CDLL:
             "recipe: compiled_to asks for kernels in bfloat16, which this processor does not "
             "multiply (AVX512_BF16); begin a study of precision float32"
         )
-    command = [_needed(), *FLAGS, *_sizes_said(kernels), str(SOURCE)]
+    command = [*_needed(), *FLAGS, *_sizes_said(kernels), str(SOURCE)]
     name = hashlib.sha256(
         b"\0".join([SOURCE.read_bytes(), _target(), *map(str.encode, command)])
     ).hexdigest()[:24]
@@ -180,7 +193,10 @@ def _library(kernels: Kernels) -> ctypes.CDLL:
         except OSError:  # torn, by a full disk or a power cut
             pass
     _compile(command, path)
-    return ctypes.CDLL(str(path))
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:  # programs may not be run from there
+        raise ExecutionError(f"compiled kernels cannot be loaded: {error}") from error
 
 
 def _sizes_said(kernels: Kernels) -> list[str]:
@@ -207,10 +223,10 @@ def multiplies_bfloat16() -> bool:
 @functools.cache
 def _target() -> bytes:
     """Return what the compiler knows of this processor and of itself, which the result suits."""
-    return _run([_needed(), *FLAGS[:3], "-dM", "-E", "-x", "c++", os.devnull]).encode()
+    return _run([*_needed(), *FLAGS[:3], "-dM", "-E", "-x", "c++", os.devnull]).encode()
 
 
-def _needed() -> str:
+def _needed() -> list[str]:
     found = compiler()
     if found is None:
         raise SpecError(

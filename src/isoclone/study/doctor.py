@@ -187,7 +187,7 @@ def _compiler() -> Finding:
         precisions = "float32" + " and bfloat16" * multiplies_bfloat16()
     except ExecutionError as error:
         return Finding(NOTE, "kernels", str(error), "runs use torch's convolutions")
-    return Finding(OK, "kernels", f"{found} compiles them, in {precisions}")
+    return Finding(OK, "kernels", f"{' '.join(found)} compiles them, in {precisions}")
 
 
 def _rates(device: str) -> str:
