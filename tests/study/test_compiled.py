@@ -45,7 +45,7 @@ def timed(monkeypatch):
     monkeypatch.setattr(precision, "has_kernels", lambda _: True)
     measured = {"float32": rows(), "bfloat16": []}
     monkeypatch.setattr(
-        precision, "kernel_times", lambda spec, _: measured[spec.recipe["precision"]]
+        precision, "kernel_times", lambda spec, *_: measured[spec.recipe["precision"]]
     )
     return seconds
 
@@ -118,6 +118,14 @@ def test_few_sizes_tell_where_kernels_stop_to_gain(monkeypatch, up_to, timed):
     found = kernel_times(spec(precision="float32"), None)
     assert [row.width for row in found] == timed
     assert with_kernels(spec(), found).recipe.get("compiled_to", 0) == up_to
+
+
+def test_what_there_is_no_time_to_learn_stays_with_torch(monkeypatch):
+    gain = lambda ways, width, _: (2.0, 1.0) if width <= 23 else (1.0, 1.0)  # noqa: E731
+    monkeypatch.setattr(compiled, "sample_seconds", gain)
+    for seconds, up_to in ((0.1, 0), (1.5, 0), (3.0, 8), (9.0, 23)):
+        found = kernel_times(spec(precision="float32"), None, seconds)
+        assert with_kernels(spec(), found).recipe.get("compiled_to", 0) == up_to
 
 
 @needs_compiler

@@ -45,20 +45,18 @@ def has_kernels(spec: StudySpec) -> bool:
     return bool(compiler() and parts_with_kernels(module))
 
 
-def timing_seconds(spec: StudySpec) -> float:
-    """Return about how long `kernel_times` takes at most, in seconds."""
-    return SIZE_SECONDS_COMPILED * (1 + math.ceil(math.log2(len(spec.widths))))
-
-
-def kernel_times(spec: StudySpec, frames: np.ndarray) -> list[KernelTimes]:
+def kernel_times(
+    spec: StudySpec, frames: np.ndarray, seconds: float = math.inf
+) -> list[KernelTimes]:
     """Time training steps both ways at those sizes that tell where kernels stop to gain.
 
     The wider a network, the less it gains by them: the largest size is timed first, and if it
-    gains nothing, halves of what is left. All is in the precision of the recipe; there is nothing
-    to time where the processor does not multiply it.
+    gains nothing, halves of what is left, until the time is over. All is in the precision of the
+    recipe; there is nothing to time where the processor does not multiply it.
 
     Args:
         frames: of its game (n, *shape).
+        seconds: that it may take, about.
 
     Raises:
         ExecutionError: the policy, or the compiler, kept failing.
@@ -69,7 +67,7 @@ def kernel_times(spec: StudySpec, frames: np.ndarray) -> list[KernelTimes]:
     if precision == "bfloat16" and not multiplies_bfloat16():
         return rows
     gaining, end = 0, len(spec.widths)  # so many of the smallest gain, and from `end` on none does
-    while gaining < end:
+    while gaining < end and (len(rows) + 1) * SIZE_SECONDS_COMPILED <= seconds:
         i = (gaining + end) // 2 if rows else end - 1
         width = spec.widths[i]
         ways = compiled_to(spec, 0), compiled_to(spec, width)

@@ -20,7 +20,6 @@ from isoclone.study.compiled import (
     compiled_to,
     has_kernels,
     kernel_times,
-    timing_seconds,
     with_kernels,
 )
 from isoclone.study.estimate import some_frames, train_seconds
@@ -78,8 +77,8 @@ def settle(spec: StudySpec, device: str) -> Settled:
     candidates, formats, kernels = plain_ones, list[FormatTimes](), list[KernelTimes]()
     if in_formats and SIZE_SECONDS * len(names) * sizes < may_take:
         candidates, formats = _formatted(candidates, frames)
-    if compiled and timing_seconds(spec) * len(names) < may_take:
-        candidates, kernels = _compiled(candidates, frames)
+    if compiled:
+        candidates, kernels = _compiled(candidates, frames, may_take / len(names))
     if len(names) > 1:
         changed = {name: each for name, each in candidates.items() if each != plain_ones[name]}
         times |= _timed(changed, frames)
@@ -144,14 +143,15 @@ def _formatted(
 
 
 def _compiled(
-    candidates: dict[str, StudySpec], frames: np.ndarray
+    candidates: dict[str, StudySpec], frames: np.ndarray, seconds: float
 ) -> tuple[dict[str, StudySpec], list[KernelTimes]]:
     """Return candidates with the kernels that they gain by, and what these were chosen by.
 
+    Each is timed for so many seconds, about; where that is too short torch's convolutions stay.
     A compiler that fails leaves torch's own convolutions.
     """
     try:
-        rows = {name: kernel_times(each, frames) for name, each in candidates.items()}
+        rows = {name: kernel_times(each, frames, seconds) for name, each in candidates.items()}
     except ExecutionError:
         return candidates, []
     chosen = {name: with_kernels(each, rows[name]) for name, each in candidates.items()}
