@@ -128,6 +128,22 @@ def test_the_same_bits_each_time_whatever_else_is_in_the_batch():
 
 
 @needs_compiler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_no_number_is_not_hidden(dtype):
+    """As torch has it: a run whose weights diverge has to show it in its loss and gradients."""
+    if dtype == torch.bfloat16 and not multiplies_bfloat16():
+        pytest.skip("no products of bfloat16 here")
+    for layer in ("conv1", "conv2", "conv3"):
+        net = network(3)
+        getattr(net, layer).weight.data[0, 0, 0, 0] = torch.nan
+        theirs = [bool(part.isnan().any()) for part in gradients(net, batch())]
+        take_kernels(net, dtype)
+        assert net(batch()).isnan().all()
+        assert [bool(part.isnan().any()) for part in gradients(net, batch())] == theirs
+        assert any(theirs)
+
+
+@needs_compiler
 def test_weights_in_another_order_in_memory_give_the_same(own_cache):
     net, x = take_kernels(network(3)), batch()
     other = copy.deepcopy(net).to(memory_format=torch.contiguous_format)

@@ -197,9 +197,10 @@ template <int K, int N> static inline void spread(const Number *g, const Number 
 
 // -------------------------------------------------------------------------- rows of numbers
 
+// What is no number stays so: a run that diverges has to show it.
 template <int N, typename To> static inline void relu(const float *x, To *to) {
     for (int c = 0; c < N; c++) {
-        float y = x[c] > 0 ? x[c] : 0;
+        float y = x[c] <= 0 ? 0 : x[c];
         if constexpr (sizeof(To) == sizeof(float)) to[c] = y;
         else to[c] = number(y);
     }
@@ -208,7 +209,7 @@ template <int N, typename To> static inline void relu(const float *x, To *to) {
 // The gradient of relu, where it gave `out`, which is never below 0.
 template <int N, typename Out>
 static inline void masked(const Out *out, const float *dout, float *to) {
-    for (int c = 0; c < N; c++) to[c] = out[c] > 0 ? dout[c] : 0;
+    for (int c = 0; c < N; c++) to[c] = out[c] <= 0 ? 0 : dout[c];
 }
 
 #if HALF
