@@ -23,7 +23,7 @@ from isoclone.games import FrameSpec, Game, action_sizes
 from isoclone.games.actions import HasActions
 from isoclone.policies import is_recurrent, make_policy
 from isoclone.policies.encode import KINDS, LAYOUTS, FrameEncoder
-from isoclone.policies.kernels import take_kernels_if_here
+from isoclone.policies.kernels import compiled_at, take_kernels_if_here
 
 FORMAT = 1
 _UNREADABLE = (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError)
@@ -199,7 +199,7 @@ def load_checkpoint(path: str | Path, device: str = "cpu") -> TrainedPolicy:
         why = " ".join(str(error).split())[:160]
         raise CheckpointError(f"{path} does not hold the policy it says it is ({why})") from error
     where = torch.device(device)
-    if where.type == "cpu" and run.width <= (run.recipe.get("compiled_to") or 0):
+    if where.type == "cpu" and compiled_at(run.recipe, run.width):
         take_kernels_if_here(module, dtype)
     samples = int(metadata["samples"])
     return TrainedPolicy(

@@ -67,7 +67,7 @@ class Cnn(nn.Module):
         return self.kernels is not None
 
     def forward(self, blocks: torch.Tensor) -> torch.Tensor:
-        """Return logits (b, n_actions) of codes (b, h/4, w/4, stack x 16) as floats."""
+        """Return logits (b, n_actions) of codes (b, h/4, w/4, stack x 16), floats or bytes."""
         return self.head(self.features(blocks))
 
     def features(self, blocks: torch.Tensor) -> torch.Tensor:
@@ -87,7 +87,7 @@ class Cnn(nn.Module):
 
         Bits are those of `forward`, under autocast where `dtype` is bfloat16.
         """
-        if self.kernels and self.kernels.dtype == dtype:
+        if self.kernels:
             last = deepcopy(self.head).to(dtype)
             return lambda blocks: last(self.features(blocks).to(dtype))
         conv1 = prepared_block_conv_relu(self.conv1, self.input_scale, dtype)

@@ -18,6 +18,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +70,8 @@ class Kernels:
         """Return these, compiled.
 
         Raises:
-            SpecError: there is no C++ compiler.
-        ExecutionError: it does not compile them.
+            SpecError: there is no C++ compiler, or the processor does not multiply the dtype.
+            ExecutionError: the compiler does not compile them.
         """
         _library(self)
         return self
@@ -129,6 +130,14 @@ def _dense(weight: torch.Tensor) -> torch.Tensor:
 
 def _at(tensor: torch.Tensor) -> ctypes.c_void_p:
     return ctypes.c_void_p(tensor.data_ptr())
+
+
+def compiled_at(recipe: Mapping[str, Any], width: int) -> bool:
+    """Return whether runs of a recipe, as JSON, compute a width's convolutions by kernels on a CPU.
+
+    None, which leaves it to a study to measure it, is 0 without one.
+    """
+    return width <= (recipe.get("compiled_to") or 0)
 
 
 def take_kernels(module: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:

@@ -34,7 +34,7 @@ from isoclone.demos.base import MASKED, Batch
 from isoclone.executors.setup import keep_freed_memory
 from isoclone.policies import policy_flops
 from isoclone.policies.factors import total_nats
-from isoclone.policies.kernels import take_kernels
+from isoclone.policies.kernels import compiled_at, take_kernels
 from isoclone.training.curve import Curve
 from isoclone.training.device import precision_for
 from isoclone.training.flat import FlatParameters, State
@@ -124,7 +124,7 @@ class Trainer:
             module = policy_for(
                 self.encoder, run.policy, run.width, self.n_actions, **run.policy_options
             )
-        if self.device.type == "cpu" and self.recipe.compiles_at(run.width):
+        if self.device.type == "cpu" and compiled_at(run.recipe, run.width):
             take_kernels(module, self.dtype)
         return module.to(self.device)
 

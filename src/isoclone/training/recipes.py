@@ -112,13 +112,6 @@ class Recipe:
             return usual
         return next(name for name in MEMORY_FORMATS if name != usual)
 
-    def compiles_at(self, width: int) -> bool:
-        """Return whether kernels compiled for a width compute its convolutions on a CPU.
-
-        Without a study that measures it, None is 0.
-        """
-        return width <= (self.compiled_to or 0)
-
     def sample_flops(self, *policy: Any, **options: Any) -> float:
         """Return the FLOPs of training on one sample; arguments as `policy_flops`."""
         return policy_flops(*policy, **options)
