@@ -12,27 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoclone.base.records import Checked
 from isoclone.policies.base import made_without_storage
 from isoclone.study.spec import StudySpec
-from isoclone.study.timing import GAIN, SIZE_SECONDS, sample_seconds
+from isoclone.study.timing import GAIN, SIZE_SECONDS, SizeTimes, said_of_sizes, sample_seconds
 
 SIZE_SECONDS_COMPILED = SIZE_SECONDS + 0.8  # about what timing a size takes, compiling included
 
 
 @dataclass(frozen=True)
-class KernelTimes(Checked):
-    """CPU seconds of a training sample at a width and precision, by who computes convolutions."""
+class KernelTimes(SizeTimes):
+    """CPU seconds of a training sample, by who computes convolutions."""
 
-    width: int
-    precision: str
     torch: float
     compiled: float
-
-    @property
-    def gain(self) -> float:
-        """How many times as fast kernels are."""
-        return self.torch / self.compiled
 
 
 def has_kernels(spec: StudySpec) -> bool:
@@ -97,10 +89,6 @@ def said_of_kernels(times: Sequence[KernelTimes], precision: str, to: int) -> st
     >>> said_of_kernels(times, "float32", 2)
     'kernels up to width 2; us a sample torch / compiled: width 2 90 / 30, 64 1000 / 1000'
     """
-    each = ", ".join(
-        f"{row.width} {1e6 * row.torch:.0f} / {1e6 * row.compiled:.0f}"
-        for row in times
-        if row.precision == precision
-    )
     begin = f"kernels up to width {to}" if to else "no kernels"
-    return f"{begin}; us a sample torch / compiled: width {each}" if each else begin
+    each = said_of_sizes(times, precision)
+    return f"{begin}; us a sample torch / compiled: {each}" if each else begin

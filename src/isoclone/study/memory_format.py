@@ -13,26 +13,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoclone.base.records import Checked
 from isoclone.policies.base import made_without_storage
 from isoclone.study.spec import StudySpec
-from isoclone.study.timing import GAIN, sample_seconds
+from isoclone.study.timing import GAIN, SizeTimes, said_of_sizes, sample_seconds
 from isoclone.training.recipes import MEMORY_FORMATS
 
 
 @dataclass(frozen=True)
-class FormatTimes(Checked):
-    """CPU seconds of a training sample at a width and precision, by memory format."""
+class FormatTimes(SizeTimes):
+    """CPU seconds of a training sample, by memory format."""
 
-    width: int
-    precision: str
     contiguous: float
     channels_last: float
-
-    @property
-    def gain(self) -> float:
-        """How many times as fast channels last is."""
-        return self.contiguous / self.channels_last
 
 
 def has_formats(spec: StudySpec) -> bool:
@@ -90,9 +82,5 @@ def said_of_formats(times: Sequence[FormatTimes], precision: str) -> str:
     >>> said_of_formats([FormatTimes(8, "float32", 4.1e-4, 5e-4)], "float32")
     'memory format, us a sample contiguous / channels last: width 8 410 / 500'
     """
-    each = ", ".join(
-        f"{row.width} {1e6 * row.contiguous:.0f} / {1e6 * row.channels_last:.0f}"
-        for row in times
-        if row.precision == precision
-    )
-    return f"memory format, us a sample contiguous / channels last: width {each}"
+    each = said_of_sizes(times, precision)
+    return f"memory format, us a sample contiguous / channels last: {each}"

@@ -9,7 +9,9 @@ with these times, and every machine that goes on with it trains alike.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -36,6 +38,7 @@ from isoclone.training.device import PRECISIONS_TIMED, precision_for
 from isoclone.training.recipes import MEMORY_FORMATS, Recipe
 
 Times = dict[str, float]
+T = TypeVar("T", FormatTimes, KernelTimes)
 GAIN = 1.1  # by so much must the faster one win over float32, which is the more exact
 ROUNDS = 2  # of timing, in turn; the faster time counts, as other work on the machine only slows
 SHARE = 0.02  # of all training that timing sizes may take
@@ -62,9 +65,9 @@ def settle(spec: StudySpec, device: str) -> Settled:
     Where nothing can be timed it is float32, contiguous and torch's own convolutions.
     """
     names, plain = _precisions(spec, device), _without_auto(spec)
-    in_formats = device == "cpu" and spec.recipe.get("memory_format") == "auto"
-    compiled = device == "cpu" and _leaves_kernels(spec)
-    in_formats, compiled = in_formats and has_formats(spec), compiled and has_kernels(spec)
+    cpu, auto = device == "cpu", spec.recipe.get("memory_format") == "auto"
+    in_formats = cpu and auto and has_formats(spec)
+    compiled = cpu and _leaves_kernels(spec) and has_kernels(spec)
     if len(names) == 1 and not in_formats and not compiled:
         return Settled(_with(plain, names[0]))
     plain_ones = {name: _with(plain, name) for name in names}
@@ -76,9 +79,14 @@ def settle(spec: StudySpec, device: str) -> Settled:
     sizes, may_take = len(spec.widths), SHARE * min(times.values())
     candidates, formats, kernels = plain_ones, list[FormatTimes](), list[KernelTimes]()
     if in_formats and SIZE_SECONDS * len(names) * sizes < may_take:
-        candidates, formats = _formatted(candidates, frames)
+        candidates, formats = _by_size(
+            candidates, lambda each: format_times(each, frames), with_fastest
+        )
     if compiled:
-        candidates, kernels = _compiled(candidates, frames, may_take / len(names))
+        seconds = may_take / len(names)
+        candidates, kernels = _by_size(
+            candidates, lambda each: kernel_times(each, frames, seconds), with_kernels
+        )
     if len(names) > 1:
         changed = {name: each for name, each in candidates.items() if each != plain_ones[name]}
         times |= _timed(changed, frames)
@@ -127,35 +135,22 @@ def _timed(candidates: dict[str, StudySpec], frames: np.ndarray) -> Times:
     return {name: min(each[name] for each in rounds) for name in candidates}
 
 
-def _formatted(
-    candidates: dict[str, StudySpec], frames: np.ndarray
-) -> tuple[dict[str, StudySpec], list[FormatTimes]]:
-    """Return candidates in the memory formats that suit them, and what these were chosen by.
+def _by_size(
+    candidates: dict[str, StudySpec],
+    timed: Callable[[StudySpec], list[T]],
+    chosen: Callable[[StudySpec, Sequence[T]], StudySpec],
+) -> tuple[dict[str, StudySpec], list[T]]:
+    """Return candidates, each as the times of its sizes choose, and these times.
 
-    A policy of somebody else may not run with channels last: then all stay contiguous.
+    A policy of somebody else may not run with channels last, and a compiler may fail: then all
+    stay as they are.
     """
     try:
-        rows = {name: format_times(each, frames) for name, each in candidates.items()}
+        rows = {name: timed(each) for name, each in candidates.items()}
     except ExecutionError:
         return candidates, []
-    chosen = {name: with_fastest(each, rows[name]) for name, each in candidates.items()}
-    return chosen, [row for each in rows.values() for row in each]
-
-
-def _compiled(
-    candidates: dict[str, StudySpec], frames: np.ndarray, seconds: float
-) -> tuple[dict[str, StudySpec], list[KernelTimes]]:
-    """Return candidates with the kernels that they gain by, and what these were chosen by.
-
-    Each is timed for so many seconds, about; where that is too short torch's convolutions stay.
-    A compiler that fails leaves torch's own convolutions.
-    """
-    try:
-        rows = {name: kernel_times(each, frames, seconds) for name, each in candidates.items()}
-    except ExecutionError:
-        return candidates, []
-    chosen = {name: with_kernels(each, rows[name]) for name, each in candidates.items()}
-    return chosen, [row for each in rows.values() for row in each]
+    found = {name: chosen(each, rows[name]) for name, each in candidates.items()}
+    return found, [row for each in rows.values() for row in each]
 
 
 def said_of(times: Times, chosen: str) -> str:
