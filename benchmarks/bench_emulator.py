@@ -6,6 +6,7 @@ import multiprocessing
 import shutil
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from isoclone.policies import make_policy
 from isoclone.policies.kernels import take_kernels
 from isoclone.study.builtins import BREAKOUT
 from isoclone.study.estimate import _made_up
+from isoclone.training.device import precisions_on
 
 SLOTS = 16
 
@@ -107,8 +109,8 @@ def main() -> None:
     keep_freed_memory()  # as every worker does
     rows = []
     game = ic.game("atari/Breakout", max_steps=400)
-    for dtype, kernels in ((torch.bfloat16, False), (torch.float32, True), (torch.bfloat16, True)):
-        way = str(dtype).removeprefix("torch.") + ", kernels" * kernels
+    for precision, kernels in product(precisions_on("cpu"), (False, True)):
+        way, dtype = precision + ", kernels" * kernels, getattr(torch, precision)
         for width in (2, 8, 23):
             policy = trained(width, dtype)
             if kernels:

@@ -2,8 +2,8 @@
 
 Reference: float32, channels-last, batch 64, bytes over 255, Adam. Ours: the same network
 by `isoclone.training.loop.Trainer` with the recipe `lean` (batch 32), from gathering the batch to
-the averaged weights, in both precisions and by kernels compiled here: a study takes what is faster
-for its sizes.
+the averaged weights, in each precision that the processor multiplies, and by kernels compiled here:
+a study takes what is faster for its sizes.
 Then a step of the smallest policy, beside what its training curve takes of it.
 """
 
@@ -19,7 +19,7 @@ from torch import nn
 import isoclone as ic
 from isoclone.study.builtins import BREAKOUT, TOY
 from isoclone.study.estimate import _made_up
-from isoclone.training.device import PRECISIONS_TIMED
+from isoclone.training.device import precisions_on
 from isoclone.training.loop import Trainer
 
 BATCH = 64  # of the reference
@@ -75,7 +75,7 @@ def curve() -> tuple[float, float]:
 WAYS = {  # how a study may train a width: the precision, and kernels or torch's convolutions
     f"{precision}{', kernels' * bool(to)}": {"precision": precision, "compiled_to": to}
     for to in (0, max(WANTED))
-    for precision in PRECISIONS_TIMED
+    for precision in precisions_on("cpu")
 }
 
 

@@ -40,7 +40,7 @@ def timed(monkeypatch):
         gained = 0.5 if spec.recipe.get("compiled_to") else 1.0
         return seconds[spec.recipe["precision"]] * gained
 
-    monkeypatch.setattr(precision, "precision_for", lambda name, device: "bfloat16")
+    monkeypatch.setattr(precision, "precisions_on", lambda device: ["float32", "bfloat16"])
     monkeypatch.setattr(precision, "train_seconds", train_seconds)
     monkeypatch.setattr(precision, "has_kernels", lambda _: True)
     measured = {"float32": rows(), "bfloat16": []}

@@ -36,7 +36,7 @@ def timed(monkeypatch):
     times = {"float32": 3600.0, "bfloat16": 3500.0}
     formats = {"float32": rows(ALIKE, "float32"), "bfloat16": rows(COLOUR)}
     gained = lambda spec: 0.5 if "memory_format" in spec.recipe else 1.0  # noqa: E731
-    monkeypatch.setattr(precision, "precision_for", lambda name, device: "bfloat16")
+    monkeypatch.setattr(precision, "precisions_on", lambda device: ["float32", "bfloat16"])
     monkeypatch.setattr(
         precision,
         "train_seconds",

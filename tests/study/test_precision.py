@@ -17,7 +17,7 @@ AUTO, BOTH = recipe("lean", precision="auto").to_json(), {"float32": 60.0, "bflo
 def timed(monkeypatch):
     """A processor that has both, and takes times that a test sets."""
     times = dict(BOTH)
-    monkeypatch.setattr(precision, "precision_for", lambda name, device: "bfloat16")
+    monkeypatch.setattr(precision, "precisions_on", lambda device: list(BOTH))
     monkeypatch.setattr(precision, "train_seconds", lambda spec, _: times[spec.recipe["precision"]])
     return times
 

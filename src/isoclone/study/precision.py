@@ -34,7 +34,7 @@ from isoclone.study.memory_format import (
 )
 from isoclone.study.spec import StudySpec
 from isoclone.study.timing import SIZE_SECONDS
-from isoclone.training.device import PRECISIONS_TIMED, precision_for
+from isoclone.training.device import precisions_on
 from isoclone.training.recipes import MEMORY_FORMATS, Recipe
 
 Times = dict[str, float]
@@ -109,10 +109,7 @@ def keep_settled(spec: StudySpec, there: StudySpec) -> StudySpec:
 def _precisions(spec: StudySpec, device: str) -> list[str]:
     """Return those to choose among: float32 first, unless only one is possible."""
     named = spec.recipe.get("precision", "auto")
-    if named != "auto":
-        return [named]
-    best = precision_for("auto", device)
-    return [best] if device != "cpu" or best == "float32" else list(PRECISIONS_TIMED)
+    return precisions_on(device) if named == "auto" else [named]
 
 
 def _without_auto(spec: StudySpec) -> StudySpec:

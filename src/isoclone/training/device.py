@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from isoclone.base.errors import SpecError
 
-PRECISIONS_TIMED = ("float32", "bfloat16")  # where the processor has instructions for both
+
+def precisions_on(device: str) -> list[str]:
+    """Return the precisions that 'auto' chooses among: both where a CPU has instructions for both.
+
+    On other devices it is one, known beforehand.
+    """
+    best = precision_for("auto", device)
+    return ["float32", best] if device == "cpu" and best != "float32" else [best]
 
 
 def precision_for(precision: str, device: str) -> str:
