@@ -5,6 +5,8 @@
 // multiply two pairs and add them up in float32 at once; 0 for float32. The lanes of a vector are
 // output channels of one place, and sums run over the inputs, always in the same order.
 //
+// Arrays begin at a line of the cache, so that no vector lies across two where it need not.
+//
 // The 8x8 kernels of the first layer are cut into four pieces of 4x4, each an output of its own, so
 // that vectors are full where a layer has few outputs; sums take their pieces from neighbours.
 
@@ -90,48 +92,61 @@ constexpr int SLACK = 16;  // floats beyond an array, as whole vectors may read 
 
 // -------------------------------------------------------------------------- products
 //
-// Each comes in three functions: a tile whose sums stay in registers, all rows of so many vectors,
-// and all vectors, up to four at once so that there is room for several rows.
+// Each comes in three functions: a tile whose sums stay in registers, all places of so many vectors,
+// and all vectors, up to four at once so that there is room for several places.
 
-// y[m, :] += the sum over k of x[m, k] w[k, :], for `depth` operands
+// y[m, :] += the sum over k of x[m, k] w[k, :], for `depth` operands. Rows of y are stored in turn,
+// as the last vector of one may reach into the next.
 template <int M, int NV, int L>
 static inline void product_tile(int depth, const Operand *x, ptrdiff_t x_row, const Operand *w,
-                                ptrdiff_t w_row, float *y) {
+                                ptrdiff_t w_row, float *y, ptrdiff_t y_row) {
     using V = typename Lanes<L>::vector;
     V sum[M][NV];
     UNROLL for (int m = 0; m < M; m++)
-        UNROLL for (int n = 0; n < NV; n++) sum[m][n] = *(const V *)(y + m * w_row + n * L);
+        UNROLL for (int n = 0; n < NV; n++) sum[m][n] = *(const V *)(y + m * y_row + n * L);
     for (int k = 0; k < depth; k++)
         UNROLL for (int m = 0; m < M; m++)
             UNROLL for (int n = 0; n < NV; n++)
                 sum[m][n] = plus<L>(sum[m][n], x[m * x_row + k], w + k * w_row + n * L);
     UNROLL for (int m = 0; m < M; m++)
-        UNROLL for (int n = 0; n < NV; n++) *(V *)(y + m * w_row + n * L) = sum[m][n];
+        UNROLL for (int n = 0; n < NV; n++) *(V *)(y + m * y_row + n * L) = sum[m][n];
 }
+
+// How far apart places begin: those below one another, and those side by side.
+struct Apart {
+    ptrdiff_t down, right;
+};
 
 template <int M_ALL, int NV, int L>
-static inline void product_rows(int depth, const Operand *x, ptrdiff_t x_row, const Operand *w,
-                                ptrdiff_t w_row, float *y) {
+static inline void product_rows(int rows, int depth, const Operand *x, Apart x_apart,
+                                const Operand *w, ptrdiff_t w_row, float *y, Apart y_apart) {
     constexpr int MOST = least(12, REGISTERS / NV), TILES = (M_ALL + MOST - 1) / MOST;
     constexpr int M = (M_ALL + TILES - 1) / TILES, WHOLE = M_ALL / M, REST = M_ALL % M;
-    for (int t = 0; t < WHOLE; t++)
-        product_tile<M, NV, L>(depth, x + t * M * x_row, x_row, w, w_row, y + t * M * w_row);
-    if constexpr (REST > 0)
-        product_tile<REST, NV, L>(depth, x + WHOLE * M * x_row, x_row, w, w_row,
-                                  y + WHOLE * M * w_row);
+    const ptrdiff_t x_row = x_apart.right, y_row = y_apart.right;
+    for (int i = 0; i < rows; i++, x += x_apart.down, y += y_apart.down) {
+        for (int t = 0; t < WHOLE; t++)
+            product_tile<M, NV, L>(depth, x + t * M * x_row, x_row, w, w_row, y + t * M * y_row,
+                                   y_row);
+        if constexpr (REST > 0)
+            product_tile<REST, NV, L>(depth, x + WHOLE * M * x_row, x_row, w, w_row,
+                                      y + WHOLE * M * y_row, y_row);
+    }
 }
 
-// Of inputs (M_ALL, depth), whose rows begin `x_row` numbers apart, and N outputs.
+// Of `rows` times M_ALL places, each with `depth` inputs and N outputs. Weights of a few outputs
+// stay in the nearest cache for all places.
 template <int M_ALL, int N>
-static inline void product(int depth, const Number *x, ptrdiff_t x_row, const Number *w, float *y) {
+static inline void product(int rows, int depth, const Number *x, Apart x_apart, const Number *w,
+                           float *y, Apart y_apart) {
     constexpr int L = lanes(N), ALL = vectors(N), NV = least(ALL, 4), REST = ALL % NV;
     const Operand *from = (const Operand *)x, *by = (const Operand *)w;
-    depth /= PAIR, x_row /= PAIR;
+    x_apart.down /= PAIR, x_apart.right /= PAIR, depth /= PAIR;
     for (int v = 0; v + NV <= ALL; v += NV)
-        product_rows<M_ALL, NV, L>(depth, from, x_row, by + v * L, ALL * L, y + v * L);
+        product_rows<M_ALL, NV, L>(rows, depth, from, x_apart, by + v * L, ALL * L, y + v * L,
+                                   y_apart);
     if constexpr (REST > 0)
-        product_rows<M_ALL, REST, L>(depth, from, x_row, by + (ALL - REST) * L, ALL * L,
-                                     y + (ALL - REST) * L);
+        product_rows<M_ALL, REST, L>(rows, depth, from, x_apart, by + (ALL - REST) * L, ALL * L,
+                                     y + (ALL - REST) * L, y_apart);
 }
 
 // The places of an output, side by side in operands, and how far apart in operands the inputs of
@@ -176,23 +191,6 @@ static inline void outer(Places at, const Operand *x, const Operand *g, float *d
         outer_rows<K, NV, L>(at, x, g + v * L, ALL * L, dw + v * L);
     if constexpr (REST > 0)
         outer_rows<K, REST, L>(at, x, g + (ALL - REST) * L, ALL * L, dw + (ALL - REST) * L);
-}
-
-// dx[:K] += the sum over n of g[n] w[n, :K]
-template <int K, int N> static inline void spread(const Number *g, const Number *w, float *dx) {
-    constexpr int L = lanes(K), ALL = vectors(K), AT_ONCE = least(ALL, 8);
-    const Operand *from = (const Operand *)g, *by = (const Operand *)w;
-    for (int first = 0; first < ALL; first += AT_ONCE) {
-        Vector<K> sum[AT_ONCE] = {};
-        UNROLL for (int v = 0; v < AT_ONCE; v++)
-            if (first + v < ALL) sum[v] = at<K>(dx + (first + v) * L);
-        for (int n = 0; n < N / PAIR; n++)
-            UNROLL for (int v = 0; v < AT_ONCE; v++)
-                if (first + v < ALL)
-                    sum[v] = plus<L>(sum[v], from[n], by + (n * ALL + first + v) * L);
-        UNROLL for (int v = 0; v < AT_ONCE; v++)
-            if (first + v < ALL) at<K>(dx + (first + v) * L) = sum[v];
-    }
 }
 
 // -------------------------------------------------------------------------- rows of numbers
@@ -247,11 +245,13 @@ template <int N> static inline void add_rows(int rows, const float *x, float *to
 
 struct First {
     static constexpr int ROW = padded(PIECES), GRID = COLS1 + 2, PLACES = ROWS * COLS;
-    Number w[INPUTS * ROW];
-    float dw[INPUTS * ROW], db[WIDTH];
-    float pieces[PLACES * ROW + SLACK], start[padded(WIDTH)], line[COLS1 * WIDTH + SLACK];
-    float g[(ROWS1 + 2) * GRID * WIDTH + SLACK];  // with a border of zeros
-    Operand x_pairs[HALF ? pairs(PLACES) * INPUTS : 1], g_pairs[HALF ? pairs(PLACES) * ROW : 1];
+    alignas(64) Number w[INPUTS * ROW];
+    alignas(64) float dw[INPUTS * ROW], db[WIDTH];
+    alignas(64) float pieces[PLACES * ROW + SLACK], start[padded(WIDTH)];
+    alignas(64) float line[COLS1 * WIDTH + SLACK];
+    alignas(64) float g[(ROWS1 + 2) * GRID * WIDTH + SLACK];  // with a border of zeros
+    alignas(64) Operand x_pairs[HALF ? pairs(PLACES) * INPUTS : 1];
+    alignas(64) Operand g_pairs[HALF ? pairs(PLACES) * ROW : 1];
 
     // Where weights (WIDTH, 8, 8, STACK) have that of an input of a piece.
     static ptrdiff_t place(int piece, int input) {
@@ -277,9 +277,8 @@ struct First {
     void forward(const Number *x, const float *bias, Number *out) {
         for (float &piece : pieces) piece = 0;
         for (int c = 0; c < WIDTH; c++) start[c] = bias[c];
-        for (int i = 0; i < ROWS; i++)
-            product<COLS, PIECES>(INPUTS, x + i * COLS * INPUTS, INPUTS, w,
-                                  pieces + i * COLS * ROW);
+        product<COLS, PIECES>(ROWS, INPUTS, x, {COLS * INPUTS, INPUTS}, w, pieces,
+                              {COLS * ROW, ROW});
         for (int i = 0; i < ROWS1; i++, out += COLS1 * WIDTH) {
             for (int j = 0; j < COLS1; j++) {
                 const float *here = pieces + (i * COLS + j) * ROW, *below = here + COLS * ROW;
@@ -329,13 +328,14 @@ struct Later {
     static constexpr int ROW = padded(OUT), ROW_IN = padded(DEPTH), PLACES = ROWS_OUT * COLS_OUT;
     static constexpr int ROWS_IN = STEP * (ROWS_OUT - 1) + SIDE, ACROSS = pairs(COLS_OUT);
     static constexpr ptrdiff_t RIGHT = STEP * IN, DOWN = COLS_IN * IN;
+    static_assert(SIDE % STEP == 0);
     static_assert(DEPTH % PAIR == 0 && RIGHT % PAIR == 0 && OUT % PAIR == 0);
-    Number w[SIDE][DEPTH * ROW], turned[SIDE][OUT * ROW_IN];
-    float dw[SIDE][DEPTH * ROW], db[OUT];
-    float sums[PLACES * ROW], tight[PLACES * OUT + SLACK];
-    Operand g[ROWS_OUT * ACROSS * ROW + SLACK];
-    Operand x_pairs[HALF ? ROWS_IN * ACROSS * DEPTH : 1];
-    Number g_numbers[HALF ? PLACES * OUT : 1];
+    alignas(64) Number w[SIDE][DEPTH * ROW], turned[SIDE][OUT * ROW_IN];
+    alignas(64) float dw[SIDE][DEPTH * ROW], db[OUT];
+    alignas(64) float sums[PLACES * ROW], tight[PLACES * OUT + SLACK];
+    alignas(64) Operand g[ROWS_OUT * ACROSS * ROW + SLACK];
+    alignas(64) Operand x_pairs[HALF ? ROWS_IN * ACROSS * DEPTH : 1];
+    alignas(64) Number g_numbers[HALF ? PLACES * OUT : 1];
 
     // Of weights (OUT, SIDE, SIDE, IN).
     void load(const float *from) {
@@ -365,12 +365,22 @@ struct Later {
     template <typename Out> void forward(const Number *x, const float *bias, Out *out) {
         for (int p = 0; p < PLACES; p++)
             for (int c = 0; c < ROW; c++) sums[p * ROW + c] = c < OUT ? bias[c] : 0;
-        for (int i = 0; i < ROWS_OUT; i++)
-            for (int r = 0; r < SIDE; r++)
-                product<COLS_OUT, OUT>(DEPTH, x + (i * STEP + r) * DOWN, RIGHT, w[r],
-                                       sums + i * COLS_OUT * ROW);
+        for (int r = 0; r < SIDE; r++)
+            product<COLS_OUT, OUT>(ROWS_OUT, DEPTH, x + r * DOWN, {STEP * DOWN, RIGHT}, w[r], sums,
+                                   {COLS_OUT * ROW, ROW});
         for (int p = 0; p < PLACES; p++) copy<OUT>(sums + p * ROW, tight + p * OUT);
         relu<PLACES * OUT>(tight, out);
+    }
+    // Add to dx what one row of kernels brings to it: at once for every BESIDE-th place of a row,
+    // whose inputs do not overlap.
+    template <int FROM = 0> static void spread(const Number *g, const Number *w, float *dx) {
+        constexpr int BESIDE = SIDE / STEP;
+        if constexpr (FROM < least(BESIDE, COLS_OUT)) {
+            product<(COLS_OUT - FROM + BESIDE - 1) / BESIDE, DEPTH>(
+                ROWS_OUT, OUT, g + FROM * OUT, {COLS_OUT * OUT, BESIDE * OUT}, w,
+                dx + FROM * RIGHT, {STEP * DOWN, DEPTH});
+            spread<FROM + 1>(g, w, dx);
+        }
     }
     // dx (of the input) is added to.
     template <typename Out>
@@ -394,23 +404,19 @@ struct Later {
 #endif
         for (int r = 0; r < SIDE; r++)
             outer<DEPTH, OUT>({ROWS_OUT, ACROSS, STEP * down, right}, from + r * down, g, dw[r]);
-        for (int i = 0; i < ROWS_OUT; i++)
-            for (int j = 0; j < COLS_OUT; j++)
-                for (int r = 0; r < SIDE; r++)
-                    spread<DEPTH, OUT>(each + (i * COLS_OUT + j) * OUT, turned[r],
-                                       dx + (i * STEP + r) * DOWN + j * RIGHT);
+        for (int r = 0; r < SIDE; r++) spread(each, turned[r], dx + r * DOWN);
     }
 };
 
 static thread_local First first;
 static thread_local Later<WIDTH, TWICE, 4, 2, COLS1, ROWS2, COLS2> second;
 static thread_local Later<TWICE, TWICE, 3, 1, COLS2, ROWS3, COLS3> third;
-static thread_local float d1[SIZE1 + SLACK], d2[SIZE2 + SLACK];
+alignas(64) static thread_local float d1[SIZE1 + SLACK], d2[SIZE2 + SLACK];
 
 // Pictures (n, ROWS, COLS, INPUTS) as floats, or as codes of one byte, signed or not.
 enum Kind { FLOATS, SIGNED, UNSIGNED };
 constexpr int PICTURE = ROWS * COLS * INPUTS;
-static thread_local Number picture[PICTURE];
+alignas(64) static thread_local Number picture[PICTURE];
 
 template <typename Code> static const Number *converted(const void *x, ptrdiff_t i) {
     const Code *codes = (const Code *)x + i * PICTURE;
