@@ -136,7 +136,7 @@ def read_actions(path: Path) -> np.ndarray:
 
     try:
         check(path, ["action"])
-        return _actions(pq.read_table(path, columns=["action"])["action"])
+        return _actions(pq.ParquetFile(path).read(["action"])["action"])  # imports no pandas
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise DataError(f"{path} is damaged ({' '.join(str(error).split())[:100]})") from error
 
