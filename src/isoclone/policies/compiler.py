@@ -15,8 +15,8 @@ T = TypeVar("T")
 def without_compiler(work: Callable[..., T], *args: Any) -> T:
     """Call a function; torch's compiler is not imported, which takes a second of CPU time.
 
-    Operations on tensors without storage, and optimisers, import it to be left alone by it. Work
-    that needs it, as a policy that is compiled, fails here and is called again with it.
+    Operations on tensors without storage import it to be left alone by it. Work that needs it, as a
+    policy that is compiled, fails here and is called again with it.
     """
     try:
         with _absent():

@@ -34,7 +34,6 @@ from isoclone.games import (
 from isoclone.games.actions import random_actions, several
 from isoclone.games.base import SerialVector, slot_seeds
 from isoclone.policies import policy_layout, policy_params, policy_remembers
-from isoclone.policies.compiler import without_compiler
 from isoclone.policies.encode import fit_encoder
 from isoclone.study.foresee import foreseen_cells, usual_best_width
 from isoclone.study.plan import Cell, grid, grid_flops
@@ -294,7 +293,7 @@ def _attempt(what: str, function: Callable[..., Any], *args: Any) -> Any:
 def _seconds_per_sample(spec: StudySpec, width: int, frames: np.ndarray) -> tuple[float, float]:
     """Measure (seconds, FLOPs) of one training sample of a width, on made-up frames."""
     with one_thread(), tempfile.TemporaryDirectory() as folder:
-        return without_compiler(_pace, lambda: fresh_learner(spec, width, frames, Path(folder)))
+        return _pace(lambda: fresh_learner(spec, width, frames, Path(folder)))
 
 
 @contextmanager

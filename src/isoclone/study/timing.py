@@ -14,7 +14,6 @@ import numpy as np
 
 from isoclone.base.records import Checked
 from isoclone.executors.serial import attempt
-from isoclone.policies.compiler import without_compiler
 from isoclone.study.estimate import fresh_learner, one_thread
 from isoclone.study.spec import StudySpec
 
@@ -66,7 +65,7 @@ def sample_seconds(ways: Sequence[StudySpec], width: int, frames: np.ndarray) ->
 def _timed(ways: Sequence[StudySpec], width: int, frames: np.ndarray) -> list[float]:
     with one_thread(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        return without_compiler(_in_turn, ways, width, frames, folder)
+        return _in_turn(ways, width, frames, folder)
 
 
 def _in_turn(

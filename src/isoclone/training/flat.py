@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.optim.adam import adam
 
 State = dict[str, torch.Tensor]
 
@@ -43,31 +44,27 @@ class FlatParameters:
             for name, shape, stride, start in self._layout
         }
 
-    def saved(self, average: torch.Tensor, optimiser: torch.optim.Optimizer) -> State:
+    def saved(self, average: torch.Tensor, optimiser: Adam) -> State:
         """Return an average (n,) and the state of `values`' optimiser as tensors for a file.
 
         Each parameter's part is a tensor of its own, in the usual order of its elements: the file
         does not depend on how parameters lie in memory.
         """
         tensors = self._apart("average", average)
-        for state in optimiser.state.values():
-            for name, value in state.items():
-                kind = f"adam.{name}"
-                tensors |= self._apart(kind, value) if value.dim() else {kind: value}
+        for name, value in optimiser.state.items():
+            kind = f"adam.{name}"
+            tensors |= self._apart(kind, value) if value.dim() else {kind: value}
         return tensors
 
     def holds(self, tensors: State) -> bool:
         """Return whether a file's tensors are what `saved` makes for these parameters, or older."""
         return all(self._fits(kind, tensors) for kind in ("average", *_kinds(tensors)))
 
-    def restore(
-        self, tensors: State, average: torch.Tensor, optimiser: torch.optim.Optimizer
-    ) -> None:
+    def restore(self, tensors: State, average: torch.Tensor, optimiser: Adam) -> None:
         """Load what `saved` returned, from tensors that hold it."""
         average.copy_(self._vector("average", tensors))
-        adam = {kind.partition(".")[2]: self._vector(kind, tensors) for kind in _kinds(tensors)}
-        if adam:
-            optimiser.load_state_dict({**optimiser.state_dict(), "state": {0: adam}})
+        for kind in _kinds(tensors):
+            optimiser.state[kind.partition(".")[2]].copy_(self._vector(kind, tensors))
 
     def _apart(self, kind: str, vector: torch.Tensor) -> State:
         return {f"{kind}.{name}": part for name, part in self.views(vector).items()}
@@ -96,6 +93,55 @@ class FlatParameters:
         """Set the gradients to zero, in place."""
         assert self.values.grad is not None
         self.values.grad.zero_()
+
+
+class Adam:
+    """Adam (Kingma and Ba 2015) of one vector, its update a single operation where there is one.
+
+    It is torch's, without its class: to make one of those imports torch's compiler, a second of
+    every process. `rate` is the learning rate of the next step, `state` what it keeps: the number
+    of steps, and running means of the gradient and of its square (n,), by torch's names.
+    """
+
+    def __init__(
+        self,
+        values: nn.Parameter,
+        rate: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ):
+        self.rate, self._values = rate, values
+        self._beta1, self._beta2 = betas
+        self._eps, self._weight_decay = eps, weight_decay
+        self._fused = values.device.type in ("cpu", "cuda")
+        self.state: State = {
+            "step": torch.zeros((), device=values.device if self._fused else "cpu"),
+            "exp_avg": torch.zeros_like(values.data),
+            "exp_avg_sq": torch.zeros_like(values.data),
+        }
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update the vector by its gradient."""
+        values, state = self._values, self.state
+        assert values.grad is not None
+        adam(
+            [values],
+            [values.grad],
+            [state["exp_avg"]],
+            [state["exp_avg_sq"]],
+            [],
+            [state["step"]],
+            fused=self._fused,
+            amsgrad=False,
+            beta1=self._beta1,
+            beta2=self._beta2,
+            lr=self.rate,
+            weight_decay=self._weight_decay,
+            eps=self._eps,
+            maximize=False,
+        )
 
 
 def _kinds(tensors: State) -> list[str]:

@@ -37,7 +37,7 @@ from isoclone.policies.factors import total_nats
 from isoclone.policies.kernels import compiled_at, take_kernels
 from isoclone.training.curve import Curve
 from isoclone.training.device import precision_for
-from isoclone.training.flat import FlatParameters, State
+from isoclone.training.flat import Adam, FlatParameters, State
 from isoclone.training.learner import SAVE_SECONDS, Diverged, Tell, TrainProgress, share_of_last
 from isoclone.training.memory_format import arranged
 from isoclone.training.recipes import Recipe
@@ -105,12 +105,11 @@ class Trainer:
         self.feed = source.feed(self.module, recipe.batch_size, run.seed, device, self.dtype)
         self.carried = self._initial_state()
         self.flat = FlatParameters(self.module)
-        self.optimiser = torch.optim.Adam(
-            [self.flat.values],
-            lr=recipe.rate_at(run.width),
+        self.optimiser = Adam(
+            self.flat.values,
+            recipe.rate_at(run.width),
             betas=recipe.betas,
             weight_decay=recipe.weight_decay,
-            fused=self.device.type in ("cpu", "cuda"),
         )
         self.average = self.flat.values.detach().clone()
         self.progress, self.curve = TrainProgress(), Curve()
@@ -171,7 +170,7 @@ class Trainer:
         """
         done = self.progress
         batch = self.feed.batch(done.step)
-        self.optimiser.param_groups[0]["lr"] = self._rate()
+        self.optimiser.rate = self._rate()
         self.flat.zero_grad()
         losses = []
         for i, part in enumerate(batch.split(self.recipe.accumulate)):
@@ -197,7 +196,7 @@ class Trainer:
         """Take note of a step, to be read later; most have no row in the curve."""
         done, row = self.progress, None
         if self.curve.begins_row(done.step):
-            rate = self.optimiser.param_groups[0]["lr"]
+            rate = self.optimiser.rate
             row = done.samples, rate, gradient.norm(), done.seconds
         self._unread.append(_Unread(done.step, done.samples - samples, loss, row))
 

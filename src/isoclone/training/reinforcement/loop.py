@@ -41,7 +41,7 @@ from isoclone.policies import policy_layout
 from isoclone.policies.encode import FrameEncoder, fit_encoder
 from isoclone.policies.factors import nats
 from isoclone.training.device import precision_for
-from isoclone.training.flat import FlatParameters, State
+from isoclone.training.flat import Adam, FlatParameters, State
 from isoclone.training.learner import SAVE_SECONDS, Diverged, Tell, TrainProgress, share_of_last
 from isoclone.training.reinforcement.actor_critic import (
     ActorCritic,
@@ -112,12 +112,7 @@ class PpoTrainer:
         _check_unroll(recipe, unroll)
         self.unroll, self.sizes = unroll, action_sizes(game)
         self.flat = FlatParameters(self.module)
-        self.optimiser = torch.optim.Adam(
-            [self.flat.values],
-            lr=recipe.rate_at(run.width),
-            eps=recipe.adam_eps,
-            fused=self.device.type in ("cpu", "cuda"),
-        )
+        self.optimiser = Adam(self.flat.values, recipe.rate_at(run.width), eps=recipe.adam_eps)
         self.average = self.flat.values.detach().clone()
         self.progress, self.counts = TrainProgress(), Counts()
         self.curve: list[dict[str, Any]] = []
@@ -344,7 +339,7 @@ class PpoTrainer:
             {
                 "samples": self.progress.samples,
                 "flops": self.flops,
-                "learning_rate": self.optimiser.param_groups[0]["lr"],
+                "learning_rate": self.optimiser.rate,
                 "gradient_norm": norm.item(),
                 "return_mean": float(np.mean(self._since)) if self._since else None,
                 "seconds": self.progress.seconds,
