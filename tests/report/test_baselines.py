@@ -55,6 +55,8 @@ def test_the_agent_itself_is_no_rival(facts: Facts) -> None:
 def test_random_play_and_expert_are_rows_of_every_study(facts: Facts) -> None:
     told = rows_of(dataclasses.replace(facts, baselines={}))
     assert list(told) == ["the forecast agent", "random play", "the expert (scripted)"]
+    named = dataclasses.replace(facts, demos=dataclasses.replace(facts.demos, expert="played"))
+    assert "the expert (played)" in rows_of(dataclasses.replace(named, baselines={}))
 
 
 def test_nobody_is_ahead_by_nothing(facts: Facts) -> None:

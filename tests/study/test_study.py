@@ -346,6 +346,11 @@ def test_a_plan_says_what_will_run_and_writes_nothing(finished_study, tmp_path):
     assert Study.open(finished_study).plan().done_points >= 9
 
 
+def test_the_expert_is_whoever_played_the_demonstrations(toy_demos, tmp_path):
+    spec = tiny_spec(expert="random", demos=str(toy_demos.path))
+    assert Study.create(tmp_path, spec).plan().expert == toy_demos.expert_name == "scripted"
+
+
 def test_a_cosine_study_has_a_run_for_each_budget(finished_study, tmp_path):
     falling = recipe("lean", schedule="cosine").to_json()
     spec = tiny_spec(recipe=falling, demos=str(finished_study / "demos"), episodes=0)

@@ -204,7 +204,8 @@ def write_python(file: Path, spec: Any) -> None:
     usual = {f.name: f.default for f in fields(spec)}
     changed = {k: v for k, v in given.items() if v != usual[k] and v != {}}
     lines = [f"    {name}={_written(value)}," for name, value in changed.items()]
-    how = f"imitating {spec.expert}" if spec.imitates else "learned by play"
+    who = "its demonstrations" if spec.demos else spec.expert
+    how = f"imitating {who}" if spec.imitates else "learned by play"
     head = [f'"""{spec.game}, {how}: isoclone run {file.name}"""', ""]
     modules = [f"import {name}  # as --import {name} did" for name in trusted_modules()]
     body = [*modules, "import isoclone as ic", "", "study = ic.StudySpec(", *lines, ")", ""]

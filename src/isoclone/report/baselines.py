@@ -30,7 +30,7 @@ def baselines(facts: Facts) -> Section | None:
         for name, row in facts.baselines.items()
         if row.run_id != agent.run_id  # the smallest agent may be the agent itself, trained on
     }
-    for name, who in (("random", "random play"), ("expert", f"the expert ({facts.spec.expert})")):
+    for name, who in (("random", "random play"), ("expert", f"the expert ({facts.expert})")):
         if name in facts.references:
             players[who] = facts.references[name]
     rows = [_row(agent.return_mean, agent.return_se, who, row) for who, row in players.items()]

@@ -92,7 +92,7 @@ def _made_from(run: Run, facts: Facts | None) -> str:
 def _expert(facts: Facts | None) -> str:
     if facts is None:
         return "an expert"
-    return f"the expert `{facts.demos.expert if facts.demos else facts.spec.expert}`"
+    return f"the expert `{facts.expert}`"
 
 
 def _measured(point: Point | None) -> str:

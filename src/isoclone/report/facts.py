@@ -166,6 +166,11 @@ class Facts:
     missing: tuple[str, ...] = ()
 
     @property
+    def expert(self) -> str:
+        """Return who is imitated: whoever played the demonstrations, where they are there."""
+        return self.demos.expert if self.demos else self.spec.expert
+
+    @property
     def by_return(self) -> bool:
         """Return whether laws are of returns: no point has a dev loss, as in reinforcement."""
         return self.has_returns and all(p.dev_loss is None for p in self.points)

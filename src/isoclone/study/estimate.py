@@ -142,7 +142,7 @@ def plan(
     return Plan(
         name=spec.name,
         game=spec.game,
-        expert=spec.expert,
+        expert=recorded.expert_name if recorded else spec.expert,
         policy=spec.policy,
         samples=recorded.samples if recorded else spec.samples if spec.imitates else 0,
         sizes=sizes,
