@@ -30,6 +30,9 @@ constexpr int NATIVE = 4, REGISTERS = 16;
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
+// Where sizes and distances are constants, a tile's addresses take no registers of their own.
+#define INLINE __attribute__((always_inline)) static inline
+
 constexpr int least(int a, int b) { return a < b ? a : b; }
 constexpr int lanes(int n) { return n <= 4 ? 4 : n <= 8 ? least(8, NATIVE) : NATIVE; }
 constexpr int vectors(int n) { return (n + lanes(n) - 1) / lanes(n); }
@@ -98,8 +101,8 @@ constexpr int SLACK = 16;  // floats beyond an array, as whole vectors may read 
 // y[m, :] += the sum over k of x[m, k] w[k, :], for `depth` operands. Rows of y are stored in turn,
 // as the last vector of one may reach into the next.
 template <int M, int NV, int L>
-static inline void product_tile(int depth, const Operand *x, ptrdiff_t x_row, const Operand *w,
-                                ptrdiff_t w_row, float *y, ptrdiff_t y_row) {
+INLINE void product_tile(int depth, const Operand *x, ptrdiff_t x_row, const Operand *w,
+                        ptrdiff_t w_row, float *y, ptrdiff_t y_row) {
     using V = typename Lanes<L>::vector;
     V sum[M][NV];
     UNROLL for (int m = 0; m < M; m++)
@@ -118,8 +121,8 @@ struct Apart {
 };
 
 template <int M_ALL, int NV, int L>
-static inline void product_rows(int rows, int depth, const Operand *x, Apart x_apart,
-                                const Operand *w, ptrdiff_t w_row, float *y, Apart y_apart) {
+INLINE void product_rows(int rows, int depth, const Operand *x, Apart x_apart,
+                        const Operand *w, ptrdiff_t w_row, float *y, Apart y_apart) {
     constexpr int MOST = least(12, REGISTERS / NV), TILES = (M_ALL + MOST - 1) / MOST;
     constexpr int M = (M_ALL + TILES - 1) / TILES, WHOLE = M_ALL / M, REST = M_ALL % M;
     const ptrdiff_t x_row = x_apart.right, y_row = y_apart.right;
@@ -136,8 +139,8 @@ static inline void product_rows(int rows, int depth, const Operand *x, Apart x_a
 // Of `rows` times M_ALL places, each with `depth` inputs and N outputs. Weights of a few outputs
 // stay in the nearest cache for all places.
 template <int M_ALL, int N>
-static inline void product(int rows, int depth, const Number *x, Apart x_apart, const Number *w,
-                           float *y, Apart y_apart) {
+INLINE void product(int rows, int depth, const Number *x, Apart x_apart, const Number *w,
+                   float *y, Apart y_apart) {
     constexpr int L = lanes(N), ALL = vectors(N), NV = least(ALL, 4), REST = ALL % NV;
     const Operand *from = (const Operand *)x, *by = (const Operand *)w;
     x_apart.down /= PAIR, x_apart.right /= PAIR, depth /= PAIR;
@@ -158,8 +161,8 @@ struct Places {
 
 // dw[k, :] += the sum over places of x[place, k] g[place, :]
 template <int M, int NV, int L>
-static inline void outer_tile(Places at, const Operand *x, const Operand *g, ptrdiff_t row,
-                              float *dw) {
+INLINE void outer_tile(Places at, const Operand *x, const Operand *g, ptrdiff_t row,
+                      float *dw) {
     using V = typename Lanes<L>::vector;
     V sum[M][NV];
     UNROLL for (int m = 0; m < M; m++)
@@ -175,8 +178,8 @@ static inline void outer_tile(Places at, const Operand *x, const Operand *g, ptr
 }
 
 template <int K, int NV, int L>
-static inline void outer_rows(Places at, const Operand *x, const Operand *g, ptrdiff_t row,
-                              float *dw) {
+INLINE void outer_rows(Places at, const Operand *x, const Operand *g, ptrdiff_t row,
+                      float *dw) {
     constexpr int M = least(K, least(16, REGISTERS / NV)), WHOLE = K / M, REST = K % M;
     for (int t = 0; t < WHOLE; t++)
         outer_tile<M, NV, L>(at, x + t * M, g, row, dw + t * M * row);
@@ -185,7 +188,7 @@ static inline void outer_rows(Places at, const Operand *x, const Operand *g, ptr
 }
 
 template <int K, int N>
-static inline void outer(Places at, const Operand *x, const Operand *g, float *dw) {
+INLINE void outer(Places at, const Operand *x, const Operand *g, float *dw) {
     constexpr int L = lanes(N), ALL = vectors(N), NV = least(ALL, 4), REST = ALL % NV;
     for (int v = 0; v + NV <= ALL; v += NV)
         outer_rows<K, NV, L>(at, x, g + v * L, ALL * L, dw + v * L);
