@@ -249,12 +249,30 @@ def test_more_samples_that_were_interrupted_leave_what_was_there_usable(tmp_path
     assert record(TOY, path).samples >= 1_000
 
 
-def test_fewer_than_an_unfinished_recording_asked_for_is_refused(tmp_path, toy_demos):
+def test_a_stopped_recording_is_finished_by_asking_for_less(tmp_path, toy_demos):
+    """All whole episodes up to the first gap are kept, and later more can be had again."""
     path = tmp_path / "demos"
     shutil.copytree(toy_demos.path, path)
     (path / "demonstrations.json").unlink()
-    with pytest.raises(SpecMismatchError, match=r"unfinished recording of more \(samples 1000\)"):
-        record(replace(TOY, samples=50), path)
+    assert record(replace(TOY, samples=50), path).fingerprint == toy_demos.fingerprint
+    (path / "demonstrations.json").unlink()
+    last = len(toy_demos.episodes) - 1
+    (path / "episodes" / f"{last - 1:06d}.parquet").unlink()
+    fewer = record(replace(TOY, samples=50), path)
+    assert [e.index for e in fewer.episodes] == list(range(last - 1))
+    assert record(TOY, path).fingerprint == toy_demos.fingerprint
+
+
+def test_more_than_a_stopped_recording_has_is_refused(tmp_path, toy_demos):
+    path = tmp_path / "demos"
+    shutil.copytree(toy_demos.path, path)
+    for gone in ("demonstrations.json", "episodes/000002.parquet"):
+        (path / gone).unlink()
+    there = sum(info.length for info in toy_demos.episodes[:2])
+    told = rf"of more \(samples 1000\), so far {there} samples in 2 whole episodes"
+    with pytest.raises(SpecMismatchError, match=told):
+        record(replace(TOY, samples=there + 1), path)
+    assert json.loads((path / "request.json").read_text())["samples"] == 1_000
 
 
 # ---------------------------------------------------------------------- copies of an episode

@@ -49,7 +49,8 @@ def record(
         expert: an expert's name (`isoclone games` lists them), sb3/<hub id>, an SB3 zip, a
             network (.onnx, .pt, .pt2), or FILE.py:Name.
         samples: at least so many samples (100,000 unless said); the last episode is finished. If
-            there are fewer already, more are recorded; if there are as many, nothing is.
+            there are fewer already, more are recorded; if there are as many, nothing is, and a
+            recording that was stopped is finished with those it has.
         episodes: so many whole episodes instead.
         game_options: settings of the game, as name=value; see docs/games.md for those of
             Gymnasium's.

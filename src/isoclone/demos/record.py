@@ -6,8 +6,8 @@ there, so which episodes make up the demonstrations does not depend on the numbe
 where recording was interrupted. If the first 16 are copies of one, it ends with those.
 
 Who asks for more of what a directory holds has more played, and gets what a single recording of all
-would be; who asks for less gets what is there. An expert is known by its identity
-(`experts.identity`): what another one played is never gone on with.
+would be; who asks for less gets what is there, also of a recording that was stopped. An expert is
+known by its identity (`experts.identity`): what another one played is never gone on with.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def record(
         the_game = game(request.game, **request.game_options)  # first: the name may be unknown
         player = _player(request, the_game)
         request = request.identified()
-        _claim(path, request, there)
+        request = _claim(path, request, there)
         for info in harmed:
             episode_path(path, info.index).unlink(missing_ok=True)
         workers = executor or SerialExecutor()  # an executor that was given is closed by the caller
@@ -191,19 +191,23 @@ def _suffices(there: FrameDemonstrations, request: RecordRequest) -> bool:
     return enough or there.copies + 1 == len(there.episodes)
 
 
-def _claim(path: Path, request: RecordRequest, there: FrameDemonstrations | None) -> None:
+def _claim(path: Path, request: RecordRequest, there: FrameDemonstrations | None) -> RecordRequest:
     """Take a directory for a request, or check that what it holds was asked for alike.
 
+    Returns:
+        The request; where more was asked for before, and that is not finished, one for all whole
+        episodes that are there.
+
     Raises:
-        SpecMismatchError: the expert or a setting is another, or more was asked for there and is
-            not finished.
+        SpecMismatchError: the expert or a setting is another, or more was asked for there, and
+            what is there does not suffice.
         SpecError: the directory holds something else.
     """
     declared = request.declared()
     restore_request(path)
     if not (path / REQUEST).exists():
         claim(path, REQUEST, declared, HELD)
-        return
+        return request
     before = read_claim(path, REQUEST)
     _refuse_other(path, before, request)
     claim(path, REQUEST, {k: v for k, v in declared.items() if k not in LENIENT}, HELD)
@@ -211,13 +215,34 @@ def _claim(path: Path, request: RecordRequest, there: FrameDemonstrations | None
     held = {k: before.get(k) or 0 for k in AMOUNT}
     if any(asked[k] < held[k] for k in AMOUNT) and there is None:
         words = ", ".join(f"{k} {held[k]}" for k in AMOUNT if held[k])
-        raise SpecMismatchError(
-            f"{path} holds an unfinished recording of more ({words}): finish it, or record into "
-            "another directory"
-        )
+        found = _of_what_is_there(path, request, words)
+        write_json(path / REQUEST, found.declared())
+        return found
     if any(asked[k] > held[k] for k in AMOUNT):
         most = {k: max(asked[k], held[k]) for k in AMOUNT}
         write_json(path / REQUEST, replace(request, **most).declared())
+    return request
+
+
+def _of_what_is_there(path: Path, request: RecordRequest, before: str) -> RecordRequest:
+    """Return a request for all whole episodes in a directory, up to the first that is missing.
+
+    Raises:
+        SpecMismatchError: they are fewer than asked for; `before` says what was asked for before.
+    """
+    infos = list[EpisodeInfo]()
+    with contextlib.suppress(DataError, OSError):
+        while True:
+            infos.append(read_sound_info(episode_path(path, len(infos))))
+    samples = sum(info.length for info in infos)
+    if samples < request.samples or len(infos) < max(2, request.episodes):
+        raise SpecMismatchError(
+            f"{path} holds an unfinished recording of more ({before}), so far {samples} samples in "
+            f"{len(infos)} whole episodes: ask for no more than these, finish it, or record into "
+            "another directory"
+        )
+    episodes = len(infos) if request.episodes else 0
+    return replace(request, samples=samples, episodes=episodes)
 
 
 def _refuse_other(path: Path, before: dict[str, Any], request: RecordRequest) -> None:
