@@ -228,6 +228,18 @@ def loaded_by(*words: object) -> str:
     return told.rpartition("\n")[2]
 
 
+def test_a_report_says_what_it_lacks(study_copy, capfd):
+    assert main(["report", str(study_copy)]) == 0
+    whole = capfd.readouterr().err
+    (study_copy / "forecast.json").write_text("{")
+    assert main(["report", str(study_copy)]) == 0
+    said = capfd.readouterr().err.replace(whole, "")
+    assert "forecast.json is damaged" in said
+    assert main(["report", str(study_copy), "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert any("forecast.json is damaged" in each for each in told["missing"])
+
+
 def test_looking_at_a_study_loads_nothing_slow(tmp_path, study_copy):
     from support import tiny_spec
 

@@ -325,7 +325,7 @@ def report(study: Positional[Path], *, json: bool = False) -> None:
         study: a study's directory, or a suite's.
         json: print one JSON document.
     """
-    from isoclone.cli.console import STDOUT
+    from isoclone.cli.console import STDERR, STDOUT
     from isoclone.cli.output import print_json
     from isoclone.study import pipeline
     from isoclone.study.study import Study
@@ -333,8 +333,14 @@ def report(study: Positional[Path], *, json: bool = False) -> None:
     if means_suite(str(study)):
         report_suite(study, json)
         return
-    path = pipeline.write_report(Study.open(study))
-    print_json({"report": path.resolve().as_posix()}) if json else STDOUT.say(str(path))
+    missing: list[str] = []
+    path = pipeline.write_report(Study.open(study), missing.append)
+    if json:
+        print_json({"report": path.resolve().as_posix(), "missing": missing})
+        return
+    for each in missing:
+        STDERR.say(each)
+    STDOUT.say(str(path))
 
 
 VERBS: dict[str, Callable[..., Any]] = {

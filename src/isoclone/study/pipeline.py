@@ -177,10 +177,17 @@ def _role_of(study: Study, run: Run, budget: float) -> str:
     return "forecast" if budget == study.spec.forecast_budget else "extra"
 
 
-def write_report(study: Study) -> Path:
-    """Write `report.html` and return its path."""
+def write_report(study: Study, tell: Callable[[str], None] | None = None) -> Path:
+    """Write `report.html` and return its path.
+
+    Args:
+        tell: told each part that is missing, or damaged, in a sentence; the page says so, too.
+    """
     study.fetch_demos()
-    path = write_page(study.folder.report, gather(study))
+    facts = gather(study)
+    path = write_page(study.folder.report, facts)
+    for each in facts.missing if tell else ():
+        tell(each)
     if study.remote:
         study.remote.push([path.name])
     return path
