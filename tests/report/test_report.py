@@ -313,6 +313,21 @@ def test_verdict_in_words(
     assert words in headline(told)
 
 
+@pytest.mark.parametrize(
+    ("mean", "words"),
+    [(20.0, "is no better than random play: -20 ± 4 % of the way"), (34.0, "may be no better"),
+     (90.0, None)],
+)  # fmt: skip
+def test_an_agent_that_does_not_beat_random_play_is_said_to(facts: Facts, mean, words) -> None:
+    assert facts.forecast is not None
+    assert facts.agent is not None
+    agent = dataclasses.replace(facts.agent, return_mean=mean, return_se=2.0)
+    tested = dataclasses.replace(facts.tested, by_seed=(agent,))
+    ends = {"random": Reference(33.3, 1.0, 9), "expert": Reference(100.0, 1.0, 9)}
+    said = headline(dataclasses.replace(facts, tested=tested, references=ends))
+    assert words in said if words else "random play:" not in said
+
+
 def test_study_that_has_only_begun(tmp_path: Path) -> None:
     Study.create(tmp_path / "young", builtin("toy"))
     page = page_of(tmp_path / "young")

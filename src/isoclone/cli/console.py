@@ -25,6 +25,7 @@ from isoclone.cli.screen import STDERR, STDOUT, Pace, Screen, styled, table
 from isoclone.games.accounts import EpisodeAccount
 from isoclone.laws.saved import WORDS, Worth
 from isoclone.laws.words import forecast_text, laws_text
+from isoclone.report.compared import no_better, share_of
 from isoclone.report.measured import Measured
 from isoclone.study.estimate import Plan
 from isoclone.study.plan import Sweep
@@ -341,6 +342,8 @@ def show_result(study: Study, laws: dict[str, Any], tested: dict[str, Any]) -> N
         if who in scores:
             row = scores[who]
             STDOUT.print(f"  {who} return {plus_minus(row.mean, row.se, 1)}")
+    for status in no_better(*share_of(study.tested().point, scores.get("random"), expert)):
+        STDOUT.say("  ", (status.code, "yellow"), f": {status.message}")
     clone = study.baselines().get("clone")
     if clone is not None and clone.mean is not None and point["return_mean"] is not None:
         ahead = point["return_mean"] - clone.mean

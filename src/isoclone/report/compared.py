@@ -88,7 +88,7 @@ def compared(
     agent = tested.point if tested else None
     share, error = share_of(agent, low, high)
     above, above_se = above_floor(agent, high)
-    failings = (*failings, *_of_share(share, error))
+    failings = (*failings, *no_better(share, error))
     verdict = _verdict(failings)
     if reason is not None:
         verdict = FAILED
@@ -137,7 +137,7 @@ def exponents_of(laws: dict[str, Any]) -> dict[str, Interval | None]:
 def failings_of(
     laws: dict[str, Any] | None, exponents: dict[str, Interval | None], tested: Tested | None
 ) -> tuple[Status, ...]:
-    """Return what the law does not do in a game, each by a code of its own; see `_of_share` too.
+    """Return what the law does not do in a game, each by a code of its own; see `no_better` too.
 
     no_law                no law could be fitted
     no_interior_optima    at no budget the best size lies inside the sampled ones
@@ -209,8 +209,12 @@ def _of_test(tested: Tested | None) -> list[Status]:
     return found
 
 
-def _of_share(share: float | None, error: float | None) -> list[Status]:
-    """Return whether the forecast agent is not, or may not be, better than random play."""
+def no_better(share: float | None, error: float | None) -> list[Status]:
+    """Return whether an agent that went this share of the way beats random play: if not, a status.
+
+    Args:
+        share: of the way from random play to the expert, see `share_of`, with its standard error.
+    """
     if share is None or share > CLEARLY * (error or 0.0):
         return []
     code, word = ("agent_may_be", "may be") if share > 0 else ("agent_is", "is")

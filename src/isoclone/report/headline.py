@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from isoclone.base.formatting import plural
 from isoclone.base.results import NOT_A_TEST
+from isoclone.report.compared import no_better, share_of
 from isoclone.report.facts import Facts
 from isoclone.report.templating import fill
 from isoclone.report.words import with_error
@@ -23,12 +24,20 @@ def headline(facts: Facts, trouble: list[str] | None = None) -> Markup:
         facts=facts,
         best=best,
         held=_held_words(facts.verdicts),
+        warning=_warning(facts),
         ruler=_ruler(facts),
         expert=facts.expert,
         epochs=_epochs(facts),
         above=above_the_expert(facts),
         missing=[*facts.missing, *(trouble or [])],
     )
+
+
+def _warning(facts: Facts) -> str | None:
+    """Return a sentence if the agent does not beat random play, or may not; else None."""
+    players = facts.references.get("random"), facts.references.get("expert")
+    found = no_better(*share_of(facts.agent, *players))
+    return f"But {found[0].message}." if found else None
 
 
 def _epochs(facts: Facts) -> float | None:

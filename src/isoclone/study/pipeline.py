@@ -186,8 +186,9 @@ def write_report(study: Study, tell: Callable[[str], None] | None = None) -> Pat
     study.fetch_demos()
     facts = gather(study)
     path = write_page(study.folder.report, facts)
-    for each in facts.missing if tell else ():
-        tell(each)
+    if tell:
+        for each in facts.missing:
+            tell(each)
     if study.remote:
         study.remote.push([path.name])
     return path
