@@ -21,10 +21,10 @@ from isoclone.executors.setup import run_file
 from isoclone.report.compared import (
     DOUBTS,
     Compared,
-    _of_share,
     above_floor,
     compared,
     failings_of,
+    no_better,
     share_of,
 )
 from isoclone.study.session import Observer, Session
@@ -207,7 +207,7 @@ def test_a_law_fails_by_a_code_for_each_of_its_failings():
     ],
 )
 def test_an_agent_no_better_than_random_play_is_said(share, error, code):
-    assert [status.code for status in _of_share(share, error)] == ([code] if code else [])
+    assert [status.code for status in no_better(share, error)] == ([code] if code else [])
     assert "agent_may_be_no_better" in DOUBTS
     assert "agent_is_no_better" not in DOUBTS
 
